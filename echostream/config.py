@@ -1,0 +1,308 @@
+"""Frozen configuration dataclasses and their YAML form.
+
+One YAML file describes a whole system (``configs/*.yaml``). Every key has a default, every unknown
+key is a :class:`ConfigError` that names the nearest known one, and every value is checked for type
+and range when the dataclass is made, so that nothing wrong survives until the first audio.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, NUM_MEL_BINS
+from echostream.errors import ConfigError
+
+NUM_STACKS = len(DOWNSAMPLING)
+
+# Widths and feed-forward sizes of the six stacks relative to the widest one. The feed-forward
+# ratios are close to the published (1/3, 1/2, 2/3, 1, 2/3, 1/2); the middle ones are a little
+# smaller so that the specification's sizes (512, 8, 2048, 2, 4) give its 42.15M parameters.
+_WIDTH_RATIOS = (3 / 8, 1 / 2, 3 / 4, 1.0, 3 / 4, 1 / 2)
+_FFN_RATIOS = (1 / 3, 0.475, 0.6, 1.0, 0.6, 0.475)
+
+PerStack = int | tuple[int, ...]
+
+T = TypeVar("T")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _per_stack(name: str, value: PerStack) -> None:
+    values = (value,) if isinstance(value, int) else value
+    _require(
+        len(values) in (1, NUM_STACKS) and all(v > 0 for v in values),
+        f"encoder.{name} is {value}; expected one positive number or {NUM_STACKS} of them, "
+        "one for each stack",
+    )
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Front end. ``lead_in_samples`` zeros precede each stream (see ``echostream.audio``)."""
+
+    lead_in_samples: int = 240
+    nan_policy: str = "error"
+
+    def __post_init__(self) -> None:
+        _require(
+            0 <= self.lead_in_samples <= 16_000,
+            f"audio.lead_in_samples is {self.lead_in_samples}; expected 0 to 16000 samples",
+        )
+        _require(
+            self.nan_policy in ("error", "zero"),
+            f"audio.nan_policy is {self.nan_policy!r}; expected 'error' or 'zero'",
+        )
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The streaming Zipformer.
+
+    ``embed_dim``, ``num_heads``, ``ffn_dim`` and ``num_layers_per_stack`` are either six numbers,
+    one for each stack, or one number that names the widest stack; the others then follow in
+    proportion. ``chunk_size``, ``left_context`` and ``memory_segment`` count encoder frames
+    (20 ms); ``max_future_frames`` counts frames at each stack's own rate, ``None`` being the
+    whole chunk.
+    """
+
+    input_dim: int = NUM_MEL_BINS
+    embed_dim: PerStack = 512
+    num_heads: PerStack = 8
+    ffn_dim: PerStack = 2048
+    num_layers_per_stack: PerStack = 2
+    conv_kernel: PerStack = (31, 31, 15, 15, 15, 31)
+    query_head_dim: int = 32
+    value_head_dim: int = 12
+    pos_head_dim: int = 4
+    pos_dim: int = 48
+    stem_channels: tuple[int, ...] = (8, 32, 64)
+    memory_size: int = 4
+    memory_segment: int = 16
+    memory_dim: int = 256
+    chunk_size: int = 16
+    left_context: int = 128
+    max_future_frames: int | None = 0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("embed_dim", "num_heads", "ffn_dim", "num_layers_per_stack", "conv_kernel"):
+            _per_stack(name, getattr(self, name))
+        _require(
+            all(k % 2 == 1 for k in self.conv_kernels),
+            f"encoder.conv_kernel is {self.conv_kernel}; expected odd numbers",
+        )
+        _require(
+            len(self.stem_channels) == 3 and min(self.stem_channels) > 0,
+            f"encoder.stem_channels is {self.stem_channels}; expected three positive numbers",
+        )
+        for name in ("input_dim", "query_head_dim", "value_head_dim", "pos_head_dim", "memory_dim"):
+            value = getattr(self, name)
+            _require(value > 0, f"encoder.{name} is {value}; expected a positive number")
+        _require(
+            self.pos_dim > 0 and self.pos_dim % 2 == 0,
+            f"encoder.pos_dim is {self.pos_dim}; expected a positive even number",
+        )
+        _require(
+            self.memory_size >= 0,
+            f"encoder.memory_size is {self.memory_size}; expected 0 (no memory bank) or more",
+        )
+        _require(
+            self.memory_segment > 0 and self.memory_segment % CHUNK_MULTIPLE == 0,
+            f"encoder.memory_segment is {self.memory_segment} encoder frames; expected a positive "
+            f"multiple of {CHUNK_MULTIPLE}",
+        )
+        _require(
+            0.0 <= self.dropout < 1.0, f"encoder.dropout is {self.dropout}; expected 0.0 to below 1"
+        )
+        check_chunking(self.chunk_size, self.left_context, self.max_future_frames)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each stack."""
+        return _spread(self.embed_dim, _WIDTH_RATIOS, multiple=8)
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """Attention heads of each stack."""
+        return _spread(self.num_heads, _WIDTH_RATIOS, multiple=1)
+
+    @property
+    def ffn_dims(self) -> tuple[int, ...]:
+        """Hidden size of the widest of the three feed-forward modules of each stack's layers."""
+        return _spread(self.ffn_dim, _FFN_RATIOS, multiple=16)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers of each stack."""
+        return _spread(self.num_layers_per_stack, (1.0,) * NUM_STACKS, multiple=1)
+
+    @property
+    def conv_kernels(self) -> tuple[int, ...]:
+        """Width of the depthwise convolution of each stack, in frames at the stack's rate."""
+        return _spread(self.conv_kernel, (1.0,) * NUM_STACKS, multiple=1)
+
+    @property
+    def output_dim(self) -> int:
+        """Channels of the encoder output: those of the widest stack."""
+        return max(self.widths)
+
+
+def check_chunking(chunk_size: int, left_context: int, max_future_frames: int | None) -> None:
+    """Raise :class:`ConfigError` unless the three can be used by every stack of the encoder."""
+    _require(
+        chunk_size > 0 and chunk_size % CHUNK_MULTIPLE == 0,
+        f"chunk_size is {chunk_size} encoder frames; expected a positive multiple of "
+        f"{CHUNK_MULTIPLE} (160 ms), the frames that the slowest stack pools into one",
+    )
+    _require(
+        left_context >= 0 and left_context % CHUNK_MULTIPLE == 0,
+        f"left_context is {left_context} encoder frames; expected 0 or a multiple of "
+        f"{CHUNK_MULTIPLE} (160 ms)",
+    )
+    _require(
+        max_future_frames is None or max_future_frames >= 0,
+        f"max_future_frames is {max_future_frames}; expected None (whole chunk), 0 (causal) or "
+        "a positive number of frames",
+    )
+
+
+def _spread(value: PerStack, ratios: tuple[float, ...], multiple: int) -> tuple[int, ...]:
+    if not isinstance(value, int):
+        return value if len(value) == NUM_STACKS else value * NUM_STACKS
+    return tuple(max(multiple, round(value * ratio / multiple) * multiple) for ratio in ratios)
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """CTC search: a registered decoder's name, or ``package.module:Class``, and its options."""
+
+    name: str = "greedy"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """READ/WRITE policy: a registered name, or ``package.module:Class``, and its options."""
+
+    name: str = "ctc"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SystemConfig:
+    """A whole system: what ``configs/*.yaml`` and a checkpoint's ``config.json`` hold.
+
+    The vocabulary sizes count SentencePiece units, without the CTC blank.
+    """
+
+    source_language: str = "es"
+    target_language: str = "en"
+    asr_vocab_size: int = 256
+    st_vocab_size: int = 256
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("asr_vocab_size", "st_vocab_size"):
+            value = getattr(self, name)
+            _require(value > 1, f"{name} is {value}; expected at least 2 units")
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Make a ``kind`` (a dataclass of this module) from nested plain values.
+
+    Raises:
+        ConfigError: for a key that ``kind`` does not have or a value of the wrong type.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or 'the configuration'} is {values!r}; expected keys and values")
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise ConfigError(f"unknown configuration key {path!r}; {advice}")
+        arguments[key] = _convert(hints[key], value, path)
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """``value`` as the type ``hint``, or a :class:`ConfigError` that names ``path``."""
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(typing.cast(type, hint), value, path)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _convert(option, value, path)
+            except ConfigError:
+                continue
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            item = typing.get_args(hint)[0]
+            return tuple(_convert(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+    elif origin is dict or hint is dict:
+        if isinstance(value, Mapping):
+            return dict(value)
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+    raise ConfigError(f"{path} is {value!r} ({type(value).__name__}); expected {name}")
+
+
+def to_mapping(config: object) -> dict[str, Any]:
+    """Nested plain values (dict, list, number, string, None) for YAML or JSON."""
+    plain = dataclasses.asdict(config)  # type: ignore[call-overload]
+    return typing.cast(dict[str, Any], _plain(plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def load_config(path: str | Path) -> SystemConfig:
+    """Read a :class:`SystemConfig` from a YAML file.
+
+    Raises:
+        ConfigError: if the file cannot be read, is not YAML, or does not describe a system.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    return from_mapping(SystemConfig, values or {})
+
+
+def save_config(config: SystemConfig, path: str | Path) -> None:
+    """Write ``config`` as YAML; :func:`load_config` gives it back."""
+    text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    Path(path).write_text(text, encoding="utf-8")

@@ -1,0 +1,34 @@
+"""The rates every room agrees on. Nothing here is computed a second time elsewhere.
+
+Units: a *sample* is one PCM value at ``SAMPLE_RATE``; a *feature frame* is one log-mel vector
+(100 Hz); an *encoder frame* is one encoder output (50 Hz).
+"""
+
+from __future__ import annotations
+
+SAMPLE_RATE = 16_000
+"""Samples per second inside EchoStream; other rates are resampled on the way in."""
+
+NUM_MEL_BINS = 80
+"""Size of a feature frame."""
+
+FRAME_LENGTH_SAMPLES = 400
+"""Length of the analysis window of a feature frame (25 ms)."""
+
+FRAME_SHIFT_SAMPLES = 160
+"""Distance between two feature frames (10 ms)."""
+
+FRAME_SHIFT_MS = 10
+"""Duration of a feature frame in milliseconds."""
+
+SUBSAMPLING = 2
+"""Feature frames per encoder frame."""
+
+ENCODER_FRAME_MS = FRAME_SHIFT_MS * SUBSAMPLING
+"""Duration of an encoder frame in milliseconds (50 Hz)."""
+
+DOWNSAMPLING = (1, 2, 4, 8, 4, 2)
+"""How many encoder frames one frame of each of the six stacks stands for."""
+
+CHUNK_MULTIPLE = max(DOWNSAMPLING)
+"""A chunk and a left context are multiples of this many encoder frames (160 ms)."""

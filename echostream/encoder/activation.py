@@ -1,0 +1,19 @@
+"""Swoosh activations of Zipformer (arXiv 2310.11230, equations 5 and 6)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+# softplus(-1): makes SwooshR(0) = 0.
+_SWOOSH_R_OFFSET = 0.313261687
+
+
+def swoosh_l(x: Tensor) -> Tensor:
+    """``log(1 + exp(x - 4)) - 0.08 x - 0.035``, elementwise: for modules that are mostly off."""
+    return functional.softplus(x - 4.0) - 0.08 * x - 0.035
+
+
+def swoosh_r(x: Tensor) -> Tensor:
+    """``log(1 + exp(x - 1)) - 0.08 x - 0.313261687``, elementwise: zero at the origin."""
+    return functional.softplus(x - 1.0) - 0.08 * x - _SWOOSH_R_OFFSET

@@ -1,0 +1,135 @@
+"""Attention of a Zipformer layer: weights computed once, used three times.
+
+Symbols: ``B`` streams, ``N`` chunks in this call, ``S`` frames of a chunk, ``P`` frames of left
+context, ``W = P + S`` frames of a window, ``C`` channels, ``H`` heads, ``R = P + 2S - 1`` relative
+positions.
+
+Every module takes ``[B, N * S, C]`` and the last ``P`` projected frames of the past, and returns
+the new last ``P``. An offline pass is the same call with many chunks and an empty past, so the two
+cannot drift apart. Source: arXiv 2310.11230, sections 3.2 and 4.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from echostream.encoder.ct_mask import FrameView
+from echostream.encoder.norm import scaled_linear
+
+
+def extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """``x`` [B, T, C] with its past [B, P, C] before it, and the past of the next call."""
+    whole = torch.cat((past, x), dim=1)
+    return whole, whole[:, whole.shape[1] - past.shape[1] :].contiguous()
+
+
+def windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
+    """Cut ``[B, P + N * S, C]`` into what each chunk sees: ``[B * N, H, C / H, W]``."""
+    cut = whole.unfold(1, view.left + view.chunk, view.chunk)
+    return cut.flatten(0, 1).unflatten(1, (heads, -1))
+
+
+def split_heads(x: Tensor, view: FrameView, heads: int) -> Tensor:
+    """``[B, N * S, C] -> [B * N, H, S, C / H]``."""
+    return x.unflatten(1, (-1, view.chunk)).flatten(0, 1).unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def join_heads(x: Tensor, batch: int) -> Tensor:
+    """``[B * N, H, S, C / H] -> [B, N * S, C]``; the inverse of :func:`split_heads`."""
+    return x.transpose(1, 2).flatten(2).unflatten(0, (batch, -1)).flatten(1, 2)
+
+
+def relative_positions(left: int, chunk: int, dim: int, device: torch.device) -> Tensor:
+    """Compact relative positional encoding, ``[R, dim]``.
+
+    Row ``r`` is for key - query = ``r - (P + S - 1)``. Distances are compressed logarithmically and
+    bent into (-pi/2, pi/2), so nearby frames are told apart finely and far ones coarsely. The last
+    column is 1 and serves as a bias.
+    """
+    offset = torch.arange(-(left + chunk - 1), chunk, device=device, dtype=torch.float32)
+    compression = math.sqrt(dim)
+    bent = compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
+    angle = torch.atan(bent * (2.0 * math.pi / dim))[:, None] * torch.arange(
+        1, dim // 2 + 1, device=device
+    )
+    encoding = torch.stack((angle.cos(), angle.sin()), dim=-1).flatten(1)
+    encoding[:, -1] = 1.0
+    return encoding
+
+
+def align_positions(scores: Tensor, width: int) -> Tensor:
+    """Turn scores by relative position ``[..., S, R]`` into scores by key ``[..., S, W]``.
+
+    Query ``i`` and window column ``w`` have relative position row ``S - 1 - i + w``. Reading the
+    flattened scores with a row length of ``R - 1`` instead of ``R`` makes that shift.
+    """
+    chunk, rows = scores.shape[-2:]
+    if chunk == 1:
+        return scores
+    flat = scores.flatten(-2)[..., chunk - 1 : chunk * rows - 1]
+    return flat.unflatten(-1, (chunk, rows - 1))[..., :width]
+
+
+class AttentionWeights(nn.Module):
+    """Multi-head attention weights with relative positions."""
+
+    def __init__(
+        self, channels: int, heads: int, query_dim: int, pos_head_dim: int, pos_dim: int
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.sizes = (heads * query_dim, heads * query_dim, heads * pos_head_dim)
+        self.pos_dim = pos_dim
+        # The usual 1 / sqrt(query_dim) is in the initial size of queries and keys.
+        self.in_proj = scaled_linear(channels, sum(self.sizes), query_dim**-0.25)
+        self.pos_proj = scaled_linear(pos_dim, heads * pos_head_dim, 0.05, bias=False)
+
+    def forward(self, x: Tensor, view: FrameView, past_keys: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, N * S, C] -> ([B * N, H, S, W] weights, [B, P, H * query_dim] keys)``."""
+        query, key, pos_query = self.in_proj(x).split(self.sizes, dim=-1)
+        keys, new_past = extend(past_keys, key)
+        scores = split_heads(query, view, self.heads) @ windows(keys, view, self.heads)
+        encoding = relative_positions(view.left, view.chunk, self.pos_dim, x.device).to(x.dtype)
+        positions = self.pos_proj(encoding).unflatten(1, (self.heads, -1)).permute(1, 2, 0)
+        by_position = split_heads(pos_query, view, self.heads) @ positions
+        scores = scores + align_positions(by_position, scores.shape[-1]) + view.mask
+        return scores.softmax(dim=-1), new_past
+
+
+class SelfAttention(nn.Module):
+    """Values averaged with given attention weights."""
+
+    def __init__(self, channels: int, heads: int, value_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj = nn.Linear(channels, heads * value_dim)
+        self.out_proj = scaled_linear(heads * value_dim, channels, 0.1)
+
+    def forward(
+        self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``[B, N * S, C] -> ([B, N * S, C], [B, P, H * value_dim] values)``."""
+        values, new_past = extend(past_values, self.in_proj(x))
+        mixed = weights @ windows(values, view, self.heads).transpose(2, 3)
+        return self.out_proj(join_heads(mixed, x.shape[0])), new_past
+
+
+class NonlinearAttention(nn.Module):
+    """Gated values averaged with the weights of the first head, and gated again."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.in_proj = nn.Linear(channels, 3 * hidden)
+        self.out_proj = scaled_linear(hidden, channels, 0.1)
+
+    def forward(
+        self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``[B, N * S, C] -> ([B, N * S, C], [B, P, hidden] values)``."""
+        gate_in, value, gate_out = self.in_proj(x).chunk(3, dim=-1)
+        values, new_past = extend(past_values, value * gate_in.tanh())
+        mixed = weights[:, :1] @ windows(values, view, 1).transpose(2, 3)
+        return self.out_proj(join_heads(mixed, x.shape[0]) * gate_out), new_past

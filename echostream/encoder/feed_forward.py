@@ -1,0 +1,25 @@
+"""Feed-forward module of a Zipformer layer.
+
+Symbols: ``C`` channels, ``H`` hidden channels.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from echostream.encoder.activation import swoosh_l
+from echostream.encoder.norm import scaled_linear
+
+
+class FeedForward(nn.Module):
+    """``Linear -> SwooshL -> Linear``."""
+
+    def __init__(self, channels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.in_proj = nn.Linear(channels, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.out_proj = scaled_linear(hidden, channels, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., C] -> [..., C]``."""
+        return self.out_proj(self.dropout(swoosh_l(self.in_proj(x))))

@@ -1,0 +1,136 @@
+"""State that a stream carries from one call to the next.
+
+A state is a tree of frozen dataclasses whose leaves are tensors with the batch (stream) axis
+first, whole numbers or ``None``. Nothing in a state is ever changed in place: a step returns a new
+state, so keeping an old one and stepping from it again is always safe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from echostream.errors import StateMismatchError
+
+
+@dataclass(frozen=True)
+class State:
+    """Base of all states: what can be done to a tree of tensors as a whole."""
+
+    def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Every tensor with its dotted name, in a fixed order."""
+        for field in dataclasses.fields(self):
+            yield from _named(getattr(self, field.name), f"{prefix}{field.name}")
+
+    def map(self, function: Callable[[str, Tensor], Tensor], prefix: str = "") -> Self:
+        """A state of the same shape with ``function(name, tensor)`` in place of each tensor."""
+        changes = {
+            field.name: _mapped(getattr(self, field.name), function, f"{prefix}{field.name}")
+            for field in dataclasses.fields(self)
+        }
+        return dataclasses.replace(self, **changes)
+
+    def clone(self) -> Self:
+        """A copy that shares no memory with this state."""
+        return self.map(lambda _, tensor: tensor.clone())
+
+    def detach(self) -> Self:
+        """The same values cut off from the autograd graph."""
+        return self.map(lambda _, tensor: tensor.detach())
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        """The state on another device; ``dtype`` applies to floating-point tensors only."""
+
+        def move(_: str, tensor: Tensor) -> Tensor:
+            return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+
+        return self.map(move)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the tensors."""
+        return sum(tensor.numel() * tensor.element_size() for _, tensor in self.named_tensors())
+
+    @property
+    def batch_size(self) -> int:
+        """Streams in this state."""
+        return next(self.named_tensors())[1].shape[0]
+
+    @classmethod
+    def stack(cls, states: Sequence[Self]) -> Self:
+        """Join states along the batch axis; the streams may be at different positions.
+
+        Raises:
+            StateMismatchError: if there are none or they differ in shape or settings.
+        """
+        if not states:
+            raise StateMismatchError("cannot stack an empty list of states; give at least one")
+        first = states[0]
+        parts: dict[str, list[Tensor]] = {name: [] for name, _ in first.named_tensors()}
+        for number, state in enumerate(states):
+            if settings_of(state) != settings_of(first):
+                raise StateMismatchError(
+                    f"state {number} has settings {settings_of(state)}; expected those of state 0, "
+                    f"{settings_of(first)}: stack only streams of the same encoder and chunking"
+                )
+            for name, tensor in state.named_tensors():
+                if tensor.shape[1:] != parts[name][0].shape[1:] if parts[name] else False:
+                    raise StateMismatchError(
+                        f"state {number} has {name} of shape {tuple(tensor.shape)}; expected "
+                        f"[*, {', '.join(map(str, parts[name][0].shape[1:]))}] as in state 0"
+                    )
+                parts[name].append(tensor)
+        return first.map(lambda name, _: torch.cat(parts[name]))
+
+    def unstack(self) -> list[Self]:
+        """One state per stream; the inverse of :meth:`stack`."""
+        return [
+            self.map(lambda _, tensor, row=row: tensor[row : row + 1].clone())  # type: ignore[misc]
+            for row in range(self.batch_size)
+        ]
+
+    def select(self, active: Tensor, other: Self) -> Self:
+        """Rows of this state where ``active`` [B] is true, rows of ``other`` elsewhere."""
+        others = dict(other.named_tensors())
+
+        def choose(name: str, tensor: Tensor) -> Tensor:
+            mask = active.view(-1, *([1] * (tensor.dim() - 1)))
+            return torch.where(mask, tensor, others[name])
+
+        return self.map(choose)
+
+
+def settings_of(state: State) -> dict[str, Any]:
+    """The whole numbers and ``None`` at the top of a state: what it was made for."""
+    return {
+        field.name: value
+        for field in dataclasses.fields(state)
+        if (value := getattr(state, field.name)) is None or isinstance(value, int)
+    }
+
+
+def _named(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, State):
+        yield from value.named_tensors(f"{name}.")
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _named(item, f"{name}.{index}")
+
+
+def _mapped(value: Any, function: Callable[[str, Tensor], Tensor], name: str) -> Any:
+    if isinstance(value, Tensor):
+        return function(name, value)
+    if isinstance(value, State):
+        return value.map(function, f"{name}.")
+    if isinstance(value, tuple):
+        return tuple(
+            _mapped(item, function, f"{name}.{index}") for index, item in enumerate(value)
+        )
+    return value

@@ -1,0 +1,59 @@
+"""Causal stem: feature frames at 100 Hz to encoder frames at 50 Hz.
+
+Symbols: ``B`` streams, ``T`` encoder frames in this call, ``F`` mel bins, ``C`` output channels.
+
+Encoder frame ``t`` is made of feature frames ``2t - 7`` to ``2t + 1``: no look-ahead, and the last
+seven feature frames are all the memory it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from echostream.encoder.activation import swoosh_r
+from echostream.encoder.norm import BiasNorm
+from echostream.encoder.state import State
+
+_HISTORY = 7
+"""Feature frames before an encoder frame's own two that the three convolutions reach."""
+
+
+@dataclass(frozen=True)
+class StemState(State):
+    """The last feature frames."""
+
+    features: Tensor
+    """``[B, 7, F]``"""
+
+
+class Stem(nn.Module):
+    """Three 3x3 convolutions over (time, mel bin), none padded in time, then a projection."""
+
+    def __init__(self, input_dim: int, hidden: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        first, second, third = hidden
+        self.input_dim = input_dim
+        self.conv1 = nn.Conv2d(1, first, 3, padding=(0, 1))
+        self.conv2 = nn.Conv2d(first, second, 3, stride=2, padding=(0, 1))
+        self.conv3 = nn.Conv2d(second, third, 3, stride=(1, 2), padding=(0, 1))
+        bins = (input_dim + 1) // 2
+        bins = (bins + 1) // 2
+        self.projection = nn.Linear(third * bins, channels)
+        self.norm = BiasNorm(channels)
+
+    def init_state(self, batch_size: int) -> StemState:
+        """The state before the first frame: as if the features before had been zero."""
+        with torch.no_grad():
+            return StemState(self.norm.bias.new_zeros(batch_size, _HISTORY, self.input_dim))
+
+    def forward(self, features: Tensor, state: StemState) -> tuple[Tensor, StemState]:
+        """``[B, 2 T, F] -> ([B, T, C], state)``."""
+        whole = torch.cat((state.features, features), dim=1)
+        x = swoosh_r(self.conv1(whole.unsqueeze(1)))
+        x = swoosh_r(self.conv2(x))
+        x = swoosh_r(self.conv3(x))
+        x = self.norm(self.projection(x.transpose(1, 2).flatten(2)))
+        return x, StemState(whole[:, whole.shape[1] - _HISTORY :].contiguous())

@@ -1,0 +1,318 @@
+"""The streaming Zipformer encoder: six stacks in a U-Net, then the memory bank.
+
+Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``c`` encoder frames of a chunk (50 Hz),
+``N`` chunks in one call, ``C`` output channels.
+
+There is one computation, :meth:`ZipformerEncoder._run`, from a state over any number of chunks.
+``forward`` runs it over all chunks from the empty state; ``step`` runs it over one chunk after the
+other. Sources: Zipformer (arXiv 2310.11230), Emformer's memory bank (arXiv 2010.10759).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echostream.config import EncoderConfig, PerStack, check_chunking, to_mapping
+from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, SUBSAMPLING
+from echostream.encoder.ct_mask import FrameView, frame_view
+from echostream.encoder.memory_bank import MemoryBank
+from echostream.encoder.stack import Stack
+from echostream.encoder.stem import Stem
+from echostream.encoder.stream_state import StreamState
+from echostream.errors import StateMismatchError, StreamClosedError
+
+WHOLE_RECORDING = -1
+"""As ``chunk_size`` of ``forward``: the whole recording is one chunk."""
+
+
+class EncoderOutput(TypedDict):
+    """What ``forward`` returns."""
+
+    encoder_out: Tensor
+    """``[B, T // 2, C]`` at 50 Hz, zero after the end of each recording."""
+    encoder_out_lengths: Tensor
+    """``[B]`` int64."""
+
+
+class ZipformerEncoder(nn.Module):
+    """Feature frames ``[B, T, 80]`` at 100 Hz to encoder frames ``[B, T // 2, C]`` at 50 Hz.
+
+    The arguments are the fields of :class:`echostream.config.EncoderConfig`.
+    """
+
+    def __init__(
+        self,
+        input_dim: int = 80,
+        embed_dim: PerStack = 512,
+        num_heads: PerStack = 8,
+        ffn_dim: PerStack = 2048,
+        num_layers_per_stack: PerStack = 2,
+        memory_size: int = 4,
+        max_future_frames: int | None = 0,
+        **more: Any,
+    ) -> None:
+        super().__init__()
+        self.config = config = EncoderConfig(
+            input_dim=input_dim,
+            embed_dim=embed_dim,
+            num_heads=num_heads,
+            ffn_dim=ffn_dim,
+            num_layers_per_stack=num_layers_per_stack,
+            memory_size=memory_size,
+            max_future_frames=max_future_frames,
+            **more,
+        )
+        widths = config.widths
+        self.stem = Stem(config.input_dim, config.stem_channels, widths[0])
+        self.stacks = nn.ModuleList(Stack(config, index) for index in range(len(DOWNSAMPLING)))
+        self.memory = (
+            MemoryBank(
+                config.output_dim,
+                config.memory_size,
+                config.memory_segment,
+                config.memory_dim,
+                max(config.heads),
+            )
+            if config.memory_size > 0
+            else None
+        )
+        self._fingerprint: tuple[tuple[int, ...], str] | None = None
+
+    @classmethod
+    def from_config(cls, config: EncoderConfig) -> ZipformerEncoder:
+        """An encoder with random weights."""
+        fields = dataclasses.fields(config)
+        return cls(**{field.name: getattr(config, field.name) for field in fields})
+
+    def init_state(
+        self,
+        batch_size: int = 1,
+        *,
+        chunk_size: int | None = None,
+        left_context: int | None = None,
+        max_future_frames: int | None | str = "config",
+    ) -> StreamState:
+        """The state of streams that have heard nothing.
+
+        Args:
+            batch_size: ``B``, streams.
+            chunk_size: encoder frames of a chunk, a multiple of 8; ``None`` for the config's.
+            left_context: encoder frames of left context, a multiple of 8; ``None`` likewise.
+            max_future_frames: look-ahead within the chunk, at each stack's own rate; ``None`` is
+                the whole chunk, ``"config"`` the config's.
+        """
+        config = self.config
+        chunk_size = config.chunk_size if chunk_size is None else chunk_size
+        left_context = config.left_context if left_context is None else left_context
+        future = config.max_future_frames if max_future_frames == "config" else max_future_frames
+        assert not isinstance(future, str)
+        check_chunking(chunk_size, left_context, future)
+        like = self.stem.norm.bias
+        counter = torch.zeros(batch_size, dtype=torch.int64, device=like.device)
+        return StreamState(
+            processed_frames=counter,
+            segment_id=counter.clone(),
+            finished=counter.bool(),
+            pending=torch.zeros(
+                batch_size,
+                chunk_size * SUBSAMPLING,
+                config.input_dim,
+                dtype=like.dtype,
+                device=like.device,
+            ),
+            pending_lengths=counter.clone(),
+            stem=self.stem.init_state(batch_size),
+            stacks=tuple(s.init_state(batch_size, left_context) for s in self.stacks),  # type: ignore[operator]
+            memory=None if self.memory is None else self.memory.init_state(batch_size),
+            chunk_size=chunk_size,
+            left_context=left_context,
+            max_future_frames=future,
+        )
+
+    def forward(
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        chunk_size: int | None = None,
+        left_context: int | None = None,
+        max_future_frames: int | None | str = "config",
+    ) -> EncoderOutput:
+        """Encode whole recordings under the chunk mask.
+
+        Args:
+            features: ``[B, T, input_dim]``.
+            lengths: ``[B]`` feature frames of each recording; ``None`` for all ``T``.
+            chunk_size: as in :meth:`init_state`, or ``WHOLE_RECORDING``.
+            left_context: as in :meth:`init_state`.
+            max_future_frames: as in :meth:`init_state`.
+        """
+        batch, total, _ = self._check_features(features)
+        if lengths is None:
+            lengths = torch.full((batch,), total, device=features.device)
+        frames = total // SUBSAMPLING
+        if chunk_size == WHOLE_RECORDING:
+            chunk_size = max(1, -(-frames // CHUNK_MULTIPLE)) * CHUNK_MULTIPLE
+            left_context = 0
+        state = self.init_state(
+            batch,
+            chunk_size=chunk_size,
+            left_context=left_context,
+            max_future_frames=max_future_frames,
+        )
+        num_chunks = max(1, -(-frames // state.chunk_size))
+        missing = num_chunks * state.chunk_size * SUBSAMPLING - frames * SUBSAMPLING
+        features = functional.pad(features[:, : frames * SUBSAMPLING], (0, 0, 0, missing))
+        out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
+        y, _ = self._run(features, out_lengths, state, num_chunks)
+        return {"encoder_out": y[:, :frames], "encoder_out_lengths": out_lengths}
+
+    @torch.no_grad()
+    def step(
+        self,
+        features: Tensor,
+        state: StreamState,
+        lengths: Tensor | None = None,
+        *,
+        is_final: bool = False,
+    ) -> tuple[Tensor, Tensor, StreamState]:
+        """Encode the next segment of each stream.
+
+        Whole chunks are encoded one after the other; the feature frames that do not fill a chunk
+        wait in the state. With ``is_final`` the rest is encoded as it is, and the streams end.
+
+        Args:
+            features: ``[B, T, input_dim]`` new feature frames; ``T`` may be 0.
+            state: from :meth:`init_state` or the step before; it is not changed.
+            lengths: ``[B]`` new frames of each stream; ``None`` for all ``T``.
+            is_final: whether this is the end of every recording of the batch.
+
+        Returns:
+            ``[B, n, C]`` encoder frames, ``[B]`` how many of them are each stream's, new state.
+
+        Raises:
+            StreamClosedError: if a stream gets features after its end.
+            StateMismatchError: if the state is for another batch size.
+        """
+        batch, new, _ = self._check_features(features)
+        if state.batch_size != batch:
+            raise StateMismatchError(
+                f"the state is for {state.batch_size} streams but the features are for {batch}; "
+                "use init_state(batch_size) or StreamState.stack()"
+            )
+        if lengths is None:
+            lengths = torch.full((batch,), new, device=features.device)
+        if bool((state.finished & (lengths > 0)).any()):
+            raise StreamClosedError(
+                f"{new} feature frames were pushed into a finished stream; start a new one with "
+                "init_state()"
+            )
+        window = state.chunk_size * SUBSAMPLING
+        column = torch.arange(window + new, device=features.device)
+        waiting = state.pending_lengths[:, None]
+        source = torch.where(column < waiting, column, column - waiting + window)
+        source = source.clamp_max(window + new - 1).unsqueeze(2).expand(-1, -1, features.shape[2])
+        queue = torch.cat((state.pending, features), dim=1).gather(1, source)
+        queued = state.pending_lengths + lengths
+        queue = queue * (column < queued[:, None]).unsqueeze(2)
+        queue = functional.pad(queue, (0, 0, 0, window))
+
+        usable = queued // SUBSAMPLING * SUBSAMPLING if is_final else queued // window * window
+        outputs = [features.new_zeros(batch, 0, self.config.output_dim)]
+        for start in range(0, int(usable.max()), window):
+            here = (usable - start).clamp(0, window) // SUBSAMPLING
+            y, after = self._run(queue[:, start : start + window], here, state, 1)
+            active = here > 0
+            state = after if bool(active.all()) else after.select(active, state)
+            outputs.append(y)
+
+        # What was not encoded moves to the front of the queue; an odd last frame is dropped.
+        left = torch.zeros_like(queued) if is_final else queued - usable
+        column = column[:window]
+        source = (usable[:, None] + column).clamp_max(queue.shape[1] - 1)
+        pending = queue.gather(1, source.unsqueeze(2).expand(-1, -1, features.shape[2]))
+        state = dataclasses.replace(
+            state,
+            pending=pending * (column < left[:, None]).unsqueeze(2),
+            pending_lengths=left,
+            segment_id=state.segment_id + 1,
+            finished=state.finished | is_final,
+        )
+        return torch.cat(outputs, dim=1)[:, : int(usable.max()) // SUBSAMPLING], (
+            usable // SUBSAMPLING
+        ), state
+
+    def _run(
+        self, features: Tensor, lengths: Tensor, state: StreamState, num_chunks: int
+    ) -> tuple[Tensor, StreamState]:
+        """Encode ``num_chunks`` chunks of features ``[B, 2 c N, F]`` from ``state``.
+
+        ``lengths`` [B] are the encoder frames of each stream in this call; the rest is padding.
+        """
+        heard = state.processed_frames
+        views: dict[int, FrameView] = {
+            downsampling: frame_view(
+                heard,
+                lengths,
+                num_chunks=num_chunks,
+                chunk_size=state.chunk_size,
+                left_context=state.left_context,
+                max_future_frames=state.max_future_frames,
+                downsampling=downsampling,
+            )
+            for downsampling in sorted(set(DOWNSAMPLING))
+        }
+        exists = views[1].exists.to(features.dtype)
+        x, stem = self.stem(features, state.stem)
+        stacks, outputs = [], []
+        for stack, stack_state in zip(self.stacks, state.stacks, strict=True):
+            x, new_state = stack(x, exists, views[stack.downsampling], stack_state)
+            stacks.append(new_state)
+            outputs.append(x)
+        y = _full_width(outputs)
+        memory = state.memory
+        if self.memory is not None and memory is not None:
+            y, memory = self.memory(y, exists, heard, memory)
+        return y * exists, dataclasses.replace(
+            state,
+            processed_frames=heard + lengths,
+            stem=stem,
+            stacks=tuple(stacks),
+            memory=memory,
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
+        weights = self.state_dict()
+        version = tuple(tensor._version for tensor in weights.values())
+        if self._fingerprint is None or self._fingerprint[0] != version:
+            digest = hashlib.sha256(json.dumps(to_mapping(self.config), sort_keys=True).encode())
+            for name, tensor in sorted(weights.items()):
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            self._fingerprint = (version, digest.hexdigest())
+        return self._fingerprint[1]
+
+    def _check_features(self, features: Tensor) -> torch.Size:
+        if features.dim() != 3 or features.shape[2] != self.config.input_dim:
+            raise StateMismatchError(
+                f"features have shape {tuple(features.shape)}; expected "
+                f"[batch, frames, {self.config.input_dim}]"
+            )
+        return features.shape
+
+
+def _full_width(outputs: list[Tensor]) -> Tensor:
+    """The last stack's channels, and those it lacks from the latest stack that has them."""
+    y = outputs[-1]
+    for x in reversed(outputs[:-1]):
+        if x.shape[2] > y.shape[2]:
+            y = torch.cat((y, x[:, :, y.shape[2] :]), dim=2)
+    return y

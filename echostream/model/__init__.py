@@ -1,0 +1,6 @@
+"""The trained part of a system: encoder, CTC heads, CMVN statistics, vocabularies, checkpoint."""
+
+from echostream.model.checkpoint import load_model, save_model
+from echostream.model.speech_model import SpeechModel
+
+__all__ = ["SpeechModel", "load_model", "save_model"]

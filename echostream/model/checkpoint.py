@@ -1,0 +1,112 @@
+"""Checkpoints: a folder with weights, configuration and vocabularies.
+
+    model.safetensors   weights; never a pickle, so loading cannot run code
+    config.json         the SystemConfig
+    source.model        SentencePiece model of the transcript
+    target.model        SentencePiece model of the translation
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from echostream.config import SystemConfig, from_mapping, to_mapping
+from echostream.errors import CheckpointError
+from echostream.model.speech_model import SpeechModel
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+SOURCE_VOCABULARY = "source.model"
+TARGET_VOCABULARY = "target.model"
+
+_SHOWN = 10
+"""How many misfitting tensors an error message lists."""
+
+
+def save_model(
+    model: SpeechModel, folder: str | Path, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write weights and configuration; the vocabularies are the caller's to copy.
+
+    ``dtype`` is that of the stored weights; float16 halves the file and is widened when loaded.
+    The CMVN statistics stay float32.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: tensor.detach().cpu().to(torch.float32 if "cmvn" in name else dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    # Written beside and renamed, so that a kill in between leaves the old checkpoint whole.
+    for name, data in (
+        (WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"})),
+        (CONFIG, json.dumps(to_mapping(model.config), indent=2).encode() + b"\n"),
+    ):
+        part = folder / f"{name}.part"
+        part.write_bytes(data)
+        part.replace(folder / name)
+
+
+def load_config_json(folder: str | Path) -> SystemConfig:
+    """The configuration of a checkpoint folder."""
+    path = Path(folder) / CONFIG
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror}; expected a checkpoint folder with {CONFIG}, "
+            f"{WEIGHTS}, {SOURCE_VOCABULARY} and {TARGET_VOCABULARY}"
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    return from_mapping(SystemConfig, values)
+
+
+def load_model(folder: str | Path, device: torch.device | str = "cpu") -> SpeechModel:
+    """The model of a checkpoint folder, in evaluation mode, float32.
+
+    Raises:
+        CheckpointError: if the weights are missing, damaged, not finite, or do not fit the
+            configuration.
+        ConfigError: if the configuration is wrong in itself.
+    """
+    config = load_config_json(folder)
+    path = Path(folder) / WEIGHTS
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot load the weights {path}: {error}; expected a complete safetensors file, copy "
+            "the checkpoint again"
+        ) from error
+    model = SpeechModel(config)
+    expected = model.state_dict()
+    misfits = [f"missing {name}" for name in expected if name not in tensors]
+    misfits += [f"unexpected {name}" for name in tensors if name not in expected]
+    misfits += [
+        f"{name}: found {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    if misfits:
+        more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
+        raise CheckpointError(
+            f"{path} does not fit {CONFIG} beside it: {'; '.join(misfits[:_SHOWN])}{more}"
+        )
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{name} in {path} has values that are not finite; the training run that wrote it "
+                "had diverged, use an earlier checkpoint"
+            )
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    logger.info("loaded %s: %.2fM parameters", folder, model.num_parameters / 1e6)
+    return model.to(device).eval()

@@ -1,0 +1,46 @@
+"""Encoder, ASR head and ST head under one roof, with the statistics of their training data.
+
+Symbols: ``B`` recordings, ``T`` encoder frames, ``C`` encoder channels, ``V`` CTC vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from echostream.audio import Cmvn
+from echostream.config import SystemConfig
+from echostream.decoder.ctc_head import CtcHead
+from echostream.encoder.zipformer import ZipformerEncoder
+
+
+class SpeechModel(nn.Module):
+    """A system's weights. Buffers ``cmvn_mean`` and ``cmvn_std`` [80] belong to the weights."""
+
+    cmvn_mean: Tensor
+    cmvn_std: Tensor
+
+    def __init__(self, config: SystemConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ZipformerEncoder.from_config(config.encoder)
+        dim = config.encoder.output_dim
+        self.asr_head = CtcHead(dim, config.asr_vocab_size)
+        self.st_head = CtcHead(dim, config.st_vocab_size)
+        self.register_buffer("cmvn_mean", torch.zeros(config.encoder.input_dim))
+        self.register_buffer("cmvn_std", torch.ones(config.encoder.input_dim))
+
+    @property
+    def cmvn(self) -> Cmvn:
+        """The feature normalisation that the weights were trained with."""
+        return Cmvn(self.cmvn_mean.cpu().numpy(), self.cmvn_std.cpu().numpy())
+
+    def set_cmvn(self, cmvn: Cmvn) -> None:
+        """Store the statistics of the training data."""
+        self.cmvn_mean.copy_(torch.from_numpy(cmvn.mean))
+        self.cmvn_std.copy_(torch.from_numpy(cmvn.std))
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained numbers, CMVN statistics not counted."""
+        return sum(parameter.numel() for parameter in self.parameters())
