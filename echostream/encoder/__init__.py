@@ -1,0 +1,15 @@
+"""The streaming Zipformer encoder and its state."""
+
+from echostream.encoder.stream_state import StreamState
+from echostream.encoder.streaming import ChunkBuffer, StreamingEncoder, StreamingPipeline
+from echostream.encoder.zipformer import WHOLE_RECORDING, EncoderOutput, ZipformerEncoder
+
+__all__ = [
+    "WHOLE_RECORDING",
+    "ChunkBuffer",
+    "EncoderOutput",
+    "StreamState",
+    "StreamingEncoder",
+    "StreamingPipeline",
+    "ZipformerEncoder",
+]

@@ -12,14 +12,14 @@ from echostream.encoder.norm import scaled_linear
 
 
 class FeedForward(nn.Module):
-    """``Linear -> SwooshL -> Linear``."""
+    """``Linear -> SwooshL -> Linear -> dropout``."""
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.in_proj = nn.Linear(channels, hidden)
-        self.dropout = nn.Dropout(dropout)
         self.out_proj = scaled_linear(hidden, channels, 0.1)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., C] -> [..., C]``."""
-        return self.out_proj(self.dropout(swoosh_l(self.in_proj(x))))
+        return self.dropout(self.out_proj(swoosh_l(self.in_proj(x))))

@@ -71,7 +71,6 @@ class ZipformerLayer(nn.Module):
         self.feed_forward3 = FeedForward(channels, large, dropout)
         self.norm = BiasNorm(channels)
         self.bypass = Bypass(channels)
-        self.dropout = nn.Dropout(dropout)
         # Channels of each past in the order of LayerState, and the frames of the last two.
         values = heads * value_head_dim
         self._past_channels = (heads * query_head_dim, hidden, values, values, channels, channels)
@@ -92,19 +91,19 @@ class ZipformerLayer(nn.Module):
         """``[B, N * S, C] -> ([B, N * S, C], state)``."""
         before = x
         weights, keys = self.attention_weights(x, view, state.keys)
-        x = x + self.dropout(self.feed_forward1(x))
+        x = x + self.feed_forward1(x)
         y, nonlinear_values = self.nonlinear_attention(x, weights, view, state.nonlinear_values)
-        x = x + self.dropout(y)
+        x = x + y
         y, values1 = self.self_attention1(x, weights, view, state.values1)
-        x = x + self.dropout(y)
+        x = x + y
         y, conv1 = self.convolution1(x, view, state.conv1)
-        x = x + self.dropout(y)
-        x = x + self.dropout(self.feed_forward2(x))
+        x = x + y
+        x = x + self.feed_forward2(x)
         x = self.bypass_middle(before, x)
         y, values2 = self.self_attention2(x, weights, view, state.values2)
-        x = x + self.dropout(y)
+        x = x + y
         y, conv2 = self.convolution2(x, view, state.conv2)
-        x = x + self.dropout(y)
-        x = x + self.dropout(self.feed_forward3(x))
+        x = x + y
+        x = x + self.feed_forward3(x)
         x = self.bypass(before, self.norm(x))
         return x, LayerState(keys, nonlinear_values, values1, values2, conv1, conv2)

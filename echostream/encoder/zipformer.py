@@ -160,7 +160,8 @@ class ZipformerEncoder(nn.Module):
         frames = total // SUBSAMPLING
         if chunk_size == WHOLE_RECORDING:
             chunk_size = max(1, -(-frames // CHUNK_MULTIPLE)) * CHUNK_MULTIPLE
-            left_context = 0
+            # Left context counts back from each frame: this much reaches the first from the last.
+            left_context = chunk_size
         state = self.init_state(
             batch,
             chunk_size=chunk_size,

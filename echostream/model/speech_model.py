@@ -37,8 +37,8 @@ class SpeechModel(nn.Module):
 
     def set_cmvn(self, cmvn: Cmvn) -> None:
         """Store the statistics of the training data."""
-        self.cmvn_mean.copy_(torch.from_numpy(cmvn.mean))
-        self.cmvn_std.copy_(torch.from_numpy(cmvn.std))
+        self.cmvn_mean.copy_(torch.tensor(cmvn.mean))
+        self.cmvn_std.copy_(torch.tensor(cmvn.std))
 
     @property
     def num_parameters(self) -> int:

@@ -1,0 +1,49 @@
+# make demo   translate recorded Spanish speech and print the scores
+# make test   run the test suite
+# Both make the virtual environment first when it is missing.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+SIMULEVAL = simuleval==1.1.4
+
+.PHONY: help install demo test test-all lint train clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -3
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13; give one: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,simuleval-needs]'
+	# SimulEval's dependencies need a C compiler for a package it never imports.
+	$(BIN)/python -m pip install --quiet --no-deps $(SIMULEVAL)
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python -m eval.demo
+
+test: lint
+	$(BIN)/python -m pytest tests -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest tests
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: $(INSTALLED)
+	$(BIN)/echostream data es-en
+	$(BIN)/echostream train configs/tiny.yaml --output runs/tiny
+
+clean:
+	rm -rf $(VENV) runs data/demo

@@ -1,0 +1,10 @@
+"""What ``simuleval --agent agents/echostream_agent.py`` loads."""
+
+from simuleval.utils import entrypoint
+
+from echostream.agent.simuleval_agent import EchoStreamAgent
+
+
+@entrypoint
+class EchoStream(EchoStreamAgent):
+    """Speech-to-text translation with the streaming Zipformer encoder."""

@@ -1,0 +1,109 @@
+"""The SimulEval agent.
+
+Works on the released SimulEval 1.1.4 and on its main branch, stateful (``policy()``) and stateless
+(``policy(states)``), and for other hosts that build agents from a bare namespace. What SimulEval
+asks of an agent is written down in ``docs/agent.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import Any
+
+import torch
+from simuleval.agents import SpeechToTextAgent
+from simuleval.agents.actions import Action, ReadAction, WriteAction
+
+from echostream.agent.build import build_translator, read_forced_target
+from echostream.agent.options import AgentOptions, add_arguments
+from echostream.agent.states import EchoStreamStates
+from echostream.agent.translator import TranslatorState, Turn
+from echostream.errors import ConfigError, EchoStreamError
+
+logger = logging.getLogger(__name__)
+
+
+class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
+    """Speech to text, task ``s2tt`` or ``asr``."""
+
+    # Some hosts read it from the class before any segment has set it.
+    tgt_lang: str | None = None
+
+    def __init__(self, args: Any = None) -> None:
+        self.options = AgentOptions.from_namespace(args)
+        torch.set_num_threads(self.options.threads)
+        self.translator = build_translator(self.options)
+        forced = self.options.forced_target
+        self._references = None if forced is None else read_forced_target(forced)
+        super().__init__(args)
+
+    @staticmethod
+    def add_args(parser: argparse.ArgumentParser) -> None:
+        """Add the agent's options; none of SimulEval's own is redefined."""
+        add_arguments(parser)
+
+    @classmethod
+    def from_args(cls, args: Any) -> EchoStreamAgent:
+        """The agent for SimulEval's command line: what is wrong is said in one line."""
+        try:
+            return cls(args)
+        except EchoStreamError as error:
+            raise SystemExit(f"echostream: error: {error}") from error
+
+    def build_states(self) -> EchoStreamStates:
+        """States of one more stream; they share the model."""
+        return EchoStreamStates(self._begin)
+
+    def to(self, device: str, *_: object, fp16: bool = False, **__: object) -> None:
+        """Move the model to ``cpu``, ``cuda``, ``cuda:0`` or ``gpu`` (the first GPU)."""
+        name = "cuda" if device == "gpu" else device
+        try:
+            wanted = torch.device(name)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"--device is {device!r}; expected cpu, cuda, cuda:N or gpu"
+            ) from error
+        if wanted.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(
+                f"--device is {device!r} but there is no usable GPU; expected --device cpu"
+            )
+        if fp16:
+            logger.warning("half precision is not supported; the model runs in float32")
+        self.device = device
+        self.translator.model.to(wanted)
+        self.states = self.build_states()
+
+    def policy(self, states: EchoStreamStates | None = None) -> Action:
+        """Hear what is unread; read on, or write the words that are due."""
+        states = self.states if states is None else states
+        samples = states.take_unread()
+        finished = states.source_finished
+        if len(samples) == 0 and not finished:
+            return ReadAction()
+        turns, states.translator_state = self.translator.step(
+            samples, states.source_sample_rate, states.translator_state, is_final=finished
+        )
+        if self.options.verbose:
+            for turn in turns:
+                print(describe_turn(turn), file=sys.stderr)
+        words = [word for turn in turns for word in turn.words]
+        if finished:
+            return WriteAction(" ".join(words), finished=True)
+        return WriteAction(" ".join(words), finished=False) if words else ReadAction()
+
+    def _begin(self, stream_number: int) -> TranslatorState:
+        if self._references is None:
+            return self.translator.init_state()
+        line = self.options.forced_start + stream_number
+        if line < len(self._references):
+            return self.translator.init_state(self._references[line])
+        # The evaluator resets once more after the last recording; only hearing audio there is wrong.
+        return self.translator.init_state("")
+
+
+def describe_turn(turn: Turn) -> str:
+    """One line: when, READ or WRITE, what, why."""
+    what = f"WRITE {' '.join(turn.words)!r}" if turn.words else "READ"
+    return f"{turn.audio_ms / 1000:8.2f} s  chunk {turn.num_chunks:4d}  {what}  ({turn.reason})"

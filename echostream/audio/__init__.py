@@ -1,0 +1,25 @@
+"""PCM in: validation, down-mix, resampling to 16 kHz, filter bank, normalisation."""
+
+from __future__ import annotations
+
+from echostream.audio.cmvn import Cmvn
+from echostream.audio.fbank import Fbank, FbankState
+from echostream.audio.files import read_audio, stream_audio
+from echostream.audio.frontend import FrontEnd, FrontEndState
+from echostream.audio.resample import Resampler, ResamplerState
+from echostream.audio.samples import CheckedSamples, as_mono, check_samples
+
+__all__ = [
+    "CheckedSamples",
+    "Cmvn",
+    "Fbank",
+    "FbankState",
+    "FrontEnd",
+    "FrontEndState",
+    "Resampler",
+    "ResamplerState",
+    "as_mono",
+    "check_samples",
+    "read_audio",
+    "stream_audio",
+]

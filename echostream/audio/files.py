@@ -1,0 +1,187 @@
+"""Audio files to samples, with errors that name the file.
+
+Legend: n = samples at the file's own rate.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from echostream.audio.samples import check_samples
+from echostream.errors import AudioFormatError, ConfigError
+
+_LONGEST_OGG_PAGE = 65_307
+_OGG_END_OF_STREAM = 4
+
+# libsndfile reads what there is of a file that ends early and tells only its log, in these words.
+_SHORT_CHUNK = re.compile(
+    r"^\s*(?:riff|data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+_HOLE = "reports a hole"
+_UNKNOWN_LENGTH = 0x7FFF_0000
+"""Programs that write to a pipe put a length from here up into the header: not known beforehand."""
+
+
+def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
+    """A whole audio file: samples float32 [n] in [-1, 1], two channels averaged, and its rate in Hz.
+
+    Any format libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...), whatever the name
+    ends in. The rate is the file's own; `FrontEnd` and `Resampler` take it from there.
+
+    Raises AudioFormatError, with the path, for a file that is missing, unreadable, not audio, damaged
+    or shorter than it says, has no samples or more than two channels, or samples `as_mono` rejects.
+    """
+    with _open(path) as file:
+        samples = _read(file, path, file.frames, position=0)
+        _check_complete(file, path, samples.size)
+        return samples, file.samplerate
+
+
+def stream_audio(
+    path: str | os.PathLike[str], segment_ms: float
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """A file piece by piece, for recordings that should not be in memory as a whole.
+
+    segment_ms: length of a segment in milliseconds, at least one sample. Segment i ends at sample
+        floor((i + 1) * segment_ms * rate / 1000), so that lengths which are no whole number of
+        samples do not add up to a drift; the last one may be shorter.
+    Yields (samples float32 [n], sample rate in Hz); together the segments equal `read_audio`.
+
+    Raises AudioFormatError as `read_audio` does, but for some formats (MP3) that a file is cut short
+    shows only at its end, after the segments before have been given out. ConfigError for a bad
+    segment_ms. Errors come with the first segment asked for, as the file is opened then.
+    """
+    with _open(path) as file:
+        rate: int = file.samplerate
+        if not 1000 <= segment_ms * rate < math.inf:  # false for NaN
+            raise ConfigError(
+                f"segment_ms is {segment_ms!r}; expected at least one sample at {rate} Hz, that is "
+                f"{1000 / rate:g} ms; 320 is usual"
+            )
+        position = 0
+        segments = 0
+        while position < file.frames:
+            segments += 1
+            end = min(int(segments * segment_ms * rate // 1000), file.frames)
+            samples = _read(file, path, end - position, position=position)
+            if samples.size:
+                yield samples, rate
+            position += samples.size
+            if position < end:
+                break
+        _check_complete(file, path, position)
+
+
+class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # untyped base class
+    """A sound file read from start to end.
+
+    soundfile seeks after every read of a seekable file. In compressed files that restarts the decoder:
+    read in segments, Opus then differs from the whole by up to 0.02 of full scale at some joints, MP3
+    in the last bit (with complaints from its decoder on standard error).
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[_SequentialFile]:
+    """The opened file, after the checks that need no samples; errors are translated."""
+    name = os.fspath(path)
+    try:
+        # libsndfile says "System error" whatever the reason; the operating system says which.
+        with open(name, "rb") as raw:
+            ends_early = _is_ogg_without_end(raw)
+    except OSError as error:
+        raise AudioFormatError(
+            f"audio file '{name}' cannot be read: {error.strerror}; check the path and its permissions"
+        ) from error
+    try:
+        file = _SequentialFile(name)
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw files
+        raise _undecodable(name, error) from error
+    try:
+        with file:
+            if file.channels > 2:
+                raise AudioFormatError(
+                    f"audio file '{name}' has {file.channels} channels; expected one or two; mix it "
+                    "down first"
+                )
+            if file.frames == 0:
+                raise AudioFormatError(
+                    f"audio file '{name}' holds no samples; expected at least one; it is empty or was "
+                    "cut off after its header"
+                )
+            stated, found = _stated_and_found(file.extra_info)
+            if stated > found or ends_early:
+                size = (
+                    f"{found} of {stated} bytes are there" if stated else "its last page is missing"
+                )
+                raise AudioFormatError(
+                    f"audio file '{name}' is cut short: {size}; copy or download it again"
+                )
+            yield file
+    except soundfile.SoundFileError as error:
+        raise _undecodable(name, error) from error
+
+
+def _undecodable(name: str, error: Exception) -> AudioFormatError:
+    return AudioFormatError(
+        f"audio file '{name}' cannot be decoded ({str(error).rstrip('.')}); expected an undamaged "
+        "WAV, FLAC, Ogg, MP3 or other file that libsndfile reads"
+    )
+
+
+def _read(
+    file: _SequentialFile, path: str | os.PathLike[str], frames: int, *, position: int
+) -> NDArray[np.float32]:
+    samples = file.read(frames, dtype="float32")
+    try:
+        return check_samples(samples, position=position).samples
+    except AudioFormatError as error:
+        raise AudioFormatError(f"audio file '{os.fspath(path)}': {error}") from error
+
+
+def _check_complete(file: _SequentialFile, path: str | os.PathLike[str], samples_read: int) -> None:
+    """To be called when all has been read: decoders report some damage only then."""
+    if samples_read < file.frames or _HOLE in file.extra_info:
+        raise AudioFormatError(
+            f"audio file '{os.fspath(path)}' is damaged or cut short: {samples_read} of {file.frames} "
+            "samples could be decoded, with a gap or a premature end; copy or download it again"
+        )
+
+
+def _stated_and_found(log: str) -> tuple[int, int]:
+    """Length of the audio in bytes according to the header, and as it is; (0, 0) if they agree."""
+    for match in _SHORT_CHUNK.finditer(log):
+        stated, found = int(match[1]), int(match[2])
+        if found < stated < _UNKNOWN_LENGTH:
+            return stated, found
+    return 0, 0
+
+
+def _is_ogg_without_end(raw: BinaryIO) -> bool:
+    """Whether this is an Ogg file whose last page is not marked as the last of its stream.
+
+    libsndfile decodes such a Vorbis file as if it were whole.
+    """
+    if raw.read(4) != b"OggS":
+        return False
+    raw.seek(0, os.SEEK_END)
+    raw.seek(max(0, raw.tell() - _LONGEST_OGG_PAGE))
+    tail = raw.read()
+    # RFC 3533, section 6: flags in byte 5, number of segments in byte 26, then the segment lengths.
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return True
+    length = 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return len(page) < length or not page[5] & _OGG_END_OF_STREAM

@@ -1,0 +1,180 @@
+"""From pushed PCM to normalised feature frames: checks, down-mix, 16 kHz, filter bank, CMVN.
+
+Legend: n = samples pushed at the source rate, f = feature frames, d = 80 mel bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echostream.audio.cmvn import Cmvn
+from echostream.audio.fbank import Fbank, FbankState
+from echostream.audio.resample import Resampler, ResamplerState, check_sample_rate
+from echostream.audio.samples import NanPolicy, Samples, check_nan_policy, check_samples
+from echostream.constants import (
+    FRAME_LENGTH_SAMPLES,
+    FRAME_SHIFT_SAMPLES,
+    NUM_MEL_BINS,
+    SAMPLE_RATE,
+)
+from echostream.errors import AudioFormatError, ConfigError, StreamClosedError
+
+LEAD_IN_SAMPLES = FRAME_LENGTH_SAMPLES - FRAME_SHIFT_SAMPLES
+"""Silence before the audio that makes frame f end exactly at 10 ms * (f + 1) of audio."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrontEndState:
+    """What a stream needs in order to go on; its size does not depend on how much was heard.
+
+    Arrays are never written to after creation, so states may share them.
+
+    sample_rate: Hz, None until the first sample. closed: whether the stream was flushed.
+    clipped, nonfinite: how many values were clipped to [-1, 1], how many NaN or infinities zeroed.
+    """
+
+    sample_rate: int | None = None
+    resampler: ResamplerState = field(default_factory=ResamplerState)
+    fbank: FbankState = field(default_factory=FbankState)
+    clipped: int = 0
+    nonfinite: int = 0
+    closed: bool = False
+
+    @property
+    def samples_heard(self) -> int:
+        """Samples pushed so far, at the source rate."""
+        return self.resampler.samples_in
+
+    @property
+    def samples_16k(self) -> int:
+        """Samples at 16 kHz that have reached the filter bank, without the lead-in."""
+        return self.resampler.samples_out
+
+    @property
+    def frames_out(self) -> int:
+        """Feature frames returned so far."""
+        return self.fbank.frames_out
+
+    def clone(self) -> FrontEndState:
+        """A copy that shares no array with this one."""
+        return replace(self, resampler=self.resampler.clone(), fbank=self.fbank.clone())
+
+
+class FrontEnd:
+    """Streaming front end: samples of any kind and rate to normalised feature frames at 100 Hz.
+
+    Frames are the same, bit for bit, for every segmentation of the same audio.
+
+    cmvn: normalisation, or None for plain log-mel features.
+    lead_in_samples: zeros at 16 kHz put before the audio of each stream. A window is 25 ms long and
+        frames are 10 ms apart, so without a lead-in frame f ends at 10 f + 25 ms, and a chunk of c
+        encoder frames (2c feature frames) would be complete only 15 ms after its 20 c ms of audio.
+        With segments as long as a chunk that is a whole further segment of latency. With the default
+        of 240 samples (15 ms) frame f ends exactly at 10 (f + 1) ms and every chunk is complete with
+        its own audio; n samples at 16 kHz give n // 160 frames. At other rates the look-ahead of the
+        resampler (6.3 ms, 12.6 ms at 8 kHz, `Resampler.look_ahead_ms`) comes on top.
+    nan_policy: "error", or "zero" to replace NaN and infinities by silence and count them.
+
+    Raises ConfigError for a lead-in that is not a whole number from 0 on, or an unknown nan_policy.
+    Immutable; one object serves any number of streams and threads.
+    """
+
+    def __init__(
+        self,
+        cmvn: Cmvn | None,
+        *,
+        lead_in_samples: int = LEAD_IN_SAMPLES,
+        nan_policy: NanPolicy = "error",
+    ) -> None:
+        if not isinstance(lead_in_samples, int) or lead_in_samples < 0:
+            raise ConfigError(
+                f"lead_in_samples is {lead_in_samples!r}; expected a whole number of samples from 0 "
+                f"on; {LEAD_IN_SAMPLES} makes frames end on multiples of 10 ms"
+            )
+        check_nan_policy(nan_policy)
+        self.cmvn = cmvn
+        self.lead_in_samples = lead_in_samples
+        self.nan_policy: NanPolicy = nan_policy
+        self._fbank = Fbank()
+
+    def look_ahead_ms(self, sample_rate: int) -> float:
+        """How long after its own 10 ms of audio a frame is known, in milliseconds.
+
+        Frame f needs the audio up to 10 (f + 1) ms and this much more: the overhang of the window,
+        0 with the default lead-in, and the look-ahead of the resampler. A longer lead-in makes up
+        for the latter (a negative result means frames lie in the past by so much).
+        """
+        overhang = (LEAD_IN_SAMPLES - self.lead_in_samples) / SAMPLE_RATE
+        return 1000 * overhang + Resampler(sample_rate).look_ahead_ms
+
+    def init_state(self) -> FrontEndState:
+        """State of a stream of which nothing has been heard."""
+        return FrontEndState()
+
+    def step(
+        self, samples: Samples, sample_rate: int | None, state: FrontEndState
+    ) -> tuple[NDArray[np.float32], FrontEndState]:
+        """Feature frames that more audio makes known.
+
+        samples: mono or stereo PCM in any form `as_mono` takes, any number of samples; with none the
+            call changes nothing and the sample rate is not looked at.
+        sample_rate: of these samples, Hz, the same during the whole stream.
+        Returns features float32 [f, 80], f >= 0, and the new state. Nothing passed in is changed.
+
+        Raises StreamClosedError after `flush`; AudioFormatError for samples that `as_mono` rejects,
+        a missing or impossible sample rate, or another one than before. The state passed in is then
+        as good as it was, and the stream can go on from it.
+        """
+        if state.closed:
+            raise StreamClosedError(
+                f"audio was pushed into a stream that was finished after {state.samples_heard} "
+                "samples; start a new stream with init_state()"
+            )
+        checked = check_samples(samples, nan_policy=self.nan_policy, position=state.samples_heard)
+        if checked.samples.size == 0:
+            return np.zeros((0, NUM_MEL_BINS), np.float32), state
+        rate = check_sample_rate(sample_rate)
+        if state.sample_rate not in (None, rate):
+            raise AudioFormatError(
+                f"the sample rate changed from {state.sample_rate} to {rate} Hz after "
+                f"{state.samples_heard} samples; expected one rate for a whole stream. Finish this "
+                "stream and start a new one, or resample before pushing"
+            )
+        audio, resampler = Resampler(rate).step(checked.samples, state.resampler)
+        features, fbank = self._features(audio, state)
+        return features, replace(
+            state,
+            sample_rate=rate,
+            resampler=resampler,
+            fbank=fbank,
+            clipped=state.clipped + checked.clipped,
+            nonfinite=state.nonfinite + checked.nonfinite,
+        )
+
+    def flush(self, state: FrontEndState) -> tuple[NDArray[np.float32], FrontEndState]:
+        """The last frames of a stream, and the state closed. Flushing again gives no frames.
+
+        What is shorter than a window at the end is dropped (Kaldi's snip_edges); a stream too short
+        for one frame gives none. The state keeps its counters.
+        """
+        if state.closed or state.sample_rate is None:
+            return np.zeros((0, NUM_MEL_BINS), np.float32), replace(state, closed=True)
+        audio = Resampler(state.sample_rate).flush(state.resampler)
+        features, fbank = self._features(audio, state)
+        resampler = ResamplerState(
+            samples_in=state.resampler.samples_in,
+            samples_out=state.resampler.samples_out + audio.size,
+        )
+        return features, replace(state, resampler=resampler, fbank=fbank, closed=True)
+
+    def _features(
+        self, audio: NDArray[np.float32], state: FrontEndState
+    ) -> tuple[NDArray[np.float32], FbankState]:
+        """Normalised frames that more audio at 16 kHz makes known."""
+        if state.samples_16k == 0 and audio.size:
+            audio = np.concatenate((np.zeros(self.lead_in_samples, np.float32), audio))
+        features, fbank = self._fbank.step(audio, state.fbank)
+        return (features if self.cmvn is None else self.cmvn(features)), fbank

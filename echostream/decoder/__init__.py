@@ -1,0 +1,51 @@
+"""CTC heads, incremental CTC search, and whole words from tokens.
+
+tokenizer = Tokenizer.from_file("target.model")
+decoder = create("greedy", blank=tokenizer.blank, suppress=tokenizer.suppressed)
+assembler = WordAssembler(tokenizer)
+output, decoder_state = decoder.step(head(encoder_out)[0], decoder_state)
+words, word_state = assembler.step(output.stable, word_state)
+"""
+
+from __future__ import annotations
+
+from echostream.decoder.ctc_head import CtcHead
+from echostream.decoder.greedy import GreedyCtc, GreedyState
+from echostream.decoder.prefix_beam import PrefixBeamCtc
+from echostream.decoder.prefix_search import PrefixBeamState
+from echostream.decoder.protocol import (
+    Decoder,
+    DecoderOutput,
+    Token,
+    create,
+    describe,
+    names,
+    register,
+)
+from echostream.decoder.repetition import RepetitionGuard, RepetitionState
+from echostream.decoder.tokenizer import Tokenizer
+from echostream.decoder.vocabulary import blank_index, ctc_vocab_size
+from echostream.decoder.words import Word, WordAssembler, WordState
+
+__all__ = [
+    "CtcHead",
+    "Decoder",
+    "DecoderOutput",
+    "GreedyCtc",
+    "GreedyState",
+    "PrefixBeamCtc",
+    "PrefixBeamState",
+    "RepetitionGuard",
+    "RepetitionState",
+    "Token",
+    "Tokenizer",
+    "Word",
+    "WordAssembler",
+    "WordState",
+    "blank_index",
+    "create",
+    "ctc_vocab_size",
+    "describe",
+    "names",
+    "register",
+]

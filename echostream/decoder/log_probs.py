@@ -1,0 +1,63 @@
+"""Checks that every search makes on the log-probabilities it is given.
+
+Symbols: ``T`` encoder frames, ``V`` CTC vocabulary (pieces and blank).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from echostream.errors import CheckpointError, ConfigError
+
+
+def check_indices(blank: int, suppress: Sequence[int]) -> tuple[int, ...]:
+    """The indices to suppress, sorted and without doubles.
+
+    Raises:
+        ConfigError: a negative index or one that is not a whole number, or the blank among the
+            suppressed ones.
+    """
+    for value in (blank, *suppress):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ConfigError(
+                f"CTC index {value!r} in blank={blank!r}, suppress={suppress!r} is not an index; "
+                "expected whole numbers of at least 0"
+            )
+    if blank in suppress:
+        raise ConfigError(
+            f"the blank ({blank}) is among the suppressed indices {tuple(suppress)}; without it a "
+            "CTC search cannot be silent: take it out"
+        )
+    return tuple(sorted(set(suppress)))
+
+
+def usable_log_probs(log_probs: Tensor, blank: int, suppress: tuple[int, ...]) -> Tensor:
+    """``[T, V]`` log-probabilities with the suppressed indices at minus infinity.
+
+    The result is detached; the input is not changed.
+
+    Raises:
+        ConfigError: if the shape is not ``[T, V]`` or ``V`` is too small for the indices.
+        CheckpointError: if there is a NaN in it, the mark of damaged weights.
+    """
+    highest = max((blank, *suppress))
+    if log_probs.dim() != 2 or log_probs.shape[1] <= highest or not log_probs.is_floating_point():
+        raise ConfigError(
+            f"log-probabilities of shape {tuple(log_probs.shape)} and type {log_probs.dtype}; "
+            f"expected floating point [frames, vocabulary] with a vocabulary of at least "
+            f"{highest + 1}: do the CTC head and the tokenizer belong together?"
+        )
+    detached = log_probs.detach()
+    bad = detached.isnan().any(dim=1)
+    if bool(bad.any()):
+        raise CheckpointError(
+            f"log-probabilities of frame {int(bad.nonzero()[0])} of this step hold NaN; expected "
+            "numbers: the weights are damaged or the training diverged, use another checkpoint"
+        )
+    if not suppress:
+        return detached
+    masked = detached.clone()
+    masked[:, list(suppress)] = -float("inf")
+    return masked

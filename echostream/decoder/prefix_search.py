@@ -1,0 +1,343 @@
+"""CTC prefix beam search with an exact carry over call boundaries.
+
+Graves et al. 2006 (section 3.2, prefix search); the frame-synchronous form with two probabilities
+for each prefix is Hannun et al. 2014 (arXiv 1408.2873), algorithm 1.
+
+Symbols: ``T`` encoder frames, ``V`` CTC vocabulary, ``l`` a prefix, ``c`` a token, ``p(c)`` its
+probability at the current frame. ``b(l)`` and ``n(l)`` are the probabilities of all alignments of
+the frames so far that collapse to ``l`` and end in a blank or in its last token; primes mark them
+one frame later. For every prefix of the beam:
+
+    b'(l)    = (b(l) + n(l)) p(blank)              a blank
+    n'(l)   += n(l) p(last of l)                   the last token goes on
+    n'(l c) += (b(l) + n(l)) p(c)   if c is not the last token of l
+    n'(l c) += b(l) p(c)            if it is: a repeat needs a blank between
+
+after which the ``beam_size`` prefixes of greatest ``b' + n'`` are kept. All in natural logarithms,
+float64, scaled after each frame so that the best prefix has probability 1.
+
+A token is stable once all prefixes of the beam share it. CTC's frames are independent of each
+other, so what comes later says next to nothing about an old token, and two readings of it may stay
+in the beam for ever. Therefore a reading ``hold_frames`` old is settled in favour of the best
+prefix. That bounds the state and the wait for a stable token; without it (a huge ``hold_frames``)
+this is the published search.
+
+Everything is decided frame by frame, so where calls are cut makes no difference, down to the bit.
+
+A prefix sums over alignments and has no frames of its own. The frames reported for its tokens are
+those of one alignment, traced along the largest term of each sum above.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echostream.decoder.prefix_trie import NO_TOKEN, FlatNode, PrefixNode, flatten, rebuild
+from echostream.decoder.protocol import DecoderOutput, Token
+
+_IMPOSSIBLE = -math.inf
+
+_HALF = math.log(2) + 1e-6
+"""Logarithm of a factor of two, and a margin for rounding."""
+
+FlatEntry = tuple[int, float, float, tuple[int, ...], tuple[int, ...]]
+"""``(row of the node, log b, log n, frames of b, frames of n)``; the frames are those of the tokens
+after the root, for the alignments that end in a blank and in the last token."""
+
+_Frames = tuple[int, Any] | None
+"""Frames of a prefix's tokens as a linked list: ``(frame of the last token, those before)``."""
+
+
+@dataclass(frozen=True)
+class PrefixBeamState:
+    """Carry of one stream: at most ``beam_size * hold_frames`` nodes, however long the stream."""
+
+    nodes: tuple[FlatNode, ...] = ((-1, NO_TOKEN),)
+    """Live prefixes and their ancestors down to the root, the last stable token."""
+    beam: tuple[FlatEntry, ...] = ((0, 0.0, _IMPOSSIBLE, (), ()),)
+    """Live prefixes, best first."""
+    log_scale: float = 0.0
+    """What scaling took out: the log-probability of a prefix is this plus its scaled one."""
+    num_frames: int = 0
+    """Frames heard."""
+    num_tokens: int = 0
+    """Stable tokens given out."""
+    last_frame: int = 0
+    """Frame of the last stable token."""
+    num_settled: int = 0
+    """Tokens that became stable by their age, while a live prefix still disagreed."""
+    finished: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_json` gives the state back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PrefixBeamState:
+        """The state that :meth:`to_json` wrote."""
+        nodes = tuple((parent, token) for parent, token in values["nodes"])
+        beam = tuple((row, b, n, tuple(fb), tuple(fn)) for row, b, n, fb, fn in values["beam"])
+        return cls(**{**values, "nodes": nodes, "beam": beam})
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A prefix with its two log-probabilities: ``node``'s, or that and one more ``token``."""
+
+    node: PrefixNode
+    token: int = NO_TOKEN
+    log_blank: float = _IMPOSSIBLE
+    log_token: float = _IMPOSSIBLE
+    frames_blank: _Frames = None
+    frames_token: _Frames = None
+    largest: float = _IMPOSSIBLE
+    """Largest term of ``log_token`` so far, the one that ``frames_token`` belongs to."""
+
+    @property
+    def log_both(self) -> float:
+        return _log_add(self.log_blank, self.log_token)
+
+    @property
+    def frames(self) -> _Frames:
+        return self.frames_blank if self.log_blank >= self.log_token else self.frames_token
+
+    def add_token_term(self, log_prob: float, frames: _Frames) -> None:
+        self.log_token = _log_add(self.log_token, log_prob)
+        if log_prob > self.largest:
+            self.largest, self.frames_token = log_prob, frames
+
+
+class PrefixSearch:
+    """One step's own, mutable copy of a state.
+
+    Args:
+        state: where the stream stands; not changed.
+        blank: CTC index of the blank.
+        beam_size: prefixes kept after each frame.
+        prune_log_prob: distance below the best at which a prefix is dropped, 0 or less.
+        hold_frames: age at which an undecided token is settled.
+    """
+
+    def __init__(
+        self,
+        state: PrefixBeamState,
+        *,
+        blank: int,
+        beam_size: int,
+        prune_log_prob: float,
+        hold_frames: int,
+    ) -> None:
+        self._before = state
+        self._blank = blank
+        self._beam_size = beam_size
+        self._prune_log_prob = prune_log_prob
+        self._hold_frames = hold_frames
+        nodes = rebuild(state.nodes)
+        self._root = nodes[0]
+        self._beam = [
+            _Entry(nodes[row], NO_TOKEN, log_b, log_n, _linked(frames_b), _linked(frames_n))
+            for row, log_b, log_n, frames_b, frames_n in state.beam
+        ]
+        for entry in self._beam:
+            entry.node.live = True
+        self._stable: list[Token] = []
+        self._frames = 0
+        self._settled = 0
+        self._log_scale = state.log_scale
+        self._last_frame = state.last_frame
+
+    def frame(self, row: NDArray[np.float64]) -> None:
+        """One frame; ``row`` is ``[V]``."""
+        now = self._before.num_frames + self._frames
+        self._frames += 1
+        # Best first. Sorting is stable, so that equal scores stay in the order of their making.
+        ranked = sorted(self._extended(row, now), key=lambda entry: entry.log_both, reverse=True)
+        scale = ranked[0].log_both
+        if scale > _IMPOSSIBLE:
+            self._replace_beam(ranked[: self._beam_size], scale)
+            self._advance_root()
+        self._settle_old(now - self._hold_frames)
+
+    def _replace_beam(self, ranked: list[_Entry], scale: float) -> None:
+        """Make the good ones of ``ranked`` the beam, scaled so that the best has log 0."""
+        floor = scale + self._prune_log_prob
+        kept = [e for e in ranked if e.log_both >= floor and e.log_both > _IMPOSSIBLE]
+        before = [entry.node for entry in self._beam]
+        for node in before:
+            node.live = False
+        self._beam = []
+        for entry in kept:
+            if entry.token != NO_TOKEN:
+                entry.node, entry.token = entry.node.add(entry.token), NO_TOKEN
+            entry.node.live = True
+            entry.log_blank -= scale
+            entry.log_token -= scale
+            self._beam.append(entry)
+        for node in before:
+            if not node.live:
+                node.discard()
+        self._log_scale += scale
+
+    def settle(self) -> None:
+        """Drop all but the best prefix, which makes all of it stable."""
+        self._keep(lambda entry: entry is self._beam[0])
+        self._advance_root()
+
+    def output(self) -> DecoderOutput:
+        """Stable tokens of this step, and the best prefix after them."""
+        path = self._beam[0].node.path_from(self._root)
+        return DecoderOutput(tuple(self._stable), self._with_frames(path))
+
+    def state(self) -> PrefixBeamState:
+        """The state after the frames so far."""
+        rows, index = flatten(self._root)
+        return PrefixBeamState(
+            nodes=rows,
+            beam=tuple(
+                (
+                    index[id(e.node)],
+                    e.log_blank,
+                    e.log_token,
+                    _unlinked(e.frames_blank, e.node.depth - self._root.depth),
+                    _unlinked(e.frames_token, e.node.depth - self._root.depth),
+                )
+                for e in self._beam
+            ),
+            log_scale=self._log_scale,
+            num_frames=self._before.num_frames + self._frames,
+            num_tokens=self._before.num_tokens + len(self._stable),
+            last_frame=self._last_frame,
+            num_settled=self._before.num_settled + self._settled,
+        )
+
+    def _extended(self, row: NDArray[np.float64], now: int) -> list[_Entry]:
+        """Prefixes one frame later, by the four equations at the top of this module."""
+        candidates = self._candidates(row)
+        log_stay = float(row[self._blank])
+        found: dict[tuple[int, int], _Entry] = {}
+
+        def entry_for(node: PrefixNode, token: int = NO_TOKEN) -> _Entry:
+            child = node.children.get(token)
+            node, token = (child, NO_TOKEN) if child is not None else (node, token)
+            return found.setdefault((id(node), token), _Entry(node, token))
+
+        for old in self._beam:
+            log_both, last = old.log_both, old.node.token
+            same = entry_for(old.node)
+            same.log_blank, same.frames_blank = log_both + log_stay, old.frames
+            if last != NO_TOKEN:
+                same.add_token_term(old.log_token + float(row[last]), old.frames_token)
+            merging = {
+                token: float(row[token])
+                for token, child in old.node.children.items()
+                if child.live and row[token] > _IMPOSSIBLE
+            }
+            for token, log_prob in (candidates | merging).items():
+                longer = entry_for(old.node, token)
+                if token == last:
+                    longer.add_token_term(old.log_blank + log_prob, (now, old.frames_blank))
+                else:
+                    longer.add_token_term(log_both + log_prob, (now, old.frames))
+        return list(found.values())
+
+    def _candidates(self, row: NDArray[np.float64]) -> dict[int, float]:
+        """The tokens that can make a new prefix at this frame, most probable first.
+
+        Leaving the others out changes nothing. A new prefix scores at most its token's log
+        probability. The best prefix becomes, by staying or by growing, one that scores the row's
+        maximum, or half of it if that belongs to its own last token (two cases share it): a token
+        further below than the pruning allows is lost. And ``beam_size + 1`` tokens are enough: of
+        the extensions of one prefix at most one (its last token again) scores less than its token's
+        probability says, so ``beam_size`` others are at least as good as any token left out. All
+        this is not so where the longer prefix is in the beam already, since there probabilities
+        add up; those are tried in any case.
+        """
+        floor = float(row.max()) + self._prune_log_prob - _HALF
+        tokens = np.flatnonzero((row >= floor) & (row > _IMPOSSIBLE))
+        tokens = tokens[tokens != self._blank]
+        count = self._beam_size + 1
+        if len(tokens) > count:
+            tokens = tokens[np.argpartition(-row[tokens], count)[:count]]
+        pairs = [(int(token), float(row[token])) for token in tokens]
+        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+    def _advance_root(self) -> None:
+        """Give out and forget what all live prefixes share."""
+        shared = []
+        root = self._root
+        while not root.live and len(root.children) == 1:
+            (root,) = root.children.values()
+            shared.append(root)
+        if shared:
+            tokens = self._with_frames(shared)
+            self._stable.extend(tokens)
+            self._last_frame = tokens[-1].frame
+            self._root = root
+            root.parent = None
+
+    def _with_frames(self, path: list[PrefixNode]) -> tuple[Token, ...]:
+        """Tokens of ``path``, which starts below the root and lies on the best prefix."""
+        best = self._beam[0]
+        frames = _unlinked(best.frames, best.node.depth - self._root.depth)
+        # The best alignment now may differ from the one by which earlier tokens were reported.
+        return tuple(
+            Token(node.token, max(frame, self._last_frame))
+            for node, frame in zip(path, frames, strict=False)
+        )
+
+    def _settle_old(self, newest: int) -> None:
+        """Decide in favour of the best prefix what was emitted at frame ``newest`` or before."""
+        while (first := self._first_frame(self._beam[0])) is not None and first <= newest:
+            winner = self._beam[0].node.path_from(self._root)[0]
+            self._keep_through(winner)
+            self._settled += 1
+            self._advance_root()
+        # The best prefix has no token that old (any more): a prefix that has one disagrees.
+        self._keep(lambda e: (first := self._first_frame(e)) is None or first > newest)
+        self._advance_root()
+
+    def _keep_through(self, winner: PrefixNode) -> None:
+        self._keep(lambda entry: winner in entry.node.path_from(self._root))
+
+    def _first_frame(self, entry: _Entry) -> int | None:
+        """Frame of the prefix's first token after the root, if it has one."""
+        frames = _unlinked(entry.frames, entry.node.depth - self._root.depth)
+        return frames[0] if frames else None
+
+    def _keep(self, wanted: Callable[[_Entry], bool]) -> None:
+        dropped = [entry for entry in self._beam if not wanted(entry)]
+        if not dropped:
+            return
+        self._beam = [entry for entry in self._beam if wanted(entry)]
+        for entry in dropped:
+            entry.node.discard()
+
+
+def _linked(frames: tuple[int, ...]) -> _Frames:
+    links: _Frames = None
+    for frame in frames:
+        links = (frame, links)
+    return links
+
+
+def _unlinked(links: _Frames, count: int) -> tuple[int, ...]:
+    """The last ``count`` frames in order; none if no alignment leads there."""
+    frames: list[int] = []
+    while links is not None and len(frames) < count:
+        frames.append(links[0])
+        links = links[1]
+    return tuple(frames[::-1])
+
+
+def _log_add(a: float, b: float) -> float:
+    """``log(exp(a) + exp(b))``."""
+    if a < b:
+        a, b = b, a
+    return a if b == _IMPOSSIBLE else a + math.log1p(math.exp(b - a))

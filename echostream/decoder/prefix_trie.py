@@ -1,0 +1,81 @@
+"""Prefixes of a beam search as linked nodes, so that extending one costs the same at any length.
+
+The *root* is the longest prefix that all live prefixes share; what lies before it can no longer
+change and is given out and forgotten. A node is kept while it is in the beam or has descendants
+there, so a prefix that is reached again by another path is found to be the same prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NO_TOKEN = -1
+"""Token of the empty prefix."""
+
+FlatNode = tuple[int, int]
+"""``(row of the parent, token)``; the root comes first, with parent -1."""
+
+
+class PrefixNode:
+    """A prefix: its parent's prefix and one more token. Lives inside one decoder step."""
+
+    __slots__ = ("children", "depth", "live", "parent", "token")
+
+    def __init__(self, parent: PrefixNode | None, token: int, depth: int) -> None:
+        self.parent = parent
+        self.token = token
+        self.depth = depth
+        self.live = False
+        self.children: dict[int, PrefixNode] = {}
+
+    def add(self, token: int) -> PrefixNode:
+        """The prefix with one more ``token``, made if it does not exist."""
+        child = self.children.get(token)
+        if child is None:
+            child = PrefixNode(self, token, self.depth + 1)
+            self.children[token] = child
+        return child
+
+    def discard(self) -> None:
+        """Take the prefix out of the beam; forget it and its ancestors where nothing needs them."""
+        self.live = False
+        node = self
+        while not node.live and not node.children and node.parent is not None:
+            parent = node.parent
+            del parent.children[node.token]
+            node.parent = None
+            node = parent
+
+    def path_from(self, ancestor: PrefixNode) -> list[PrefixNode]:
+        """Nodes after ``ancestor`` up to and including this one; empty if they are the same."""
+        nodes = []
+        node: PrefixNode | None = self
+        while node is not None and node is not ancestor:
+            nodes.append(node)
+            node = node.parent
+        return nodes[::-1]
+
+
+def flatten(root: PrefixNode) -> tuple[tuple[FlatNode, ...], dict[int, int]]:
+    """All nodes in a table that :func:`rebuild` reads, and the row of each by ``id(node)``.
+
+    Rows are in the order of insertion among siblings, which rebuilding keeps: the search is then
+    bit for bit the same whether or not a call ended here.
+    """
+    rows: list[FlatNode] = [(-1, root.token)]
+    index = {id(root): 0}
+    queue = [root]
+    for node in queue:  # grows while it is walked: breadth first
+        for child in node.children.values():
+            index[id(child)] = len(rows)
+            rows.append((index[id(node)], child.token))
+            queue.append(child)
+    return tuple(rows), index
+
+
+def rebuild(rows: Sequence[FlatNode]) -> list[PrefixNode]:
+    """Nodes of a table that :func:`flatten` wrote, in its order."""
+    nodes = [PrefixNode(None, rows[0][1], 0)]
+    for parent, token in rows[1:]:
+        nodes.append(nodes[parent].add(token))
+    return nodes

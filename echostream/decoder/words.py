@@ -1,0 +1,163 @@
+"""Whole detokenised words from a stream of SentencePiece tokens.
+
+An evaluator splits each write on white space, so half a word now and its rest later would count as
+two words. A word is therefore given out only when it is known to be complete: when white space
+(the start of the next word) follows it, or at the end of the stream.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from echostream.decoder.protocol import Token
+from echostream.decoder.repetition import DEFAULT_MAX_REPEATS, RepetitionGuard, RepetitionState
+from echostream.decoder.tokenizer import Tokenizer
+from echostream.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+UNITS = ("word", "char")
+"""``word``: separated by white space. ``char``: every character by itself (Chinese, Japanese)."""
+
+MAX_WORD_CHARACTERS = 200
+"""Characters of one word that are kept, so that an endless word cannot make the state grow."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A complete word, without white space in it."""
+
+    text: str
+    num_tokens: int
+    """Tokens of the stream up to and including the last one of this word."""
+    frame: int
+    """Encoder frame at which it was known that the word is complete."""
+
+
+@dataclass(frozen=True)
+class WordState:
+    """Carry of one stream; bounded in size."""
+
+    text: str = ""
+    """Characters of the word that is not complete yet."""
+    text_end: int = 0
+    """Tokens of the stream up to the last one that belongs to this word."""
+    held: tuple[int, ...] = ()
+    """Bytes of a character that is not complete yet."""
+    num_tokens: int = 0
+    """Tokens taken so far."""
+    frame: int = 0
+    """Frame of the last token."""
+    num_words: int = 0
+    """Words given out so far."""
+    cut_characters: int = 0
+    """Characters dropped from words of more than ``MAX_WORD_CHARACTERS``."""
+    repetition: RepetitionState = dataclasses.field(default_factory=RepetitionState)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_json` gives the state back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> WordState:
+        """The state that :meth:`to_json` wrote."""
+        repetition = {k: _tuple(v) for k, v in values["repetition"].items()}
+        plain = {k: _tuple(v) for k, v in values.items()}
+        return cls(**{**plain, "repetition": RepetitionState(**repetition)})
+
+
+class WordAssembler:
+    """Turns tokens into words; immutable, shared by streams.
+
+    Joined by single blanks (``char``: by nothing), the words of a stream are the white-space-split
+    text of :meth:`Tokenizer.decode` for all its tokens, unless the limits on endless words and
+    endless repetition struck; what they dropped is counted in the state.
+
+    Args:
+        tokenizer: the vocabulary of the tokens.
+        unit: one of :data:`UNITS`.
+        max_repeats: copies of a phrase in a row that are let through.
+
+    Raises:
+        ConfigError: unknown unit, or ``max_repeats`` below 2.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, unit: str = "word", max_repeats: int = DEFAULT_MAX_REPEATS
+    ) -> None:
+        if unit not in UNITS:
+            raise ConfigError(f"unit of words is {unit!r}; expected one of {', '.join(UNITS)}")
+        self.unit = unit
+        self._tokenizer = tokenizer
+        self._guard = RepetitionGuard(max_repeats)
+
+    def init_state(self) -> WordState:
+        """State of a stream without tokens."""
+        return WordState()
+
+    def step(self, tokens: Sequence[Token], state: WordState) -> tuple[tuple[Word, ...], WordState]:
+        """Words that these tokens complete, and the state after them.
+
+        To see the words of a tentative hypothesis, step with its tokens and drop the new state.
+        """
+        words: list[Word] = []
+        for token in tokens:
+            added, held = self._tokenizer.append(token.id, bytes(state.held))
+            state = dataclasses.replace(
+                state, held=tuple(held), num_tokens=state.num_tokens + 1, frame=token.frame
+            )
+            for character in added:
+                state = self._take(character, state, words)
+        return tuple(words), state
+
+    def flush(
+        self, state: WordState, frame: int | None = None
+    ) -> tuple[tuple[Word, ...], WordState]:
+        """End of stream: what is held is a word. Bytes of half a character are dropped.
+
+        Args:
+            frame: the stream's last encoder frame; without it the frame of the last token stands
+                for the time at which the last word was known to be complete.
+        """
+        words: list[Word] = []
+        if frame is not None:
+            state = dataclasses.replace(state, frame=frame)
+        state = self._complete(dataclasses.replace(state, held=()), words)
+        return tuple(words), state
+
+    def _take(self, character: str, state: WordState, words: list[Word]) -> WordState:
+        """One more character, from the newest token."""
+        if character.isspace():
+            return self._complete(state, words)
+        if len(state.text) == MAX_WORD_CHARACTERS:
+            if state.cut_characters == 0:
+                log.warning(
+                    "a word of more than %d characters was cut; unit='char' is for languages that "
+                    "do not separate words by white space",
+                    MAX_WORD_CHARACTERS,
+                )
+            cut = state.cut_characters + 1
+            return dataclasses.replace(state, text_end=state.num_tokens, cut_characters=cut)
+        state = dataclasses.replace(state, text=state.text + character, text_end=state.num_tokens)
+        return self._complete(state, words) if self.unit == "char" else state
+
+    def _complete(self, state: WordState, words: list[Word]) -> WordState:
+        """Give out the current word, if there is one and the guard admits it."""
+        if not state.text:
+            return state
+        admitted, repetition = self._guard.admit(state.text, state.repetition)
+        if admitted:
+            words.append(Word(state.text, state.text_end, state.frame))
+        elif state.repetition.dropped == 0:
+            log.warning("endless repetition near %r: further copies are dropped", state.text)
+        return dataclasses.replace(
+            state, text="", num_words=state.num_words + admitted, repetition=repetition
+        )
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,123 @@
+"""``echostream data``: audio and manifests of a language pair from public Debian packages."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from echostream.errors import EchoStreamError
+from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.recipes.recipe import Options, run
+from echostream.training.recipes.split import SPLITS, Split
+from echostream.training.recipes.tables import RECIPES
+
+MAX_DEFAULT_JOBS = 4
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line: 0 when the data is complete, 1 with a one-line message otherwise."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING, format="%(message)s"
+    )
+    recipe = RECIPES[arguments.recipe]
+    output = arguments.output or Path("data") / recipe.name
+    corpora = arguments.corpora or tuple(corpus.name for corpus in recipe.corpora)
+    options = Options(
+        output=output,
+        work=arguments.work or output / "work",
+        corpora=corpora,
+        splits=cast(tuple[Split, ...], arguments.splits),
+        jobs=arguments.jobs,
+        keep_packages=arguments.keep_packages,
+    )
+    try:
+        rows = run(recipe, options)
+    except EchoStreamError as error:
+        print(f"echostream data: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("echostream data: interrupted; run it again to go on", file=sys.stderr)
+        return 1
+    print(summary(rows))
+    print(f"written to {output}")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``echostream data``."""
+    parser = argparse.ArgumentParser(
+        prog="echostream data",
+        description="Fetch recorded speech with translations from public Debian packages and make "
+        "16 kHz audio, manifests and SimulEval lists. Nothing is installed.",
+    )
+    parser.add_argument("recipe", choices=sorted(RECIPES), help="speech language, text language")
+    parser.add_argument("--output", type=Path, help="folder to write (default: data/RECIPE)")
+    parser.add_argument(
+        "--corpora", type=_names, help="only these corpora, comma-separated (default: all)"
+    )
+    parser.add_argument(
+        "--splits",
+        type=_splits,
+        default=SPLITS,
+        help="decode only these splits, comma-separated: train, dev, test (default: all)",
+    )
+    parser.add_argument(
+        "--work", type=Path, help="folder for packages while working (default: OUTPUT/work)"
+    )
+    parser.add_argument(
+        "--keep-packages", action="store_true", help="leave the packages in the work folder"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        default=min(MAX_DEFAULT_JOBS, os.cpu_count() or 1),
+        help="clips converted at once (default: %(default)s)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log each step")
+    return parser
+
+
+def summary(rows: Sequence[ManifestRow]) -> str:
+    """A table: utterances and minutes per corpus and split."""
+    totals: dict[tuple[str, str], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
+    for row in rows:
+        for corpus in (row.corpus, "all"):
+            for split in (row.split, "all"):
+                count, seconds = totals[corpus, split]
+                totals[corpus, split] = count + 1, seconds + row.seconds
+    columns = (*SPLITS, "all")
+    lines = ["utterances (minutes)" + "".join(f"{column:>16}" for column in columns)]
+    for corpus in (*dict.fromkeys(row.corpus for row in rows), "all"):
+        cells = [totals[corpus, column] for column in columns]
+        values = "".join(f"{f'{count} ({seconds / 60:.1f})':>16}" for count, seconds in cells)
+        lines.append(f"{corpus:<20}{values}")
+    return "\n".join(lines)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _splits(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    unknown = [name for name in names if name not in SPLITS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected some of {', '.join(SPLITS)}")
+    return names
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of 1 or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Programs that measure; thin over ``echostream.scoring``."""
