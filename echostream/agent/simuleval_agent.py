@@ -82,6 +82,12 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         finished = states.source_finished
         if len(samples) == 0 and not finished:
             return ReadAction()
+        if states.translator_state is None:
+            raise ConfigError(
+                f"--forced-target has {len(self._references or ())} lines but this is recording "
+                f"{self.options.forced_start + states.stream_number + 1}; expected one line for "
+                "each recording"
+            )
         turns, states.translator_state = self.translator.step(
             samples, states.source_sample_rate, states.translator_state, is_final=finished
         )
@@ -93,14 +99,14 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
             return WriteAction(" ".join(words), finished=True)
         return WriteAction(" ".join(words), finished=False) if words else ReadAction()
 
-    def _begin(self, stream_number: int) -> TranslatorState:
+    def _begin(self, stream_number: int) -> TranslatorState | None:
         if self._references is None:
             return self.translator.init_state()
         line = self.options.forced_start + stream_number
         if line < len(self._references):
             return self.translator.init_state(self._references[line])
-        # The evaluator resets once more after the last recording; only hearing audio there is wrong.
-        return self.translator.init_state("")
+        # No error yet: the evaluator resets once more after the last recording.
+        return None
 
 
 def describe_turn(turn: Turn) -> str:

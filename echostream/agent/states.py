@@ -18,12 +18,13 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
     more than the last; these keep only what is unread.
 
     Args:
-        begin: makes the state of stream number ``n``, counted from 0 for each states object.
+        begin: makes the state of stream number ``n``, counted from 0 for each states object; ``None``
+            if there can be no such stream.
     """
 
-    def __init__(self, begin: Callable[[int], TranslatorState]) -> None:
+    def __init__(self, begin: Callable[[int], TranslatorState | None]) -> None:
         self._begin = begin
-        self._stream_number = 0
+        self.stream_number = 0
         self._touched = False
         super().__init__()
 
@@ -31,9 +32,9 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
         """Begin the next stream; resetting an untouched stream changes nothing."""
         super().reset()
         if self._touched:
-            self._stream_number += 1
+            self.stream_number += 1
             self._touched = False
-        self.translator_state = self._begin(self._stream_number)
+        self.translator_state = self._begin(self.stream_number)
         self.unread: Sequence[Any] = []
 
     def update_source(self, segment: Segment) -> None:

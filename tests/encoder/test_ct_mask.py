@@ -1,0 +1,178 @@
+"""What may change what: chunk ends, look-ahead and left context."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from echostream.config import EncoderConfig
+from echostream.encoder.ct_mask import frame_view
+from echostream.encoder.zipformer import ZipformerEncoder
+
+from .dense_zipformer import RATES, allowed_at
+from .reach import dependencies
+from .small_encoder import CHUNK_SIZES, FUTURES, INPUT_DIM, noise, small_encoder
+
+FRAMES = 80
+
+
+def changed_by(
+    encoder: ZipformerEncoder, changed: slice, frames: int = FRAMES, **options: int | None
+) -> Tensor:
+    """``[T]`` which encoder frames change, in any bit, when these feature frames do."""
+    features = noise(1, 2 * frames, INPUT_DIM, seed=1)
+    other = features.clone()
+    other[:, changed] += noise(*other[:, changed].shape, seed=2)
+    a, b = (encoder(x, **options)["encoder_out"][0] for x in (features, other))
+    return (a != b).any(dim=1)
+
+
+@pytest.mark.parametrize("future", FUTURES)
+@pytest.mark.parametrize("chunk", CHUNK_SIZES)
+def test_nothing_after_a_chunk_changes_it(chunk: int, future: int | None) -> None:
+    options = {"chunk_size": chunk, "left_context": 64, "max_future_frames": future}
+    for end in range(chunk, FRAMES, chunk):
+        changed = changed_by(small_encoder(4), slice(2 * end, None), **options)
+        assert not changed[:end].any()
+        assert changed[end:].all()
+
+
+@pytest.mark.parametrize("memory", [0, 4])
+@pytest.mark.parametrize("future", FUTURES)
+@pytest.mark.parametrize("chunk, left", [(8, 0), (16, 8), (24, 0), (64, 8)])
+def test_changes_stay_within_reach(
+    chunk: int, left: int, future: int | None, memory: int
+) -> None:
+    encoder = small_encoder(memory)
+    options = {"chunk_size": chunk, "left_context": left, "max_future_frames": future}
+    may = dependencies(encoder.config, FRAMES, chunk, left, future)
+    for frame in range(0, 2 * FRAMES, 7):
+        changed = changed_by(encoder, slice(frame, frame + 1), **options)
+        assert not (changed & ~may[:, frame]).any()
+        assert changed.any()
+        if future in (None, 0):
+            # Paths of one step, strong enough for float64 to show: the bound is met exactly.
+            assert changed.nonzero()[0] == may[:, frame].nonzero()[0]
+
+
+def test_causal_up_to_the_160_ms_group() -> None:
+    """L = 0: a feature frame reaches back to the start of its group of 16 and no further."""
+    for frame in range(0, 2 * FRAMES, 5):
+        changed = changed_by(
+            small_encoder(4), slice(frame, frame + 1), chunk_size=64, max_future_frames=0
+        )
+        assert int(changed.nonzero()[0]) == frame // 16 * 8
+
+
+def test_each_look_ahead_reaches_further() -> None:
+    """In a chunk of 64 frames a late frame changes ever earlier ones as L grows."""
+    first = [
+        int(
+            changed_by(
+                small_encoder(4), slice(120, 121), chunk_size=64, max_future_frames=future
+            ).nonzero()[0]
+        )
+        for future in (0, 1, 4, None)
+    ]
+    assert first[0] == 56
+    assert first[0] > first[1] >= first[2] >= first[3] == 0
+
+
+def test_look_ahead_beyond_the_chunk_is_the_whole_chunk() -> None:
+    features = noise(1, 160, INPUT_DIM)
+    whole, beyond = (
+        small_encoder(4)(features, chunk_size=16, max_future_frames=future)["encoder_out"]
+        for future in (None, 99)
+    )
+    assert torch.equal(whole, beyond)
+
+
+def test_past_is_bounded_without_left_context_and_memory() -> None:
+    """Only the convolutions' histories reach back then, and they are counted out by ``reach``."""
+    encoder = small_encoder(0)
+    options = {"chunk_size": 16, "left_context": 0, "max_future_frames": None}
+    frames = 300
+    may = dependencies(encoder.config, frames, 16, 0, None)
+    last = int(may[:, 0].nonzero()[-1])
+    assert last < frames - 1
+    changed = changed_by(encoder, slice(0, 1), frames, **options)
+    assert 16 <= int(changed.nonzero()[-1]) <= last
+
+
+def test_memory_reaches_beyond_the_left_context() -> None:
+    """With everything else causal and short, segment 0 is seen from M segments later."""
+    options = {"chunk_size": 8, "left_context": 0, "max_future_frames": 0}
+    frames = 400
+    far = [
+        int(changed_by(small_encoder(memory), slice(0, 1), frames, **options).nonzero()[-1])
+        for memory in (0, 4)
+    ]
+    bound = [
+        int(dependencies(small_encoder(m).config, frames, 8, 0, 0)[:, 0].nonzero()[-1])
+        for m in (0, 4)
+    ]
+    assert far[0] <= bound[0] < far[1] <= bound[1]
+    # The last segment with a trace of frame 0, and the four after it.
+    assert far[1] == (far[0] // 16 + 5) * 16 - 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 120)), min_size=1, max_size=3),
+    st.sampled_from(CHUNK_SIZES),
+    st.sampled_from((0, 8, 64)),
+    st.sampled_from(FUTURES),
+    st.sampled_from(sorted(set(RATES))),
+)
+def test_mask_is_the_rule(
+    streams: list[tuple[int, int]], chunk: int, left: int, future: int | None, rate: int
+) -> None:
+    """Every entry of the mask, for streams with different histories and lengths."""
+    lengths = [length for _, length in streams]
+    chunks = max(1, -(-max(lengths) // chunk))
+    view = frame_view(
+        torch.tensor([groups * chunk for groups, _ in streams]),
+        torch.tensor(lengths),
+        num_chunks=chunks,
+        chunk_size=chunk,
+        left_context=left,
+        max_future_frames=future,
+        downsampling=rate,
+    )
+    size, past = chunk // rate, left // rate
+    assert (view.chunk, view.left) == (size, past)
+    assert view.future == (size - 1 if future is None else min(future, size - 1))
+    assert view.exists.shape == (len(streams), chunks * size, 1)
+    assert view.mask.shape == (len(streams) * chunks, 1, size, past + size)
+    rule, _ = allowed_at(rate, chunk, left, future)
+    for b, (groups, length) in enumerate(streams):
+        before = groups * chunk // rate
+        end = before + -(-length // rate)
+        exists = [before + t < end for t in range(chunks * size)]
+        assert view.exists[b, :, 0].tolist() == [float(e) for e in exists]
+        for k in range(chunks):
+            for i in range(size):
+                query = before + k * size + i
+                keys = [before + k * size - past + w for w in range(past + size)]
+                expected = [0 <= key < end and rule(query, key) for key in keys]
+                row = view.mask[b * chunks + k, 0, i]
+                assert (row == 0).tolist() == expected
+                assert bool((row[~torch.tensor(expected)] <= -1e9).all())
+
+
+def test_reach_of_the_smallest_case_by_hand() -> None:
+    """One layer a stack, kernel 1 + 2 x 1, L = 0, no left context: histories add up.
+
+    Each layer has two convolutions of one frame of history at its own rate, so 2 frames at rates
+    1, 2, 4, 8, 4, 2: at least 2 + 4 + 8 + 16 + 8 + 4 = 42 encoder frames back, more by pooling.
+    """
+    config = EncoderConfig(
+        embed_dim=(8, 8, 8, 16, 8, 8), num_layers_per_stack=1, conv_kernel=3, memory_size=0
+    )
+    may = dependencies(config, 128, 8, 0, 0)
+    assert may[127, -1] and may[0, 15] and not may[0, 16]
+    reached_from = int(may[:, 0].nonzero()[-1])
+    assert 42 <= reached_from <= 42 + 8 * 6

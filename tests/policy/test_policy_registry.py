@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from echostream import policy
+from echostream.errors import ConfigError
+from echostream.policy import Decision, PolicyContext, needs_encoder_history, stub
+
+from .policy_contexts import context, decide
+
+
+def test_built_in_policies() -> None:
+    assert set(policy.names()) >= {"wait-k", "ctc", "local-agreement", "offline", "stub"}
+    assert policy.create("wait-k", k=2, stride=3) == policy.WaitK(k=2, stride=3)
+    assert policy.create("ctc") == policy.CtcGuided(stride=1, lagging=0)
+
+
+def test_offline_reads_to_the_end() -> None:
+    offline = policy.create("offline")
+    assert decide(offline, context(chunks=50, words=("a",))).write == 0
+    assert decide(offline, context(chunks=50, words=("a", "b"), finished=True)).write == 2
+
+
+def test_stub_writes_what_is_final() -> None:
+    assert decide(policy.create("stub"), context(words=("a", "b"), tentative=("c",))).write == 2
+    assert decide(policy.create("stub"), context(tentative=("c",))).write == 0
+
+
+def test_the_example_in_the_stub_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documentation = stub.__doc__ or ""
+    example = re.search(r"( {4}from dataclasses.*?)\n\nIt is then", documentation, re.DOTALL)
+    assert example
+    source = "\n".join(line.removeprefix("    ") for line in example[1].splitlines())
+    (tmp_path / "my_policy.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    by_path = policy.create("my_policy:Patient", min_ms=500)
+    by_name = policy.create("patient", min_ms=500)
+    assert by_path == by_name
+    assert decide(by_name, context(chunks=1, words=("a",))).write == 0
+    assert decide(by_name, context(chunks=2, words=("a",))).write == 1
+    with pytest.raises(ConfigError, match="'my_policy:Patient' has no option 'min'"):
+        policy.create("my_policy:Patient", min=3)
+
+
+def test_encoder_history_is_asked_for_by_the_class() -> None:
+    class Curious:
+        needs_encoder_history = True
+
+        def decide(self, context: PolicyContext) -> Decision:
+            return Decision.read()
+
+    assert needs_encoder_history(Curious())
+    assert not needs_encoder_history(policy.create("stub"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("wait_k", {}, "unknown policy 'wait_k'; did you mean 'wait-k'"),
+        ("wait-k", {"strid": 2}, "no option 'strid'; did you mean 'stride'"),
+        ("ctc", {"k": 2}, "policy 'ctc' has no option 'k'; known: stride, lagging"),
+        ("offline", {"k": 2}, "no option 'k'; it takes no options"),
+        ("echostream.policy.stub:Stup", {}, "did you mean 'Stub'"),
+        ("echostream.policy.stub:Decision", {}, "has no method 'decide'"),
+    ],
+)
+def test_messages(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        policy.create(name, **options)
+
+
+def test_a_module_that_fails_to_import_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needs_more.py").write_text("import a_package_that_is_missing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="'needs_more'.*a_package_that_is_missing"):
+        policy.create("needs_more:Policy")
+
+
+def test_names_are_unique_and_plain() -> None:
+    class Other:
+        def decide(self, context: PolicyContext) -> Decision:
+            return Decision.read()
+
+    with pytest.raises(ConfigError, match="'stub' is already echostream.policy.stub:Stub"):
+        policy.register("stub")(Other)
+    assert isinstance(policy.create("stub"), policy.Stub)
+    for name in ("", "a.b", "a:b", "a b"):
+        with pytest.raises(ConfigError, match="cannot register a policy"):
+            policy.register(name)
+    with pytest.raises(ConfigError, match="no method 'decide'"):
+        policy.register("empty")(type("Empty", (), {}))
+    # A module that is imported twice registers its classes twice.
+    assert policy.register("stub")(policy.Stub) is policy.Stub
+
+
+def test_help_lists_names_and_options() -> None:
+    lines = policy.describe().splitlines()
+    assert (
+        "    k (a whole number of at least 1, default 3): chunks read before the first word"
+        in lines
+    )
+    for name in policy.names():
+        (line,) = [text for text in lines if text.startswith(f"{name}: ")]
+        assert len(line) > len(name) + 12
+    assert "%" not in policy.describe()  # argparse would take it for a format
+
+
+def test_decisions() -> None:
+    assert Decision.read("why", state=[1]) == Decision(0, state=[1], reason="why")
+    assert Decision.write_words(2).write == 2
+    assert Decision.up_to(-3).write == 0
+    with pytest.raises(ValueError, match="expected at least 1"):
+        Decision.write_words(0)
+    with pytest.raises(ValueError, match="-1 words"):
+        Decision(-1)
+
+
+def test_context_needs_an_end_for_each_word() -> None:
+    with pytest.raises(ValueError, match="1 entries for 2 pending words"):
+        context(words=("a",), tentative=("b",), ends=(1,))
+
+
+def test_context_holds_a_view() -> None:
+    frames = torch.zeros(8, 3)
+    ctx = PolicyContext(
+        encoder_frames=frames[2:4],
+        num_encoder_frames=4,
+        num_chunks=2,
+        audio_ms=80,
+        source_finished=False,
+        source_tokens=0,
+        target_tokens=0,
+        words=(),
+    )
+    assert ctx.encoder_frames.data_ptr() == frames[2:4].data_ptr()
+    assert (ctx.num_pending, ctx.state) == (0, None)

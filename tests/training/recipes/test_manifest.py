@@ -1,0 +1,127 @@
+"""The manifest written and read back, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.errors import DataError
+from echostream.training.recipes.manifest import (
+    COLUMNS,
+    ManifestRow,
+    read_manifest,
+    replacing,
+    write_lists,
+    write_manifest,
+)
+
+ROW = ManifestRow(
+    id="agent-pass", corpus="asterisk", split="test", audio="audio/asterisk/agent-pass.flac",
+    num_samples=24_000, seconds=1.5, speaker="allison", src_lang="es", tgt_lang="en",
+    src_text="Por favor", tgt_text='Please "do".', licence="CC-BY-SA-3.0",
+)  # fmt: skip
+
+text = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.lists(st.tuples(text, text, st.integers(1, 10**7)), max_size=5))
+@settings(deadline=None)
+def test_rows_come_back(
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[str, str, int]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "manifest.tsv"
+    rows = [
+        replace(ROW, src_text=src, tgt_text=tgt, num_samples=size, seconds=round(size / 16_000, 4))
+        for src, tgt, size in values
+    ]
+    write_manifest(path, rows)
+    assert read_manifest(path) == rows
+
+
+def test_columns_are_the_agreed_ones(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.tsv", [ROW])
+    header, line = (tmp_path / "m.tsv").read_text().splitlines()
+    assert header.split("\t") == [
+        "id", "corpus", "split", "audio", "num_samples", "seconds", "speaker", "src_lang",
+        "tgt_lang", "src_text", "tgt_text", "licence",
+    ]  # fmt: skip
+    assert line.split("\t")[4:6] == ["24000", "1.5"]
+
+
+@pytest.mark.parametrize("bad", ["two\tcells", "two\nlines", "old\rmac"])
+def test_a_field_that_breaks_the_table_is_refused(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(DataError, match=r"asterisk/agent-pass: tgt_text"):
+        write_manifest(tmp_path / "m.tsv", [replace(ROW, tgt_text=bad)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def damaged(column: str, value: str) -> str:
+    values = ["a", "c", "test", "a.flac", "16000", "1.0", "s", "es", "en", "hola", "hello", "x"]
+    cells = dict(zip(COLUMNS, values, strict=True))
+    return "\t".join({**cells, column: value}.values())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (damaged("split", "valid"), "split 'valid'"),
+        (damaged("num_samples", "many"), "many"),
+        (damaged("num_samples", "0"), "0 samples"),
+        (damaged("seconds", "2.0"), "do not agree"),
+        (damaged("seconds", "nan"), "do not agree"),
+        ("a\tb", "2 fields, expected 12"),
+        (damaged("id", "a\tb"), "13 fields, expected 12"),
+    ],
+)
+def test_damaged_rows_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "m.tsv"
+    good = damaged("id", "b")
+    path.write_text("\t".join(COLUMNS) + f"\n{good}\n")
+    assert len(read_manifest(path)) == 1
+    path.write_text("\t".join(COLUMNS) + f"\n{good}\n{line}\n")
+    with pytest.raises(DataError, match=f"m.tsv:3.*{message}"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("content", ["", "id\tcorpus\n", "\n"])
+def test_other_columns_are_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "m.tsv"
+    path.write_text(content)
+    with pytest.raises(DataError, match="columns"):
+        read_manifest(path)
+
+
+def test_missing_manifest_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="echostream data es-en"):
+        read_manifest(tmp_path / "manifest.tsv")
+
+
+def test_lists_are_in_step_and_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    second = replace(ROW, id="b", audio="audio/asterisk/b.flac", src_text="Dos", tgt_text="Two")
+    train = replace(second, split="train")
+    write_lists(Path("out/lists"), [ROW, train, second], Path("out"))
+    lists = tmp_path / "out/lists"
+    assert sorted(path.name for path in lists.iterdir()) == [
+        f"asterisk.{split}.{kind}"
+        for split in ("test", "train")
+        for kind in ("source_text", "target", "wav_list")
+    ]
+    root = tmp_path / "out"
+    paths = [str(root / ROW.audio), str(root / "audio/asterisk/b.flac")]
+    assert (lists / "asterisk.test.wav_list").read_text().splitlines() == paths
+    assert (lists / "asterisk.test.target").read_text() == 'Please "do".\nTwo\n'
+    assert (lists / "asterisk.test.source_text").read_text() == "Por favor\nDos\n"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert {item.name: item.read_text() for item in tmp_path.iterdir()} == {"a.tsv": "old"}

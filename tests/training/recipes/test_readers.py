@@ -1,0 +1,261 @@
+"""Each reader on a made-up folder in its layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.errors import DataError
+from echostream.training.recipes.asterisk import AsteriskReader, read_transcript, spoken_text
+from echostream.training.recipes.clip import Clip, file_id, plausible_rate, usable
+from echostream.training.recipes.drascula import DrasculaReader, read_texts
+from echostream.training.recipes.tuxpaint import TuxpaintReader, read_captions
+
+from .packages import (
+    GAME,
+    SOUNDS,
+    STAMPS,
+    VOICE,
+    als,
+    drascula_dat,
+    g722,
+    ogg,
+    tone,
+    transcript,
+    write_tree,
+)
+
+
+def correlation(left: np.ndarray, right: np.ndarray) -> float:
+    """Highest normalised correlation over shifts of up to 64 samples (coders delay)."""
+    size = min(left.size, right.size) - 128
+    middle = right[64 : 64 + size]
+    return max(float(np.corrcoef(left[shift : shift + size], middle)[0, 1]) for shift in range(128))
+
+
+def chirp(sample_rate: int) -> np.ndarray:
+    """A sweep of one second from 200 to 1200 Hz: no shift looks like another."""
+    time = np.arange(sample_rate) / sample_rate
+    return (0.4 * np.sin(2 * np.pi * (200 * time + 500 * time**2))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("Agent logged in.", "Agent logged in."),
+        ("at [@]", "at"),
+        ("space [ ]", "space"),
+        ("Sus saludos [temporales] estan en uso", "Sus saludos temporales estan en uso"),
+        ("Two  spaces.\tTab", "Two spaces. Tab"),
+        ("[ tono de error ]", ""),
+        ("<beep ascending>", ""),
+        ("(beep)", ""),
+        ('IAX (note: does not say "2")', ""),
+        ("", ""),
+    ],
+)
+def test_asterisk_spoken_text(written: str, spoken: str) -> None:
+    assert spoken_text(written) == spoken
+
+
+def asterisk_roots(tmp_path: Path, spanish: str, english: str) -> dict[str, Path]:
+    roots = {}
+    for language, lines in (("es", spanish), ("en", english)):
+        package = f"asterisk-core-sounds-{language}"
+        path = f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
+        roots[package] = write_tree(tmp_path / package, {path: transcript(lines)})
+    roots["asterisk-core-sounds-es-g722"] = tmp_path / "sounds"
+    return roots
+
+
+def test_asterisk_pairs_prompts_by_id(tmp_path: Path) -> None:
+    spanish = "; note: x\ndigits/1: uno\ndigits/1: diez\nauth: Gracias: adios\nlast:\n"
+    spanish += "beep: [tono]\n"
+    english = "digits/1: One\nauth: Thank you\nbeep: [tone]\nlast: Last\nonly-en: x\nsilence/1: s\n"
+    roots = asterisk_roots(tmp_path, spanish + "silence/1: s\n", english)
+    names = ("digits/1", "auth", "beep", "last", "only-en", "untold", "silence/1")
+    write_tree(tmp_path / "sounds", {f"{SOUNDS}/{name}.g722": b"\0" * 8000 for name in names})
+    clips = AsteriskReader("es", "en", VOICE).clips(roots)
+    found = [(clip.id, clip.src_text, clip.tgt_text, clip.seconds, clip.speaker) for clip in clips]
+    assert found == [
+        ("auth", "Gracias: adios", "Thank you", 1.0, VOICE),
+        ("digits_1", "uno", "One", 1.0, VOICE),
+    ]
+
+
+def test_asterisk_decodes_g722(tmp_path: Path) -> None:
+    path = tmp_path / "a.g722"
+    path.write_bytes(g722(chirp(16_000)))
+    clip = Clip("a", path, 1.0, VOICE, "a", "a")
+    samples, sample_rate = AsteriskReader("es", "en", VOICE).decode(clip)
+    assert (sample_rate, samples.shape, str(samples.dtype)) == (16_000, (16_000,), "float32")
+    assert np.abs(samples).max() == pytest.approx(0.4, abs=0.05)
+    assert correlation(samples, chirp(16_000)) > 0.99
+
+
+def test_damaged_transcript(tmp_path: Path) -> None:
+    path = tmp_path / "core-sounds-es.txt.gz"
+    path.write_bytes(transcript("a: b\n" * 100)[:-12])
+    with pytest.raises(DataError, match="core-sounds-es"):
+        read_transcript(path)
+
+
+def test_tuxpaint_reads_captions_and_drops_copies(tmp_path: Path) -> None:
+    recording, other = ogg(tone(0.7, 44_100), 44_100), ogg(tone(0.9, 22_050), 22_050)
+    captions = "A “Fuji” apple.\r\nes.utf8=Una manzana Fuji.\nes_MX.utf8=no\nca.utf8=Una poma\n"
+    files = {
+        f"{STAMPS}/food/fuji_desc_es.ogg": recording,
+        f"{STAMPS}/food/fuji.txt": captions.encode(),
+        f"{STAMPS}/food/apple_desc_es.ogg": recording,
+        f"{STAMPS}/food/apple.txt": b"An apple.\nes.utf8=Una manzana.\n",
+        f"{STAMPS}/food/pear_desc_es.ogg": other,
+        f"{STAMPS}/food/pear.txt": b"A pear.\nfr.utf8=Une poire.\n",
+        f"{STAMPS}/untold_desc_es.ogg": other,
+        f"{STAMPS}/a/tree_desc_es.ogg": other,
+        f"{STAMPS}/a/tree.txt": "A tree.\nes.utf8= Un  árbol. \n".encode(),
+        f"{STAMPS}/a/tree_desc_ca.ogg": other,
+    }
+    root = write_tree(tmp_path, files)
+    clips = TuxpaintReader("es", "en", "ortiz").clips({"tuxpaint-stamps-default": root})
+    # food/apple and food/fuji are one recording; the first name keeps it.
+    found = [(clip.id, clip.src_text, clip.tgt_text) for clip in clips]
+    assert found == [
+        ("a_tree", "Un árbol.", "A tree."),
+        ("food_apple", "Una manzana.", "An apple."),
+    ]
+    assert [clip.seconds for clip in clips] == pytest.approx([0.9, 0.7], abs=1e-4)
+
+
+def test_tuxpaint_captions_by_language(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("Say cheese = smile!\nes.utf8=a=b\npt_BR.utf8=c\nnonsense\n", encoding="utf-8")
+    assert read_captions(path) == {"en": "Say cheese = smile!", "es": "a=b", "pt_BR": "c"}
+    path.write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(DataError, match="UTF-8"):
+        read_captions(path)
+
+
+def test_tuxpaint_mixes_channels_down(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    wave = chirp(44_100)
+    path.write_bytes(ogg(np.stack([wave, 0 * wave], axis=1), 44_100))
+    clip = Clip("a", path, 1.0, "ortiz", "a", "a")
+    samples, sample_rate = TuxpaintReader("es", "en", "ortiz").decode(clip)
+    assert (sample_rate, samples.shape) == (44_100, (44_100,))
+    assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.5 * 0.4 / np.sqrt(2), rel=0.05)
+    assert correlation(samples, wave) > 0.99
+
+
+def test_damaged_recording(tmp_path: Path) -> None:
+    files = {f"{STAMPS}/a_desc_es.ogg": b"OggS", f"{STAMPS}/a.txt": b"A.\nes.utf8=B.\n"}
+    reader = TuxpaintReader("es", "en", "ortiz")
+    with pytest.raises(DataError, match="a_desc_es.ogg"):
+        reader.clips({"tuxpaint-stamps-default": write_tree(tmp_path, files)})
+
+
+def test_drascula_finds_texts_by_prefix_and_number(tmp_path: Path) -> None:
+    texts = {
+        ("text", "en"): ["", "HELLO ", "", "ONE  TWO"],
+        ("text", "es"): ["", "HOLA", "NADA", "UNO DOS"],
+        ("textbj", "en"): ["", "", "BYE"],
+        ("textbj", "es"): ["", "", "ADIÓS, SEÑOR"],
+        ("textb", "en"): ["", "", "WRONG"],
+        ("textb", "es"): ["", "", "FALSO"],
+    }
+    dat = write_tree(tmp_path / "en", {f"{GAME}/en/drascula.dat": drascula_dat(texts)})
+    second = als(tone(1.0, 11_025))
+    names = ("1", "2", "3", "BJ2", "S1", "99", "D1", "X", "1B")
+    speech = write_tree(tmp_path / "es", {f"{GAME}/es/{name}.ALS": second for name in names})
+    clips = DrasculaReader("es", "en").clips({"drascula": dat, "drascula-spanish": speech})
+    found = [(clip.id, clip.src_text, clip.tgt_text, clip.speaker) for clip in clips]
+    assert found == [
+        ("1", "HOLA", "HELLO", "drascula-es-main"),
+        ("3", "UNO DOS", "ONE TWO", "drascula-es-main"),
+        ("BJ2", "ADIÓS, SEÑOR", "BYE", "drascula-es-bj"),
+    ]
+    assert {clip.seconds for clip in clips} == {1.0}
+
+
+def test_drascula_golden_samples(tmp_path: Path) -> None:
+    path = tmp_path / "1.ALS"
+    path.write_bytes(b"\x11" * 32 + bytes([0, 64, 128, 192, 255]) + b"fact" * 8)
+    clip = Clip("1", path, 5 / 11_025, "main", "a", "a")
+    samples, sample_rate = DrasculaReader("es", "en").decode(clip)
+    assert sample_rate == 11_025
+    np.testing.assert_array_equal(samples, np.array([-1, -0.5, 0, 0.5, 127 / 128]))
+
+
+strings = st.lists(st.text(st.sampled_from("ABCñÑ¿¡é .,0"), max_size=9), min_size=1, max_size=6)
+
+
+@given(english=strings, spanish=strings)
+@settings(deadline=None, max_examples=40)
+def test_drascula_texts_survive(
+    tmp_path_factory: pytest.TempPathFactory, english: list[str], spanish: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "texts.dat"
+    path.write_bytes(drascula_dat({("textp", "en"): english, ("textp", "es"): spanish}))
+    texts = read_texts(path)
+    count = max(len(english), len(spanish))
+    assert texts["textp", "en"] == english + [""] * (count - len(english))
+    assert texts["textp", "es"] == spanish + [""] * (count - len(spanish))
+    assert texts["textd1", "ru"] == ["", ""]
+
+
+DAT = drascula_dat({("text", "en"): ["", "HELLO"], ("text", "es"): ["", "HOLA"]})
+
+
+@given(size=st.integers(0, len(DAT) - 1))
+@settings(deadline=None, max_examples=100)
+def test_drascula_cut_short_is_an_error(
+    tmp_path_factory: pytest.TempPathFactory, size: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "cut.dat"
+    path.write_bytes(DAT[:size])
+    with pytest.raises(DataError, match="cut.dat"):
+        read_texts(path)
+
+
+def test_drascula_bytes_left_over_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "long.dat"
+    path.write_bytes(DAT + b"\0")
+    with pytest.raises(DataError, match="long.dat ends at byte"):
+        read_texts(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "fits"),
+    [
+        ("La torre. Puede moverse hacia adelante, atrás, derecha o izquierda", 0.7, False),
+        ("Buenos días", 1.0, True),
+        ("No", 0.45, True),
+        ("No", 5.0, True),  # two letters, a pause
+        ("No", 5.1, False),
+        ("¿?", 1.0, False),
+        ("a", 0.0, False),
+        ("x" * 25, 1.0, True),
+        ("x" * 26, 1.0, False),
+    ],
+)
+def test_plausible_rate(text: str, seconds: float, fits: bool) -> None:
+    assert plausible_rate(text, seconds) is fits
+
+
+def test_usable_drops_clips_without_text(tmp_path: Path) -> None:
+    good = Clip("a", tmp_path, 1.0, "s", "hola", "hello")
+    mute = Clip("b", tmp_path, 1.0, "s", "hola", "")
+    dumb = Clip("c", tmp_path, 1.0, "s", "", "hello")
+    assert usable([good, mute, dumb]) == ([good], [mute, dumb])
+
+
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [("letters/a", "letters_a"), ("vm-Work", "vm-Work"), ("../../etc/x", ".._.._etc_x")],
+)
+def test_ids_are_one_path_component(member: str, name: str) -> None:
+    assert file_id(member) == name
+    assert "/" not in file_id(member)
