@@ -17,8 +17,8 @@ from echostream.errors import ConfigError, DataError
 logger = logging.getLogger(__name__)
 
 STD_FLOOR = 1e-3
-"""Smallest standard deviation used. Log-mel bins of speech have about 2 to 4; a bin this flat carries
-nothing, and dividing by less would only make noise loud."""
+"""Smallest standard deviation used. Log-mel bins of speech have about 2 to 4; a bin this flat
+carries nothing, and dividing by less would only make noise loud."""
 
 
 class Cmvn:
@@ -34,7 +34,8 @@ class Cmvn:
     std: NDArray[np.float32]
 
     def __init__(self, mean: ArrayLike, std: ArrayLike) -> None:
-        """mean, std: [80], finite, std >= 0. A std below `STD_FLOOR` is raised to it, with a warning.
+        """mean, std: [80], finite, std >= 0. A std below `STD_FLOOR` is raised to it, with a
+        warning.
 
         Raises ConfigError for another shape, values that are not finite, or a negative std.
         """
@@ -43,13 +44,15 @@ class Cmvn:
         if (std < 0).any():
             bin_index = int(np.argmin(std))
             raise ConfigError(
-                f"CMVN std of bin {bin_index} is {std[bin_index]:g}; expected a positive number. Were "
+                f"CMVN std of bin {bin_index} is {std[bin_index]:g}; expected a positive number. "
+                f"Were "
                 "mean and std swapped, or log-variances stored?"
             )
         flat = int(np.count_nonzero(std < STD_FLOOR))
         if flat:
             logger.warning(
-                "CMVN std is below %g in %d of %d bins and is raised to it; the statistics may come "
+                "CMVN std is below %g in %d of %d bins and is raised to it; the statistics may "
+                "come "
                 "from too little audio or from silence",
                 STD_FLOOR,
                 flat,
@@ -109,7 +112,8 @@ def _statistic(name: str, values: ArrayLike) -> NDArray[np.float32]:
     array = np.array(values, dtype=np.float32)
     if array.shape != (NUM_MEL_BINS,):
         raise ConfigError(
-            f"CMVN {name} has shape {array.shape}; expected ({NUM_MEL_BINS},), one value per mel bin"
+            f"CMVN {name} has shape {array.shape}; expected ({NUM_MEL_BINS},), one value per mel "
+            f"bin"
         )
     if not np.isfinite(array).all():
         bad = int(np.argmin(np.isfinite(array)))

@@ -3,8 +3,8 @@
 Legend: n = samples, f = feature frames, d = 80 mel bins.
 
 A frame depends on its own 400 samples only (window 25 ms, shift 10 ms, snip_edges), so the whole
-state of the stream is the fewer than 400 samples of which a later frame still needs some. Frames are
-the same bit for bit for every segmentation.
+state of the stream is the fewer than 400 samples of which a later frame still needs some. Frames
+are the same bit for bit for every segmentation.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class FbankState:
 class Fbank:
     """80 log-mel filter-bank energies, as Kaldi and torchaudio.compliance.kaldi.fbank define them.
 
-    16 kHz, window 25 ms, shift 10 ms, povey window, pre-emphasis 0.97, DC offset removed, no dither,
-    snip_edges, power spectrum of 512 points, 80 bins from 20 Hz to 8 kHz, natural logarithm with
-    floor 1.19e-7 before it. Samples in [-1, 1] are multiplied by 32768 first, as fairseq's speech
-    recipes do. Immutable; one object serves any number of streams and threads.
+    16 kHz, window 25 ms, shift 10 ms, povey window, pre-emphasis 0.97, DC offset removed, no
+    dither, snip_edges, power spectrum of 512 points, 80 bins from 20 Hz to 8 kHz, natural logarithm
+    with floor 1.19e-7 before it. Samples in [-1, 1] are multiplied by 32768 first, as fairseq's
+    speech recipes do. Immutable; one object serves any number of streams and threads.
     """
 
     def __init__(self) -> None:

@@ -32,13 +32,15 @@ _UNKNOWN_LENGTH = 0x7FFF_0000
 
 
 def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
-    """A whole audio file: samples float32 [n] in [-1, 1], two channels averaged, and its rate in Hz.
+    """A whole audio file: samples float32 [n] in [-1, 1], two channels averaged, and its rate in
+    Hz.
 
     Any format libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...), whatever the name
     ends in. The rate is the file's own; `FrontEnd` and `Resampler` take it from there.
 
-    Raises AudioFormatError, with the path, for a file that is missing, unreadable, not audio, damaged
-    or shorter than it says, has no samples or more than two channels, or samples `as_mono` rejects.
+    Raises AudioFormatError, with the path, for a file that is missing, unreadable, not audio,
+    damaged or shorter than it says, has no samples or more than two channels, or samples `as_mono`
+    rejects.
     """
     with _open(path) as file:
         samples = _read(file, path, file.frames, position=0)
@@ -56,9 +58,9 @@ def stream_audio(
         samples do not add up to a drift; the last one may be shorter.
     Yields (samples float32 [n], sample rate in Hz); together the segments equal `read_audio`.
 
-    Raises AudioFormatError as `read_audio` does, but for some formats (MP3) that a file is cut short
-    shows only at its end, after the segments before have been given out. ConfigError for a bad
-    segment_ms. Errors come with the first segment asked for, as the file is opened then.
+    Raises AudioFormatError as `read_audio` does, but for some formats (MP3) that a file is cut
+    short shows only at its end, after the segments before have been given out. ConfigError for a
+    bad segment_ms. Errors come with the first segment asked for, as the file is opened then.
     """
     with _open(path) as file:
         rate: int = file.samplerate
@@ -84,9 +86,9 @@ def stream_audio(
 class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # untyped base class
     """A sound file read from start to end.
 
-    soundfile seeks after every read of a seekable file. In compressed files that restarts the decoder:
-    read in segments, Opus then differs from the whole by up to 0.02 of full scale at some joints, MP3
-    in the last bit (with complaints from its decoder on standard error).
+    soundfile seeks after every read of a seekable file. In compressed files that restarts the
+    decoder: read in segments, Opus then differs from the whole by up to 0.02 of full scale at some
+    joints, MP3 in the last bit (with complaints from its decoder on standard error).
     """
 
     def seekable(self) -> bool:
@@ -103,7 +105,8 @@ def _open(path: str | os.PathLike[str]) -> Iterator[_SequentialFile]:
             ends_early = _is_ogg_without_end(raw)
     except OSError as error:
         raise AudioFormatError(
-            f"audio file '{name}' cannot be read: {error.strerror}; check the path and its permissions"
+            f"audio file '{name}' cannot be read: {error.strerror}; check the path and its "
+            f"permissions"
         ) from error
     try:
         file = _SequentialFile(name)
@@ -113,12 +116,14 @@ def _open(path: str | os.PathLike[str]) -> Iterator[_SequentialFile]:
         with file:
             if file.channels > 2:
                 raise AudioFormatError(
-                    f"audio file '{name}' has {file.channels} channels; expected one or two; mix it "
+                    f"audio file '{name}' has {file.channels} channels; expected one or two; mix "
+                    f"it "
                     "down first"
                 )
             if file.frames == 0:
                 raise AudioFormatError(
-                    f"audio file '{name}' holds no samples; expected at least one; it is empty or was "
+                    f"audio file '{name}' holds no samples; expected at least one; it is empty or "
+                    f"was "
                     "cut off after its header"
                 )
             stated, found = _stated_and_found(file.extra_info)
@@ -155,7 +160,8 @@ def _check_complete(file: _SequentialFile, path: str | os.PathLike[str], samples
     """To be called when all has been read: decoders report some damage only then."""
     if samples_read < file.frames or _HOLE in file.extra_info:
         raise AudioFormatError(
-            f"audio file '{os.fspath(path)}' is damaged or cut short: {samples_read} of {file.frames} "
+            f"audio file '{os.fspath(path)}' is damaged or cut short: {samples_read} of "
+            f"{file.frames} "
             "samples could be decoded, with a gap or a premature end; copy or download it again"
         )
 

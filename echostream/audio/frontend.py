@@ -72,10 +72,11 @@ class FrontEnd:
     lead_in_samples: zeros at 16 kHz put before the audio of each stream. A window is 25 ms long and
         frames are 10 ms apart, so without a lead-in frame f ends at 10 f + 25 ms, and a chunk of c
         encoder frames (2c feature frames) would be complete only 15 ms after its 20 c ms of audio.
-        With segments as long as a chunk that is a whole further segment of latency. With the default
-        of 240 samples (15 ms) frame f ends exactly at 10 (f + 1) ms and every chunk is complete with
-        its own audio; n samples at 16 kHz give n // 160 frames. At other rates the look-ahead of the
-        resampler (6.3 ms, 12.6 ms at 8 kHz, `Resampler.look_ahead_ms`) comes on top.
+        With segments as long as a chunk that is a whole further segment of latency. With the
+        default of 240 samples (15 ms) frame f ends exactly at 10 (f + 1) ms and every chunk is
+        complete with its own audio; n samples at 16 kHz give n // 160 frames. At other rates the
+        look-ahead of the resampler (6.3 ms, 12.6 ms at 8 kHz, `Resampler.look_ahead_ms`) comes on
+        top.
     nan_policy: "error", or "zero" to replace NaN and infinities by silence and count them.
 
     Raises ConfigError for a lead-in that is not a whole number from 0 on, or an unknown nan_policy.
@@ -91,7 +92,8 @@ class FrontEnd:
     ) -> None:
         if not isinstance(lead_in_samples, int) or lead_in_samples < 0:
             raise ConfigError(
-                f"lead_in_samples is {lead_in_samples!r}; expected a whole number of samples from 0 "
+                f"lead_in_samples is {lead_in_samples!r}; expected a whole number of samples from "
+                f"0 "
                 f"on; {LEAD_IN_SAMPLES} makes frames end on multiples of 10 ms"
             )
         check_nan_policy(nan_policy)
@@ -119,8 +121,8 @@ class FrontEnd:
     ) -> tuple[NDArray[np.float32], FrontEndState]:
         """Feature frames that more audio makes known.
 
-        samples: mono or stereo PCM in any form `as_mono` takes, any number of samples; with none the
-            call changes nothing and the sample rate is not looked at.
+        samples: mono or stereo PCM in any form `as_mono` takes, any number of samples; with none
+            the call changes nothing and the sample rate is not looked at.
         sample_rate: of these samples, Hz, the same during the whole stream.
         Returns features float32 [f, 80], f >= 0, and the new state. Nothing passed in is changed.
 

@@ -4,21 +4,22 @@ Legend: r = source rate, n = samples at the source rate, m = samples at 16 kHz,
 period = r / gcd(r, 16000): every `period`-th source sample falls on a whole sample at 16 kHz.
 
 libsoxr's own stream object can neither be copied nor saved, and what it returns depends on how the
-input was cut. So the work is done in blocks of output at fixed positions in the stream. Each block is
-one call of the one-shot function on the source samples around it, which start on a multiple of
-`period` and reach further than the filter on both sides; the edges are thrown away. A block is then a
-function of the recording and its own position alone. State is the source samples still needed.
+input was cut. So the work is done in blocks of output at fixed positions in the stream. Each block
+is one call of the one-shot function on the source samples around it, which start on a multiple of
+`period` and reach further than the filter on both sides; the edges are thrown away. A block is then
+a function of the recording and its own position alone. State is the source samples still needed.
 
-Measured for soxr 1.1 at quality HQ. The impulse response falls below 1e-7 of its peak 100 samples of
-the slower of the two rates from its centre (105 at 768 kHz). With 100 samples on either side:
-- at 8, 11.025, 12.345, 22.05, 24, 32, 44.1 and 48 kHz, 10 s of white noise of amplitude 1 differ from
-  the recording resampled in one call by at most 7e-7, which is the rounding of float32 (with 60
+Measured for soxr 1.1 at quality HQ. The impulse response falls below 1e-7 of its peak 100 samples
+of the slower of the two rates from its centre (105 at 768 kHz). With 100 samples on either side:
+- at 8, 11.025, 12.345, 22.05, 24, 32, 44.1 and 48 kHz, 10 s of white noise of amplitude 1 differ
+  from the recording resampled in one call by at most 7e-7, which is the rounding of float32 (with
+  60
   samples: 5e-4 to 1.3e-3);
-- at 256 rates from 1 to 768 kHz a tone differs from the exact tone by at most 1e-6 (with 64: 8e-6 to
-  1.7e-4).
-At some odd rates the single call is not the better reference: libsoxr's rounded phase step drifts. At
-27156 Hz its error for a tone of 5600 Hz is 1e-5, 3e-5 and 1.2e-4 after 2, 8 and 32 s, while that of
-the blocks, which each start on an exact position, stays at 7.5e-6 (the ripple of the filter).
+- at 256 rates from 1 to 768 kHz a tone differs from the exact tone by at most 1e-6 (with 64: 8e-6
+  to 1.7e-4).
+At some odd rates the single call is not the better reference: libsoxr's rounded phase step drifts.
+At 27156 Hz its error for a tone of 5600 Hz is 1e-5, 3e-5 and 1.2e-4 after 2, 8 and 32 s, while that
+of the blocks, which each start on an exact position, stays at 7.5e-6 (the ripple of the filter).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def check_sample_rate(sample_rate: object) -> int:
         ) from None
     if not MIN_SOURCE_RATE <= rate <= MAX_SOURCE_RATE:
         raise AudioFormatError(
-            f"the sample rate is {rate}; expected {MIN_SOURCE_RATE} to {MAX_SOURCE_RATE} Hz; {advice}"
+            f"the sample rate is {rate}; expected {MIN_SOURCE_RATE} to {MAX_SOURCE_RATE} Hz; "
+            f"{advice}"
         )
     return rate
 
@@ -94,9 +96,10 @@ class Resampler:
     """Resamples mono audio from `source_rate` to 16 kHz with libsoxr (quality HQ), statefully.
 
     Linear phase, no delay in the output's own time: output sample j is the signal at j / 16000 s.
-    But it is known only `look_ahead_samples` later, which counts towards algorithmic latency. Blocks
-    end on such positions that after every 20 ms of source (160 ms for rates with a period over
-    200 ms) nothing but the look-ahead is outstanding. At 16 kHz samples pass through untouched.
+    But it is known only `look_ahead_samples` later, which counts towards algorithmic latency.
+    Blocks end on such positions that after every 20 ms of source (160 ms for rates with a period
+    over 200 ms) nothing but the look-ahead is outstanding. At 16 kHz samples pass through
+    untouched.
 
     Immutable; one object serves any number of streams and threads.
 
@@ -146,7 +149,8 @@ class Resampler:
         heard = state.samples_in + samples.size
         if self._is_identity:
             return samples, ResamplerState(state.carry, heard, state.samples_out + samples.size)
-        # Products of denormal numbers make libsoxr ten times slower, so what is that quiet is silence.
+        # Products of denormal numbers make libsoxr ten times slower, so what is that quiet is
+        # silence.
         audible = np.where(np.abs(samples) < _INAUDIBLE, np.float32(0.0), samples)
         signal = np.concatenate((state.carry, audible))
         origin = heard - signal.size

@@ -2,8 +2,9 @@
 
 Legend: n = number of samples.
 
-Every push passes through here, so the common cases (a Python list of floats, which is what SimulEval
-hands over, and a float32 array) cost one conversion and two passes (minimum and maximum) and no more.
+Every push passes through here, so the common cases (a Python list of floats, which is what
+SimulEval hands over, and a float32 array) cost one conversion and two passes (minimum and maximum)
+and no more.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 NanPolicy: TypeAlias = Literal["error", "zero"]
 Samples: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | NDArray[Any] | torch.Tensor"
-"""A list of floats, a list of [left, right] pairs, a numpy array or a torch tensor; see `as_mono`."""
+"""A list of floats, a list of [left, right] pairs, a numpy array or a torch tensor; see
+`as_mono`."""
 
 LOUDEST_FLOAT = 8.0
 """Above this a float cannot be a loud sample (18 dB over full scale); it is on another scale."""
@@ -40,8 +42,8 @@ _warned_lock = threading.Lock()
 class CheckedSamples(NamedTuple):
     """Result of `check_samples`.
 
-    samples: float32 [n], C-contiguous, finite, in [-1, 1]; may be the caller's own array, so neither
-    write to it nor keep it without copying.
+    samples: float32 [n], C-contiguous, finite, in [-1, 1]; may be the caller's own array, so
+    neither write to it nor keep it without copying.
     nonfinite: how many NaN or infinite values were set to zero (always 0 with policy "error").
     clipped: how many values outside [-1, 1] were clipped.
     """
@@ -56,14 +58,16 @@ def as_mono(samples: Samples, *, nan_policy: NanPolicy = "error") -> NDArray[np.
 
     samples: one of
         - a Python sequence of numbers in [-1, 1], or of [left, right] pairs (SimulEval's stereo);
-        - a numpy array, array.array or torch tensor [n], [n, 1], [1, n], [n, 2] or [2, n] of float16/32/64 in
-          [-1, 1], int16 or int32 (divided by 2**15 or 2**31, either byte order). Where a shape can
-          be read both ways, as [2, 2], the last axis is the channels.
+        - a numpy array, array.array or torch tensor [n], [n, 1], [1, n], [n, 2] or [2, n] of
+          float16/32/64 in [-1, 1], int16 or int32 (divided by 2**15 or 2**31, either byte order).
+          Where a shape can be read both ways, as [2, 2], the last axis is the channels.
       Contiguous or not, read-only or not. Two channels are averaged, with one warning per process.
-    nan_policy: "error" rejects NaN and infinities, "zero" replaces them by 0 (`check_samples` counts).
+    nan_policy: "error" rejects NaN and infinities, "zero" replaces them by 0 (`check_samples`
+        counts).
 
     Returns float32 [n], C-contiguous. It is the caller's own array where nothing had to be changed;
-    it must not be written to. Values with 1 < abs(x) <= 8 are clipped, with one warning per process.
+    it must not be written to. Values with 1 < abs(x) <= 8 are clipped, with one warning per
+    process.
 
     Raises AudioFormatError for other types, dtypes and shapes, for NaN or infinity under "error",
     and for floats with abs(x) > 8, which are 16-bit numbers passed as floats.
@@ -96,7 +100,8 @@ def check_samples(
             value = array[first][~finite[first]][0] if array.ndim == 2 else array[first]
             raise AudioFormatError(
                 f"sample {position + first} is {value}, one of {nonfinite} values that are not "
-                "finite; expected numbers in [-1, 1]. Repair the source, or use nan_policy='zero' to "
+                "finite; expected numbers in [-1, 1]. Repair the source, or use nan_policy='zero' "
+                "to "
                 "replace such samples by silence and count them"
             )
         array = np.where(finite, array, np.float32(0.0))
@@ -106,14 +111,16 @@ def check_samples(
         first = int(np.argwhere(magnitude > LOUDEST_FLOAT)[0][0])
         raise AudioFormatError(
             f"the floating point samples reach {peak:g} (first above {LOUDEST_FLOAT:g} at sample "
-            f"{position + first}); expected [-1, 1]. 16-bit numbers were probably passed as floats: "
+            f"{position + first}); expected [-1, 1]. 16-bit numbers were probably passed as "
+            f"floats: "
             "divide them by 32768, or pass them with dtype int16"
         )
     clipped = int(np.count_nonzero(magnitude > 1.0))
     if clipped:
         _warn_once(
             "clipped",
-            "samples outside [-1, 1] (peak %.3g at or after sample %d) are clipped; lower the gain of "
+            "samples outside [-1, 1] (peak %.3g at or after sample %d) are clipped; lower the "
+            "gain of "
             "the source. Further clipping is counted but not logged",
             peak,
             position,
@@ -138,7 +145,8 @@ def _to_array(samples: Samples) -> NDArray[Any]:
         tensor = samples.detach().cpu()
         array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     elif isinstance(samples, Sequence) and not isinstance(samples, (str, bytes, bytearray)):
-        # Python numbers carry no width: integers in a list are read as floats, like their neighbours.
+        # Python numbers carry no width: integers in a list are read as floats, like their
+        # neighbours.
         try:
             with np.errstate(over="ignore"):  # becomes infinite and is reported as that
                 array = np.array(samples, dtype=np.float32)

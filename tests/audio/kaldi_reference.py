@@ -1,8 +1,9 @@
 """Kaldi's filter bank written from its definition, frame by frame in float64.
 
-Follows the description of compute-fbank-feats (feature-window.h, mel-computations.h): each window has
-its mean removed, is pre-emphasised, multiplied by the povey window, padded to 512 and transformed; the
-power spectrum is summed under 80 triangles evenly spaced in mel between 20 Hz and 8 kHz.
+Follows the description of compute-fbank-feats (feature-window.h, mel-computations.h): each window
+has its mean removed, is pre-emphasised, multiplied by the povey window, padded to 512 and
+transformed; the power spectrum is summed under 80 triangles evenly spaced in mel between 20 Hz and
+8 kHz.
 """
 
 from __future__ import annotations

@@ -162,6 +162,16 @@ def test_after_every_segment_only_the_look_ahead_is_outstanding(rate: int, look_
         assert state.samples_out == max(0, segment * 320 - look_ahead)
 
 
+def test_only_rates_far_from_whole_ratios_wait_for_long_blocks() -> None:
+    milliseconds = {rate: Resampler(rate).block_ms for rate in (*RATES, 44_099, 16_001)}
+    assert milliseconds == {
+        **dict.fromkeys(RATES, 20),
+        16_000: 0,
+        44_099: 160,
+        16_001: 160,
+    }
+
+
 def test_state_is_small_and_keeps_no_push_alive() -> None:
     for rate in RATES:
         resampler = Resampler(rate)

@@ -55,7 +55,7 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
                     parameter.shape, generator=draw, dtype=torch.float64
                 )
             elif parameter.dim() > 1:
-                value = noise / parameter[0].numel() ** 0.5
+                value = noise / max(1, parameter[0].numel()) ** 0.5
             else:
                 value = 0.5 * noise
             parameter.copy_(value)

@@ -1,8 +1,8 @@
 """A SimulEval agent that writes from a script: what a log of a real run looks like.
 
-Run by ``simuleval --agent`` in ``test_simuleval.py``. The logs in ``golden/`` were written with it by
-SimulEval's main (536de82) and by the release 1.1.4, in a folder with the recordings and references
-of ``simuleval_run.py``:
+Run by ``simuleval --agent`` in ``test_simuleval.py``. The logs in ``golden/`` were written with it
+by SimulEval's main (536de82) and by the release 1.1.4, in a folder with the recordings and
+references of ``simuleval_run.py``:
 
     simuleval --agent scripted_agent.py --source sources.txt --target references.txt --output out \
         --source-segment-size 320 --computation-aware

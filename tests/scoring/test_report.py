@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echostream.errors import DataError
+from echostream.scoring.earlier import notes_on_earlier
+from echostream.scoring.instance import read_instances
+from echostream.scoring.report import format_scores, score_folder, score_instances
+
+from .logs import record, write_log
+
+COLUMNS = ["BLEU"]
+COLUMNS += ["LAAL", "LAAL_CA", "AL", "AL_CA", "AP", "AP_CA", "DAL", "DAL_CA", "ATD", "ATD_CA"]
+
+# Source 1000 ms, reference of 4 words, words at 320, 640, 1000 ms. Worked out by hand:
+# AL, LAAL: (320 + 390 + 500) / 3. AP: 1960 / 4000. DAL, step 1000/3: 320, 653.33, 1000 less 0,
+# 333.33, 666.67. ATD: tokens 300, 320 | 620, 640 | 940, 1000: 20, then 640 - 320 (two tokens, one
+# word before), then 1000 - 620 (four tokens, two words before: token 3).
+VALUES = {"LAAL": 403.333, "AL": 403.333, "AP": 0.49, "DAL": 324.444, "ATD": 240.0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_log(tmp_path / "instances.log", [record()])
+    return tmp_path
+
+
+def details(folder: Path) -> dict[str, Any]:
+    loaded = json.loads(
+        (folder / "scores.json").read_text(encoding="utf-8"),
+        parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
+    )
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def tsv(**values: float) -> str:
+    return "\t".join(values) + "\n" + "\t".join(map(str, values.values())) + "\n"
+
+
+def test_files(folder: Path) -> None:
+    scores = score_folder(folder, segment_size=320)
+    header, row, rest = (folder / "scores.tsv").read_bytes().decode().split("\n")
+    assert header.split("\t") == COLUMNS
+    assert rest == ""
+    written = dict(zip(COLUMNS, map(float, row.split("\t")), strict=True))
+    for name, value in VALUES.items():
+        assert written[name] == value
+
+    saved = details(folder)
+    assert saved["scores"] == scores.values
+    for name in COLUMNS:
+        assert round(saved["scores"][name], 3) == written[name]
+    assert saved["scores"]["AL"] == pytest.approx(1210 / 3, abs=1e-12)  # not rounded
+    assert saved["signatures"]["AL_CA"].startswith("AL|unit:word|len:ref|ca:yes|seg:320ms|eval:")
+    assert saved["signatures"]["DAL"].startswith("DAL|unit:word|len:hyp|ca:no|")
+    assert saved["counts"] == {
+        "instances": 1,
+        "words": 3,
+        "reference_words": 4,
+        "latency_instances": 1,
+        "latency_instances_ca": 1,
+    }
+    assert saved["problems"] == []
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "instances.log",
+        "scores.json",
+        "scores.tsv",
+    ]
+
+
+def test_empty_predictions_count_in_bleu_only(tmp_path: Path) -> None:
+    full = record(prediction="one two three four", delays=[320] * 4, elapsed=[330] * 4)
+    silent = record(index=1, prediction="", delays=[], elapsed=[])
+    write_log(tmp_path / "instances.log", [full])
+    alone = score_folder(tmp_path).values
+    write_log(tmp_path / "instances.log", [full, silent])
+    both = score_folder(tmp_path)
+    assert {**both.values, "BLEU": 0} == {**alone, "BLEU": 0}
+    assert alone["BLEU"] == pytest.approx(100)
+    assert both.values["BLEU"] < 50  # type: ignore[operator]
+    assert both.counts["instances"] == 2
+    assert both.counts["latency_instances"] == 1
+    assert details(tmp_path)["problems"][0]["kind"] == "empty-prediction"
+
+
+def test_a_log_of_empty_predictions_does_not_crash(tmp_path: Path) -> None:
+    silent = [record(index=i, prediction="", delays=[], elapsed=[]) for i in range(3)]
+    write_log(tmp_path / "instances.log", silent)
+    scores = score_folder(tmp_path)
+    assert scores.values["BLEU"] == 0
+    assert {scores.values[name] for name in COLUMNS[1:]} == {None}
+    row = (tmp_path / "scores.tsv").read_text(encoding="utf-8").splitlines()[1]
+    assert row.split("\t") == ["0.0"] + ["nan"] * 10
+    assert details(tmp_path)["scores"]["AL"] is None
+    text = format_scores(scores, "run")
+    assert "3 instances, 0 with latency" in text
+    assert "empty-prediction x 3" in text
+
+
+def test_without_elapsed_times_there_is_no_aware_figure(tmp_path: Path) -> None:
+    write_log(tmp_path / "instances.log", [record(elapsed=None)])
+    scores = score_folder(tmp_path)
+    assert scores.values["AL"] is not None
+    assert scores.values["AL_CA"] is None
+    assert [problem.kind for problem in scores.problems] == ["missing-elapsed"]
+
+
+def test_scoring_twice_changes_nothing(folder: Path) -> None:
+    wrong = tsv(BLEU=1.0, AL=500.0, AL_CA=500.0, WER=12.0)
+    (folder / "scores.tsv").write_text(wrong, encoding="utf-8")
+    first = score_folder(folder)
+    files = [(folder / name).read_bytes() for name in ("scores.tsv", "scores.json")]
+    second = score_folder(folder)
+    assert [(folder / name).read_bytes() for name in ("scores.tsv", "scores.json")] == files
+    assert first == second
+    assert second.earlier == wrong
+    assert len(second.notes) == 3
+
+
+def test_a_damaged_scores_json_does_not_stop_the_scoring(folder: Path) -> None:
+    score_folder(folder)
+    for text in ("{", "[]", '{"earlier_scores_tsv": 3}', ""):
+        (folder / "scores.json").write_text(text, encoding="utf-8")
+        assert score_folder(folder).earlier is None
+        assert details(folder)["counts"]["instances"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "AL\n", "AL\tAP\n1.0\n", "AL\nfast\n", "AL\n1\n2\n"])
+def test_an_earlier_table_that_is_none_is_kept_as_text(folder: Path, text: str) -> None:
+    (folder / "scores.tsv").write_text(text, encoding="utf-8")
+    scores = score_folder(folder)
+    assert scores.earlier == text
+    assert len(scores.notes) == 1
+    assert "was not a header line and a row" in scores.notes[0]
+
+
+OURS = {"BLEU": 25.0, "AL": 400.0, "AL_CA": 410.0, "ATD": 200.0, "ATD_CA": 210.0}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [
+        # right: nothing to say
+        ({"BLEU": 25.0, "AL": 400.0, "AL_CA": 410.0}, []),
+        ({"AL": 400.0004}, []),
+        # the defect of 1.1.4
+        ({"AL": 410.0, "AL_CA": 410.0}, ["1.1.4"]),
+        ({"AL": 410.0, "AL_CA": 410.0, "ATD": 210.0, "ATD_CA": 210.0}, ["1.1.4"]),
+        # other values, but the plain columns do not repeat the aware ones
+        ({"AL": 405.0, "AL_CA": 410.0}, ["other values"]),
+        ({"AL": 410.0}, ["other values"]),
+        ({"AL": 410.0, "AL_CA": 410.0, "ATD": 205.0, "ATD_CA": 210.0}, ["other values"]),
+        # both
+        ({"BLEU": 24.0, "AL": 410.0, "AL_CA": 410.0}, ["1.1.4", "other values"]),
+        ({"StartOffset": 320.0}, ["not computed here (StartOffset)"]),
+    ],
+)
+def test_notes_on_an_earlier_table(earlier: dict[str, float], expected: list[str]) -> None:
+    notes = notes_on_earlier(tsv(**earlier), OURS)
+    assert len(notes) == len(expected)
+    for note, part in zip(notes, expected, strict=True):
+        assert part in note
+        assert "\n" not in note
+
+
+def test_equal_columns_are_no_defect_if_computing_took_no_time() -> None:
+    ours = {"AL": 400.0, "AL_CA": 400.0}
+    assert notes_on_earlier(tsv(AL=400.0, AL_CA=400.0), ours) == []
+
+
+def test_a_missing_value_is_no_other_value() -> None:
+    assert notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": None, "BLEU": 25.0}) == []
+    (note,) = notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": 400.0, "BLEU": 25.0})
+    assert "AL nan -> 400.000" in note
+
+
+def test_a_refused_log_leaves_the_folder_alone(folder: Path) -> None:
+    write_log(folder / "instances.log", [record(), record()])
+    (folder / "scores.tsv").write_text("AL\n1.0\n", encoding="utf-8")
+    with pytest.raises(DataError):
+        score_folder(folder)
+    assert (folder / "scores.tsv").read_text(encoding="utf-8") == "AL\n1.0\n"
+    assert not (folder / "scores.json").exists()
+
+
+def test_files_that_cannot_be_written_are_a_named_error(folder: Path) -> None:
+    (folder / "scores.json.part").mkdir()
+    with pytest.raises(DataError, match="scores.json: cannot be written"):
+        score_folder(folder)
+
+
+def test_every_figure_is_printed_with_its_signature(folder: Path) -> None:
+    scores = score_instances(read_instances(folder / "instances.log"))
+    lines = format_scores(scores, "run").splitlines()
+    assert lines[0].startswith("run: 1 instances")
+    for line, figure in zip(lines[1:], scores.figures, strict=True):
+        assert line.split()[0] == figure.name
+        assert line.endswith(figure.signature)
+    assert "403.333 ms" in lines[2]
+    assert "|ca:no|seg:<=320ms|" in lines[2]

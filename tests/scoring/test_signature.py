@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream import __version__
+from echostream.errors import DataError
+from echostream.scoring.signature import inferred_segment, latency_signature, stated_segment
+
+from .logs import utterance
+
+
+def test_signature() -> None:
+    signature = latency_signature(
+        "LAAL", [("len", "max(ref,hyp)")], computation_aware=False, segment=stated_segment(320)
+    )
+    expected = f"LAAL|unit:word|len:max(ref,hyp)|ca:no|seg:320ms|eval:echostream-{__version__}"
+    assert signature == expected
+
+
+@pytest.mark.parametrize(("size", "text"), [(320, "320ms"), (320.0, "320ms"), (62.5, "62.5ms")])
+def test_stated_segment(size: float, text: str) -> None:
+    assert stated_segment(size) == text
+
+
+@pytest.mark.parametrize("size", [0, -320, math.nan, math.inf])
+def test_stated_segment_refuses(size: float) -> None:
+    with pytest.raises(DataError, match="segment size"):
+        stated_segment(size)
+
+
+def test_inferred_segment() -> None:
+    early = utterance([640.0, 1600.0, 1700.0], 1700.0, 3)
+    assert inferred_segment([early]) == "<=320ms"  # 1700 is the end, not a whole segment
+    assert inferred_segment([early, utterance([960.0, 1280.0], 9000.0, 2)]) == "<=320ms"
+    assert inferred_segment([utterance([960.0, 960.0, 1000.0], 1000.0, 2)]) == "<=960ms"
+
+
+def test_inferred_segment_is_unknown_where_the_log_does_not_tell() -> None:
+    assert inferred_segment([utterance([1700.0], 1700.0, 3), utterance([], 500.0, 3)]) == "unknown"
+    assert inferred_segment([utterance([0.0], 1700.0, 3)]) == "unknown"
+    assert inferred_segment([utterance([320.0, 333.33], 1700.0, 3)]) == "unknown"
+
+
+@settings(deadline=None)
+@given(st.integers(1, 2000), st.lists(st.integers(1, 30), min_size=1, max_size=10).map(sorted))
+def test_inferred_segment_is_an_upper_bound(segment: int, steps: list[int]) -> None:
+    delays = [float(segment * step) for step in steps]
+    text = inferred_segment([utterance(delays, delays[-1] + 1, 3)])
+    bound = int(text.removeprefix("<=").removesuffix("ms"))
+    assert bound >= segment
+    assert bound % segment == 0
