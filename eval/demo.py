@@ -16,10 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from echostream.errors import DataError
-from echostream.scoring.listing import format_instances
+from echostream.scoring.instance import LOG_NAME, read_instances
+from echostream.scoring.listing import format_listing
 from echostream.scoring.report import format_scores, score_folder
-from echostream.training.recipes.recipe import prepare
+from echostream.training.recipes import cli as recipes
 from echostream.training.text import normalise
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,10 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     args.output.mkdir(parents=True)
     sources, references = CLIPS / "wav_list", CLIPS / "target"
     if not args.clips:
-        try:
-            sources, references = recordings(args.data)
-        except DataError as error:
-            print(f"The recordings cannot be had: {error}")
+        wanted = ("es-en", "--corpora", "asterisk", "--splits", "test", "--output", str(args.data))
+        if recipes.main(list(wanted)) == 0:
+            sources = args.data / "lists" / "asterisk.test.wav_list"
+            references = args.data / "lists" / "asterisk.test.target"
+        else:
+            print("The recordings cannot be had.")
             args.clips = True
     if args.clips:
         print("Using the six synthetic clips in eval/clips, made from sentences of our own.")
@@ -76,18 +78,11 @@ def main(argv: list[str] | None = None) -> int:
     if result.returncode != 0:
         print(f"SimulEval ended with status {result.returncode}", file=sys.stderr)
         return 1
-    scores = score_folder(args.output)
-    print(format_instances(scores.instances))
-    print(format_scores(scores))
+    scores = score_folder(args.output, segment_size=args.segment_size)
+    print(format_listing(read_instances(args.output / LOG_NAME)))
+    print(format_scores(scores, str(args.output)))
     print(f"Logs and scores: {args.output}/instances.log, scores.tsv, scores.json")
     return 0
-
-
-def recordings(folder: Path) -> tuple[Path, Path]:
-    """The test part of the Asterisk recordings: list of files, English references."""
-    prepare("es-en", folder, corpora=("asterisk",), splits=("test",))
-    lists = folder / "lists"
-    return lists / "asterisk.test.wav_list", lists / "asterisk.test.target"
 
 
 def lists(sources: Path, references: Path, output: Path) -> tuple[Path, Path]:

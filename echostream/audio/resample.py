@@ -13,8 +13,7 @@ Measured for soxr 1.1 at quality HQ. The impulse response falls below 1e-7 of it
 of the slower of the two rates from its centre (105 at 768 kHz). With 100 samples on either side:
 - at 8, 11.025, 12.345, 22.05, 24, 32, 44.1 and 48 kHz, 10 s of white noise of amplitude 1 differ
   from the recording resampled in one call by at most 7e-7, which is the rounding of float32 (with
-  60
-  samples: 5e-4 to 1.3e-3);
+  60 samples: 5e-4 to 1.3e-3);
 - at 256 rates from 1 to 768 kHz a tone differs from the exact tone by at most 1e-6 (with 64: 8e-6
   to 1.7e-4).
 At some odd rates the single call is not the better reference: libsoxr's rounded phase step drifts.

@@ -163,8 +163,6 @@ def _to_array(samples: Samples) -> NDArray[Any]:
             f"the samples are a {type(samples).__name__}; expected a list of floats, a list of "
             f"[left, right] pairs, a numpy array or a torch tensor{hint}"
         )
-    if array.size == 0 and array.ndim in (1, 2):
-        return array.reshape(-1)
     if array.ndim == 2 and 1 in array.shape and array.shape[1] != 2:
         array = array.reshape(-1)
     elif array.ndim == 2 and array.shape[1] != 2 and array.shape[0] == 2:

@@ -24,9 +24,9 @@ SOURCE_TOKEN_MS = 300
 def average_lagging(times: Sequence[float], source_length: float, reference_length: int) -> float:
     """AL: how many ms the hypothesis lags behind an ideal one spread evenly over the source.
 
-    AL = 1/tau * sum_{i=1..tau} (d_i - (i - 1) * S / R), tau = first i with d_i >= S (else n); d_1
-    if d_1 > S. Ma et al. 2019, STACL (arXiv 1810.08398), where it is for text and has the
-    hypothesis length in the place of R; for speech Ma et al. 2020, SimulEval (arXiv 2007.16193).
+    AL = 1/tau * sum_{i=1..tau} (d_i - (i - 1) * S / R), tau = first i with d_i >= S, else n.
+    Ma et al. 2019, STACL (arXiv 1810.08398), where it is for text and has the hypothesis length in
+    the place of R; for speech Ma et al. 2020, SimulEval (arXiv 2007.16193).
 
     times: [n] ms. source_length: ms, more than 0. reference_length: words, at least 1.
     Returns ms, which may be negative. Raises DataError outside these ranges.
@@ -140,8 +140,6 @@ def average_token_delay(delays: Sequence[float], elapsed: Sequence[float] | None
 
 
 def _lagging(times: Sequence[float], source_length: float, target_length: int) -> float:
-    if times[0] > source_length:
-        return times[0]
     rate = target_length / source_length
     total = 0.0
     for position, time in enumerate(times):

@@ -74,19 +74,19 @@ def extract_features(
 
 
 def make_batches(
-    utterances: Sequence[Utterance], *, max_frames: int, chance: random.Random
+    utterances: Sequence[Utterance], *, max_frames: int, joined: Sequence[int], chance: random.Random
 ) -> Iterator[Batch]:
     """One epoch in random order.
 
-    Up to four utterances in a row become one example, so that the model learns to go on after a
-    sentence as it must in a stream; examples of similar length share a batch of at most
-    ``max_frames`` feature frames, padding included.
+    As many utterances in a row as is drawn from ``joined`` become one example, so that the model
+    learns to go on after a sentence as it must in a stream. Examples of similar length share a
+    batch of at most ``max_frames`` feature frames, padding included.
     """
     order = list(utterances)
     chance.shuffle(order)
     examples: list[tuple[Features, list[int], list[int]]] = []
     while order:
-        count = chance.choice((1, 1, 2, 3, 4))
+        count = chance.choice(joined)
         group, order = order[:count], order[count:]
         parts: list[Features] = []
         for utterance in group:

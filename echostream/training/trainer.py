@@ -28,11 +28,14 @@ from echostream.training.text import normalise
 
 logger = logging.getLogger(__name__)
 
-CHUNK_SIZES = (8, 16, 32, 64, WHOLE_RECORDING)
+CHUNK_SIZES = (8, 16, 16, 32, 64, WHOLE_RECORDING)
 LEFT_CONTEXTS = (64, 128)
 # The whole chunk is what the shipped configuration uses; the others are learned along with it.
 FUTURES = (None, None, None, 0, 1)
 _CLIP_NORM = 5.0
+# Utterances that make up one example, after the epochs in which each stands alone: CTC finds the
+# alignment of single short sentences much sooner.
+_JOINED = (1, 1, 2, 3, 4)
 _LAST = "last.pt"
 
 
@@ -45,7 +48,8 @@ class TrainingOptions:
     peak_rate: float = 2e-3
     warmup: int = 300
     weight_decay: float = 0.02
-    max_frames: int = 8000
+    max_frames: int = 5000
+    solo_epochs: int = 15
     average_decay: float = 0.998
     report_every: int = 50
     evaluate_every: int = 400
@@ -88,7 +92,10 @@ class Trainer:
             # Seeded by the epoch, so that a resumed run draws what the whole run would have.
             chance = random.Random(f"{self.options.seed}-{self.epoch}")
             torch.manual_seed(self.options.seed * 1_000_003 + self.epoch)
-            for batch in make_batches(train, max_frames=self.options.max_frames, chance=chance):
+            joined = (1,) if self.epoch < self.options.solo_epochs else _JOINED
+            for batch in make_batches(
+                train, max_frames=self.options.max_frames, joined=joined, chance=chance
+            ):
                 losses.append(self._train_on(batch, chance))
                 if self.update % self.options.report_every == 0:
                     self._report(losses[-self.options.report_every :], started)

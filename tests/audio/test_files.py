@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from echostream.audio import read_audio, stream_audio
 from echostream.errors import AudioFormatError, ConfigError
 
-from .signals import speech_like
+from .signals import noise, speech_like
 
 FORMATS = {
     "wav": ("WAV", "PCM_16"),
@@ -129,6 +129,18 @@ def test_a_damaged_file_is_refused(tmp_path: Path, kind: str) -> None:
     content[middle : middle + 400] = np.random.default_rng(0).bytes(400)
     path.write_bytes(content)
     refused(path, "damaged|decoded")
+
+
+def test_a_gap_in_ogg_vorbis_is_refused_although_its_length_agrees(tmp_path: Path) -> None:
+    # libsndfile ends at the gap, says that this is the whole length, and mentions the gap in its log.
+    path = written(tmp_path, "vorbis", noise(16_000, amplitude=0.3))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = np.random.default_rng(0).bytes(200)
+    path.write_bytes(content)
+    with soundfile.SoundFile(path) as file:
+        assert file.read().size == file.frames
+    refused(path, "with a gap")
 
 
 def test_a_wav_from_a_pipe_has_no_length_and_is_read_to_its_end(tmp_path: Path) -> None:

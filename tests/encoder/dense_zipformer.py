@@ -131,8 +131,7 @@ class DenseZipformer:
         rows = []
         for t in times:
             row = [
-                torch.einsum("ocij,cij->o", weight, x[:, t : t + 3, f : f + 3]) + bias
-                for f in bins
+                torch.einsum("ocij,cij->o", weight, x[:, t : t + 3, f : f + 3]) + bias for f in bins
             ]
             rows.append(torch.stack(row, dim=1))
         return torch.stack(rows, dim=1)

@@ -51,9 +51,7 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
             if name.endswith("log_scale"):
                 value = 0.2 * noise
             elif name.endswith("scale"):
-                value = 0.2 + 0.6 * torch.rand(
-                    parameter.shape, generator=draw, dtype=torch.float64
-                )
+                value = 0.2 + 0.6 * torch.rand(parameter.shape, generator=draw, dtype=torch.float64)
             elif parameter.dim() > 1:
                 value = noise / max(1, parameter[0].numel()) ** 0.5
             else:

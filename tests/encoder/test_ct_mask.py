@@ -43,9 +43,7 @@ def test_nothing_after_a_chunk_changes_it(chunk: int, future: int | None) -> Non
 @pytest.mark.parametrize("memory", [0, 4])
 @pytest.mark.parametrize("future", FUTURES)
 @pytest.mark.parametrize("chunk, left", [(8, 0), (16, 8), (24, 0), (64, 8)])
-def test_changes_stay_within_reach(
-    chunk: int, left: int, future: int | None, memory: int
-) -> None:
+def test_changes_stay_within_reach(chunk: int, left: int, future: int | None, memory: int) -> None:
     encoder = small_encoder(memory)
     options = {"chunk_size": chunk, "left_context": left, "max_future_frames": future}
     may = dependencies(encoder.config, FRAMES, chunk, left, future)

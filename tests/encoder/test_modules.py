@@ -199,9 +199,7 @@ def test_stack(index: int) -> None:
     x = noise(BATCH, 64, 20)
     lengths = torch.tensor([64, 51])
 
-    def run(
-        x: Tensor, before: int, lengths: Tensor, chunks: int, state: Any
-    ) -> tuple[Tensor, Any]:
+    def run(x: Tensor, before: int, lengths: Tensor, chunks: int, state: Any) -> tuple[Tensor, Any]:
         views = [
             frame_view(
                 torch.full((BATCH,), before),

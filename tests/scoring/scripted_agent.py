@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 
-from simuleval.agents import SpeechToTextAgent
-from simuleval.agents.actions import ReadAction, WriteAction
+from simuleval.agents import AgentStates, SpeechToTextAgent
+from simuleval.agents.actions import Action, ReadAction, WriteAction
 from simuleval.utils import entrypoint
 
 # Per utterance: what to write after which segment; the last entry goes out at the end.
@@ -34,7 +34,7 @@ class ScriptedAgent(SpeechToTextAgent):
         self.segments = 0
         self.utterance += 1  # in the constructor, before the first, after each
 
-    def policy(self, states=None):
+    def policy(self, states: AgentStates | None = None) -> Action:
         states = states or self.states
         self.segments += 1
         time.sleep(0.002)

@@ -18,7 +18,7 @@ from echostream.scoring.quality import bleu
 
 from .logs import as_record, corpora
 
-CLOSE = {"rel": 1e-9, "abs": 1e-6}
+REL, ABS = 1e-9, 1e-6
 
 
 @settings(deadline=None, max_examples=300)
@@ -41,7 +41,10 @@ def test_omnisteval(corpus: list[Instance]) -> None:
     for metric, computation_aware in itertools.product(compared, (False, True)):
         scorer = getattr(scoring, f"{metric.name}Scorer")(computation_aware=computation_aware)
         ours = mean_latency(corpus, metric, computation_aware).value
-        assert ours == pytest.approx(scorer(theirs), **CLOSE), (metric.name, computation_aware)
+        assert ours == pytest.approx(scorer(theirs), rel=REL, abs=ABS), (
+            metric.name,
+            computation_aware,
+        )
 
 
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
@@ -54,7 +57,10 @@ def test_simuleval(corpus: list[Instance]) -> None:
     for metric, computation_aware in itertools.product(LATENCY_METRICS, (False, True)):
         scorer = scorers.LATENCY_SCORERS_DICT[metric.name](computation_aware=computation_aware)
         ours = mean_latency(corpus, metric, computation_aware).value
-        assert ours == pytest.approx(scorer(theirs), **CLOSE), (metric.name, computation_aware)
+        assert ours == pytest.approx(scorer(theirs), rel=REL, abs=ABS), (
+            metric.name,
+            computation_aware,
+        )
 
 
 def test_simuleval_bleu() -> None:

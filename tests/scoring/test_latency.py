@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,7 +123,7 @@ def test_atd_computation_aware_pushes_back_what_follows() -> None:
         lambda: average_token_delay([1.0, 2.0], [1.0]),
     ],
 )
-def test_values_outside_the_domain_are_named_errors(call) -> None:
+def test_values_outside_the_domain_are_named_errors(call: Callable[[], float]) -> None:
     with pytest.raises(DataError, match="expected"):
         call()
 
