@@ -106,7 +106,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.in_proj = nn.Linear(channels, heads * value_dim)
-        self.out_proj = scaled_linear(heads * value_dim, channels, 0.1)
+        self.out_proj = scaled_linear(heads * value_dim, channels, 0.5)
 
     def forward(
         self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor
@@ -123,7 +123,7 @@ class NonlinearAttention(nn.Module):
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.in_proj = nn.Linear(channels, 3 * hidden)
-        self.out_proj = scaled_linear(hidden, channels, 0.1)
+        self.out_proj = scaled_linear(hidden, channels, 0.5)
 
     def forward(
         self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor

@@ -31,7 +31,7 @@ class Convolution(nn.Module):
         self.future_taps = nn.Conv1d(
             channels, channels, self.history, groups=channels, bias=False
         )
-        self.out_proj = scaled_linear(channels, channels, 0.1)
+        self.out_proj = scaled_linear(channels, channels, 0.5)
 
     def forward(self, x: Tensor, view: FrameView, past: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, h, C])``."""

@@ -17,7 +17,7 @@ class FeedForward(nn.Module):
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.in_proj = nn.Linear(channels, hidden)
-        self.out_proj = scaled_linear(hidden, channels, 0.1)
+        self.out_proj = scaled_linear(hidden, channels, 0.5)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

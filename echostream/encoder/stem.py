@@ -8,6 +8,7 @@ seven feature frames are all the memory it needs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,21 @@ class Stem(nn.Module):
         bins = (bins + 1) // 2
         self.projection = nn.Linear(third * bins, channels)
         self.norm = BiasNorm(channels)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Start with frames that differ.
+
+        SwooshR has a slope of 0.19 at the origin, so with the usual small weights the variation of
+        the input would shrink tenfold in each convolution and drown in the biases; the norm would
+        then make nearly the same vector of every frame. A gain of 2 keeps the variance, and the
+        biases start at zero.
+        """
+        for conv in (self.conv1, self.conv2, self.conv3):
+            nn.init.normal_(conv.weight, std=2.0 / math.sqrt(conv.weight[0].numel()))
+        for module in (self.conv1, self.conv2, self.conv3, self.projection):
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
     def init_state(self, batch_size: int) -> StemState:
         """The state before the first frame: as if the features before had been zero."""

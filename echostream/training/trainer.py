@@ -43,13 +43,13 @@ _LAST = "last.pt"
 class TrainingOptions:
     """What a run can be told; ``minutes`` is the wall time after which it stops by itself."""
 
-    updates: int = 4000
+    updates: int = 4500
     minutes: float = math.inf
-    peak_rate: float = 2e-3
+    peak_rate: float = 1.5e-3
     warmup: int = 300
     weight_decay: float = 0.02
     max_frames: int = 5000
-    solo_epochs: int = 15
+    solo_epochs: int = 8
     average_decay: float = 0.998
     report_every: int = 50
     evaluate_every: int = 400

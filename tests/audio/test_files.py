@@ -132,7 +132,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_gap_in_ogg_vorbis_is_refused_although_its_length_agrees(tmp_path: Path) -> None:
-    # libsndfile ends at the gap, says that this is the whole length, and mentions the gap in its log.
+    # libsndfile ends at the gap, says that this is the whole length, and only logs the gap.
     path = written(tmp_path, "vorbis", noise(16_000, amplitude=0.3))
     content = bytearray(path.read_bytes())
     middle = len(content) // 2

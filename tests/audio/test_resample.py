@@ -67,7 +67,8 @@ def tone(frequency: float, rate: int, samples: int) -> NDArray[np.float64]:
 @settings(deadline=None, max_examples=25)
 @given(rate=st.integers(1000, 200_000))
 @example(rate=1_000)
-@example(rate=3_808)
+@example(rate=3_950)  # just below 4 kHz the filter is at its widest
+@example(rate=3_999)
 @example(rate=27_156)
 @example(rate=44_099)
 @example(rate=768_000)
@@ -76,7 +77,7 @@ def test_at_any_rate_a_tone_stays_the_exact_tone(rate: int) -> None:
     frequency = 0.2 * min(rate, 16_000)
     output = resampled(tone(frequency, rate, rate * 6 // 10).astype(np.float32), rate, [])
     exact = tone(frequency, 16_000, output.size)
-    # Without the ends, where the tone breaks off and the filter rings for up to 100 ms.
+    # Without the ends, where the tone breaks off and the filter rings for up to 150 ms.
     np.testing.assert_allclose(output[2400:-2400], exact[2400:-2400], atol=2e-6, rtol=0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,20 +22,20 @@ FRAMES = 80
 
 
 def changed_by(
-    encoder: ZipformerEncoder, changed: slice, frames: int = FRAMES, **options: int | None
+    encoder: ZipformerEncoder, changed: slice, frames: int = FRAMES, **options: Any
 ) -> Tensor:
     """``[T]`` which encoder frames change, in any bit, when these feature frames do."""
     features = noise(1, 2 * frames, INPUT_DIM, seed=1)
     other = features.clone()
     other[:, changed] += noise(*other[:, changed].shape, seed=2)
     a, b = (encoder(x, **options)["encoder_out"][0] for x in (features, other))
-    return (a != b).any(dim=1)
+    return torch.any(a != b, dim=1)
 
 
 @pytest.mark.parametrize("future", FUTURES)
 @pytest.mark.parametrize("chunk", CHUNK_SIZES)
 def test_nothing_after_a_chunk_changes_it(chunk: int, future: int | None) -> None:
-    options = {"chunk_size": chunk, "left_context": 64, "max_future_frames": future}
+    options: dict[str, Any] = {"chunk_size": chunk, "left_context": 64, "max_future_frames": future}
     for end in range(chunk, FRAMES, chunk):
         changed = changed_by(small_encoder(4), slice(2 * end, None), **options)
         assert not changed[:end].any()
@@ -45,7 +47,11 @@ def test_nothing_after_a_chunk_changes_it(chunk: int, future: int | None) -> Non
 @pytest.mark.parametrize("chunk, left", [(8, 0), (16, 8), (24, 0), (64, 8)])
 def test_changes_stay_within_reach(chunk: int, left: int, future: int | None, memory: int) -> None:
     encoder = small_encoder(memory)
-    options = {"chunk_size": chunk, "left_context": left, "max_future_frames": future}
+    options: dict[str, Any] = {
+        "chunk_size": chunk,
+        "left_context": left,
+        "max_future_frames": future,
+    }
     may = dependencies(encoder.config, FRAMES, chunk, left, future)
     for frame in range(0, 2 * FRAMES, 13):
         changed = changed_by(encoder, slice(frame, frame + 1), **options)
@@ -91,7 +97,7 @@ def test_look_ahead_beyond_the_chunk_is_the_whole_chunk() -> None:
 def test_past_is_bounded_without_left_context_and_memory() -> None:
     """Only the convolutions' histories reach back then, and they are counted out by ``reach``."""
     encoder = small_encoder(0)
-    options = {"chunk_size": 16, "left_context": 0, "max_future_frames": None}
+    options: dict[str, Any] = {"chunk_size": 16, "left_context": 0, "max_future_frames": None}
     frames = 300
     may = dependencies(encoder.config, frames, 16, 0, None)
     last = int(may[:, 0].nonzero()[-1])
@@ -102,7 +108,7 @@ def test_past_is_bounded_without_left_context_and_memory() -> None:
 
 def test_memory_reaches_beyond_the_left_context() -> None:
     """With everything else causal and short, segment 0 is seen from M segments later."""
-    options = {"chunk_size": 8, "left_context": 0, "max_future_frames": 0}
+    options: dict[str, Any] = {"chunk_size": 8, "left_context": 0, "max_future_frames": 0}
     frames = 400
     far = [
         int(changed_by(small_encoder(memory), slice(0, 1), frames, **options).nonzero()[-1])

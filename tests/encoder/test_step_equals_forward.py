@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def dtype_of(encoder: ZipformerEncoder) -> torch.dtype:
 def test_any_cuts_of_one_recording(
     encoder: ZipformerEncoder,
     recording: tuple[int, list[int]],
-    chunking: dict[str, int | None],
+    chunking: dict[str, Any],
     seed: int,
 ) -> None:
     total, cuts = recording
@@ -101,7 +102,7 @@ def test_any_cuts_of_one_recording(
     {"chunk_size": 16, "left_context": 64, "max_future_frames": None},
 )
 def test_streams_of_different_lengths_in_one_batch(
-    encoder: ZipformerEncoder, plan: list[list[int]], chunking: dict[str, int | None]
+    encoder: ZipformerEncoder, plan: list[list[int]], chunking: dict[str, Any]
 ) -> None:
     totals = [sum(counts) for counts in zip(*plan, strict=True)]
     sources = [
@@ -121,7 +122,7 @@ def test_cuts_change_no_bit(
     encoder: ZipformerEncoder,
     recording: tuple[int, list[int]],
     other: tuple[int, list[int]],
-    chunking: dict[str, int | None],
+    chunking: dict[str, Any],
 ) -> None:
     """A chunk is computed alone however it came, so the very same operations run."""
     total, cuts = recording
