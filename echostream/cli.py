@@ -26,7 +26,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "`echostream COMMAND --help` tells the options of a command. Translation itself runs in",
+            "`echostream COMMAND --help` tells the options of a command. Translation runs in",
             "SimulEval: simuleval --agent agents/echostream_agent.py --help",
         )
     )

@@ -62,11 +62,11 @@ class Setting:
         }
 
 
-def streaming(encoder: ZipformerEncoder, chunk_ms: int, future: int | None, heard_s: int) -> Setting:
+def streaming(
+    encoder: ZipformerEncoder, chunk_ms: int, future: int | None, heard_s: int
+) -> Setting:
     """One chunk in mid-stream, after ``heard_s`` seconds."""
-    state = encoder.init_state(
-        1, chunk_size=chunk_ms // ENCODER_FRAME_MS, max_future_frames=future
-    )
+    state = encoder.init_state(1, chunk_size=chunk_ms // ENCODER_FRAME_MS, max_future_frames=future)
     features = torch.randn(1, chunk_ms // FRAME_SHIFT_MS, encoder.config.input_dim)
     for _ in range(max(1, 1000 * heard_s // chunk_ms)):
         _, _, state = encoder.step(features, state)

@@ -18,8 +18,8 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
     more than the last; these keep only what is unread.
 
     Args:
-        begin: makes the state of stream number ``n``, counted from 0 for each states object; ``None``
-            if there can be no such stream.
+        begin: makes the state of stream number ``n``, counted from 0 for each states object;
+            ``None`` if there can be no such stream.
     """
 
     def __init__(self, begin: Callable[[int], TranslatorState | None]) -> None:

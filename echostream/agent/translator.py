@@ -132,8 +132,8 @@ class Translator:
         """
         if state.finished:
             raise StreamClosedError(
-                f"a segment arrived after the end of a stream of {state.num_frames} encoder frames; "
-                "reset the agent to begin a new one"
+                f"a segment arrived after the end of a stream of {state.num_frames} encoder "
+                "frames; reset the agent to begin a new one"
             )
         features, front_end = self.front_end.step(samples, sample_rate, state.front_end)
         if is_final:

@@ -304,7 +304,10 @@ class PrefixSearch:
         self._advance_root()
 
     def _keep_through(self, winner: PrefixNode) -> None:
+        """Drop all that does not go through ``winner``, a child of the root."""
         self._keep(lambda entry: winner in entry.node.path_from(self._root))
+        # Dropping has left no other child; a damaged saved state may hold one, and must not hang.
+        self._root.children = {winner.token: winner}
 
     def _first_frame(self, entry: _Entry) -> int | None:
         """Frame of the prefix's first token after the root, if it has one."""

@@ -51,7 +51,9 @@ def relative_positions(left: int, chunk: int, dim: int, device: torch.device) ->
     """
     offset = torch.arange(-(left + chunk - 1), chunk, device=device, dtype=torch.float32)
     compression = math.sqrt(dim)
-    bent = compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
+    bent = (
+        compression * offset.sign() * ((offset.abs() + compression).log() - math.log(compression))
+    )
     angle = torch.atan(bent * (2.0 * math.pi / dim))[:, None] * torch.arange(
         1, dim // 2 + 1, device=device
     )

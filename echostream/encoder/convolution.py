@@ -28,9 +28,7 @@ class Convolution(nn.Module):
         self.history = kernel // 2
         self.in_proj = nn.Linear(channels, 2 * channels)
         self.past_taps = nn.Conv1d(channels, channels, self.history + 1, groups=channels)
-        self.future_taps = nn.Conv1d(
-            channels, channels, self.history, groups=channels, bias=False
-        )
+        self.future_taps = nn.Conv1d(channels, channels, self.history, groups=channels, bias=False)
         self.out_proj = scaled_linear(channels, channels, 0.5)
 
     def forward(self, x: Tensor, view: FrameView, past: Tensor) -> tuple[Tensor, Tensor]:

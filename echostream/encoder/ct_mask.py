@@ -74,9 +74,7 @@ def frame_view(
     # Absolute number of the key in window column w of chunk k: before + kS - P + w.
     start = torch.arange(num_chunks, device=device) * chunk - left
     offset = start[:, None] + torch.arange(left + chunk, device=device)
-    heard_key = (offset >= -frames_before[:, None, None]) & (
-        offset < frames_here[:, None, None]
-    )
+    heard_key = (offset >= -frames_before[:, None, None]) & (offset < frames_here[:, None, None])
     seen = heard_key[:, :, None, :] & in_reach
     mask = torch.zeros(seen.shape, device=device).masked_fill(~seen, _HIDDEN)
     return FrameView(

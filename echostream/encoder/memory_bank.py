@@ -81,9 +81,9 @@ class MemoryBank(nn.Module):
         key, value = self.key_value(memory).chunk(2, dim=-1)
         query = self.query(x).unflatten(1, (count, CHUNK_MULTIPLE))
         # [B, G, H, 8, M + 1]
-        scores = self._heads(query) @ self._heads(key).transpose(3, 4) * (
-            self.dim // self.heads
-        ) ** -0.5
+        scores = (
+            self._heads(query) @ self._heads(key).transpose(3, 4) * (self.dim // self.heads) ** -0.5
+        )
         hidden = torch.where(known, 0.0, _HIDDEN)
         hidden = torch.cat((hidden, hidden.new_zeros(batch, count, 1)), dim=2)
         weights = (scores + hidden[:, :, None, None, :]).softmax(dim=-1)
@@ -106,9 +106,10 @@ class MemoryBank(nn.Module):
         first = torch.div(heard, CHUNK_MULTIPLE, rounding_mode="floor")
         number = first[:, None] + torch.arange(count, device=device)  # group, from stream start
         # Groups from the start of the slot's segment to this group.
-        back = number % per_segment + torch.arange(self.size, 0, -1, device=device)[
-            :, None, None
-        ] * per_segment
+        back = (
+            number % per_segment
+            + torch.arange(self.size, 0, -1, device=device)[:, None, None] * per_segment
+        )
         starts = (number - back).permute(1, 2, 0)  # [B, G, M]
         cached = groups.shape[1] - count
         column = starts - first[:, None, None] + cached

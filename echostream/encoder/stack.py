@@ -6,6 +6,7 @@ Symbols: ``B`` streams, ``T`` encoder frames (50 Hz) in this call, ``D`` down-sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -79,9 +80,13 @@ class Stack(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, exists: Tensor, view: FrameView, state: StackState
+        self, x: Tensor, exists: Tensor, views: Mapping[int, FrameView], state: StackState
     ) -> tuple[Tensor, StackState]:
-        """``[B, T, any] -> [B, T, C]``; ``view`` is at this stack's rate, ``exists`` at 50 Hz."""
+        """``[B, T, any] -> [B, T, C]``.
+
+        ``views`` are by down-sampling factor, ``exists`` [B, T, 1] is at 50 Hz.
+        """
+        view = views[self.downsampling]
         # Channels are cut or zero-padded between stacks of different width.
         x = functional.pad(x, (0, self.channels - x.shape[2]))
         before = x

@@ -43,7 +43,9 @@ class State:
         """The same values cut off from the autograd graph."""
         return self.map(lambda _, tensor: tensor.detach())
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Self:
         """The state on another device; ``dtype`` applies to floating-point tensors only."""
 
         def move(_: str, tensor: Tensor) -> Tensor:
@@ -130,7 +132,5 @@ def _mapped(value: Any, function: Callable[[str, Tensor], Tensor], name: str) ->
     if isinstance(value, State):
         return value.map(function, f"{name}.")
     if isinstance(value, tuple):
-        return tuple(
-            _mapped(item, function, f"{name}.{index}") for index, item in enumerate(value)
-        )
+        return tuple(_mapped(item, function, f"{name}.{index}") for index, item in enumerate(value))
     return value

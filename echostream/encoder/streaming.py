@@ -1,6 +1,7 @@
 """Feeding a stream to the encoder piece by piece.
 
-Symbols: ``T`` feature frames (100 Hz), ``F`` mel bins, ``C`` encoder channels, ``n`` encoder frames.
+Symbols: ``T`` feature frames (100 Hz), ``F`` mel bins, ``n`` encoder frames (50 Hz), ``C``
+encoder channels.
 
 Sizes here say how the input is cut on its way in. They never change the output: the encoder's
 state is exact, so every frame is encoded once, whatever the cuts.
@@ -190,8 +191,8 @@ class StreamingPipeline:
             self._windows += 1
         if is_final:
             fresh = self.buffer.num_waiting
-            window = self.buffer.flush()
-            last = features[:0] if window is None else window[len(window) - fresh :]
+            rest = self.buffer.flush()
+            last = features[:0] if rest is None else rest[len(rest) - fresh :]
             outputs.append(self.encoder.finish(last))
             self._finished = True
         if not outputs:

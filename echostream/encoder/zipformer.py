@@ -246,9 +246,11 @@ class ZipformerEncoder(nn.Module):
             segment_id=state.segment_id + 1,
             finished=state.finished | is_final,
         )
-        return torch.cat(outputs, dim=1)[:, : int(usable.max()) // SUBSAMPLING], (
-            usable // SUBSAMPLING
-        ), state
+        return (
+            torch.cat(outputs, dim=1)[:, : int(usable.max()) // SUBSAMPLING],
+            (usable // SUBSAMPLING),
+            state,
+        )
 
     def _run(
         self, features: Tensor, lengths: Tensor, state: StreamState, num_chunks: int
@@ -274,7 +276,7 @@ class ZipformerEncoder(nn.Module):
         x, stem = self.stem(features, state.stem)
         stacks, outputs = [], []
         for stack, stack_state in zip(self.stacks, state.stacks, strict=True):
-            x, new_state = stack(x, exists, views[stack.downsampling], stack_state)
+            x, new_state = stack(x, exists, views, stack_state)
             stacks.append(new_state)
             outputs.append(x)
         y = _full_width(outputs)

@@ -1,9 +1,9 @@
 """Checkpoints: a folder with weights, configuration and vocabularies.
 
-    model.safetensors   weights; never a pickle, so loading cannot run code
-    config.json         the SystemConfig
-    source.model        SentencePiece model of the transcript
-    target.model        SentencePiece model of the translation
+model.safetensors   weights; never a pickle, so loading cannot run code
+config.json         the SystemConfig
+source.model        SentencePiece model of the transcript
+target.model        SentencePiece model of the translation
 """
 
 from __future__ import annotations

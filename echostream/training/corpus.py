@@ -74,7 +74,11 @@ def extract_features(
 
 
 def make_batches(
-    utterances: Sequence[Utterance], *, max_frames: int, joined: Sequence[int], chance: random.Random
+    utterances: Sequence[Utterance],
+    *,
+    max_frames: int,
+    joined: Sequence[int],
+    chance: random.Random,
 ) -> Iterator[Batch]:
     """One epoch in random order.
 

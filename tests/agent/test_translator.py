@@ -113,9 +113,7 @@ def test_stepping_twice_from_one_state_is_equal(translate) -> None:
     first = translator.step(samples[20_001:], SAMPLE_RATE, state, is_final=True)
     second = translator.step(samples[20_001:], SAMPLE_RATE, state, is_final=True)
     assert first[0] == second[0]
-    for (name, a), (_, b) in zip(
-        state.encoder.named_tensors(), kept.named_tensors(), strict=True
-    ):
+    for (name, a), (_, b) in zip(state.encoder.named_tensors(), kept.named_tensors(), strict=True):
         assert torch.equal(a, b), name
 
 

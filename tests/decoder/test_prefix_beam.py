@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from echostream.decoder import PrefixBeamCtc, PrefixBeamState, Token
@@ -170,20 +170,49 @@ def test_frames_are_those_of_the_peaks() -> None:
         assert tokens == [Token(A, 1), Token(B, 3), Token(A, 6)]
 
 
+def test_the_frame_is_that_of_the_most_probable_alignment() -> None:
+    # Alignments of "a" (with "_" for the blank): "_ _ a" 0.5 * 0.8 = 0.4, "a a a" 0.1, "_ a a" 0.1.
+    # Together 0.6, against 0.4 for "a a" ("a _ a").
+    log_probs = torch.tensor([[0.5, 0.5], [0.2, 0.8], [1.0, 0.0]]).log()
+    decoder = PrefixBeamCtc(blank=1)
+    output, state = decoder.step(log_probs, decoder.init_state())
+    assert output.tentative == (Token(0, 2),)
+    assert {p: pytest.approx(math.exp(q)) for p, q in live_prefixes(state, ()).items()} == {
+        (0,): 0.6,
+        (0, 0): 0.4,
+    }
+
+
+def test_pruning_does_not_touch_what_is_within_it() -> None:
+    # After two frames "a" has b = n = 0.495 (scaled: 0.5 each). In the third "a" becomes 0.441,
+    # and "a c" 0.297, two thirds of it: within log(0.62). Yet p(c) is only 0.6 of p(a).
+    log_probs = torch.tensor([[0.99, 0.005, 0.005], [0.5, 0.0, 0.5], [0.5, 0.3, 0.2]]).log()
+    prune = math.log(0.62)
+    decoder = PrefixBeamCtc(blank=2, prune_log_prob=prune, hold_frames=FOR_EVER)
+    output, state = decoder.step(log_probs, decoder.init_state())
+    found = live_prefixes(state, tuple(t.id for t in output.stable))
+    assert set(found) == {(0,), (0, 1)}
+    assert set(found) == {prefix for prefix, _ in prefix_beam_search(log_probs, 2, 8, prune)}
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 100_000),
+    vocabulary=st.integers(2, 6),
     beam_size=st.integers(1, 6),
     hold_frames=st.sampled_from([1, 3, 10]),
     sharpness=st.sampled_from([0.5, 1.0, 3.0]),
 )
+# Here the alignment of the best prefix changes to one that is earlier than what was given out.
+@example(seed=7, vocabulary=3, beam_size=3, hold_frames=3, sharpness=0.5)
+@example(seed=41, vocabulary=3, beam_size=3, hold_frames=3, sharpness=0.5)
 def test_nothing_stays_open_longer_than_the_hold(
-    seed: int, beam_size: int, hold_frames: int, sharpness: float
+    seed: int, vocabulary: int, beam_size: int, hold_frames: int, sharpness: float
 ) -> None:
-    decoder = PrefixBeamCtc(blank=5, beam_size=beam_size, hold_frames=hold_frames)
+    decoder = PrefixBeamCtc(blank=vocabulary - 1, beam_size=beam_size, hold_frames=hold_frames)
     state = decoder.init_state()
     last = 0
-    for now, row in enumerate(random_log_probs(seed, 60, 6, sharpness)):
+    for now, row in enumerate(random_log_probs(seed, 60, vocabulary, sharpness)):
         output, state = decoder.step(row[None], state)
         frames = [t.frame for t in (*output.stable, *output.tentative)]
         assert frames == sorted(frames)

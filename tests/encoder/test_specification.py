@@ -174,7 +174,7 @@ def test_state_consistency(request: pytest.FixtureRequest) -> None:
     before = state.clone()
 
     expected, _, after = encoder.step(coming, state, is_final=True)
-    assert expected.shape == (1, 115 - 48, 160)
+    assert expected.shape == (1, 115 - 48, config.output_dim)
     again, _, _ = encoder.step(coming, state, is_final=True)
     assert torch.equal(again, expected)
     from_clone, _, _ = encoder.step(coming, state.clone(), is_final=True)
