@@ -75,8 +75,8 @@ class FrontEnd:
         With segments as long as a chunk that is a whole further segment of latency. With the
         default of 240 samples (15 ms) frame f ends exactly at 10 (f + 1) ms and every chunk is
         complete with its own audio; n samples at 16 kHz give n // 160 frames. At other rates the
-        look-ahead of the resampler (6.3 ms, 12.6 ms at 8 kHz, `Resampler.look_ahead_ms`) comes on
-        top.
+        lead-in is longer by the look-ahead of the resampler (6.3 ms, 12.6 ms at 8 kHz), for the
+        same reason: frames lie earlier by so much and are complete on the same multiples of 10 ms.
     nan_policy: "error", or "zero" to replace NaN and infinities by silence and count them.
 
     Raises ConfigError for a lead-in that is not a whole number from 0 on, or an unknown nan_policy.
@@ -93,8 +93,7 @@ class FrontEnd:
         if not isinstance(lead_in_samples, int) or lead_in_samples < 0:
             raise ConfigError(
                 f"lead_in_samples is {lead_in_samples!r}; expected a whole number of samples from "
-                f"0 "
-                f"on; {LEAD_IN_SAMPLES} makes frames end on multiples of 10 ms"
+                f"0 on; {LEAD_IN_SAMPLES} makes frames end on multiples of 10 ms"
             )
         check_nan_policy(nan_policy)
         self.cmvn = cmvn
@@ -102,15 +101,13 @@ class FrontEnd:
         self.nan_policy: NanPolicy = nan_policy
         self._fbank = Fbank()
 
-    def look_ahead_ms(self, sample_rate: int) -> float:
-        """How long after its own 10 ms of audio a frame is known, in milliseconds.
+    @property
+    def look_ahead_ms(self) -> float:
+        """How long after 10 (f + 1) ms of audio frame f is known, in milliseconds.
 
-        Frame f needs the audio up to 10 (f + 1) ms and this much more: the overhang of the window,
-        0 with the default lead-in, and the look-ahead of the resampler. A longer lead-in makes up
-        for the latter (a negative result means frames lie in the past by so much).
+        0 with the default lead-in; below 0 frames wait, known, for their multiple of 10 ms.
         """
-        overhang = (LEAD_IN_SAMPLES - self.lead_in_samples) / SAMPLE_RATE
-        return 1000 * overhang + Resampler(sample_rate).look_ahead_ms
+        return 1000 * (LEAD_IN_SAMPLES - self.lead_in_samples) / SAMPLE_RATE
 
     def init_state(self) -> FrontEndState:
         """State of a stream of which nothing has been heard."""
@@ -146,7 +143,7 @@ class FrontEnd:
                 "stream and start a new one, or resample before pushing"
             )
         audio, resampler = Resampler(rate).step(checked.samples, state.resampler)
-        features, fbank = self._features(audio, state)
+        features, fbank = self._features(audio, rate, state)
         return features, replace(
             state,
             sample_rate=rate,
@@ -165,7 +162,7 @@ class FrontEnd:
         if state.closed or state.sample_rate is None:
             return np.zeros((0, NUM_MEL_BINS), np.float32), replace(state, closed=True)
         audio = Resampler(state.sample_rate).flush(state.resampler)
-        features, fbank = self._features(audio, state)
+        features, fbank = self._features(audio, state.sample_rate, state)
         resampler = ResamplerState(
             samples_in=state.resampler.samples_in,
             samples_out=state.resampler.samples_out + audio.size,
@@ -173,10 +170,11 @@ class FrontEnd:
         return features, replace(state, resampler=resampler, fbank=fbank, closed=True)
 
     def _features(
-        self, audio: NDArray[np.float32], state: FrontEndState
+        self, audio: NDArray[np.float32], source_rate: int, state: FrontEndState
     ) -> tuple[NDArray[np.float32], FbankState]:
-        """Normalised frames that more audio at 16 kHz makes known."""
+        """Normalised frames that more audio at 16 kHz, resampled from another rate, makes known."""
         if state.samples_16k == 0 and audio.size:
-            audio = np.concatenate((np.zeros(self.lead_in_samples, np.float32), audio))
+            zeros = self.lead_in_samples + Resampler(source_rate).look_ahead_samples
+            audio = np.concatenate((np.zeros(zeros, np.float32), audio))
         features, fbank = self._fbank.step(audio, state.fbank)
         return (features if self.cmvn is None else self.cmvn(features)), fbank

@@ -36,6 +36,8 @@ _CLIP_NORM = 5.0
 # Utterances that make up one example, after the epochs in which each stands alone: CTC finds the
 # alignment of single short sentences much sooner.
 _JOINED = (1, 1, 2, 3, 4)
+_FIRST_CHUNK_SIZES = (64, WHOLE_RECORDING)
+_FIRST_ST_WEIGHT = 0.1
 _LAST = "last.pt"
 
 
@@ -109,19 +111,20 @@ class Trainer:
     def _train_on(self, batch: Batch, chance: random.Random) -> tuple[float, float]:
         self.model.train()
         rate = self._learning_rate()
+        first_stage = self.epoch < self.options.solo_epochs
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         out = self.model.encoder(
-            spec_augment(batch, chance),
+            batch.features if first_stage else spec_augment(batch, chance),
             batch.lengths,
-            chunk_size=chance.choice(CHUNK_SIZES),
+            chunk_size=chance.choice(_FIRST_CHUNK_SIZES if first_stage else CHUNK_SIZES),
             left_context=chance.choice(LEFT_CONTEXTS),
             max_future_frames=chance.choice(FUTURES),
         )
         frames, lengths = out["encoder_out"], out["encoder_out_lengths"]
         asr = ctc_loss(self.model.asr_head(frames), lengths, batch.sources, batch.source_lengths)
         st = ctc_loss(self.model.st_head(frames), lengths, batch.targets, batch.target_lengths)
-        loss = asr + st
+        loss = asr + (_FIRST_ST_WEIGHT if first_stage else 1.0) * st
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)

@@ -176,10 +176,11 @@ def test_the_frame_is_that_of_the_most_probable_alignment() -> None:
     log_probs = torch.tensor([[0.5, 0.5], [0.2, 0.8], [1.0, 0.0]]).log()
     decoder = PrefixBeamCtc(blank=1)
     output, state = decoder.step(log_probs, decoder.init_state())
-    assert output.tentative == (Token(0, 2),)
-    assert {p: pytest.approx(math.exp(q)) for p, q in live_prefixes(state, ()).items()} == {
-        (0,): 0.6,
-        (0, 0): 0.4,
+    assert output.stable == (Token(0, 2),)
+    found = live_prefixes(state, (0,))
+    assert {prefix: math.exp(log) for prefix, log in found.items()} == {
+        (0,): pytest.approx(0.6),
+        (0, 0): pytest.approx(0.4),
     }
 
 

@@ -86,6 +86,10 @@ def test_incomplete_bytes_are_held_then_given_at_once(byte_fallback: Tokenizer) 
     assert held == b""
 
 
+def test_a_replacement_mark_spelt_in_bytes_gives_nothing(byte_fallback: Tokenizer) -> None:
+    assert byte_fallback.decode(byte_ids(byte_fallback, "a\ufffdb".encode())) == "ab"
+
+
 def test_another_piece_ends_a_half_character(byte_fallback: Tokenizer) -> None:
     hello = byte_fallback.encode("fox")
     half = byte_ids(byte_fallback, b"\xe4\xb8")

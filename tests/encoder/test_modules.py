@@ -200,8 +200,8 @@ def test_stack(index: int) -> None:
     lengths = torch.tensor([64, 51])
 
     def run(x: Tensor, before: int, lengths: Tensor, chunks: int, state: Any) -> tuple[Tensor, Any]:
-        views = [
-            frame_view(
+        views = {
+            rate: frame_view(
                 torch.full((BATCH,), before),
                 lengths,
                 num_chunks=chunks,
@@ -211,8 +211,8 @@ def test_stack(index: int) -> None:
                 downsampling=rate,
             )
             for rate in (1, stack.downsampling)
-        ]
-        return stack(x, views[0].exists.double(), views[1], state)  # type: ignore[no-any-return]
+        }
+        return stack(x, views[1].exists.double(), views, state)  # type: ignore[no-any-return]
 
     whole, _ = run(x, 0, lengths, 4, stack.init_state(BATCH, 32))
     state, parts = stack.init_state(BATCH, 32), []

@@ -168,7 +168,7 @@ class Archive:
         return log.read_text().split() if log.exists() else []
 
 
-PROGRAM = """#!{python}
+PROGRAM = """#!{python} -IS
 import json, pathlib, shutil, sys
 folder = pathlib.Path({folder!r})
 index = json.loads((folder / "index.json").read_text())
