@@ -30,11 +30,13 @@ class Registry(Generic[T]):
     Args:
         kind: what the classes are, in the singular, for messages ("policy").
         methods: methods that every class must have; a class without one is refused.
+        supplied: options that the program fills in by itself; `describe` leaves them out.
     """
 
-    def __init__(self, kind: str, methods: Iterable[str]) -> None:
+    def __init__(self, kind: str, methods: Iterable[str], supplied: Iterable[str] = ()) -> None:
         self.kind = kind
         self._methods = tuple(methods)
+        self._supplied = frozenset(supplied)
         self._classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[C], C]:
@@ -115,7 +117,7 @@ class Registry(Generic[T]):
             cls = self._classes[name]
             summary = (inspect.getdoc(cls) or "").partition("\n\n")[0]
             lines.append(f"{name}: {' '.join(summary.split())}")
-            lines.extend(f"    {text}" for text in _describe_options(cls))
+            lines.extend(f"    {text}" for text in _describe_options(cls, self._supplied))
         return "\n".join(lines)
 
     def _load(self, path: str) -> type[T]:
@@ -201,11 +203,13 @@ def _expected(kind: type, minimum: float | None) -> str:
     return noun if minimum is None else f"{noun} of at least {minimum:g}"
 
 
-def _describe_options(cls: type) -> list[str]:
+def _describe_options(cls: type, supplied: frozenset[str]) -> list[str]:
     fields = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
     lines = []
     for parameter in inspect.signature(cls).parameters.values():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if parameter.name in supplied:
             continue
         metadata = fields[parameter.name].metadata if parameter.name in fields else {}
         notes = [_expected(metadata["kind"], metadata["minimum"])] if metadata.get("kind") else []

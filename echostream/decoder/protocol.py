@@ -61,7 +61,9 @@ class Decoder(Protocol[S]):
         ...
 
 
-_REGISTRY: Registry[Decoder[Any]] = Registry("decoder", ("init_state", "step", "flush"))
+_REGISTRY: Registry[Decoder[Any]] = Registry(
+    "decoder", ("init_state", "step", "flush"), supplied=("blank", "suppress")
+)
 
 register = _REGISTRY.register
 """Class decorator ``@register("name")``: make a decoder available by name."""

@@ -19,9 +19,12 @@ from simuleval.data.segments import EmptySegment, SpeechSegment
 from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, ConfigError
+from echostream.scoring.instance import read_instances
+from echostream.scoring.latency import length_adaptive_average_lagging
 from tests.agent.conftest import audio
 
-AGENT = Path(__file__).parents[2] / "agents" / "echostream_agent.py"
+ROOT = Path(__file__).parents[2]
+AGENT = ROOT / "agents" / "echostream_agent.py"
 
 
 def make_agent(checkpoint: Path, **options: Any) -> EchoStreamAgent:
@@ -232,3 +235,38 @@ def test_two_runs_of_simuleval_write_the_same_log(checkpoint: Path, tmp_path: Pa
     for line in first + second:
         del line["elapsed"]
     assert first == second
+
+
+def test_forced_writer_on_random_base_weights_has_the_laal_of_its_schedule(tmp_path: Path) -> None:
+    path = tmp_path / "recording.wav"
+    soundfile.write(path, audio(3.2), SAMPLE_RATE)
+    (tmp_path / "forced").write_text("a b c d e f g h\n")
+    lines = simuleval(
+        tmp_path,
+        "out",
+        [path],
+        *("--random-weights", str(ROOT / "configs" / "base.yaml")),
+        *("--forced-target", str(tmp_path / "forced"), "--source-segment-size", "320"),
+        *("--policy", "wait-k", "--policy-options", "k=3"),
+    )
+    # Word i comes after chunk 3 + i, that is at 960 + 320 i ms; the last one at the end, 3200 ms.
+    assert lines[0]["prediction"] == "a b c d e f g h"
+    assert lines[0]["delays"] == [960 + 320 * i for i in range(8)]
+    # LAAL: mean over i of delay - i * 3200 / 8 = 960 - 80 i, which is 960 - 80 * 3.5.
+    (instance,) = read_instances(tmp_path / "out" / "instances.log")
+    laal = length_adaptive_average_lagging(instance.delays, instance.source_length, 8)
+    assert laal == pytest.approx(680.0)
+
+
+def test_wrong_options_end_the_command_line_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("x\n")
+    command = [
+        str(Path(sys.executable).with_name("simuleval")),
+        *("--agent", str(AGENT), "--source", "list", "--target", "list"),
+        *("--checkpoint", "no/such/folder"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("echostream: error: cannot read no/such/folder")
+    assert "Traceback" not in result.stderr

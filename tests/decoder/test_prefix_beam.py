@@ -184,6 +184,14 @@ def test_the_frame_is_that_of_the_most_probable_alignment() -> None:
     }
 
 
+def test_of_two_ends_the_more_probable_gives_the_frame() -> None:
+    # "a _" 0.315; "_ a" 0.165 and "a a" 0.135 end in the token: 0.3.
+    log_probs = torch.tensor([[0.45, 0.55], [0.3, 0.7]]).log()
+    decoder = PrefixBeamCtc(blank=1)
+    output, _ = decoder.step(log_probs, decoder.init_state())
+    assert output.tentative == (Token(0, 0),)
+
+
 def test_pruning_does_not_touch_what_is_within_it() -> None:
     # After two frames "a" has b = n = 0.495 (scaled: 0.5 each). In the third "a" becomes 0.441,
     # and "a c" 0.297, two thirds of it: within log(0.62). Yet p(c) is only 0.6 of p(a).

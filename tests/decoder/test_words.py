@@ -33,6 +33,7 @@ def assemble(assembler: WordAssembler, tokens: Sequence[Token], sizes: Sequence[
     new, state = assembler.flush(state)
     words.extend(new)
     assert state.num_words == len(words)
+    assert (state.text, state.held) == ("", ())
     assert assembler.flush(state) == ((), state)
     return words
 

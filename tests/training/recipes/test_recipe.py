@@ -118,6 +118,9 @@ def test_only_some_corpora_and_splits(full_archive: Archive, options: Options) -
     assert sorted(path.name for path in (options.output / "lists").iterdir()) == [
         "asterisk.test.source_text", "asterisk.test.target", "asterisk.test.wav_list",
     ]  # fmt: skip
+    # Another split later comes in addition.
+    dev = replace(demo, splits=("dev",))
+    assert names(run(mini_recipe(), dev)) == sorted([*tests, "asterisk/vm-red/dev"])
     # More can be asked for later, and asking for less again takes nothing away.
     assert names(run(mini_recipe(), options)) == EXPECTED
     assert names(run(mini_recipe(), demo)) == EXPECTED
