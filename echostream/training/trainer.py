@@ -28,10 +28,10 @@ from echostream.training.text import normalise
 
 logger = logging.getLogger(__name__)
 
-CHUNK_SIZES = (8, 16, 16, 32, 64, WHOLE_RECORDING)
+CHUNK_SIZES = (8, 16, 16, 16, 32, 32, 64, WHOLE_RECORDING)
 LEFT_CONTEXTS = (64, 128)
 # The whole chunk is what the shipped configuration uses; the others are learned along with it.
-FUTURES = (None, None, None, 0, 1)
+FUTURES = (None, None, None, None, 0)
 _CLIP_NORM = 5.0
 # Utterances that make up one example, after the epochs in which each stands alone: CTC finds the
 # alignment of single short sentences much sooner.

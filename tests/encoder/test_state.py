@@ -121,6 +121,19 @@ def test_holds_no_more_memory_than_it_says(batch: int) -> None:
     assert sum(storages.values()) == state.nbytes
 
 
+def test_the_queue_holds_what_waits_and_zeros() -> None:
+    """Also after the end, when an odd last frame has been dropped."""
+    encoder = small_encoder(4)
+    features = noise(1, 77, INPUT_DIM)
+    _, _, state = encoder.step(features, encoder.init_state(**CHUNKING))
+    assert state.pending_lengths.tolist() == [77 - 64]
+    assert torch.equal(state.pending[:, :13], features[:, 64:])
+    assert not state.pending[:, 13:].any()
+    _, _, state = encoder.step(features[:, :0], state, is_final=True)
+    assert state.pending_lengths.tolist() == [0]
+    assert not state.pending.any()
+
+
 def test_conversion_keeps_counters_whole() -> None:
     state = advanced(small_encoder(4, torch.float32), 77)
     wide = state.to(dtype=torch.float64)
