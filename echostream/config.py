@@ -39,6 +39,14 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def _check_types(config: object) -> None:
+    """A dataclass made in code is held to the same types as one read from a file."""
+    hints = typing.get_type_hints(type(config))
+    for name, hint in hints.items():
+        if not dataclasses.is_dataclass(hint):
+            _convert(hint, getattr(config, name), name)
+
+
 def _per_stack(name: str, value: PerStack) -> None:
     values = (value,) if isinstance(value, int) else value
     _require(
@@ -56,6 +64,7 @@ class AudioConfig:
     nan_policy: str = "error"
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _require(
             0 <= self.lead_in_samples <= 16_000,
             f"audio.lead_in_samples is {self.lead_in_samples}; expected 0 to 16000 samples",
@@ -97,6 +106,7 @@ class EncoderConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("embed_dim", "num_heads", "ffn_dim", "num_layers_per_stack", "conv_kernel"):
             _per_stack(name, getattr(self, name))
         _require(
@@ -110,6 +120,19 @@ class EncoderConfig:
         for name in ("input_dim", "query_head_dim", "value_head_dim", "pos_head_dim", "memory_dim"):
             value = getattr(self, name)
             _require(value > 0, f"encoder.{name} is {value}; expected a positive number")
+        _require(
+            min(self.widths) >= 2,
+            f"encoder.embed_dim is {self.embed_dim}; expected at least 2 channels in each stack",
+        )
+        _require(
+            min(self.ffn_dims) >= 16,
+            f"encoder.ffn_dim is {self.ffn_dim}; expected at least 16 in each stack",
+        )
+        _require(
+            self.memory_dim >= max(self.heads),
+            f"encoder.memory_dim is {self.memory_dim}; expected at least one channel for each of "
+            f"the widest stack's {max(self.heads)} heads",
+        )
         _require(
             self.pos_dim > 0 and self.pos_dim % 2 == 0,
             f"encoder.pos_dim is {self.pos_dim}; expected a positive even number",
@@ -191,6 +214,9 @@ class DecoderConfig:
     name: str = "greedy"
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_types(self)
+
 
 @dataclass(frozen=True)
 class PolicyConfig:
@@ -198,6 +224,9 @@ class PolicyConfig:
 
     name: str = "ctc"
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_types(self)
 
 
 @dataclass(frozen=True)
@@ -217,6 +246,7 @@ class SystemConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("asr_vocab_size", "st_vocab_size"):
             value = getattr(self, name)
             _require(value > 1, f"{name} is {value}; expected at least 2 units")
@@ -297,12 +327,12 @@ def load_config(path: str | Path) -> SystemConfig:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     return from_mapping(SystemConfig, values or {})
 
 
 def save_config(config: SystemConfig, path: str | Path) -> None:
     """Write ``config`` as YAML; :func:`load_config` gives it back."""
-    text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(to_mapping(config), sort_keys=False)
     Path(path).write_text(text, encoding="utf-8")

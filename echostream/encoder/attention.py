@@ -21,9 +21,12 @@ from echostream.encoder.norm import scaled_linear
 
 
 def extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``x`` [B, T, C] with its past [B, P, C] before it, and the past of the next call."""
+    """``x`` [B, T, C] with its past [B, P, C] before it, and the past of the next call.
+
+    The past is a copy: a view would keep the whole window in memory.
+    """
     whole = torch.cat((past, x), dim=1)
-    return whole, whole[:, whole.shape[1] - past.shape[1] :].contiguous()
+    return whole, whole[:, whole.shape[1] - past.shape[1] :].clone()
 
 
 def windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:

@@ -55,7 +55,7 @@ class ZipformerLayer(nn.Module):
     ) -> None:
         super().__init__()
         # Hidden sizes in proportion 3 : 4 : 5, in multiples of what a vector register holds.
-        small, middle, large = (round(ffn_dim * part / 5 / 16) * 16 for part in (3, 4, 5))
+        small, middle, large = (max(1, round(ffn_dim * part / 5 / 16)) * 16 for part in (3, 4, 5))
         hidden = 3 * channels // 4
         self.attention_weights = AttentionWeights(
             channels, heads, query_head_dim, pos_head_dim, pos_dim

@@ -41,6 +41,7 @@ class MemoryBank(nn.Module):
         self.size = size
         self.groups_per_segment = segment // CHUNK_MULTIPLE
         self.heads = heads
+        # As many channels for each head, so a few less than asked for where it does not divide.
         self.dim = dim // heads * heads
         self.summary = nn.Linear(channels, channels)
         self.query = nn.Linear(channels, self.dim)
@@ -88,7 +89,7 @@ class MemoryBank(nn.Module):
         hidden = torch.cat((hidden, hidden.new_zeros(batch, count, 1)), dim=2)
         weights = (scores + hidden[:, :, None, None, :]).softmax(dim=-1)
         mixed = (weights @ self._heads(value)).transpose(2, 3).flatten(3).flatten(1, 2)
-        kept = groups[:, groups.shape[1] - state.groups.shape[1] :].contiguous()
+        kept = groups[:, groups.shape[1] - state.groups.shape[1] :].clone()
         return x + self.output(mixed), MemoryState(kept)
 
     def _heads(self, x: Tensor) -> Tensor:

@@ -108,11 +108,11 @@ class State:
 
 
 def settings_of(state: State) -> dict[str, Any]:
-    """The whole numbers and ``None`` at the top of a state: what it was made for."""
+    """The whole numbers, words and ``None`` at the top of a state: what it was made for."""
     return {
         field.name: value
         for field in dataclasses.fields(state)
-        if (value := getattr(state, field.name)) is None or isinstance(value, int)
+        if (value := getattr(state, field.name)) is None or isinstance(value, int | str)
     }
 
 

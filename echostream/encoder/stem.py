@@ -72,4 +72,4 @@ class Stem(nn.Module):
         x = swoosh_r(self.conv2(x))
         x = swoosh_r(self.conv3(x))
         x = self.norm(self.projection(x.transpose(1, 2).flatten(2)))
-        return x, StemState(whole[:, whole.shape[1] - _HISTORY :].contiguous())
+        return x, StemState(whole[:, whole.shape[1] - _HISTORY :].clone())

@@ -49,6 +49,8 @@ class StreamState(State):
     chunk_size: int
     left_context: int
     max_future_frames: int | None
+    layout: str
+    """Which configuration the tensors are laid out for (``ZipformerEncoder.layout``)."""
 
     def to_bytes(self, fingerprint: str) -> bytes:
         """The state as safetensors with a JSON header; ``fingerprint`` is the encoder's."""
@@ -81,7 +83,7 @@ class StreamState(State):
             metadata = json.loads(body[8 : 8 + length])["__metadata__"]
             header = json.loads(metadata["echostream"])
             batch_size = int(header["batch_size"])
-        except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
             raise StateMismatchError(
                 f"these {len(data)} bytes are not a saved stream state ({error}); expected what "
                 "StreamState.to_bytes wrote"

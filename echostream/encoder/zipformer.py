@@ -26,7 +26,7 @@ from echostream.encoder.memory_bank import MemoryBank
 from echostream.encoder.stack import Stack
 from echostream.encoder.stem import Stem
 from echostream.encoder.stream_state import StreamState
-from echostream.errors import StateMismatchError, StreamClosedError
+from echostream.errors import ConfigError, StateMismatchError, StreamClosedError
 
 WHOLE_RECORDING = -1
 """As ``chunk_size`` of ``forward``: the whole recording is one chunk."""
@@ -83,7 +83,8 @@ class ZipformerEncoder(nn.Module):
             if config.memory_size > 0
             else None
         )
-        self._fingerprint: tuple[tuple[int, ...], str] | None = None
+        described = json.dumps(to_mapping(config), sort_keys=True).encode()
+        self.layout = hashlib.sha256(described).hexdigest()[:16]
 
     @classmethod
     def from_config(cls, config: EncoderConfig) -> ZipformerEncoder:
@@ -112,7 +113,10 @@ class ZipformerEncoder(nn.Module):
         chunk_size = config.chunk_size if chunk_size is None else chunk_size
         left_context = config.left_context if left_context is None else left_context
         future = config.max_future_frames if max_future_frames == "config" else max_future_frames
-        assert not isinstance(future, str)
+        if isinstance(future, str):
+            raise ConfigError(
+                f"max_future_frames is {future!r}; expected None, a number from 0 on, or 'config'"
+            )
         check_chunking(chunk_size, left_context, future)
         like = self.stem.norm.bias
         counter = torch.zeros(batch_size, dtype=torch.int64, device=like.device)
@@ -134,6 +138,7 @@ class ZipformerEncoder(nn.Module):
             chunk_size=chunk_size,
             left_context=left_context,
             max_future_frames=future,
+            layout=self.layout,
         )
 
     def forward(
@@ -154,9 +159,8 @@ class ZipformerEncoder(nn.Module):
             left_context: as in :meth:`init_state`.
             max_future_frames: as in :meth:`init_state`.
         """
-        batch, total, _ = self._check_features(features)
-        if lengths is None:
-            lengths = torch.full((batch,), total, device=features.device)
+        lengths = self._check_features(features, lengths)
+        batch, total, _ = features.shape
         frames = total // SUBSAMPLING
         if chunk_size == WHOLE_RECORDING:
             chunk_size = max(1, -(-frames // CHUNK_MULTIPLE)) * CHUNK_MULTIPLE
@@ -170,6 +174,9 @@ class ZipformerEncoder(nn.Module):
         )
         num_chunks = max(1, -(-frames // state.chunk_size))
         missing = num_chunks * state.chunk_size * SUBSAMPLING - frames * SUBSAMPLING
+        # What stands after a recording's end may be anything, and must not be multiplied by 0.
+        after_end = torch.arange(total, device=features.device) >= lengths[:, None]
+        features = features.masked_fill(after_end.unsqueeze(2), 0.0)
         features = functional.pad(features[:, : frames * SUBSAMPLING], (0, 0, 0, missing))
         out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
         y, _ = self._run(features, out_lengths, state, num_chunks)
@@ -202,14 +209,18 @@ class ZipformerEncoder(nn.Module):
             StreamClosedError: if a stream gets features after its end.
             StateMismatchError: if the state is for another batch size.
         """
-        batch, new, _ = self._check_features(features)
+        lengths = self._check_features(features, lengths)
+        batch, new, _ = features.shape
+        if state.layout != self.layout:
+            raise StateMismatchError(
+                f"the state was made by an encoder of another configuration ({state.layout}); "
+                f"expected {self.layout}: use this encoder's init_state()"
+            )
         if state.batch_size != batch:
             raise StateMismatchError(
                 f"the state is for {state.batch_size} streams but the features are for {batch}; "
                 "use init_state(batch_size) or StreamState.stack()"
             )
-        if lengths is None:
-            lengths = torch.full((batch,), new, device=features.device)
         if bool((state.finished & (lengths > 0)).any()):
             raise StreamClosedError(
                 f"{new} feature frames were pushed into a finished stream; start a new one with "
@@ -222,7 +233,7 @@ class ZipformerEncoder(nn.Module):
         source = source.clamp_max(window + new - 1).unsqueeze(2).expand(-1, -1, features.shape[2])
         queue = torch.cat((state.pending, features), dim=1).gather(1, source)
         queued = state.pending_lengths + lengths
-        queue = queue * (column < queued[:, None]).unsqueeze(2)
+        queue = queue.masked_fill((column >= queued[:, None]).unsqueeze(2), 0.0)
         queue = functional.pad(queue, (0, 0, 0, window))
 
         usable = queued // SUBSAMPLING * SUBSAMPLING if is_final else queued // window * window
@@ -241,7 +252,7 @@ class ZipformerEncoder(nn.Module):
         pending = queue.gather(1, source.unsqueeze(2).expand(-1, -1, features.shape[2]))
         state = dataclasses.replace(
             state,
-            pending=pending * (column < left[:, None]).unsqueeze(2),
+            pending=pending.masked_fill((column >= left[:, None]).unsqueeze(2), 0.0),
             pending_lengths=left,
             segment_id=state.segment_id + 1,
             finished=state.finished | is_final,
@@ -293,23 +304,36 @@ class ZipformerEncoder(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
-        weights = self.state_dict()
-        version = tuple(tensor._version for tensor in weights.values())
-        if self._fingerprint is None or self._fingerprint[0] != version:
-            digest = hashlib.sha256(json.dumps(to_mapping(self.config), sort_keys=True).encode())
-            for name, tensor in sorted(weights.items()):
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-            self._fingerprint = (version, digest.hexdigest())
-        return self._fingerprint[1]
+        digest = hashlib.sha256(self.layout.encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(str(tensor.dtype).encode())
+            # As bytes, because numpy has no bfloat16.
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
-    def _check_features(self, features: Tensor) -> torch.Size:
+    def _check_features(self, features: Tensor, lengths: Tensor | None) -> Tensor:
+        """The lengths ``[B]``, after a check of both."""
         if features.dim() != 3 or features.shape[2] != self.config.input_dim:
             raise StateMismatchError(
                 f"features have shape {tuple(features.shape)}; expected "
                 f"[batch, frames, {self.config.input_dim}]"
             )
-        return features.shape
+        weights = self.stem.norm.bias
+        if features.dtype != weights.dtype:
+            raise StateMismatchError(
+                f"features are {features.dtype} but the encoder is {weights.dtype}; convert one "
+                "with .to(dtype)"
+            )
+        batch, total, _ = features.shape
+        if lengths is None:
+            return torch.full((batch,), total, device=features.device)
+        if lengths.shape != (batch,) or bool(((lengths < 0) | (lengths > total)).any()):
+            raise StateMismatchError(
+                f"lengths are {lengths.tolist()} for features of shape {tuple(features.shape)}; "
+                f"expected {batch} numbers from 0 to {total}"
+            )
+        return lengths
 
 
 def _full_width(outputs: list[Tensor]) -> Tensor:

@@ -45,6 +45,12 @@ def save_model(
         name: tensor.detach().cpu().to(torch.float32 if "cmvn" in name else dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{name} has values that are not finite as {tensor.dtype}; nothing was saved. If "
+                "the weights themselves are finite, save them as float32"
+            )
     # Written beside and renamed, so that a kill in between leaves the old checkpoint whole.
     for name, data in (
         (WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"})),
