@@ -23,7 +23,7 @@ from echostream.config import (
 )
 from echostream.errors import ConfigError
 
-per_stack = st.integers(1, 600) | st.tuples(*[st.integers(1, 600)] * 6)
+per_stack = st.integers(16, 600) | st.tuples(*[st.integers(16, 600)] * 6)
 odd_per_stack = st.sampled_from((3, 31)) | st.tuples(*[st.sampled_from((3, 7, 15, 31))] * 6)
 multiples_of_8 = st.integers(1, 40).map(lambda n: 8 * n)
 # YAML counts U+0085 and others as line ends and folds them; no name holds such a character.
