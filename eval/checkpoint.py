@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", default="test", choices=("train", "dev", "test"))
     parser.add_argument("--chunk-ms", type=int, help="(default: the checkpoint's)")
     parser.add_argument("--decoder", help="CTC search (default: the checkpoint's)")
+    parser.add_argument("--decoder-options", help="such as blank_penalty=1 (likewise)")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = [row for row in read_manifest(args.data / "manifest.tsv") if row.split == args.split]
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
             policy="offline",
             chunk_ms=args.chunk_ms,
             decoder=args.decoder,
+            decoder_options=args.decoder_options,
         )
         translator = build_translator(options)
         started = time.process_time()

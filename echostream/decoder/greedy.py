@@ -49,6 +49,11 @@ class GreedyCtc:
     """Best symbol of each frame, repeats collapsed; every token is final at once."""
 
     blank: int = option(int, "CTC index of the blank", minimum=0)
+    blank_penalty: float = option(
+        float,
+        "subtracted from the blank's log-probability; above 0 a model that is too silent says more",
+        default=0.0,
+    )
     suppress: tuple[int, ...] = dataclasses.field(
         default=(), metadata={"help": "CTC indices that are never emitted (unknown, control)"}
     )
@@ -68,7 +73,7 @@ class GreedyCtc:
         counts as blank.
         """
         require_open(state.finished)
-        scores = usable_log_probs(log_probs, self.blank, self.suppress)
+        scores = usable_log_probs(log_probs, self.blank, self.suppress, self.blank_penalty)
         best, symbols = scores.max(dim=1)
         symbols = symbols.masked_fill(best == -float("inf"), self.blank)
         tokens = []

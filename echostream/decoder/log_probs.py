@@ -33,10 +33,13 @@ def check_indices(blank: int, suppress: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(suppress)))
 
 
-def usable_log_probs(log_probs: Tensor, blank: int, suppress: tuple[int, ...]) -> Tensor:
-    """``[T, V]`` log-probabilities with the suppressed indices at minus infinity.
+def usable_log_probs(
+    log_probs: Tensor, blank: int, suppress: tuple[int, ...], blank_penalty: float = 0.0
+) -> Tensor:
+    """``[T, V]`` scores: the suppressed indices at minus infinity, the blank made less likely.
 
-    The result is detached; the input is not changed.
+    ``blank_penalty`` is subtracted from the blank's log-probability in every frame. The
+    result is detached; the input is not changed.
 
     Raises:
         ConfigError: if the shape is not ``[T, V]`` or ``V`` is too small for the indices.
@@ -56,8 +59,9 @@ def usable_log_probs(log_probs: Tensor, blank: int, suppress: tuple[int, ...]) -
             f"log-probabilities of frame {int(bad.nonzero()[0])} of this step hold NaN; expected "
             "numbers: the weights are damaged or the training diverged, use another checkpoint"
         )
-    if not suppress:
+    if not suppress and blank_penalty == 0.0:
         return detached
-    masked = detached.clone()
-    masked[:, list(suppress)] = -float("inf")
-    return masked
+    scores = detached.clone()
+    scores[:, list(suppress)] = -float("inf")
+    scores[:, blank] -= blank_penalty
+    return scores

@@ -38,6 +38,11 @@ class PrefixBeamCtc:
         default=32,
         minimum=1,
     )
+    blank_penalty: float = option(
+        float,
+        "subtracted from the blank's log-probability; above 0 a model that is too silent says more",
+        default=0.0,
+    )
     suppress: tuple[int, ...] = dataclasses.field(
         default=(), metadata={"help": "CTC indices that are never emitted (unknown, control)"}
     )
@@ -63,7 +68,7 @@ class PrefixBeamCtc:
         A frame in which no prefix could go on counts as blank.
         """
         require_open(state.finished)
-        scores = usable_log_probs(log_probs, self.blank, self.suppress)
+        scores = usable_log_probs(log_probs, self.blank, self.suppress, self.blank_penalty)
         search = self._search(state)
         for row in scores.double().cpu().numpy():
             search.frame(row)

@@ -118,3 +118,15 @@ def test_bad_indices_are_refused() -> None:
         GreedyCtc(blank=3, suppress=(-1,))
     with pytest.raises(ConfigError, match="'3'.*expected a whole number"):
         GreedyCtc(blank="3")  # type: ignore[arg-type]
+
+
+def test_blank_penalty_lets_the_second_best_speak() -> None:
+    probs = torch.tensor([[0.3, 0.1, 0.6]])
+    before = probs.clone()
+    silent, _ = run(GreedyCtc(blank=BLANK), [probs.log()])
+    # exp(-0.6) * 0.6 = 0.33 is still above 0.3, exp(-0.8) * 0.6 = 0.27 is not.
+    still_silent, _ = run(GreedyCtc(blank=BLANK, blank_penalty=0.6), [probs.log()])
+    spoken, _ = run(GreedyCtc(blank=BLANK, blank_penalty=0.8), [probs.log()])
+    assert silent == still_silent == []
+    assert [token.id for token in spoken] == [A]
+    assert torch.equal(probs, before)
