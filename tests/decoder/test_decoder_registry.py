@@ -68,7 +68,11 @@ def test_a_class_from_somebody_elses_file(tmp_path: Path, monkeypatch: pytest.Mo
         ("gredy", {"blank": 1}, "unknown decoder 'gredy'; did you mean 'greedy'"),
         ("zzz", {"blank": 1}, r"unknown decoder 'zzz'; known: greedy, "),
         ("greedy", {}, "needs the option 'blank'"),
-        ("greedy", {"blank": 1, "beamsize": 3}, "no option 'beamsize'; known: blank, blank_penalty, suppress"),
+        (
+            "greedy",
+            {"blank": 1, "beamsize": 3},
+            "no option 'beamsize'; known: blank, blank_penalty, suppress",
+        ),
         (
             "prefix-beam",
             {"blank": 1, "beamsize": 3},
