@@ -1,4 +1,4 @@
-"""Quality of a checkpoint on recorded speech: WER of its transcripts, BLEU of its translations.
+"""Quality of a checkpoint on recorded speech: WER and CER of its transcripts, BLEU of translations.
 
     python -m eval.checkpoint --data data/es-en
 
@@ -62,11 +62,11 @@ def main(argv: list[str] | None = None) -> int:
     by_corpus: dict[str, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         by_corpus[row.corpus].append(row)
-    print(f"{'corpus':12} {'recordings':>10} {'minutes':>8} {'WER %':>7} {'BLEU':>6}")
+    print(f"{'corpus':12} {'recordings':>10} {'minutes':>8} {'WER %':>7} {'CER %':>7} {'BLEU':>6}")
     for corpus, part in [*sorted(by_corpus.items()), ("all", rows)]:
-        wer, bleu = quality(part, said)
+        wer, cer, bleu = quality(part, said)
         minutes = sum(row.seconds for row in part) / 60
-        print(f"{corpus:12} {len(part):10} {minutes:8.1f} {wer:7.1f} {bleu:6.2f}")
+        print(f"{corpus:12} {len(part):10} {minutes:8.1f} {wer:7.1f} {cer:7.1f} {bleu:6.2f}")
     heard = 2 * sum(row.seconds for row in rows)
     print(f"compute RTF {seconds / heard:.3f} (CPU time, one thread, files read included)")
     return 0
@@ -84,13 +84,14 @@ def transcribe(translator: Translator, path: Path) -> str:
     return " ".join(words)
 
 
-def quality(rows: list[ManifestRow], said: dict[str, dict[str, str]]) -> tuple[float, float]:
-    """WER in percent and BLEU of these recordings."""
+def quality(rows: list[ManifestRow], said: dict[str, dict[str, str]]) -> tuple[float, float, float]:
+    """Word and character error rate in percent, and BLEU, of these recordings."""
     spoken = [row for row in rows if normalise(row.src_text)]
-    wer = jiwer.wer([normalise(r.src_text) for r in spoken], [said["asr"][r.id] for r in spoken])
+    transcripts = [normalise(row.src_text) for row in spoken]
+    heard = [said["asr"][row.id] for row in spoken]
     references = [normalise(row.tgt_text) for row in rows]
     bleu = sacrebleu.corpus_bleu([said["s2tt"][row.id] for row in rows], [references])
-    return 100 * wer, bleu.score
+    return 100 * jiwer.wer(transcripts, heard), 100 * jiwer.cer(transcripts, heard), bleu.score
 
 
 if __name__ == "__main__":
