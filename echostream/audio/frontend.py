@@ -5,9 +5,14 @@ Legend: n = samples pushed at the source rate, f = feature frames, d = 80 mel bi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import json
+import zlib
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from echostream.audio.cmvn import Cmvn
@@ -20,10 +25,18 @@ from echostream.constants import (
     NUM_MEL_BINS,
     SAMPLE_RATE,
 )
-from echostream.errors import AudioFormatError, ConfigError, StreamClosedError
+from echostream.errors import (
+    AudioFormatError,
+    ConfigError,
+    StateMismatchError,
+    StreamClosedError,
+)
 
 LEAD_IN_SAMPLES = FRAME_LENGTH_SAMPLES - FRAME_SHIFT_SAMPLES
 """Silence before the audio that makes frame f end exactly at 10 ms * (f + 1) of audio."""
+
+_FORMAT = "echostream-front-end-state-1"
+_STAGES: dict[str, Any] = {"resampler": ResamplerState, "fbank": FbankState}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +74,46 @@ class FrontEndState:
     def clone(self) -> FrontEndState:
         """A copy that shares no array with this one."""
         return replace(self, resampler=self.resampler.clone(), fbank=self.fbank.clone())
+
+    def to_bytes(self) -> bytes:
+        """The state as safetensors with a JSON header and a checksum; `from_bytes` reads it."""
+        counters = asdict(self)
+        arrays = {name: counters[name].pop("carry") for name in _STAGES}
+        # One entry only: the library writes several in random order.
+        header = json.dumps({"format": _FORMAT, "counters": counters})
+        body = safetensors.numpy.save(arrays, metadata={"echostream": header})
+        return body + zlib.crc32(body).to_bytes(4, "little")
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> FrontEndState:
+        """The state that `to_bytes` wrote.
+
+        Raises StateMismatchError for bytes that are truncated, altered or something else.
+        """
+        body = data[:-4]
+        if len(data) < 12 or zlib.crc32(body).to_bytes(4, "little") != data[-4:]:
+            raise StateMismatchError(
+                f"the saved front-end state of {len(data)} bytes is truncated or altered: its "
+                "checksum does not match; save it again from a running stream"
+            )
+        try:
+            arrays = safetensors.numpy.load(body)
+            length = int.from_bytes(body[:8], "little")
+            metadata = json.loads(body[8 : 8 + length])["__metadata__"]
+            header = json.loads(metadata["echostream"])
+            if header["format"] != _FORMAT:
+                raise ValueError(f"format {header['format']!r}")
+            counters = header["counters"]
+            stages = {
+                name: kind(carry=arrays[name], **counters.pop(name))
+                for name, kind in _STAGES.items()
+            }
+            return cls(**stages, **counters)
+        except (safetensors.SafetensorError, ValueError, LookupError, TypeError) as error:
+            raise StateMismatchError(
+                f"these {len(data)} bytes are not a saved front-end state ({error}); expected what "
+                "FrontEndState.to_bytes wrote"
+            ) from error
 
 
 class FrontEnd:
