@@ -134,19 +134,29 @@ def train(args: argparse.Namespace) -> None:
 
 
 def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
-    """The SentencePiece unigram model at ``path``, trained on ``texts`` if it is not there yet."""
+    """The SentencePiece unigram model at ``path``, trained on ``texts`` if it is not there yet.
+
+    Raises:
+        DataError: if the texts do not give a vocabulary of that size.
+    """
     if not path.exists():
         model = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            vocab_size=size,
-            model_type="unigram",
-            character_coverage=1.0,
-            bos_id=-1,
-            eos_id=-1,
-            minloglevel=2,
-        )
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                vocab_size=size,
+                model_type="unigram",
+                character_coverage=1.0,
+                bos_id=-1,
+                eos_id=-1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise DataError(
+                f"cannot train a SentencePiece vocabulary of {size} units: {error}; change "
+                "asr_vocab_size or st_vocab_size in the configuration"
+            ) from error
         path.write_bytes(model.getvalue())
     return Tokenizer.from_file(path)
 
