@@ -5,8 +5,6 @@ Legend: n = samples pushed at the source rate, f = feature frames, d = 80 mel bi
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -31,6 +29,7 @@ from echostream.errors import (
     StateMismatchError,
     StreamClosedError,
 )
+from echostream.saved_state import header_in, metadata_of, seal, unseal
 
 LEAD_IN_SAMPLES = FRAME_LENGTH_SAMPLES - FRAME_SHIFT_SAMPLES
 """Silence before the audio that makes frame f end exactly at 10 ms * (f + 1) of audio."""
@@ -79,10 +78,8 @@ class FrontEndState:
         """The state as safetensors with a JSON header and a checksum; `from_bytes` reads it."""
         counters = asdict(self)
         arrays = {name: counters[name].pop("carry") for name in _STAGES}
-        # One entry only: the library writes several in random order.
-        header = json.dumps({"format": _FORMAT, "counters": counters})
-        body = safetensors.numpy.save(arrays, metadata={"echostream": header})
-        return body + zlib.crc32(body).to_bytes(4, "little")
+        metadata = metadata_of({"format": _FORMAT, "counters": counters})
+        return seal(safetensors.numpy.save(arrays, metadata=metadata))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> FrontEndState:
@@ -90,17 +87,10 @@ class FrontEndState:
 
         Raises StateMismatchError for bytes that are truncated, altered or something else.
         """
-        body = data[:-4]
-        if len(data) < 12 or zlib.crc32(body).to_bytes(4, "little") != data[-4:]:
-            raise StateMismatchError(
-                f"the saved front-end state of {len(data)} bytes is truncated or altered: its "
-                "checksum does not match; save it again from a running stream"
-            )
+        body = unseal(data, "front-end state")
         try:
             arrays = safetensors.numpy.load(body)
-            length = int.from_bytes(body[:8], "little")
-            metadata = json.loads(body[8 : 8 + length])["__metadata__"]
-            header = json.loads(metadata["echostream"])
+            header = header_in(body)
             if header["format"] != _FORMAT:
                 raise ValueError(f"format {header['format']!r}")
             counters = header["counters"]

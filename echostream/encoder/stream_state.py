@@ -5,8 +5,6 @@ Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``F`` mel bins.
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from echostream.encoder.stack import StackState
 from echostream.encoder.state import State, settings_of
 from echostream.encoder.stem import StemState
 from echostream.errors import StateMismatchError
+from echostream.saved_state import header_in, metadata_of, seal, unseal
 
 if TYPE_CHECKING:
     from echostream.encoder.zipformer import ZipformerEncoder
@@ -61,8 +60,7 @@ class StreamState(State):
             "batch_size": self.batch_size,
             **_chunking(self),
         }
-        body = safetensors.torch.save(tensors, metadata={"echostream": json.dumps(header)})
-        return body + zlib.crc32(body).to_bytes(4, "little")
+        return seal(safetensors.torch.save(tensors, metadata=metadata_of(header)))
 
     @classmethod
     def from_bytes(cls, data: bytes, encoder: ZipformerEncoder) -> StreamState:
@@ -71,17 +69,10 @@ class StreamState(State):
         Raises:
             StateMismatchError: if the bytes are damaged or belong to another encoder.
         """
-        body = data[:-4]
-        if len(data) < 12 or zlib.crc32(body).to_bytes(4, "little") != data[-4:]:
-            raise StateMismatchError(
-                f"the saved stream state of {len(data)} bytes is truncated or altered: its "
-                "checksum does not match; save it again from a running stream"
-            )
+        body = unseal(data, "stream state")
         try:
             tensors = safetensors.torch.load(body)
-            length = int.from_bytes(body[:8], "little")
-            metadata = json.loads(body[8 : 8 + length])["__metadata__"]
-            header = json.loads(metadata["echostream"])
+            header = header_in(body)
             batch_size = int(header["batch_size"])
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
             raise StateMismatchError(
