@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,9 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the demo; 0 when it went through."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if args.output.exists():
-        shutil.rmtree(args.output)
-    args.output.mkdir(parents=True)
+    args.output.mkdir(parents=True, exist_ok=True)
+    for name in (LOG_NAME, "scores.tsv", "scores.json", "metrics.tsv"):
+        (args.output / name).unlink(missing_ok=True)
     sources, references = CLIPS / "wav_list", CLIPS / "target"
     if not args.clips:
         wanted = ("es-en", "--corpora", "asterisk", "--splits", "test", "--output", str(args.data))
