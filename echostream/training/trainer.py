@@ -7,6 +7,7 @@ batch, so that one model serves them all.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import random
@@ -73,6 +74,7 @@ class Trainer:
         self.folder, self.options = folder, options
         self.update = 0
         self.epoch = 0
+        self.batches_done = 0
         self.average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         matrices = [p for p in model.parameters() if p.dim() > 1]
         rest = [p for p in model.parameters() if p.dim() <= 1]
@@ -91,24 +93,29 @@ class Trainer:
         deadline = started + 60.0 * self.options.minutes
         losses: list[tuple[float, float]] = []
         while self.update < self.options.updates and time.monotonic() < deadline:
-            # Seeded by the epoch, so that a resumed run draws what the whole run would have.
             chance = random.Random(f"{self.options.seed}-{self.epoch}")
-            torch.manual_seed(self.options.seed * 1_000_003 + self.epoch)
             joined = (1,) if self.epoch < self.options.solo_epochs else _JOINED
-            for batch in make_batches(
+            batches = make_batches(
                 train, max_frames=self.options.max_frames, joined=joined, chance=chance
-            ):
-                losses.append(self._train_on(batch, chance))
+            )
+            for batch in itertools.islice(batches, self.batches_done, None):
+                losses.append(self._train_on(batch))
+                self.batches_done += 1
                 if self.update % self.options.report_every == 0:
                     self._report(losses[-self.options.report_every :], started)
                 if self.update >= self.options.updates or time.monotonic() >= deadline:
                     break
                 if self.update % self.options.evaluate_every == 0:
                     self._evaluate_and_save(dev)
-            self.epoch += 1
+            else:
+                self.epoch += 1
+                self.batches_done = 0
         self._evaluate_and_save(dev)
 
-    def _train_on(self, batch: Batch, chance: random.Random) -> tuple[float, float]:
+    def _train_on(self, batch: Batch) -> tuple[float, float]:
+        # Seeded by the update, so that a resumed run draws what the whole run would have.
+        chance = random.Random(f"{self.options.seed}-update-{self.update}")
+        torch.manual_seed(self.options.seed * 1_000_003 + self.update)
         self.model.train()
         rate = self._learning_rate()
         first_stage = self.epoch < self.options.solo_epochs
@@ -174,6 +181,7 @@ class Trainer:
                 "optimiser": self.optimiser.state_dict(),
                 "update": self.update,
                 "epoch": self.epoch,
+                "batches_done": self.batches_done,
             },
             part,
         )
@@ -189,6 +197,7 @@ class Trainer:
         self.average = saved["average"]
         self.optimiser.load_state_dict(saved["optimiser"])
         self.update, self.epoch = saved["update"], saved["epoch"]
+        self.batches_done = saved["batches_done"]
         logger.info("resumed %s at update %d, epoch %d", path, self.update, self.epoch)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import random
@@ -18,12 +19,16 @@ from echostream.config import EncoderConfig, SystemConfig, save_config
 from echostream.decoder import Tokenizer
 from echostream.model import load_model
 from echostream.training.cli import main
-from echostream.training.corpus import Utterance, collate, make_batches, spec_augment
+from echostream.training.corpus import Batch, Utterance, collate, make_batches, spec_augment
 from echostream.training.recipes.manifest import ManifestRow, write_manifest
 from echostream.training.text import normalise
-from echostream.training.trainer import best_path, ctc_loss
+from echostream.training.trainer import Trainer, TrainingOptions, best_path, ctc_loss
 
 ROW = ManifestRow("x", "c", "train", "a.flac", 16_000, 1.0, "s", "es", "en", "uno", "one", "none")
+
+
+# Small batches, so that there are several in an epoch, and a save between two of them.
+SHORT = functools.partial(TrainingOptions, evaluate_every=3, solo_epochs=1)
 
 
 def utterances(lengths: list[int]) -> list[Utterance]:
@@ -155,6 +160,32 @@ def test_a_run_leaves_a_checkpoint_and_goes_on_where_it_was(
     assert "update 5 dev" in caplog.text
     second = load_model(output)
     assert not torch.equal(first.st_head.projection.weight, second.st_head.projection.weight)
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echostream.training.cli.TrainingOptions", SHORT)
+    command = [str(corpus / "system.yaml"), "--data", str(corpus), "--updates", "8"]
+    command += ["--max-frames", "150"]
+    assert main([*command, "--output", str(corpus / "whole")]) == 0
+    with monkeypatch.context() as patch:
+        train_on = Trainer._train_on
+
+        def killed(self: Trainer, batch: Batch) -> tuple[float, float]:
+            if self.update == 5:
+                raise KeyboardInterrupt
+            return train_on(self, batch)
+
+        patch.setattr(Trainer, "_train_on", killed)
+        with pytest.raises(KeyboardInterrupt):
+            main([*command, "--output", str(corpus / "killed")])
+    assert main([*command, "--output", str(corpus / "killed")]) == 0
+    whole = torch.load(corpus / "whole" / "last.pt", weights_only=True)
+    killed_run = torch.load(corpus / "killed" / "last.pt", weights_only=True)
+    assert killed_run["update"] == whole["update"] == 8
+    for name, tensor in whole["model"].items():
+        torch.testing.assert_close(killed_run["model"][name], tensor, rtol=1e-5, atol=1e-6)
 
 
 def test_missing_data_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
