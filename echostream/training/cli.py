@@ -55,6 +55,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="feature frames of a batch, 100 a second (%(default)s)",
     )
     parser.add_argument("--peak-rate", type=float, default=defaults.peak_rate, help="(%(default)s)")
+    parser.add_argument(
+        "--solo-epochs",
+        type=int,
+        default=defaults.solo_epochs,
+        help="epochs of the first stage, single utterances without masking (%(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="(%(default)s)")
     parser.add_argument(
         "--speeds",
@@ -119,6 +125,7 @@ def train(args: argparse.Namespace) -> None:
         minutes=args.minutes,
         peak_rate=args.peak_rate,
         max_frames=args.max_frames,
+        solo_epochs=args.solo_epochs,
         seed=args.seed,
     )
     logger.info(
