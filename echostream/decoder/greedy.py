@@ -16,9 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from echostream.decoder.log_probs import check_indices, usable_log_probs
+from echostream.decoder.log_probs import CtcSearch
 from echostream.decoder.protocol import DecoderOutput, Token, register, require_open
-from echostream.registry import check_options, option
 
 
 @dataclass(frozen=True)
@@ -45,22 +44,11 @@ class GreedyState:
 
 @register("greedy")
 @dataclass(frozen=True)
-class GreedyCtc:
+class GreedyCtc(CtcSearch):
     """Best symbol of each frame, repeats collapsed; every token is final at once."""
 
-    blank: int = option(int, "CTC index of the blank", minimum=0)
-    blank_penalty: float = option(
-        float,
-        "subtracted from the blank's log-probability; above 0 a model that is too silent says more",
-        default=0.0,
-    )
-    suppress: tuple[int, ...] = dataclasses.field(
-        default=(), metadata={"help": "CTC indices that are never emitted (unknown, control)"}
-    )
-
     def __post_init__(self) -> None:
-        check_options(self, "decoder 'greedy'")
-        object.__setattr__(self, "suppress", check_indices(self.blank, self.suppress))
+        self.check("decoder 'greedy'")
 
     def init_state(self) -> GreedyState:
         """State of a stream of which nothing has been heard."""
@@ -73,7 +61,7 @@ class GreedyCtc:
         counts as blank.
         """
         require_open(state.finished)
-        scores = usable_log_probs(log_probs, self.blank, self.suppress, self.blank_penalty)
+        scores = self.usable(log_probs)
         best, symbols = scores.max(dim=1)
         symbols = symbols.masked_fill(best == -float("inf"), self.blank)
         tokens = []

@@ -1,15 +1,18 @@
-"""Checks that every search makes on the log-probabilities it is given.
+"""What every CTC search has: the options on its symbols, and the checks on its log-probabilities.
 
 Symbols: ``T`` encoder frames, ``V`` CTC vocabulary (pieces and blank).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from echostream.errors import CheckpointError, ConfigError
+from echostream.registry import check_options, option
 
 
 def check_indices(blank: int, suppress: Sequence[int]) -> tuple[int, ...]:
@@ -65,3 +68,27 @@ def usable_log_probs(
     scores[:, list(suppress)] = -float("inf")
     scores[:, blank] -= blank_penalty
     return scores
+
+
+@dataclass(frozen=True)
+class CtcSearch:
+    """Options that all searches share."""
+
+    blank: int = option(int, "CTC index of the blank", minimum=0)
+    blank_penalty: float = option(
+        float,
+        "subtracted from the blank's log-probability; above 0 a model that is too silent says more",
+        default=0.0,
+    )
+    suppress: tuple[int, ...] = dataclasses.field(
+        default=(), metadata={"help": "CTC indices that are never emitted (unknown, control)"}
+    )
+
+    def check(self, what: str) -> None:
+        """Check the options and bring ``suppress`` in order; ``what`` is for messages."""
+        check_options(self, what)
+        object.__setattr__(self, "suppress", check_indices(self.blank, self.suppress))
+
+    def usable(self, log_probs: Tensor) -> Tensor:
+        """The scores to search in; see :func:`usable_log_probs`."""
+        return usable_log_probs(log_probs, self.blank, self.suppress, self.blank_penalty)

@@ -10,22 +10,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from echostream.decoder.log_probs import check_indices, usable_log_probs
+from echostream.decoder.log_probs import CtcSearch
 from echostream.decoder.prefix_search import PrefixBeamState, PrefixSearch
 from echostream.decoder.protocol import DecoderOutput, register, require_open
 from echostream.errors import ConfigError
-from echostream.registry import check_options, option
+from echostream.registry import option
 
 
 @register("prefix-beam")
 @dataclass(frozen=True)
-class PrefixBeamCtc:
+class PrefixBeamCtc(CtcSearch):
     """Sum over the alignments of each prefix; tokens are final once all live prefixes share them.
 
     The search and its equations are in :mod:`echostream.decoder.prefix_search`.
     """
 
-    blank: int = option(int, "CTC index of the blank", minimum=0)
     beam_size: int = option(int, "prefixes kept after each frame", default=8, minimum=1)
     prune_log_prob: float = option(
         float,
@@ -38,23 +37,14 @@ class PrefixBeamCtc:
         default=32,
         minimum=1,
     )
-    blank_penalty: float = option(
-        float,
-        "subtracted from the blank's log-probability; above 0 a model that is too silent says more",
-        default=0.0,
-    )
-    suppress: tuple[int, ...] = dataclasses.field(
-        default=(), metadata={"help": "CTC indices that are never emitted (unknown, control)"}
-    )
 
     def __post_init__(self) -> None:
-        check_options(self, "decoder 'prefix-beam'")
+        self.check("decoder 'prefix-beam'")
         if self.prune_log_prob > 0:
             raise ConfigError(
                 f"option 'prune_log_prob' of decoder 'prefix-beam' is {self.prune_log_prob}; "
                 "expected 0 or less: it is a distance below the best prefix"
             )
-        object.__setattr__(self, "suppress", check_indices(self.blank, self.suppress))
 
     def init_state(self) -> PrefixBeamState:
         """State of a stream of which nothing has been heard."""
@@ -68,7 +58,7 @@ class PrefixBeamCtc:
         A frame in which no prefix could go on counts as blank.
         """
         require_open(state.finished)
-        scores = usable_log_probs(log_probs, self.blank, self.suppress, self.blank_penalty)
+        scores = self.usable(log_probs)
         search = self._search(state)
         for row in scores.double().cpu().numpy():
             search.frame(row)

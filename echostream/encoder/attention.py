@@ -11,6 +11,7 @@ cannot drift apart. Source: arXiv 2310.11230, sections 3.2 and 4.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -45,8 +46,10 @@ def join_heads(x: Tensor, batch: int) -> Tensor:
     return x.transpose(1, 2).flatten(2).unflatten(0, (batch, -1)).flatten(1, 2)
 
 
+@functools.lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def relative_positions(left: int, chunk: int, dim: int, device: torch.device) -> Tensor:
-    """Compact relative positional encoding, ``[R, dim]``.
+    """Compact relative positional encoding, ``[R, dim]``; made once for each shape.
 
     Row ``r`` is for key - query = ``r - (P + S - 1)``. Distances are compressed logarithmically and
     bent into (-pi/2, pi/2), so nearby frames are told apart finely and far ones coarsely. The last

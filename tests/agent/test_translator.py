@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from echostream.agent import Translator, TranslatorState, Turn
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, StreamClosedError
+from echostream.policy import Decision, PolicyContext
 from tests.agent.conftest import audio
 
 POLICIES = {
@@ -144,6 +145,36 @@ def test_bad_audio_leaves_the_stream_good(translate) -> None:
         translator.step(samples[:100], 8000, state, is_final=False)
     after, _ = translator.step(samples[9000:], SAMPLE_RATE, state, is_final=True)
     assert said(list(after)) == said(run(translator, samples, [])[0][-len(after) :])
+
+
+class SeesHistory:
+    """Gives the sum of the frames it is shown as its reason."""
+
+    needs_encoder_history = True
+
+    def decide(self, context: PolicyContext) -> Decision:
+        assert len(context.encoder_frames) == context.num_encoder_frames
+        return Decision.read(str(float(context.encoder_frames.sum())))
+
+
+class SeesChunk(SeesHistory):
+    needs_encoder_history = False
+
+    def decide(self, context: PolicyContext) -> Decision:
+        assert len(context.encoder_frames) == (0 if context.source_finished else 16)
+        return Decision.read(str(float(context.encoder_frames.sum())))
+
+
+def test_a_policy_sees_all_frames_only_if_it_asks(translate) -> None:
+    samples = audio(1.6)
+    parts = [
+        [float(turn.reason) for turn in run(translate(policy=policy), samples, [])[0]]
+        for policy in (f"{__name__}:SeesChunk", f"{__name__}:SeesHistory")
+    ]
+    chunks, totals = parts
+    assert totals[:-1] == pytest.approx(np.cumsum(chunks[:-1]), rel=1e-4, abs=1e-3)
+    assert totals[-1] == totals[-2]
+    assert len(set(chunks[:-1])) == 5
 
 
 def test_state_does_not_grow(translate) -> None:
