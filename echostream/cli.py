@@ -12,6 +12,10 @@ COMMANDS = {
     "data": ("echostream.training.recipes.cli", "download and prepare a corpus"),
     "train": ("echostream.training.cli", "train a system on a prepared corpus"),
     "score": ("echostream.scoring.cli", "quality and latency from the logs of SimulEval runs"),
+    "import-streamspeech": (
+        "echostream.baseline.cli",
+        "make a checkpoint folder of a released StreamSpeech checkpoint",
+    ),
     "list": ("echostream.agent.listing", "policies and decoders, with their options"),
 }
 

@@ -7,19 +7,29 @@ and range when the dataclass is made, so that nothing wrong survives until the f
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
+from echostream.config_mapping import check_types, from_mapping, to_mapping
 from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, NUM_MEL_BINS
 from echostream.errors import ConfigError
+
+__all__ = [
+    "AudioConfig",
+    "ChunkConformerConfig",
+    "DecoderConfig",
+    "EncoderConfig",
+    "PolicyConfig",
+    "SystemConfig",
+    "check_chunking",
+    "from_mapping",
+    "load_config",
+    "save_config",
+    "to_mapping",
+]
 
 NUM_STACKS = len(DOWNSAMPLING)
 
@@ -31,20 +41,14 @@ _FFN_RATIOS = (1 / 3, 0.475, 0.6, 1.0, 0.6, 0.475)
 
 PerStack = int | tuple[int, ...]
 
-T = TypeVar("T")
-
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
 
 
-def _check_types(config: object) -> None:
-    """A dataclass made in code is held to the same types as one read from a file."""
-    hints = typing.get_type_hints(type(config))
-    for name, hint in hints.items():
-        if not dataclasses.is_dataclass(hint):
-            _convert(hint, getattr(config, name), name)
+def _require_name(name: str, expected: str) -> None:
+    _require(name == expected, f"encoder.name is {name!r}; expected {expected!r} for these keys")
 
 
 def _per_stack(name: str, value: PerStack) -> None:
@@ -64,7 +68,7 @@ class AudioConfig:
     nan_policy: str = "error"
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _require(
             0 <= self.lead_in_samples <= 16_000,
             f"audio.lead_in_samples is {self.lead_in_samples}; expected 0 to 16000 samples",
@@ -77,7 +81,7 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The streaming Zipformer.
+    """The streaming Zipformer, ``name: zipformer``.
 
     ``embed_dim``, ``num_heads``, ``ffn_dim`` and ``num_layers_per_stack`` are either six numbers,
     one for each stack, or one number that names the widest stack; the others then follow in
@@ -86,6 +90,7 @@ class EncoderConfig:
     whole chunk.
     """
 
+    name: str = "zipformer"
     input_dim: int = NUM_MEL_BINS
     embed_dim: PerStack = 512
     num_heads: PerStack = 8
@@ -106,7 +111,8 @@ class EncoderConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
+        _require_name(self.name, "zipformer")
         for name in ("embed_dim", "num_heads", "ffn_dim", "num_layers_per_stack", "conv_kernel"):
             _per_stack(name, getattr(self, name))
         _require(
@@ -207,6 +213,62 @@ def _spread(value: PerStack, ratios: tuple[float, ...], multiple: int) -> tuple[
     return tuple(max(multiple, round(value * ratio / multiple) * multiple) for ratio in ratios)
 
 
+CONFORMER_MODES = ("cached", "recompute")
+"""How the chunk-Conformer streams: with exact caches, or from the first frame each time."""
+
+
+@dataclass(frozen=True)
+class ChunkConformerConfig:
+    """StreamSpeech's chunk-based Conformer, the baseline, ``name: chunk-conformer``.
+
+    ``chunk_size`` counts its encoder frames of 40 ms.
+    """
+
+    name: str = "chunk-conformer"
+    input_dim: int = NUM_MEL_BINS
+    embed_dim: int = 256
+    ffn_dim: int = 2048
+    num_layers: int = 12
+    num_heads: int = 4
+    conv_channels: int = 1024
+    conv_kernel: int = 31
+    chunk_size: int = 8
+    dropout: float = 0.1
+    mode: str = "cached"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _require_name(self.name, "chunk-conformer")
+        for name in ("input_dim", "embed_dim", "ffn_dim", "num_layers", "num_heads"):
+            value = getattr(self, name)
+            _require(value > 0, f"encoder.{name} is {value}; expected a positive number")
+        _require(
+            self.embed_dim % (2 * self.num_heads) == 0,
+            f"encoder.embed_dim is {self.embed_dim}; expected a multiple of {2 * self.num_heads}, "
+            "an even number of channels for each attention head",
+        )
+        _require(
+            self.conv_channels > 0 and self.conv_channels % 4 == 0,
+            f"encoder.conv_channels is {self.conv_channels}; expected a positive multiple of 4",
+        )
+        _require(
+            self.conv_kernel > 0 and self.conv_kernel % 2 == 1,
+            f"encoder.conv_kernel is {self.conv_kernel}; expected a positive odd number",
+        )
+        _require(
+            0.0 <= self.dropout < 1.0, f"encoder.dropout is {self.dropout}; expected 0.0 to below 1"
+        )
+        _require(
+            self.mode in CONFORMER_MODES,
+            f"encoder.mode is {self.mode!r}; expected one of {', '.join(CONFORMER_MODES)}",
+        )
+
+    @property
+    def output_dim(self) -> int:
+        """Channels of the encoder output."""
+        return self.embed_dim
+
+
 @dataclass(frozen=True)
 class DecoderConfig:
     """CTC search: a registered decoder's name, or ``package.module:Class``, and its options."""
@@ -215,7 +277,7 @@ class DecoderConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
 
 
 @dataclass(frozen=True)
@@ -226,14 +288,14 @@ class PolicyConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
 
 
 @dataclass(frozen=True)
 class SystemConfig:
     """A whole system: what ``configs/*.yaml`` and a checkpoint's ``config.json`` hold.
 
-    The vocabulary sizes count SentencePiece units, without the CTC blank.
+    ``encoder.name`` says which encoder it is, ``zipformer`` when it is left out. The vocabulary sizes count SentencePiece units, without the CTC blank.
     """
 
     source_language: str = "es"
@@ -241,80 +303,15 @@ class SystemConfig:
     asr_vocab_size: int = 256
     st_vocab_size: int = 256
     audio: AudioConfig = field(default_factory=AudioConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig | ChunkConformerConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         for name in ("asr_vocab_size", "st_vocab_size"):
             value = getattr(self, name)
             _require(value > 1, f"{name} is {value}; expected at least 2 units")
-
-
-def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """Make a ``kind`` (a dataclass of this module) from nested plain values.
-
-    Raises:
-        ConfigError: for a key that ``kind`` does not have or a value of the wrong type.
-    """
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where or 'the configuration'} is {values!r}; expected keys and values")
-    hints = typing.get_type_hints(kind)
-    known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f"{where}.{key}" if where else str(key)
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-            raise ConfigError(f"unknown configuration key {path!r}; {advice}")
-        arguments[key] = _convert(hints[key], value, path)
-    return kind(**arguments)
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """``value`` as the type ``hint``, or a :class:`ConfigError` that names ``path``."""
-    if dataclasses.is_dataclass(hint):
-        return from_mapping(typing.cast(type, hint), value, path)
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
-            try:
-                return _convert(option, value, path)
-            except ConfigError:
-                continue
-    elif origin is tuple:
-        if isinstance(value, list | tuple):
-            item = typing.get_args(hint)[0]
-            return tuple(_convert(item, v, f"{path}[{i}]") for i, v in enumerate(value))
-    elif origin is dict or hint is dict:
-        if isinstance(value, Mapping):
-            return dict(value)
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif hint is type(None):
-        if value is None:
-            return None
-    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ConfigError(f"{path} is {value!r} ({type(value).__name__}); expected {name}")
-
-
-def to_mapping(config: object) -> dict[str, Any]:
-    """Nested plain values (dict, list, number, string, None) for YAML or JSON."""
-    plain = dataclasses.asdict(config)  # type: ignore[call-overload]
-    return typing.cast(dict[str, Any], _plain(plain))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def load_config(path: str | Path) -> SystemConfig:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from echostream.config import (
     AudioConfig,
+    ChunkConformerConfig,
     DecoderConfig,
     EncoderConfig,
     PolicyConfig,
@@ -314,3 +315,35 @@ def test_wrong_types_given_directly(fields: dict[str, Any]) -> None:
 def test_sizes_that_leave_a_module_empty(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         EncoderConfig(**fields)
+
+
+def test_name_chooses_the_encoder() -> None:
+    values = {"encoder": {"name": "chunk-conformer", "num_layers": 3}}
+    config = from_mapping(SystemConfig, values)
+    assert config.encoder == ChunkConformerConfig(num_layers=3)
+    assert from_mapping(SystemConfig, to_mapping(config)) == config
+    assert isinstance(from_mapping(SystemConfig, {"encoder": {}}).encoder, EncoderConfig)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "told"),
+    [
+        ({"name": "zipfromer"}, "did you mean 'zipformer'"),
+        ({"name": 3}, "expected one of zipformer, chunk-conformer"),
+        ({"name": "chunk-conformer", "memory_size": 4}, "encoder.memory_size"),
+        ({"name": "zipformer", "num_layers": 3}, "encoder.num_layers"),
+        ({"name": "chunk-conformer", "mode": "cache"}, "cached, recompute"),
+        ({"name": "chunk-conformer", "embed_dim": 30}, "multiple of 8"),
+        ({"name": "chunk-conformer", "conv_kernel": 30}, "odd"),
+        ({"name": "chunk-conformer", "conv_channels": 6}, "multiple of 4"),
+        ("chunk-conformer", "expected keys and values"),
+    ],
+)
+def test_encoders_are_not_mixed_up(encoder: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        from_mapping(SystemConfig, {"encoder": encoder})
+
+
+def test_one_encoders_name_on_the_other_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected 'zipformer'"):
+        EncoderConfig(name="chunk-conformer")

@@ -59,6 +59,11 @@ class State:
         return sum(tensor.numel() * tensor.element_size() for _, tensor in self.named_tensors())
 
     @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next(self.named_tensors())[1].device
+
+    @property
     def batch_size(self) -> int:
         """Streams in this state."""
         return next(self.named_tensors())[1].shape[0]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.config import EncoderConfig, PerStack, check_chunking, to_mapping
-from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, SUBSAMPLING
+from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, ENCODER_FRAME_MS, SUBSAMPLING
 from echostream.encoder.ct_mask import FrameView, frame_view
 from echostream.encoder.memory_bank import MemoryBank
 from echostream.encoder.stack import Stack
@@ -46,6 +46,11 @@ class ZipformerEncoder(nn.Module):
 
     The arguments are the fields of :class:`echostream.config.EncoderConfig`.
     """
+
+    frame_ms = ENCODER_FRAME_MS
+    """Length of an encoder frame."""
+    chunk_multiple = CHUNK_MULTIPLE
+    """A chunk is a multiple of this many encoder frames."""
 
     def __init__(
         self,

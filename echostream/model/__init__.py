@@ -1,6 +1,6 @@
 """The trained part of a system: encoder, CTC heads, CMVN statistics, vocabularies, checkpoint."""
 
 from echostream.model.checkpoint import load_model, save_model
-from echostream.model.speech_model import SpeechModel
+from echostream.model.speech_model import Encoder, EncoderState, SpeechModel
 
-__all__ = ["SpeechModel", "load_model", "save_model"]
+__all__ = ["Encoder", "EncoderState", "SpeechModel", "load_model", "save_model"]

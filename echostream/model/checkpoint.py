@@ -42,7 +42,7 @@ def save_model(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        name: tensor.detach().cpu().to(torch.float32 if "cmvn" in name else dtype).contiguous()
+        name: _stored(name, tensor.detach().cpu(), dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
     for name, tensor in tensors.items():
@@ -59,6 +59,12 @@ def save_model(
         part = folder / f"{name}.part"
         part.write_bytes(data)
         part.replace(folder / name)
+
+
+def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor  # counters of batch normalisation
+    return tensor.to(torch.float32 if "cmvn" in name else dtype)
 
 
 def load_config_json(folder: str | Path) -> SystemConfig:
@@ -113,6 +119,10 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Speech
                 f"{name} in {path} has values that are not finite; the training run that wrote it "
                 "had diverged, use an earlier checkpoint"
             )
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    widened = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    model.load_state_dict(widened)
     logger.info("loaded %s: %.2fM parameters", folder, model.num_parameters / 1e6)
     return model.to(device).eval()

@@ -9,9 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from echostream.audio import Cmvn
-from echostream.config import SystemConfig
+from echostream.baseline import ChunkConformerEncoder, ChunkConformerState
+from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig
 from echostream.decoder.ctc_head import CtcHead
+from echostream.encoder import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
+
+Encoder = ZipformerEncoder | ChunkConformerEncoder
+EncoderState = StreamState | ChunkConformerState
+
+
+def make_encoder(config: EncoderConfig | ChunkConformerConfig) -> Encoder:
+    """The encoder that a configuration describes, with random weights."""
+    if isinstance(config, ChunkConformerConfig):
+        return ChunkConformerEncoder.from_config(config)
+    return ZipformerEncoder.from_config(config)
 
 
 class SpeechModel(nn.Module):
@@ -23,7 +35,7 @@ class SpeechModel(nn.Module):
     def __init__(self, config: SystemConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = ZipformerEncoder.from_config(config.encoder)
+        self.encoder = make_encoder(config.encoder)
         dim = config.encoder.output_dim
         self.asr_head = CtcHead(dim, config.asr_vocab_size)
         self.st_head = CtcHead(dim, config.st_vocab_size)

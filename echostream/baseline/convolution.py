@@ -1,0 +1,105 @@
+"""Convolutions that look ahead inside a chunk only.
+
+Symbols: ``B`` recordings, ``C`` channels, ``L`` frames, ``c`` frames of a window, ``p`` half a
+kernel, ``s`` stride, ``N`` windows.
+
+The published chunk-based convolution (StreamSpeech, ACL 2024, section 3.1) cuts its input into
+windows of ``c`` frames. A window sees ``p`` real frames to its left, and zeros instead of the
+``p`` frames to its right.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echostream.baseline.chunking import is_whole
+
+
+class ChunkConv1d(nn.Conv1d):
+    """``torch.nn.Conv1d`` of an odd kernel, applied window by window."""
+
+    @property
+    def reach(self) -> int:
+        """Frames seen to either side, ``p``."""
+        return self.kernel_size[0] // 2
+
+    def init_past(self, batch_size: int) -> Tensor:
+        """The frames before the first one: zeros ``[B, C, p]``."""
+        return self.weight.new_zeros(batch_size, self.in_channels, self.reach)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, conv_chunk_size: int, past: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Convolve ``x`` ``[B, C, L]``, ``L >= 1``, that follows ``past`` ``[B, C, p]``.
+
+        Returns:
+            ``[B, C_out, ceil(L / s)]``, and the past of what comes next.
+        """
+        frames = -(-x.shape[2] // self.stride[0])
+        whole = torch.cat((past, x), dim=2)
+        # A copy: a view would keep the whole input in memory.
+        kept = whole[:, :, whole.shape[2] - self.reach :].clone()
+        if is_whole(conv_chunk_size):
+            return super().forward(functional.pad(whole, (0, self.reach))), kept
+        missing = -x.shape[2] % conv_chunk_size
+        windows = functional.pad(whole, (0, missing)).unfold(
+            2, self.reach + conv_chunk_size, conv_chunk_size
+        )
+        windows = functional.pad(windows.transpose(1, 2).flatten(0, 1), (0, self.reach))
+        y = super().forward(windows).unflatten(0, (x.shape[0], -1)).transpose(1, 2).flatten(2)
+        # With stride 2 a window of odd length gives half a frame too many. The surplus pushes what
+        # follows back, and is cut off at the end with the frames it displaced, as published.
+        return y[:, :, :frames], kept
+
+
+class Subsampler(nn.Module):
+    """Two convolutions of stride 2 with gated linear units: 100 Hz features to 25 Hz frames."""
+
+    KERNEL = 5
+
+    def __init__(self, input_dim: int, conv_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        self.conv_layers = nn.ModuleList(
+            ChunkConv1d(channels, out_channels, self.KERNEL, stride=2)
+            for channels, out_channels in (
+                (input_dim, conv_channels),
+                (conv_channels // 2, 2 * embed_dim),
+            )
+        )
+
+    def init_past(self, batch_size: int) -> tuple[Tensor, ...]:
+        """The past of each convolution at the start."""
+        return tuple(conv.init_past(batch_size) for conv in self.conv_layers)  # type: ignore[operator]
+
+    def forward(
+        self,
+        features: Tensor,
+        conv_chunk_size: int,
+        past: tuple[Tensor, ...],
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """``[B, T, F]`` features, zero from ``lengths`` [B] on, to ``[B, ceil(T / 4), C]``."""
+        x = features.transpose(1, 2)
+        kept = []
+        for conv, before in zip(self.conv_layers, past, strict=True):
+            if lengths is not None:
+                # The published code lets the bias turn padding into signal here, which reaches the
+                # last frames of the shorter recordings of a batch; alone they would see zeros.
+                x = x * exists(lengths, x.shape[2], x.dtype).unsqueeze(1)
+                lengths = halved(lengths)
+            x, after = conv(x, conv_chunk_size, before)
+            x = functional.glu(x, dim=1)
+            kept.append(after)
+        return x.transpose(1, 2), tuple(kept)
+
+
+def halved(lengths: Tensor) -> Tensor:
+    """Frames after one convolution of stride 2."""
+    return torch.div(lengths + 1, 2, rounding_mode="floor")
+
+
+def exists(lengths: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
+    """``[B, frames]``: 1 for the frames of each recording, 0 after its end."""
+    return (torch.arange(frames, device=lengths.device) < lengths[:, None]).to(dtype)

@@ -1,0 +1,105 @@
+"""Frozen dataclasses from plain values (YAML, JSON) and back, with errors that name the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from echostream.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def check_types(config: object) -> None:
+    """A dataclass made in code is held to the same types as one read from a file."""
+    hints = typing.get_type_hints(type(config))
+    for name, hint in hints.items():
+        if not dataclasses.is_dataclass(getattr(config, name)):  # checked when it was made
+            _convert(hint, getattr(config, name), name)
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Make a ``kind`` (a frozen dataclass) from nested plain values.
+
+    Where a field may be one of several dataclasses, the values' ``name`` says which; without it
+    the first is meant.
+
+    Raises:
+        ConfigError: for a key that ``kind`` does not have or a value of the wrong type.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or 'the configuration'} is {values!r}; expected keys and values")
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise ConfigError(f"unknown configuration key {path!r}; {advice}")
+        arguments[key] = _convert(hints[key], value, path)
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """``value`` as the type ``hint``, or a :class:`ConfigError` that names ``path``."""
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast(type, hint)):
+            return value
+        return from_mapping(typing.cast(type, hint), value, path)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if all(dataclasses.is_dataclass(option) for option in typing.get_args(hint)):
+            return from_mapping(_named(typing.get_args(hint), value, path), value, path)
+        for option in typing.get_args(hint):
+            try:
+                return _convert(option, value, path)
+            except ConfigError:
+                continue
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            item = typing.get_args(hint)[0]
+            return tuple(_convert(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+    elif origin is dict or hint is dict:
+        if isinstance(value, Mapping):
+            return dict(value)
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+    raise ConfigError(f"{path} is {value!r} ({type(value).__name__}); expected {name}")
+
+
+def _named(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
+    """Which of ``kinds`` the ``name`` in ``value`` asks for."""
+    by_name = {kind.name: kind for kind in kinds}  # a field's default is a class attribute
+    name = value.get("name", next(iter(by_name))) if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping) and name not in by_name:
+        near = difflib.get_close_matches(str(name), by_name, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(by_name)}"
+        raise ConfigError(f"{path}.name is {name!r}; {advice}")
+    return by_name.get(name, kinds[0])
+
+
+def to_mapping(config: object) -> dict[str, Any]:
+    """Nested plain values (dict, list, number, string, None) for YAML or JSON."""
+    plain = dataclasses.asdict(config)  # type: ignore[call-overload]
+    return typing.cast(dict[str, Any], _plain(plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
