@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from echostream.config import load_config
+from echostream.config import EncoderConfig, load_config
 from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
 from echostream.encoder import StreamState, ZipformerEncoder
 
@@ -105,7 +105,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
-    encoder = ZipformerEncoder.from_config(load_config(args.config).encoder).eval()
+    config = load_config(args.config).encoder
+    if not isinstance(config, EncoderConfig):
+        parser.error(f"{args.config} describes {config.name}; expected a zipformer")
+    encoder = ZipformerEncoder.from_config(config).eval()
     parameters = sum(p.numel() for p in encoder.parameters())
 
     settings = [streaming(encoder, ms, None, 10) for ms in (160, 320, 640, 1280)]

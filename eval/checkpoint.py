@@ -77,11 +77,10 @@ def transcribe(translator: Translator, path: Path) -> str:
     state = translator.init_state()
     words: list[str] = []
     for samples, rate in stream_audio(path, SEGMENT_MS):
-        turns, state = translator.step(samples, rate, state, is_final=False)
-        words.extend(word for turn in turns for word in turn.words)
-    turns, _ = translator.step([], None, state, is_final=True)
-    words.extend(word for turn in turns for word in turn.words)
-    return " ".join(words)
+        step, state = translator.step(samples, rate, state, is_final=False)
+        words.extend(step.words)
+    step, _ = translator.step([], None, state, is_final=True)
+    return " ".join((*words, *step.words))
 
 
 def quality(rows: list[ManifestRow], said: dict[str, dict[str, str]]) -> tuple[float, float, float]:

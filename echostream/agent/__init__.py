@@ -5,6 +5,7 @@ Importing this package does not import SimulEval; ``echostream.agent.simuleval_a
 
 from echostream.agent.build import build_translator
 from echostream.agent.options import AgentOptions
-from echostream.agent.translator import Translator, TranslatorState, Turn
+from echostream.agent.translator import Step, Translator, TranslatorState
+from echostream.agent.writer import Turn
 
-__all__ = ["AgentOptions", "Translator", "TranslatorState", "Turn", "build_translator"]
+__all__ = ["AgentOptions", "Step", "Translator", "TranslatorState", "Turn", "build_translator"]

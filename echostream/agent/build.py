@@ -8,8 +8,14 @@ from typing import Any
 import torch
 
 from echostream import decoder, policy
+from echostream.agent.chunking import chunking
+from echostream.agent.costs import DEFAULT_CLOCK, Clock
+from echostream.agent.listener import Listener
 from echostream.agent.options import SHIPPED_CHECKPOINT, AgentOptions, parse_options
 from echostream.agent.translator import Translator
+from echostream.agent.writer import Writer
+from echostream.audio import FrontEnd
+from echostream.baseline import RecomputingFrontEnd
 from echostream.config import load_config
 from echostream.decoder import Decoder, Tokenizer, WordAssembler, blank_index
 from echostream.errors import CheckpointError, ConfigError
@@ -20,39 +26,74 @@ RANDOM_SEED = 1
 """Untrained weights are the same in every run."""
 
 
-def build_translator(options: AgentOptions, device: torch.device | str = "cpu") -> Translator:
+def build_translator(
+    options: AgentOptions, device: torch.device | str = "cpu", *, clock: Clock = DEFAULT_CLOCK
+) -> Translator:
     """Load or make the model and put the chosen policy and decoders around it.
+
+    ``clock`` measures what the stages cost.
 
     Raises:
         CheckpointError: if the checkpoint is missing, damaged, or does not fit together.
         ConfigError: if an option is wrong.
     """
-    if options.random_weights is not None:
-        torch.manual_seed(RANDOM_SEED)
-        model = SpeechModel(load_config(options.random_weights)).to(device).eval()
-        decoders = (
-            _decoder(options, model, model.config.asr_vocab_size),
-            _decoder(options, model, model.config.st_vocab_size),
-        )
-        assembler = None
-    else:
-        folder = Path(options.checkpoint or SHIPPED_CHECKPOINT)
-        model = load_model(folder, device)
-        source = _vocabulary(folder / SOURCE_VOCABULARY, model.config.asr_vocab_size)
-        target = _vocabulary(folder / TARGET_VOCABULARY, model.config.st_vocab_size)
-        decoders = (
-            _decoder(options, model, source.vocab_size, source.suppressed),
-            _decoder(options, model, target.vocab_size, target.suppressed),
-        )
+    model = build_model(options, device)
+    return Translator(build_listener(options, model, clock), build_writer(options, model, clock))
+
+
+def build_model(options: AgentOptions, device: torch.device | str = "cpu") -> SpeechModel:
+    """The checkpoint's model, or an untrained one."""
+    if options.random_weights is None:
+        return load_model(_folder(options), device)
+    torch.manual_seed(RANDOM_SEED)
+    return SpeechModel(load_config(options.random_weights)).to(device).eval()
+
+
+def build_listener(
+    options: AgentOptions, model: SpeechModel, clock: Clock = DEFAULT_CLOCK
+) -> Listener:
+    """Front end and encoder with the chosen chunking."""
+    audio = model.config.audio
+    settings = chunking(options, model.encoder)
+    front_end = FrontEnd(
+        model.cmvn,
+        lead_in_samples=audio.lead_in_samples,
+        nan_policy=audio.nan_policy,  # type: ignore[arg-type]
+    )
+    mode = settings.get("mode", getattr(model.config.encoder, "mode", None))
+    from_start = RecomputingFrontEnd(front_end) if mode == "recompute" else None
+    return Listener(
+        model, from_start or front_end, task=options.task, chunking=settings, clock=clock
+    )
+
+
+def build_writer(options: AgentOptions, model: SpeechModel, clock: Clock = DEFAULT_CLOCK) -> Writer:
+    """The chosen policy and decoders, with the vocabularies of the checkpoint."""
+    asr_size, st_size = model.config.asr_vocab_size, model.config.st_vocab_size
+    assembler = None
+    suppressed: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    if options.random_weights is None:
+        folder = _folder(options)
+        source = _vocabulary(folder / SOURCE_VOCABULARY, asr_size)
+        target = _vocabulary(folder / TARGET_VOCABULARY, st_size)
+        suppressed = (source.suppressed, target.suppressed)
         assembler = WordAssembler(source if options.task == "asr" else target)
-    return Translator(
-        model,
+    return Writer(
         _policy(options, model),
-        decoders,
+        (
+            _decoder(options, model, asr_size, suppressed[0]),
+            _decoder(options, model, st_size, suppressed[1]),
+        ),
         assembler,
         task=options.task,
-        chunking=options.chunking(),
+        frame_ms=model.encoder.frame_ms,
+        frame_dim=model.config.encoder.output_dim,
+        clock=clock,
     )
+
+
+def _folder(options: AgentOptions) -> Path:
+    return Path(options.checkpoint or SHIPPED_CHECKPOINT)
 
 
 def _policy(options: AgentOptions, model: SpeechModel) -> policy.Policy:

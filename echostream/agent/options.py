@@ -18,6 +18,7 @@ import yaml
 import echostream
 from echostream import decoder, policy
 from echostream.agent.translator import TASKS
+from echostream.config import CONFORMER_MODES
 from echostream.constants import CHUNK_MULTIPLE, ENCODER_FRAME_MS
 from echostream.errors import ConfigError
 
@@ -41,8 +42,10 @@ class AgentOptions:
     chunk_ms: int | None = None
     left_context_ms: int | None = None
     max_future_frames: str | None = None
+    encoder_mode: str | None = None
     forced_target: str | None = None
     forced_start: int = 0
+    segment_log: str | None = None
     threads: int = 1
     verbose: bool = False
 
@@ -58,14 +61,11 @@ class AgentOptions:
                 "--random-weights needs --forced-target FILE: an untrained decoder has no words to "
                 "write, only a schedule to keep"
             )
-        for name in ("chunk_ms", "left_context_ms"):
-            value = getattr(self, name)
-            least = _GROUP_MS if name == "chunk_ms" else 0
-            if value is not None and (value % _GROUP_MS or value < least):
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} is {value}; expected a multiple of {_GROUP_MS} ms"
-                    f" from {least} on"
-                )
+        if self.encoder_mode not in (None, *CONFORMER_MODES):
+            raise ConfigError(
+                f"--encoder-mode is {self.encoder_mode!r}; expected one of "
+                f"{', '.join(CONFORMER_MODES)}"
+            )
         if self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}; expected at least 1")
         if self.forced_start < 0:
@@ -80,27 +80,6 @@ class AgentOptions:
             if (value := getattr(namespace, field.name, None)) is not None
         }
         return cls(**found)
-
-    def chunking(self) -> dict[str, Any]:
-        """Arguments of ``ZipformerEncoder.init_state``."""
-        result: dict[str, Any] = {}
-        if self.chunk_ms is not None:
-            result["chunk_size"] = self.chunk_ms // ENCODER_FRAME_MS
-        if self.left_context_ms is not None:
-            result["left_context"] = self.left_context_ms // ENCODER_FRAME_MS
-        if self.max_future_frames is not None:
-            result["max_future_frames"] = _future(self.max_future_frames)
-        return result
-
-
-def _future(text: str) -> int | None:
-    if text == "chunk":
-        return None
-    if not str(text).isdigit():
-        raise ConfigError(
-            f"--max-future-frames is {text!r}; expected 'chunk' (all of it) or a number from 0 on"
-        )
-    return int(text)
 
 
 def parse_options(text: str | None, flag: str) -> dict[str, Any]:
@@ -181,6 +160,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "causal (default: the checkpoint's)",
     )
     add(
+        "--encoder-mode",
+        choices=CONFORMER_MODES,
+        help="of the baseline's chunk-Conformer: with exact caches, or from the first sample at "
+        "every segment, as published",
+    )
+    add(
         "--forced-target",
         metavar="FILE",
         help="forced writer: write the words of these references, one line a recording, when the "
@@ -192,6 +177,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="line of --forced-target, from 0, of the first recording (default 0); give what "
         "--start-index is",
+    )
+    add(
+        "--segment-log",
+        metavar="FILE",
+        help="write what each segment cost, stage by stage; beside instances.log and named "
+        "segments.log, `echostream score` uses it",
     )
     add("--threads", type=int, metavar="N", help="CPU threads of the model (default 1)")
     add(

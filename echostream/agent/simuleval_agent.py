@@ -18,8 +18,10 @@ from simuleval.agents.actions import Action, ReadAction, WriteAction
 
 from echostream.agent.build import build_translator, read_forced_target
 from echostream.agent.options import AgentOptions, add_arguments
+from echostream.agent.segment_log import SegmentLog, SegmentRecord
 from echostream.agent.states import EchoStreamStates
-from echostream.agent.translator import TranslatorState, Turn
+from echostream.agent.translator import TranslatorState
+from echostream.agent.writer import Turn
 from echostream.errors import ConfigError, EchoStreamError
 
 logger = logging.getLogger(__name__)
@@ -32,17 +34,24 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
     tgt_lang: str | None = None
 
     def __init__(self, args: Any = None) -> None:
-        self.options = AgentOptions.from_namespace(args)
+        self.options = self.read_options(args)
         torch.set_num_threads(self.options.threads)
         self.translator = build_translator(self.options)
         forced = self.options.forced_target
         self._references = None if forced is None else read_forced_target(forced)
+        log = self.options.segment_log
+        self._segment_log = None if log is None else SegmentLog(log)
         super().__init__(args)
 
     @staticmethod
     def add_args(parser: argparse.ArgumentParser) -> None:
         """Add the agent's options; none of SimulEval's own is redefined."""
         add_arguments(parser)
+
+    @classmethod
+    def read_options(cls, args: Any) -> AgentOptions:
+        """The options in whatever a host passes."""
+        return AgentOptions.from_namespace(args)
 
     @classmethod
     def from_args(cls, args: Any) -> EchoStreamAgent:
@@ -72,7 +81,7 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         if fp16:
             logger.warning("half precision is not supported; the model runs in float32")
         self.device = device
-        self.translator.model.to(wanted)
+        self.translator.listener.model.to(wanted)
         self.states = self.build_states()
 
     def policy(self, states: EchoStreamStates | None = None) -> Action:
@@ -88,16 +97,21 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
                 f"{self.options.forced_start + states.stream_number + 1}; expected one line for "
                 "each recording"
             )
-        turns, states.translator_state = self.translator.step(
+        step, states.translator_state = self.translator.step(
             samples, states.source_sample_rate, states.translator_state, is_final=finished
         )
         if self.options.verbose:
-            for turn in turns:
+            for turn in step.turns:
                 print(describe_turn(turn), file=sys.stderr)
-        words = [word for turn in turns for word in turn.words]
+        if self._segment_log is not None:
+            audio_ms = states.translator_state.listener.audio_ms
+            states.segments.append(SegmentRecord(audio_ms, step.costs, len(step.words)))
+            if finished:
+                index = self.options.forced_start + states.stream_number
+                self._segment_log.write(index, states.segments)
         if finished:
-            return WriteAction(" ".join(words), finished=True)
-        return WriteAction(" ".join(words), finished=False) if words else ReadAction()
+            return WriteAction(" ".join(step.words), finished=True)
+        return WriteAction(" ".join(step.words), finished=False) if step.words else ReadAction()
 
     def _begin(self, stream_number: int) -> TranslatorState | None:
         if self._references is None:

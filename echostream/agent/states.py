@@ -8,6 +8,7 @@ from typing import Any
 from simuleval.agents.states import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
+from echostream.agent.segment_log import SegmentRecord
 from echostream.agent.translator import TranslatorState
 
 
@@ -36,6 +37,7 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
             self._touched = False
         self.translator_state = self._begin(self.stream_number)
         self.unread: Sequence[Any] = []
+        self.segments: list[SegmentRecord] = []
 
     def update_source(self, segment: Segment) -> None:
         """Take a segment's samples; an empty segment only says whether the source is finished."""

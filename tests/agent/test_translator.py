@@ -36,10 +36,10 @@ def run(
     turns: list[Turn] = []
     edges = [0, *sorted(cuts), len(samples)]
     for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True), start=1):
-        new, state = translator.step(
+        step, state = translator.step(
             samples[start:end], rate, state, is_final=number == len(edges) - 1
         )
-        turns.extend(new)
+        turns.extend(step.turns)
     return turns, state
 
 
@@ -63,7 +63,9 @@ def test_segment_size_changes_nothing(translate, policy: str, task: str) -> None
         cut, cut_state = run(translator, samples, segments(samples, size))
         assert cut == whole, f"segments of {size} ms"
         for (name, a), (_, b) in zip(
-            cut_state.encoder.named_tensors(), state.encoder.named_tensors(), strict=True
+            cut_state.listener.encoder.named_tensors(),
+            state.listener.encoder.named_tensors(),
+            strict=True,
         ):
             if not name.startswith(("segment_id", "pending")):
                 assert torch.equal(a, b), f"{name}, segments of {size} ms"
@@ -102,7 +104,7 @@ def test_forced_writer_keeps_the_schedule(translate) -> None:
     assert [len(turn.words) for turn in turns] == [0, 0, 2, 0, 2, 0, 2, 0, 2, 0, 2]
     assert said(turns) == list("abcdefghij")
     assert [turn.audio_ms for turn in turns] == [*range(320, 3201, 320), 3200]
-    assert state.num_chunks == 10
+    assert state.writer.num_chunks == 10
 
 
 def test_stepping_twice_from_one_state_is_equal(translate) -> None:
@@ -110,11 +112,13 @@ def test_stepping_twice_from_one_state_is_equal(translate) -> None:
     samples = audio(2.0)
     start = translator.init_state()
     _, state = translator.step(samples[:20_001], SAMPLE_RATE, start, is_final=False)
-    kept = state.encoder.clone()
+    kept = state.listener.encoder.clone()
     first = translator.step(samples[20_001:], SAMPLE_RATE, state, is_final=True)
     second = translator.step(samples[20_001:], SAMPLE_RATE, state, is_final=True)
     assert first[0] == second[0]
-    for (name, a), (_, b) in zip(state.encoder.named_tensors(), kept.named_tensors(), strict=True):
+    for (name, a), (_, b) in zip(
+        state.listener.encoder.named_tensors(), kept.named_tensors(), strict=True
+    ):
         assert torch.equal(a, b), name
 
 
@@ -122,7 +126,7 @@ def test_stepping_twice_from_one_state_is_equal(translate) -> None:
 def test_short_audio_ends_in_one_turn_without_error(translate, length: int) -> None:
     turns, state = run(translate(policy="ctc"), audio(1.0)[:length], [])
     assert state.finished
-    assert state.num_frames == length // 320
+    assert state.writer.num_frames == length // 320
     assert turns[-1].reason == "source finished"
 
 
@@ -144,7 +148,7 @@ def test_bad_audio_leaves_the_stream_good(translate) -> None:
     with pytest.raises(AudioFormatError, match="8000"):
         translator.step(samples[:100], 8000, state, is_final=False)
     after, _ = translator.step(samples[9000:], SAMPLE_RATE, state, is_final=True)
-    assert said(list(after)) == said(run(translator, samples, [])[0][-len(after) :])
+    assert said(list(after.turns)) == said(run(translator, samples, [])[0][-len(after.turns) :])
 
 
 class SeesHistory:
@@ -183,7 +187,7 @@ def test_state_does_not_grow(translate) -> None:
     sizes = set()
     for second in range(30):
         _, state = translator.step(audio(1.0, second), SAMPLE_RATE, state, is_final=False)
-        sizes.add(state.encoder.nbytes)
-        assert len(state.target.pending) < 20
-        assert state.history is None
+        sizes.add(state.listener.encoder.nbytes)
+        assert len(state.writer.target.pending) < 20
+        assert state.writer.history is None
     assert len(sizes) == 1

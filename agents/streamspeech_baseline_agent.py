@@ -1,0 +1,10 @@
+"""The baseline: ``simuleval --agent agents/streamspeech_baseline_agent.py``."""
+
+from simuleval.utils import entrypoint
+
+from echostream.agent.baseline_agent import StreamSpeechBaselineAgent
+
+
+@entrypoint
+class StreamSpeechBaseline(StreamSpeechBaselineAgent):
+    """Speech-to-text translation with StreamSpeech's chunk-Conformer encoder."""

@@ -1,0 +1,154 @@
+"""The first half of the agent: audio to encoder frames and CTC log-probabilities.
+
+Symbols: ``n`` encoder frames of a chunk, ``C`` encoder channels, ``V`` CTC vocabulary.
+
+Nothing here knows of words or policies, so what a listener gives can be kept and written from again
+with any decoder and policy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echostream.agent.costs import DEFAULT_CLOCK, Clock, StageCosts
+from echostream.audio import FrontEndState
+from echostream.audio.samples import Samples
+from echostream.errors import StreamClosedError
+from echostream.model import EncoderState, SpeechModel
+
+
+class AudioFrontEnd(Protocol):
+    """What :class:`echostream.audio.FrontEnd` does, and the baseline's that starts over."""
+
+    def init_state(self) -> Any: ...
+
+    def step(
+        self, samples: Samples, sample_rate: int | None, state: Any
+    ) -> tuple[NDArray[np.float32], Any]: ...
+
+    def flush(self, state: Any) -> tuple[NDArray[np.float32], Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedChunk:
+    """One chunk as the second half of the agent sees it."""
+
+    frames: Tensor
+    """``[n, C]``."""
+    source_log_probs: Tensor
+    """``[n, V]`` of the ASR head."""
+    target_log_probs: Tensor | None
+    """``[n, V]`` of the ST head; ``None`` for task ``asr``."""
+    is_whole: bool
+    """False for the shorter rest at the end of a recording; no decision is made after it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What one segment gave."""
+
+    chunks: tuple[EncodedChunk, ...]
+    costs: StageCosts
+
+
+@dataclass(frozen=True)
+class ListenerState:
+    """One stream."""
+
+    front_end: FrontEndState
+    encoder: EncoderState
+    finished: bool = False
+
+    @property
+    def audio_ms(self) -> float:
+        """Audio heard so far."""
+        rate = self.front_end.sample_rate
+        return 0.0 if rate is None else self.front_end.samples_heard * 1000 / rate
+
+
+class Listener:
+    """Front end, encoder and CTC heads; holds no stream.
+
+    Args:
+        model: in evaluation mode.
+        front_end: made for the model.
+        task: ``s2tt`` or ``asr``, which needs no ST head.
+        chunking: arguments of the encoder's ``init_state``.
+        clock: measures the stages.
+    """
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        front_end: AudioFrontEnd,
+        *,
+        task: str,
+        chunking: dict[str, Any],
+        clock: Clock = DEFAULT_CLOCK,
+    ) -> None:
+        self.model = model
+        # Each kind of encoder takes only its own kind of state.
+        self._encoder: Any = model.encoder
+        self.front_end = front_end
+        self.task = task
+        self._chunking = chunking
+        self.clock = clock
+
+    def init_state(self) -> ListenerState:
+        """A stream of which nothing has been heard."""
+        encoder = self._encoder.init_state(1, **self._chunking)
+        return ListenerState(self.front_end.init_state(), encoder)
+
+    @torch.no_grad()
+    def step(
+        self, samples: Samples, sample_rate: int | None, state: ListenerState, *, is_final: bool
+    ) -> tuple[Encoded, ListenerState]:
+        """Hear more audio; with ``is_final`` the rest of the recording is encoded too.
+
+        Raises:
+            StreamClosedError: if the stream has ended before.
+            AudioFormatError: for audio that cannot be used; the state stays good.
+        """
+        if state.finished:
+            raise StreamClosedError(
+                f"a segment arrived after the end of a stream of {state.audio_ms:.0f} ms; reset "
+                "the agent to begin a new one"
+            )
+        started = self.clock()
+        features, front_end = self.front_end.step(samples, sample_rate, state.front_end)
+        if is_final:
+            rest, front_end = self.front_end.flush(front_end)
+            features = np.concatenate((features, rest))
+        heard = self.clock()
+        frames, _, encoder = self._encoder.step(
+            torch.from_numpy(features)[None].to(state.encoder.device),
+            state.encoder,
+            is_final=is_final,
+        )
+        encoded = self.clock()
+        size = encoder.chunk_size
+        chunks = tuple(
+            EncodedChunk(
+                frames=chunk,
+                source_log_probs=self.model.asr_head(chunk[None])[0].cpu(),
+                target_log_probs=(
+                    self.model.st_head(chunk[None])[0].cpu() if self.task == "s2tt" else None
+                ),
+                is_whole=len(chunk) == size,
+            )
+            for chunk in (frames[0].split(size) if frames.shape[1] else ())
+        )
+        costs = StageCosts(
+            front_end_ms=1000 * (heard - started),
+            encoder_ms=1000 * (encoded - heard),
+            decoder_ms=1000 * (self.clock() - encoded),
+        )
+        state = dataclasses.replace(state, front_end=front_end, encoder=encoder, finished=is_final)
+        return Encoded(chunks, costs), state
