@@ -6,60 +6,168 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from echostream.errors import EchoStreamError
-from echostream.scoring.report import format_scores, score_folder
+from echostream.errors import DataError, EchoStreamError
+from echostream.scoring.comparison import FORMATS, format_comparison, write_comparison
+from echostream.scoring.intervals import TESTED, format_paired_tests, paired_tests
+from echostream.scoring.printed import WRITERS
+from echostream.scoring.quality import DEFAULT_TOKENIZER, QUALITY_NAMES
+from echostream.scoring.report import ScoreOptions, format_scores, read_run, score_folder
+from echostream.scoring.scores import QualityOptions, Scores
+from echostream.scoring.significance import NUM_RESAMPLES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score each folder, print its figures, and write scores.tsv and scores.json into it.
 
     A folder that cannot be scored costs one line on standard error; the others are still scored.
-    Returns 0, 1 if a folder could not be scored, 2 for wrong usage.
+    Returns 0, 1 if a folder could not be scored or its log is damaged or contradicts itself, 2 for
+    wrong usage.
     """
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed its message, or the help
         return stop.code if isinstance(stop.code, int) else 2
-    failed = False
+    runs: dict[str, Scores] = {}
+    status = 0
+    try:
+        options = _options(arguments)
+    except EchoStreamError as error:
+        print(f"echostream score: error: {error}", file=sys.stderr)
+        return 1
     for folder in arguments.folders:
         try:
-            scores = score_folder(folder, arguments.segment_size)
+            runs[folder] = score_folder(folder, arguments.segment_size, options)
         except EchoStreamError as error:
             print(f"echostream score: error: {error}", file=sys.stderr)
-            failed = True
+            status = 1
             continue
         if arguments.json:
-            print(json.dumps({"folder": folder, **scores.details()}, ensure_ascii=False))
+            print(json.dumps({"folder": folder, **runs[folder].details()}, ensure_ascii=False))
         else:
-            print(format_scores(scores, folder))
-    return int(failed)
+            print(format_scores(runs[folder], folder))
+    if len(runs) > 1 and not arguments.json:
+        print("\n" + format_comparison(runs))
+        if arguments.intervals is not None:
+            status = max(status, _print_tests(runs, options))
+    if arguments.output is not None and runs:
+        try:
+            write_comparison(arguments.output, runs)
+        except EchoStreamError as error:
+            print(f"echostream score: error: {error}", file=sys.stderr)
+            status = 1
+    return int(status or any(scores.has_errors for scores in runs.values()))
+
+
+def _print_tests(runs: Mapping[str, Scores], options: ScoreOptions) -> int:
+    """Test the runs against the first in the figures that all of them have."""
+    names = [name for name in TESTED if all(name in scores.values for scores in runs.values())]
+    quality = options.quality or QualityOptions()
+    try:
+        logs = {folder: read_run(folder, options).instances for folder in runs}
+        tests = paired_tests(
+            logs,
+            options.num_resamples or NUM_RESAMPLES,
+            names=names,
+            tokenizer=quality.tokenizer,
+            is_normalised=quality.is_normalised,
+        )
+    except EchoStreamError as error:
+        print(f"echostream score: error: no tests between runs: {error}", file=sys.stderr)
+        return 1
+    print("\n" + format_paired_tests(tests, next(iter(runs))))
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> ScoreOptions:
+    expected = arguments.num_instances
+    if arguments.source is not None:
+        try:
+            expected = len(Path(arguments.source).read_text(encoding="utf-8").splitlines())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataError(
+                f"{arguments.source}: cannot be read: {reason}; expected the list of sources that "
+                "SimulEval was given as --source"
+            ) from error
+    return ScoreOptions(
+        writer=arguments.writer,
+        spm_model=arguments.spm_model,
+        expected=expected,
+        is_strict=arguments.strict,
+        quality=QualityOptions(arguments.quality, arguments.tokenizer, arguments.normalise),
+        writes_files=not arguments.print_only,
+        num_resamples=arguments.intervals,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream score",
-        description="Compute BLEU and latency (LAAL, AL, AP, DAL, ATD, each ideal and "
-        "computation-aware) from the instances.log of SimulEval runs with speech source and text "
-        "output. Each figure is printed with its signature. scores.tsv in the folder is replaced, "
-        "what stood in it is kept in scores.json.",
+        description="Compute quality (BLEU, chrF, WER) and latency (LAAL, AL, AP, DAL, ATD, YAAL, "
+        "offsets, compute RTF; ideal, computation-aware as SimulEval has it, and in real time) "
+        "from the instances.log of SimulEval runs. Each figure is printed with its signature. "
+        "scores.tsv in the folder is replaced, what stood in it is kept in scores.json. "
+        "docs/metrics.md says what each figure is.",
+        epilog="Exit status: 0; 1 if a folder cannot be scored, or its log is damaged or "
+        "contradicts itself; 2 for wrong usage.",
     )
-    parser.add_argument(
-        "folders", nargs="+", metavar="DIR", help="what SimulEval was given as --output"
+    add = parser.add_argument
+    add("folders", nargs="+", metavar="DIR", help="what SimulEval was given as --output")
+    add("--json", action="store_true", help="print a line of JSON per folder instead of tables")
+    add(
+        "--output",
+        metavar="FILE",
+        type=_output_file,
+        help=f"also write all figures of all folders there ({', '.join(FORMATS)})",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print a line of JSON per folder instead of a table",
-    )
-    parser.add_argument(
+    add(
         "--segment-size",
         type=_milliseconds,
         metavar="MS",
         help="the runs' --source-segment-size, for the signatures (default: an upper bound that "
         "follows from the delays)",
     )
+    add(
+        "--quality",
+        type=_quality_names,
+        metavar="NAMES",
+        help=f"of {', '.join(QUALITY_NAMES)}, separated by commas (default: bleu,chrf, and wer if "
+        "the run was scored by it)",
+    )
+    add("--tokenizer", default=DEFAULT_TOKENIZER, help="sacreBLEU's, for BLEU (%(default)s)")
+    add(
+        "--normalise",
+        action="store_true",
+        help="score quality without case and punctuation (default: texts as they are)",
+    )
+    add("--writer", choices=WRITERS, help="the tool that wrote the logs (default: find out)")
+    add(
+        "--spm-model",
+        metavar="FILE",
+        help="SentencePiece model of the predictions, for logs with a delay per piece that do not "
+        "hold the pieces",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--source", metavar="FILE", help="the runs' list of sources, to find missing lines"
+    )
+    length.add_argument(
+        "--num-instances", type=_count, metavar="N", help="how many instances the runs have"
+    )
+    add(
+        "--intervals",
+        type=_count,
+        nargs="?",
+        const=NUM_RESAMPLES,
+        metavar="N",
+        help="95 %% intervals by a bootstrap over utterances, of N resamples (%(const)s); with "
+        "several folders also each one tested against the first (text output)",
+    )
+    add("--print-only", action="store_true", help="write neither scores.tsv nor scores.json")
+    add("--strict", action="store_true", help="refuse logs with damaged lines")
     return parser
 
 
@@ -71,6 +179,28 @@ def _milliseconds(text: str) -> float:
     if not 0 < value < math.inf:  # false for NaN
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0")
     return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def _quality_names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",")))
+    for name in names:
+        if name not in QUALITY_NAMES:
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is not one of {', '.join(QUALITY_NAMES)}, separated by commas"
+            )
+    return names
+
+
+def _output_file(text: str) -> str:
+    if Path(text).suffix not in FORMATS:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(FORMATS)}")
+    return text
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What stood in ``scores.tsv`` before: kept, and checked for SimulEval 1.1.4's wrong columns."""
+"""What stood in ``scores.tsv`` before: kept, and compared with what the log says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ROUNDING = 0.0015
 """Two values with three decimals that differ by no more than this are the same figure."""
 
 
-def earlier_scores(table: Path, details: Path, ours: str) -> str | None:
-    """Text of the ``scores.tsv`` that another program left, or None if there was none.
+def earlier_scores(table: Path, details: Path) -> str | None:
+    """Text of the ``scores.tsv`` that the tool which wrote the log left, or None if it left none.
 
-    table, details: paths of ``scores.tsv`` and ``scores.json``, which need not be there.
-    ours: what is about to be written. If just that is there already, the text that an earlier
-        scoring kept in ``scores.json`` is returned, so that scoring twice loses nothing.
+    table, details: paths of ``scores.tsv`` and ``scores.json``, which need not be there. If an
+    earlier scoring wrote the table, what it found before is taken from ``scores.json``, so that
+    scoring twice loses nothing.
 
     Raises DataError if the table is there but cannot be read.
     """
@@ -30,56 +30,19 @@ def earlier_scores(table: Path, details: Path, ours: str) -> str | None:
         raise DataError(
             f"{table}: cannot be read: {error.strerror}; expected a file, or none"
         ) from error
-    if text.splitlines() != ours.splitlines():
-        return text
     try:
-        kept = json.loads(details.read_text(encoding="utf-8")).get("earlier_scores_tsv")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return kept if isinstance(kept, str) else None
+        kept = json.loads(details.read_text(encoding="utf-8"))
+        ours, earlier = kept["scores_tsv"], kept["earlier_scores_tsv"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return text
+    if not isinstance(ours, str) or ours.splitlines() != text.splitlines():
+        return text
+    return earlier if isinstance(earlier, str) else None
 
 
-def notes_on_earlier(text: str, values: Mapping[str, float | None]) -> list[str]:
-    """What a reader of the replaced table should know, at most one line for each finding.
-
-    text: the earlier ``scores.tsv``. values: ours, unrounded, by column name.
-    """
-    earlier = _parse(text)
-    if earlier is None:
-        return ["scores.tsv was not a header line and a row of numbers; its text is in scores.json"]
-    differing = [
-        name for name in earlier if name in values and not _same(earlier[name], values[name])
-    ]
-    notes = []
-    wrong = [name for name in differing if f"{name}_CA" in earlier]
-    if wrong and _plain_equals_aware(earlier):
-        notes.append(
-            "scores.tsv held computation-aware values in its plain columns, as SimulEval 1.1.4 "
-            f"writes with --computation-aware; replaced: {_changes(wrong, earlier, values)}"
-        )
-        differing = [name for name in differing if name not in wrong]
-    if differing:
-        notes.append(
-            "scores.tsv held other values (other options, or another log?); replaced: "
-            + _changes(differing, earlier, values)
-        )
-    foreign = [name for name in earlier if name not in values]
-    if foreign:
-        notes.append(
-            f"scores.tsv held figures that are not computed here ({', '.join(foreign)}); they are "
-            "in scores.json"
-        )
-    return notes
-
-
-def _plain_equals_aware(earlier: Mapping[str, float]) -> bool:
-    """Whether each plain column repeats its computation-aware one."""
-    pairs = [name for name in earlier if f"{name}_CA" in earlier]
-    return all(_same(earlier[name], earlier[f"{name}_CA"]) for name in pairs)
-
-
-def _parse(text: str) -> dict[str, float] | None:
-    lines = text.splitlines()
+def parse_table(text: str | None) -> dict[str, float] | None:
+    """Columns of a ``scores.tsv``; None if it is no header line and a row of numbers."""
+    lines = (text or "").splitlines()
     if len(lines) != 2:
         return None
     names, cells = lines[0].split("\t"), lines[1].split("\t")
@@ -94,10 +57,60 @@ def _parse(text: str) -> dict[str, float] | None:
         return None
 
 
-def _same(one: float, other: float | None) -> bool:
-    if other is None or math.isnan(other):
-        return math.isnan(one)
+def same_figure(one: float | None, other: float | str | None) -> bool:
+    """Whether two values are the same at three decimals; None and NaN are no value."""
+    if isinstance(other, str):
+        return False
+    one = math.nan if one is None else one
+    other = math.nan if other is None else other
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
     return abs(one - other) <= _ROUNDING
+
+
+def notes_on_earlier(
+    text: str,
+    values: Mapping[str, float | None],
+    printed: Mapping[str, float | str],
+    writer: str,
+) -> list[str]:
+    """What a reader of the replaced table should know, at most one line for each finding.
+
+    text: the earlier ``scores.tsv``. values: ours, unrounded, by column name. printed: what the
+    tool ``writer`` prints for this log.
+    """
+    earlier = parse_table(text)
+    if earlier is None:
+        return ["scores.tsv was not a header line and a row of numbers; its text is in scores.json"]
+    differing = [
+        name for name in earlier if name in values and not same_figure(earlier[name], values[name])
+    ]
+    notes = []
+    explained = [
+        name for name in differing if name in printed and same_figure(earlier[name], printed[name])
+    ]
+    if explained:
+        notes.append(
+            f"scores.tsv held what {writer} prints, of which {_columns(len(explained))} not what "
+            f"the log says: {', '.join(explained)}"
+        )
+    unexplained = [name for name in differing if name not in explained]
+    if unexplained:
+        notes.append(
+            "scores.tsv held other values than the log says (other options, or another log?): "
+            + _changes(unexplained, earlier, values)
+        )
+    foreign = [name for name in earlier if name not in values and name not in printed]
+    if foreign:
+        notes.append(
+            f"scores.tsv held figures that are not computed here ({', '.join(foreign)}); they are "
+            "in scores.json"
+        )
+    return notes
+
+
+def _columns(number: int) -> str:
+    return "1 column is" if number == 1 else f"{number} columns are"
 
 
 def _changes(

@@ -1,161 +1,31 @@
-"""Latency metrics for speech source and text output, in words, as SimulEval's main computes them.
+"""Latency figures of text output: each metric for each reading, per utterance and per corpus.
 
-Legend: d_1 .. d_n times of the n hypothesis words in ms (``delays`` for the ideal figure,
-``elapsed`` for the computation-aware one), S source length in ms, R reference length in words.
-
-Each metric is a pure function of one utterance. The figure of a corpus is the plain mean over the
-utterances that have words; the others are skipped and counted (:func:`mean_latency`).
+The formulas are in :mod:`echostream.scoring.formulas`, the readings in
+:mod:`echostream.scoring.readings`. The figure of a corpus is the plain mean over the utterances
+that have a value, as in SimulEval; the others are skipped and counted. Compute RTF is the one
+exception: total compute time by total audio, that is a mean weighted by source length.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
-from statistics import mean
 
-from echostream.errors import DataError
+from echostream.scoring.formulas import (
+    SOURCE_TOKEN_MS,
+    average_lagging,
+    average_proportion,
+    average_token_delay,
+    differentiable_average_lagging,
+    length_adaptive_average_lagging,
+    token_delay,
+    yet_another_average_lagging,
+)
 from echostream.scoring.instance import Instance
+from echostream.scoring.readings import Reading, times, total_compute
 
-SOURCE_TOKEN_MS = 300
-"""Length ATD takes for a word of the source."""
-
-
-def average_lagging(times: Sequence[float], source_length: float, reference_length: int) -> float:
-    """AL: how many ms the hypothesis lags behind an ideal one spread evenly over the source.
-
-    AL = 1/tau * sum_{i=1..tau} (d_i - (i - 1) * S / R), tau = first i with d_i >= S, else n.
-    Ma et al. 2019, STACL (arXiv 1810.08398), where it is for text and has the hypothesis length in
-    the place of R; for speech Ma et al. 2020, SimulEval (arXiv 2007.16193).
-
-    times: [n] ms. source_length: ms, more than 0. reference_length: words, at least 1.
-    Returns ms, which may be negative. Raises DataError outside these ranges.
-
-    Traps: words after the first one at the end of the source do not count, so an offline system
-    scores S and not more. A hypothesis longer than its reference is rewarded (see LAAL). Where the
-    first time is beyond the end (computation-aware only) it is the score, however late the rest.
-    """
-    _require(times, source_length, reference_length)
-    return _lagging(times, source_length, reference_length)
-
-
-def length_adaptive_average_lagging(
-    times: Sequence[float], source_length: float, reference_length: int
-) -> float:
-    """LAAL: AL with max(n, R) in the place of R, so that over-generation is not rewarded.
-
-    Polak et al. 2022 (arXiv 2204.06028), name and analysis Papi et al. 2022 (arXiv 2206.05807).
-
-    Arguments, range and errors as :func:`average_lagging`. Never below AL; equal to it if n <= R.
-
-    Trap: a hypothesis shorter than its reference is still measured against the reference.
-    """
-    _require(times, source_length, reference_length)
-    return _lagging(times, source_length, max(len(times), reference_length))
-
-
-def average_proportion(
-    times: Sequence[float], source_length: float, reference_length: int
-) -> float:
-    """AP: sum_i d_i / (S * R), a ratio. Cho and Esipova 2016 (arXiv 1606.02012).
-
-    Arguments and errors as :func:`average_lagging`. Returns a ratio, at least 0.
-
-    Traps: the sum is over the hypothesis and the division by the reference length, so a short
-    hypothesis looks fast and a long one exceeds 1; computation-aware times exceed it too. The same
-    lag in ms is a smaller ratio in a longer utterance.
-    """
-    _require(times, source_length, reference_length)
-    return sum(times) / (source_length * reference_length)
-
-
-def differentiable_average_lagging(times: Sequence[float], source_length: float) -> float:
-    """DAL: lag in ms where each word costs at least the time of one even step.
-
-    g_1 = d_1, g_i = max(d_i, g_{i-1} + S / n); DAL = 1/n * sum_i (g_i - (i - 1) * S / n).
-    Arivazhagan et al. 2019 (arXiv 1906.05218); Cherry and Foster 2019 (arXiv 1906.00048).
-
-    times: [n] ms. source_length: ms, more than 0. Returns ms, at least d_1. Raises DataError
-    outside these ranges.
-
-    Traps: the reference has no part in it, n is the hypothesis length. Words written together are
-    spread over the steps that follow, also beyond the end of the source.
-    """
-    _require(times, source_length, 1)
-    rate = len(times) / source_length
-    total = spread = times[0]
-    for position, time in enumerate(times[1:], 1):
-        spread = max(time, spread + 1 / rate)
-        total += spread - position / rate
-    return total / len(times)
-
-
-def average_token_delay(delays: Sequence[float], elapsed: Sequence[float] | None = None) -> float:
-    """ATD: mean distance in ms from the end of a word to the end of the source token it stands for.
-
-    The source read between two writes is a chunk, cut into tokens of 300 ms and a rest. Word t,
-    written in chunk c, stands for source token s(t) = t - max(0, Y - X), at most the last one read,
-    with Y words written and X source tokens read before chunk c. A word of text has no length:
-    end(t) = max(d_t, end(t - 1)). ATD = 1/n * sum_t (end(t) - end(s(t))).
-    Kano et al. 2023 (arXiv 2211.13173).
-
-    delays: [n] ms, never decreasing, in the computation-aware case too.
-    elapsed: [n] ms, or None for the ideal figure. Given, end(t) = max(d_t, end(t - 1)) + k_t, where
-        k_t = (e_t - d_t) - (e_{t-1} - d_{t-1}) is the computing time since the word before.
-    Returns ms. Raises DataError for no words or for an elapsed of another length.
-
-    Traps: neither source length nor reference has a part in it. The token grid starts anew with
-    each chunk, so 640 ms make tokens of 300, 300 and 40. Computing time delays its own word and the
-    ones that it pushes back, but the wait for audio absorbs it, so ATD_CA is not ATD of the elapsed
-    times. Audio after the last word has no part either.
-    """
-    if len(delays) == 0:
-        raise DataError("average token delay of no words; expected at least one; skip empty ones")
-    computing = [0.0] * len(delays)
-    if elapsed is not None:
-        if len(elapsed) != len(delays):
-            raise DataError(
-                f"{len(elapsed)} elapsed times for {len(delays)} delays; expected as many"
-            )
-        spent = [after - before for after, before in zip(elapsed, delays, strict=True)]
-        computing = [later - earlier for earlier, later in pairwise([0.0, *spent])]
-
-    source_ends = [0.0]  # at 0 the start, then the end of each source token read so far
-    word_end = 0.0
-    word = 0
-    chunk_start = 0.0
-    lags = []
-    for delay, chunk in groupby(delays):
-        surplus = max(0, word - (len(source_ends) - 1))
-        whole, rest = divmod(delay - chunk_start, SOURCE_TOKEN_MS)
-        for length in [SOURCE_TOKEN_MS] * int(whole) + [rest] * (rest != 0):
-            source_ends.append(source_ends[-1] + length)
-        for _ in chunk:
-            word_end = max(delay, word_end) + computing[word]
-            word += 1
-            token = min(word - surplus, len(source_ends) - 1)
-            lags.append(word_end - source_ends[token])
-        chunk_start = delay
-    return float(mean(lags))
-
-
-def _lagging(times: Sequence[float], source_length: float, target_length: int) -> float:
-    rate = target_length / source_length
-    total = 0.0
-    for position, time in enumerate(times):
-        total += time - position / rate
-        if time >= source_length:
-            return total / (position + 1)
-    return total / len(times)
-
-
-def _require(times: Sequence[float], source_length: float, reference_length: int) -> None:
-    if len(times) == 0:
-        raise DataError("latency of no words; expected at least one; skip empty hypotheses")
-    if not source_length > 0:
-        raise DataError(f"source length is {source_length} ms; expected more than 0")
-    if not reference_length >= 1:
-        raise DataError(f"reference length is {reference_length} words; expected at least 1")
+Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -164,48 +34,42 @@ class LatencyMetric:
 
     name: str
     unit: str
-    """Of the figure: ``ms``, or empty for a ratio."""
-    fields: tuple[tuple[str, str], ...]
+    """Of the figure: ``ms``, or empty for ratios and counts."""
+    fields: Fields
     """Signature fields that are the metric's own: which length it divides by."""
-    score: Callable[[Instance, bool], float]
-    """``score(instance, computation_aware)``; the instance has words and a source."""
+    score: Callable[[Instance, Reading], float | None]
+    """Of an instance with a source and, if the metric has readings, with times in that reading."""
+    has_readings: bool = True
+    """False for what does not depend on when words were there; it is scored as ideal."""
+    by_source_length: bool = False
+    """Whether the corpus mean is weighted by source length."""
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """The readings in which there is a figure."""
+        return tuple(Reading) if self.has_readings else (Reading.IDEAL,)
 
 
-LATENCY_METRICS: tuple[LatencyMetric, ...] = (
-    LatencyMetric(
-        "LAAL",
-        "ms",
-        (("len", "max(ref,hyp)"),),
-        lambda ins, ca: length_adaptive_average_lagging(
-            ins.times(ca), ins.source_length, ins.reference_length
-        ),
-    ),
-    LatencyMetric(
-        "AL",
-        "ms",
-        (("len", "ref"),),
-        lambda ins, ca: average_lagging(ins.times(ca), ins.source_length, ins.reference_length),
-    ),
-    LatencyMetric(
-        "AP",
-        "",
-        (("len", "ref"),),
-        lambda ins, ca: average_proportion(ins.times(ca), ins.source_length, ins.reference_length),
-    ),
-    LatencyMetric(
-        "DAL",
-        "ms",
-        (("len", "hyp"),),
-        lambda ins, ca: differentiable_average_lagging(ins.times(ca), ins.source_length),
-    ),
-    LatencyMetric(
-        "ATD",
-        "ms",
-        (("token", f"{SOURCE_TOKEN_MS}ms"),),
-        lambda ins, ca: average_token_delay(ins.delays, ins.elapsed if ca else None),
-    ),
-)
-"""In the order in which SimulEval prints them."""
+def instance_latency(
+    instance: Instance, metric: LatencyMetric, reading: Reading = Reading.IDEAL
+) -> float | None:
+    """One utterance's value; None where it is not defined.
+
+    Not defined: no words, no source, no elapsed times or segments in the readings that need them;
+    YAAL also where no word came before the end of the source.
+    """
+    if not instance.source_length > 0:
+        return None
+    if metric.has_readings and not times(instance, reading):
+        return None
+    return metric.score(instance, reading)
+
+
+def per_instance(
+    instances: Iterable[Instance], metric: LatencyMetric, reading: Reading = Reading.IDEAL
+) -> list[float | None]:
+    """:func:`instance_latency` of each, in order."""
+    return [instance_latency(instance, metric, reading) for instance in instances]
 
 
 @dataclass(frozen=True)
@@ -216,18 +80,91 @@ class MeanLatency:
     """Mean over the scored instances; None if there is none."""
     scored: int
     skipped: int
-    """Instances without words, without source or, computation-aware, without elapsed times."""
+    """Instances without a value."""
 
 
 def mean_latency(
-    instances: Iterable[Instance], metric: LatencyMetric, computation_aware: bool
+    instances: Iterable[Instance], metric: LatencyMetric, reading: Reading = Reading.IDEAL
 ) -> MeanLatency:
-    """Plain mean over instances, as SimulEval: utterances weigh the same whatever their length."""
-    scores: list[float] = []
+    """Mean over instances, each of the same weight unless the metric says otherwise."""
+    values: list[float] = []
+    weights: list[float] = []
     skipped = 0
     for instance in instances:
-        if instance.times(computation_aware) and instance.source_length > 0:
-            scores.append(metric.score(instance, computation_aware))
-        else:
+        value = instance_latency(instance, metric, reading)
+        if value is None:
             skipped += 1
-    return MeanLatency(float(mean(scores)) if scores else None, len(scores), skipped)
+            continue
+        weight = instance.source_length if metric.by_source_length else 1.0
+        values.append(weight * value)
+        weights.append(weight)
+    mean = math.fsum(values) / math.fsum(weights) if values else None
+    return MeanLatency(mean, len(values), skipped)
+
+
+def _of_reference(
+    formula: Callable[[Sequence[float], float, int], float | None],
+) -> Callable[[Instance, Reading], float | None]:
+    return lambda ins, reading: formula(
+        times(ins, reading), ins.source_length, ins.reference_length
+    )
+
+
+def _token_delay(instance: Instance, reading: Reading) -> float:
+    if reading is Reading.COMPUTATION_AWARE:
+        return average_token_delay(instance.delays, instance.elapsed)
+    return token_delay(instance.delays, times(instance, reading))
+
+
+def _compute_rtf(instance: Instance, reading: Reading) -> float | None:
+    compute = total_compute(instance)
+    return None if compute is None else compute / instance.source_length
+
+
+def _writes(instance: Instance, reading: Reading) -> float | None:
+    if instance.segments:
+        return sum(segment.words > 0 for segment in instance.segments) or None
+    # Two writes at the end of the source have the same delay; elapsed times tell them apart.
+    moments = zip(instance.delays, instance.elapsed or instance.delays, strict=True)
+    return len(set(moments)) or None
+
+
+LATENCY_METRICS: tuple[LatencyMetric, ...] = (
+    LatencyMetric(
+        "LAAL", "ms", (("len", "max(ref,hyp)"),), _of_reference(length_adaptive_average_lagging)
+    ),
+    LatencyMetric("AL", "ms", (("len", "ref"),), _of_reference(average_lagging)),
+    LatencyMetric("AP", "", (("len", "ref"),), _of_reference(average_proportion)),
+    LatencyMetric(
+        "DAL",
+        "ms",
+        (("len", "hyp"),),
+        lambda ins, reading: differentiable_average_lagging(times(ins, reading), ins.source_length),
+    ),
+    LatencyMetric("ATD", "ms", (("token", f"{SOURCE_TOKEN_MS}ms"),), _token_delay),
+)
+"""What SimulEval prints unless told otherwise, in its order."""
+
+FURTHER_METRICS: tuple[LatencyMetric, ...] = (
+    LatencyMetric(
+        "YAAL", "ms", (("len", "max(ref,hyp)"),), _of_reference(yet_another_average_lagging)
+    ),
+    LatencyMetric("StartOffset", "ms", (), lambda ins, reading: times(ins, reading)[0]),
+    LatencyMetric(
+        "EndOffset", "ms", (), lambda ins, reading: times(ins, reading)[-1] - ins.source_length
+    ),
+    LatencyMetric(
+        "EndRatio", "", (), lambda ins, reading: times(ins, reading)[-1] / ins.source_length
+    ),
+    LatencyMetric("NumChunks", "", (), lambda ins, _: len(ins.delays) or None, has_readings=False),
+    LatencyMetric("NumWrites", "", (), _writes, has_readings=False),
+    LatencyMetric("compute_RTF", "", (), _compute_rtf, has_readings=False, by_source_length=True),
+)
+"""What else is printed here. SimulEval calls EndRatio "RTF"; compute RTF is another thing."""
+
+ALL_METRICS = LATENCY_METRICS + FURTHER_METRICS
+
+
+def metric_named(name: str) -> LatencyMetric:
+    """The metric of that name. Raises KeyError if there is none."""
+    return {metric.name: metric for metric in ALL_METRICS}[name]

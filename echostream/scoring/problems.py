@@ -1,12 +1,13 @@
-"""What a log holds that can be scored, but that its reader should know: counted, never silent."""
+"""What is wrong with a log, or should be known about it: counted, never silent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from echostream.scoring.instance import Instance
+from echostream.scoring.speech import SpeechInstance
 
 SHOWN_INDICES = 10
 """A problem names at most this many indices."""
@@ -22,33 +23,78 @@ class Problem:
     kind: str
     """Short name, stable, for programs."""
     count: int
-    """Instances that have it (for ``index-gap``: instances that are not there), at least 1."""
+    """Instances (or lines) that have it or are not there, at least 1."""
     indices: tuple[int, ...]
-    """The first of them, at most ``SHOWN_INDICES``, in rising order."""
+    """The first of them, at most ``SHOWN_INDICES``, in rising order; empty if they are unknown."""
     meaning: str
     """What it is and what it does to the figures."""
+    is_error: bool = True
+    """Whether the log contradicts itself or is not whole, so that the figures are not those of the
+    run. False for what is only worth knowing, such as an empty prediction."""
+    places: str = "index"
+    """What ``indices`` are: ``index`` of instances or ``line`` of the file."""
 
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.indices)) + (", ..." if self.count > SHOWN_INDICES else "")
-        return f"{self.kind} x {self.count}: {self.meaning} (index {shown})"
+        where = f" ({self.places} {shown})" if self.indices else ""
+        return f"{self.kind} x {self.count}: {self.meaning}{where}"
+
+
+def problem(
+    kind: str, indices: Iterable[int], meaning: str, *, is_error: bool = True, places: str = "index"
+) -> list[Problem]:
+    """A list of the problem, or an empty one if no index has it."""
+    found = sorted(indices)
+    shown = tuple(found[:SHOWN_INDICES])
+    return [Problem(kind, len(found), shown, meaning, is_error, places)] if found else []
 
 
 def check_instances(instances: Sequence[Instance]) -> list[Problem]:
-    """Count the problems of a log, one :class:`Problem` for each kind that occurs.
+    """Count the problems of a log with text output, one :class:`Problem` for each kind.
 
-    Kinds: ``empty-prediction``, ``empty-source``, ``missing-elapsed``, ``blank-reference``,
-    ``reference-spacing``, ``delay-after-end``, ``elapsed-below-delay``, ``decreasing-elapsed``,
-    ``index-gap``.
+    Kinds: those of faults, ``empty-prediction``, ``empty-source``, ``missing-elapsed``,
+    ``partly-missing-elapsed``, ``blank-reference``, ``reference-spacing``, ``delay-after-end``,
+    ``elapsed-below-delay``, ``decreasing-compute``, ``index-gap``.
     """
-    problems = []
-    for kind, (meaning, has_problem) in _KINDS.items():
-        indices = sorted(instance.index for instance in instances if has_problem(instance))
-        if indices:
-            problems.append(Problem(kind, len(indices), tuple(indices[:SHOWN_INDICES]), meaning))
-    return problems + _index_gaps(instances)
+    found = _faults(instances)
+    for kind, (is_error, meaning, has_problem) in _KINDS.items():
+        indices = [instance.index for instance in instances if has_problem(instance)]
+        found += problem(kind, indices, meaning, is_error=is_error)
+    return found + _missing_elapsed(instances) + _index_gaps(instances)
 
 
-def _index_gaps(instances: Sequence[Instance]) -> list[Problem]:
+def check_speech(instances: Sequence[SpeechInstance]) -> list[Problem]:
+    """The same for speech output: faults, ``empty-prediction``, ``empty-source``, ``index-gap``."""
+    whole = [instance for instance in instances if not instance.faults]
+    silent = [instance.index for instance in whole if not any(instance.durations)]
+    found = _faults(instances)
+    found += problem(
+        "empty-prediction", silent, "no speech was written; not in the means", is_error=False
+    )
+    found += problem(
+        "empty-source",
+        [instance.index for instance in whole if instance.source_length == 0],
+        "source of 0 ms; not in the means",
+        is_error=False,
+    )
+    return found + _index_gaps(instances)
+
+
+def _faults(instances: Sequence[Instance] | Sequence[SpeechInstance]) -> list[Problem]:
+    messages: dict[str, str] = {}
+    indices: dict[str, list[int]] = {}
+    for instance in instances:
+        for fault in instance.faults:
+            messages.setdefault(fault.kind, f"index {instance.index}: {fault.message}")
+            indices.setdefault(fault.kind, []).append(instance.index)
+    found: list[Problem] = []
+    for kind, message in messages.items():
+        lost = "computation-aware means" if kind == "bad-elapsed" else "latency means"
+        found += problem(kind, indices[kind], f"not in the {lost}; {message}")
+    return found
+
+
+def _index_gaps(instances: Sequence[Instance] | Sequence[SpeechInstance]) -> list[Problem]:
     # Counted between the first and the last index: --start-index and --end-index are legitimate.
     count = 0
     shown: list[int] = []
@@ -62,17 +108,19 @@ def _index_gaps(instances: Sequence[Instance]) -> list[Problem]:
     return [Problem("index-gap", count, tuple(shown), meaning)]
 
 
-def _missing_elapsed(instance: Instance) -> bool:
-    return bool(instance.delays) and not instance.elapsed
-
-
-def _blank_reference(instance: Instance) -> bool:
-    return not instance.reference.strip()
+def _missing_elapsed(instances: Sequence[Instance]) -> list[Problem]:
+    timed = [instance for instance in instances if instance.delays]
+    missing = [instance.index for instance in timed if not instance.elapsed and not instance.faults]
+    if len(missing) == len(timed):
+        meaning = "no elapsed times; not in the computation-aware means"
+        return problem("missing-elapsed", missing, meaning, is_error=False)
+    meaning = "no elapsed times though others have; not in the computation-aware means"
+    return problem("partly-missing-elapsed", missing, meaning)
 
 
 def _reference_spacing(instance: Instance) -> bool:
     words = len(instance.reference.split())
-    return words > 0 and words != instance.reference_length
+    return instance.unit == "word" and words > 0 and words != instance.reference_length
 
 
 def _delay_after_end(instance: Instance) -> bool:
@@ -86,43 +134,50 @@ def _elapsed_below_delay(instance: Instance) -> bool:
     )
 
 
-def _decreasing_elapsed(instance: Instance) -> bool:
-    return any(later < earlier - _TOLERANCE_MS for earlier, later in pairwise(instance.elapsed))
+def _decreasing_compute(instance: Instance) -> bool:
+    spent = [
+        elapsed - delay for elapsed, delay in zip(instance.elapsed, instance.delays, strict=False)
+    ]
+    return any(later < earlier - _TOLERANCE_MS for earlier, later in pairwise(spent))
 
 
-_KINDS: dict[str, tuple[str, Callable[[Instance], bool]]] = {
+_KINDS: dict[str, tuple[bool, str, Callable[[Instance], bool]]] = {
     "empty-prediction": (
-        "no word was written; not in the latency means, an empty hypothesis in BLEU",
-        lambda instance: not instance.delays,
+        False,
+        "no word was written; not in the latency means, an empty hypothesis in the quality figures",
+        lambda instance: not instance.prediction.split(),
     ),
     "empty-source": (
+        False,
         "source of 0 ms; not in the latency means",
-        lambda instance: instance.source_length == 0,
-    ),
-    "missing-elapsed": (
-        "no elapsed times; not in the computation-aware means",
-        _missing_elapsed,
+        lambda instance: instance.source_length == 0 and not instance.faults,
     ),
     "blank-reference": (
+        False,
         "nothing in the reference; counts as a length of 1, as in SimulEval",
-        _blank_reference,
+        lambda instance: not instance.reference.strip(),
     ),
     "reference-spacing": (
+        False,
         "reference has other white space than single spaces between words, so SimulEval's word "
         "count, which is used, is not the number of words",
         _reference_spacing,
     ),
     "delay-after-end": (
+        True,
         "a delay is larger than the source length, so more audio was counted than there was",
         _delay_after_end,
     ),
     "elapsed-below-delay": (
+        True,
         "elapsed time below the delay, so a word was there before its audio; the "
         "computation-aware figures are too low",
         _elapsed_below_delay,
     ),
-    "decreasing-elapsed": (
-        "elapsed time goes back, so the clock was set during the run",
-        _decreasing_elapsed,
+    "decreasing-compute": (
+        True,
+        "elapsed time less delay, which is all compute time so far, gets less: the clock was set "
+        "during the run; the computation-aware figures are wrong",
+        _decreasing_compute,
     ),
 }

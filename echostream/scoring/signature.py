@@ -1,10 +1,13 @@
 """What a latency figure must carry to be compared: ``LAAL|unit:word|len:max(ref,hyp)|ca:no|...``.
 
 Fields, always in this order: the metric; ``unit`` that is timed; the metric's own (``len``: the
-length it divides by; ``token``: the length of a source token); ``ca``: computation-aware or not;
-``seg``: source segment size; ``eval``: program and version that computed the figure.
+length it divides by; ``token``: the length of a source token; ``from``: what compute time is known
+from; ``avg``: what a corpus mean is weighted by, if it is not plain); ``ca``: the reading, see
+:mod:`echostream.scoring.readings`; ``seg``: source segment size; ``eval``: program and version that
+computed the figure.
 
-``ca:yes`` stands for SimulEval's elapsed times, see :class:`echostream.scoring.instance.Instance`.
+``ca`` is ``no``, ``yes`` (SimulEval's elapsed times), ``real-time(segments)`` (exact) or
+``real-time(elapsed)`` (an upper bound). It is left out where it means nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Iterable
 from echostream import __version__
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
+from echostream.scoring.readings import Reading
 
 EVALUATOR = f"echostream-{__version__}"
 
@@ -25,18 +29,23 @@ def latency_signature(
     metric: str,
     fields: Iterable[tuple[str, str]],
     *,
-    computation_aware: bool,
+    reading: Reading | None,
     segment: str,
     unit: str = "word",
+    origin: str = "elapsed",
 ) -> str:
-    """The signature of one figure; ``fields`` are the metric's own, ``segment`` from below."""
-    pairs = [
-        ("unit", unit),
-        *fields,
-        ("ca", "yes" if computation_aware else "no"),
-        ("seg", segment),
-        ("eval", EVALUATOR),
-    ]
+    """The signature of one figure.
+
+    fields: the metric's own. reading: None where there is but one. segment: from below. origin:
+    what real-time figures come from, see :func:`echostream.scoring.readings.compute_origin`.
+    """
+    aware = {
+        None: [],
+        Reading.IDEAL: [("ca", "no")],
+        Reading.COMPUTATION_AWARE: [("ca", "yes")],
+        Reading.REAL_TIME: [("ca", f"real-time({origin})")],
+    }
+    pairs = [("unit", unit), *fields, *aware[reading], ("seg", segment), ("eval", EVALUATOR)]
     return "|".join([metric, *(f"{key}:{value}" for key, value in pairs)])
 
 
@@ -56,11 +65,16 @@ def inferred_segment(instances: Iterable[Instance]) -> str:
     divides them all and is at most their greatest common divisor. It is less where the policy never
     writes after some segments. ``unknown`` if all was written at the end or at fractions of 1 ms.
     """
+    return inferred_from((instance.delays, instance.source_length) for instance in instances)
+
+
+def inferred_from(delays: Iterable[tuple[Iterable[float], float]]) -> str:
+    """As :func:`inferred_segment`, from pairs of delays and source length."""
     divisor = 0
-    for instance in instances:
-        for delay in instance.delays:
-            if delay < instance.source_length:
-                if not delay.is_integer():
+    for times, source_length in delays:
+        for delay in times:
+            if delay < source_length:
+                if not float(delay).is_integer():
                     return UNKNOWN
                 divisor = math.gcd(divisor, int(delay))
     return f"<={divisor}ms" if divisor else UNKNOWN

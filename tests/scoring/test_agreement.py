@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
 
 from echostream.scoring.instance import Instance
-from echostream.scoring.latency import LATENCY_METRICS, mean_latency
-from echostream.scoring.quality import bleu
+from echostream.scoring.latency import LATENCY_METRICS, mean_latency, metric_named
+from echostream.scoring.quality import bleu, chrf
+from echostream.scoring.readings import Reading, real_time_of_elapsed
 
-from .logs import as_record, corpora
+from .logs import as_record, corpora, utterances
 
 REL, ABS = 1e-9, 1e-6
+READINGS = (Reading.IDEAL, Reading.COMPUTATION_AWARE)
 
 
 @settings(deadline=None, max_examples=300)
@@ -36,15 +39,36 @@ def test_omnisteval(corpus: list[Instance]) -> None:
         )
         for ins in corpus
     ]
-    compared = [metric for metric in LATENCY_METRICS if metric.name != "ATD"]
-    assert len(compared) == 4
-    for metric, computation_aware in itertools.product(compared, (False, True)):
-        scorer = getattr(scoring, f"{metric.name}Scorer")(computation_aware=computation_aware)
-        ours = mean_latency(corpus, metric, computation_aware).value
-        assert ours == pytest.approx(scorer(theirs), rel=REL, abs=ABS), (
-            metric.name,
-            computation_aware,
-        )
+    for name, reading in itertools.product(("LAAL", "AL", "AP", "DAL", "YAAL"), READINGS):
+        is_aware = reading is Reading.COMPUTATION_AWARE
+        scorer = getattr(scoring, f"{name}Scorer")(computation_aware=is_aware)
+        ours = mean_latency(corpus, metric_named(name), reading).value
+        expected = scorer(theirs)
+        if math.isnan(expected):  # YAAL of a corpus where all was written at the end
+            assert ours is None
+        else:
+            assert ours == pytest.approx(expected, rel=REL, abs=ABS), (name, reading)
+
+
+@settings(deadline=None, max_examples=300)
+@given(utterances())
+def test_real_time_is_never_below_omnistevals_repair(ins: Instance) -> None:
+    data = pytest.importorskip("omnisteval.data")
+    alignment = pytest.importorskip("omnisteval.alignment")
+    words = [
+        alignment.Word("word", emission_cu=delay, emission_ca=elapsed)
+        for delay, elapsed in zip(ins.delays, ins.elapsed, strict=True)
+    ]
+    repaired = [word.emission_ca for word in data.fix_emission_ca(words)]
+    ours = real_time_of_elapsed(ins.delays, ins.elapsed)
+    for our, their, elapsed in zip(ours, repaired, ins.elapsed, strict=True):
+        assert their - 1e-6 <= our <= elapsed + 1e-6
+    # The same where no write is still being computed when the audio of the next one is there.
+    if all(
+        done <= start or delay == start
+        for done, start, delay in zip(ours, ins.delays[1:], ins.delays, strict=False)
+    ):
+        assert repaired == pytest.approx(list(ours), abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
@@ -54,13 +78,16 @@ def test_simuleval(corpus: list[Instance]) -> None:
     instance = pytest.importorskip("simuleval.evaluator.instance")
     scorers = pytest.importorskip("simuleval.evaluator.scorers.latency_scorer")
     theirs = {ins.index: instance.LogInstance(json.dumps(as_record(ins))) for ins in corpus}
-    for metric, computation_aware in itertools.product(LATENCY_METRICS, (False, True)):
-        scorer = scorers.LATENCY_SCORERS_DICT[metric.name](computation_aware=computation_aware)
-        ours = mean_latency(corpus, metric, computation_aware).value
-        assert ours == pytest.approx(scorer(theirs), rel=REL, abs=ABS), (
-            metric.name,
-            computation_aware,
-        )
+    compared = {metric.name: metric for metric in LATENCY_METRICS}
+    compared |= {name: metric_named(name) for name in ("StartOffset", "EndOffset", "NumChunks")}
+    compared["RTF"] = metric_named("EndRatio")
+    for (name, metric), reading in itertools.product(compared.items(), READINGS):
+        if reading not in metric.readings:
+            continue
+        is_aware = reading is Reading.COMPUTATION_AWARE
+        scorer = scorers.LATENCY_SCORERS_DICT[name](computation_aware=is_aware)
+        ours = mean_latency(corpus, metric, reading).value
+        assert ours == pytest.approx(scorer(theirs), rel=REL, abs=ABS), (name, reading)
 
 
 def test_simuleval_bleu() -> None:
@@ -73,3 +100,16 @@ def test_simuleval_bleu() -> None:
         line = {"index": index, "prediction": prediction, "reference": reference}
         theirs[index] = instance.LogInstance(json.dumps(line))
     assert bleu(predictions, references).value == scorers.SacreBLEUScorer()(theirs) > 0
+
+
+def test_omnisteval_quality() -> None:
+    data = pytest.importorskip("omnisteval.data")
+    scoring = pytest.importorskip("omnisteval.scoring")
+    predictions = ["the cat sat on a mat .", "", "it's 3.5 % of all, roughly speaking"]
+    references = ["the cat sat on the mat.", "nothing", "It's 3.5% of all, roughly speaking."]
+    theirs = [
+        data.Instance(prediction=prediction, reference=reference)
+        for prediction, reference in zip(predictions, references, strict=True)
+    ]
+    assert bleu(predictions, references).value == scoring.SacreBLEUScorer()(theirs)
+    assert chrf(predictions, references).value == scoring.ChrFScorer()(theirs)

@@ -24,8 +24,10 @@ def test_tables(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     assert [line for line in out.splitlines() if line.startswith(runs[0] + ":")]
     assert [line for line in out.splitlines() if line.startswith(runs[1] + ":")]
-    assert out.count("|seg:320ms|") == 20
+    assert out.count("|seg:320ms|") == 2 * 30
     assert (Path(runs[1]) / "scores.tsv").exists()
+    # the comparison comes last
+    assert out.splitlines()[-1].startswith(f"| {runs[1]} | 1 |")
 
 
 def test_json_lines(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +52,16 @@ def test_a_bad_folder_costs_one_line_and_the_others_are_scored(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["x", "--wrong"], *(["x", "--segment-size", size] for size in ("0", "-1", "nan", "a"))],
+    [
+        [],
+        ["x", "--wrong"],
+        *(["x", "--segment-size", size] for size in ("0", "-1", "nan", "a")),
+        *(["x", "--num-instances", number] for number in ("0", "-1", "two")),
+        ["x", "--num-instances", "3", "--source", "list"],
+        ["x", "--quality", "bleu,meteor"],
+        ["x", "--writer", "simuleval"],
+        ["x", "--output", "table.csv"],
+    ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
@@ -60,3 +71,73 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "usage: echostream score" in capsys.readouterr().out
+
+
+def test_exit_status_tells_a_damaged_log(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = Path(runs[0]) / "instances.log"
+    write_log(log, [record(), record(index=1)])
+    assert main(runs[:1]) == 0
+    assert main([runs[0], "--num-instances", "2"]) == 0
+    assert main([runs[0], "--num-instances", "3"]) == 1
+    assert "PROBLEM: missing-line x 1" in capsys.readouterr().out
+    sources = Path(runs[0]) / "list"
+    sources.write_text("a.wav\nb.wav\nc.wav\nd.wav\n", encoding="utf-8")
+    assert main([runs[0], "--source", str(sources)]) == 1
+    assert "missing-line x 2" in capsys.readouterr().out
+    log.write_bytes(log.read_bytes()[:-20])
+    assert main(runs[:1]) == 1
+    out, err = capsys.readouterr()
+    assert "PROBLEM: truncated-line x 1" in out and err == ""
+    assert main([*runs[:1], "--strict"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "line 2: the last line is cut short" in err
+
+
+def test_source_list_that_is_not_there(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*runs, "--source", runs[0] + "/none"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "none: cannot be read" in err
+
+
+def test_quality_options(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    log = Path(runs[0]) / "instances.log"
+    write_log(log, [record(prediction="One, two: THREE", reference="one two three four")])
+    assert main([runs[0], "--json", "--quality", "wer"]) == 0
+    assert main([runs[0], "--json", "--quality", "wer,bleu", "--normalise"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["scores"]["WER"] == 100
+    assert "BLEU" not in first["scores"]
+    assert second["scores"]["WER"] == 25  # one word of four is missing
+    assert second["signatures"]["WER"].endswith("|text:normalised")
+    assert second["signatures"]["BLEU"].endswith("|text:normalised")
+
+
+def test_output_file(runs: list[str], tmp_path: Path) -> None:
+    for ending in ("tsv", "json", "md"):
+        assert main([*runs, "--output", str(tmp_path / f"all.{ending}")]) == 0
+    header, *rows = (tmp_path / "all.tsv").read_text(encoding="utf-8").splitlines()
+    assert [row.split("\t")[0] for row in rows] == runs
+    values = dict(zip(header.split("\t"), rows[0].split("\t"), strict=True))
+    saved = json.loads((Path(runs[0]) / "scores.json").read_text(encoding="utf-8"))
+    assert float(values["LAAL_CA"]) == saved["scores"]["LAAL_CA"]
+    loaded = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
+    assert loaded == [
+        {"folder": run, **json.loads((Path(run) / "scores.json").read_text(encoding="utf-8"))}
+        for run in runs
+    ]
+    assert (tmp_path / "all.md").read_text(encoding="utf-8").startswith("| run | instances | BLEU")
+
+
+def test_output_file_that_cannot_be_written(
+    runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([runs[0], "--output", runs[0] + "/none/all.tsv"]) == 1
+    assert "all.tsv: cannot be written" in capsys.readouterr().err
+
+
+def test_print_only(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--print-only", *runs]) == 0
+    assert "LAAL_RT" in capsys.readouterr().out
+    assert [path.name for path in Path(runs[0]).iterdir()] == ["instances.log"]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance, read_instances
+from echostream.scoring.readings import Reading, times
 
 from .logs import SOURCE, as_record, corpora, record, write_log
 
@@ -69,8 +70,8 @@ def test_what_simuleval_can_write_is_read_back(
 def test_elapsed_times_may_be_missing(tmp_path: Path, changes: dict[str, Any]) -> None:
     (ins,) = read_instances(write_log(tmp_path / "instances.log", [record(**changes)]))
     assert ins.elapsed == ()
-    assert ins.times(computation_aware=True) == ()
-    assert ins.times(computation_aware=False) == (320.0, 640.0, 1000.0)
+    assert times(ins, Reading.COMPUTATION_AWARE) == times(ins, Reading.REAL_TIME) == ()
+    assert times(ins, Reading.IDEAL) == (320.0, 640.0, 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,38 @@ def test_missing_file_folder_and_empty_file(tmp_path: Path) -> None:
     empty = tmp_path / "empty.log"
     empty.write_text("\n", encoding="utf-8")
     assert "holds no instances" in refusal(empty)
+
+
+def test_pieces_in_the_log_are_timed_as_words(tmp_path: Path) -> None:
+    # SimulEval's unit spm: a delay per piece. "cat" is whole with its second piece.
+    line = record(
+        prediction="the cat sat.",
+        prediction_spm=["\u2581the", "\u2581c", "at", "\u2581sat", "."],
+        delays=[320.0, 320.0, 640.0, 640.0, 1000.0],
+        elapsed=[330.0, 330.0, 660.0, 660.0, 1030.0],
+    )
+    (ins,) = read_instances(write_log(tmp_path / "instances.log", [line]))
+    assert ins.prediction == "the cat sat."
+    assert ins.delays == (320.0, 640.0, 1000.0)
+    assert ins.elapsed == (330.0, 660.0, 1030.0)
+    write_log(tmp_path / "instances.log", [{**line, "delays": [320.0, 640.0]}])
+    assert "2 delays for 5 pieces" in refusal(tmp_path / "instances.log")
+
+
+def test_characters(tmp_path: Path) -> None:
+    lines = [
+        record(prediction="abc", reference=" ab c "),
+        record(index=1, prediction="", delays=[], elapsed=[]),
+        record(index=2, prediction="a", delays=[320.0], elapsed=[330.0]),
+    ]
+    path = write_log(tmp_path / "instances.log", lines)
+    found = read_instances(path)
+    assert {ins.unit for ins in found} == {"char"}
+    assert found[0].delays == (320.0, 640.0, 1000.0)
+    assert found[0].reference_length == 4  # "ab c", as SimulEval counts
+    # one line that cannot be characters makes it a log of words, in which the first has a fault
+    write_log(path, [*lines, record(index=3)])
+    assert "3 delays for 1 words" in refusal(path)
+    # and words of one character each are words
+    write_log(path, [lines[2]])
+    assert [ins.unit for ins in read_instances(path)] == ["word"]

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.scoring.instance import Instance
-from echostream.scoring.latency import (
-    LATENCY_METRICS,
-    LatencyMetric,
+from echostream.scoring.formulas import (
     average_lagging,
     average_proportion,
     average_token_delay,
     differentiable_average_lagging,
     length_adaptive_average_lagging,
-    mean_latency,
+    token_delay,
+    yet_another_average_lagging,
 )
+from echostream.scoring.instance import Instance
+from echostream.scoring.latency import (
+    ALL_METRICS,
+    LATENCY_METRICS,
+    LatencyMetric,
+    instance_latency,
+    mean_latency,
+    metric_named,
+    per_instance,
+)
+from echostream.scoring.readings import Reading, times
+from echostream.scoring.segments import Segment
 
 from .logs import utterance, utterances
 
-every_metric = pytest.mark.parametrize("metric", LATENCY_METRICS, ids=lambda metric: metric.name)
+every_metric = pytest.mark.parametrize("metric", ALL_METRICS, ids=lambda metric: metric.name)
+IDEAL, AWARE, REAL_TIME = Reading.IDEAL, Reading.COMPUTATION_AWARE, Reading.REAL_TIME
 
 
 def test_lagging_of_an_even_emitter_is_one_step() -> None:
@@ -204,7 +216,10 @@ def test_computing_time_never_lowers_the_figure(ins: Instance) -> None:
     for metric in LATENCY_METRICS:
         # AL and LAAL can fall: words that computing moves beyond the end are cut off.
         if metric.name not in ("AL", "LAAL") or ins.elapsed[-1] < ins.source_length:
-            assert metric.score(ins, True) >= metric.score(ins, False) - 1e-6, metric.name
+            ideal = instance_latency(ins, metric, IDEAL)
+            for reading in (AWARE, REAL_TIME):
+                aware = instance_latency(ins, metric, reading)
+                assert aware >= ideal - 1e-6, metric.name  # type: ignore[operator]
 
 
 @settings(deadline=None)
@@ -212,7 +227,9 @@ def test_computing_time_never_lowers_the_figure(ins: Instance) -> None:
 def test_aware_equals_ideal_if_computing_takes_no_time(ins: Instance) -> None:
     instant = utterance(ins.delays, ins.source_length, ins.reference_length)
     for metric in LATENCY_METRICS:
-        assert metric.score(instant, True) == metric.score(ins, False), metric.name
+        expected = instance_latency(ins, metric, IDEAL)
+        assert instance_latency(instant, metric, AWARE) == expected, metric.name
+        assert instance_latency(instant, metric, REAL_TIME) == expected, metric.name
 
 
 @every_metric
@@ -221,25 +238,131 @@ def test_corpus_figure_is_the_mean_of_the_scored_utterances(metric: LatencyMetri
     short = utterance([320], 500, 2, [350])
     silent = utterance([], 700, 3)
     no_source = utterance([0], 0, 3)
-    no_elapsed = utterance([500], 500, 1, [])
+    no_elapsed = utterance([400], 500, 1, [])
     corpus = [long, silent, short, no_source, no_elapsed]
-
-    ideal = mean_latency(corpus, metric, computation_aware=False)
-    expected = sum(metric.score(ins, False) for ins in (long, short, no_elapsed)) / 3
-    assert ideal.value == pytest.approx(expected)
-    assert (ideal.scored, ideal.skipped) == (3, 2)
-
-    aware = mean_latency(corpus, metric, computation_aware=True)
-    expected = sum(metric.score(ins, True) for ins in (long, short)) / 2
-    assert aware.value == pytest.approx(expected)
-    assert (aware.scored, aware.skipped) == (2, 3)
+    for reading in metric.readings:
+        scored = [long, short]
+        if reading is IDEAL and metric.name != "compute_RTF":
+            scored.append(no_elapsed)
+        values = [instance_latency(ins, metric, reading) for ins in scored]
+        weights = [ins.source_length if metric.name == "compute_RTF" else 1 for ins in scored]
+        assert None not in values
+        total = sum(w * v for w, v in zip(weights, values, strict=True))  # type: ignore[operator]
+        found = mean_latency(corpus, metric, reading)
+        assert found.value == pytest.approx(total / sum(weights), rel=1e-12)
+        assert (found.scored, found.skipped) == (len(scored), 5 - len(scored))
+        every = per_instance(corpus, metric, reading)
+        assert [value for value in every if value is not None] == values
+        assert every[1] is every[3] is None
 
 
 @every_metric
 def test_corpus_without_words_has_no_figure(metric: LatencyMetric) -> None:
-    mean = mean_latency([utterance([], 700, 3)], metric, computation_aware=False)
-    assert (mean.value, mean.scored, mean.skipped) == (None, 0, 1)
+    for reading in metric.readings:
+        mean = mean_latency([utterance([], 700, 3)], metric, reading)
+        assert (mean.value, mean.scored, mean.skipped) == (None, 0, 1)
 
 
 def test_metrics_are_in_the_order_of_simuleval() -> None:
     assert [metric.name for metric in LATENCY_METRICS] == ["LAAL", "AL", "AP", "DAL", "ATD"]
+
+
+def test_yaal_leaves_out_words_at_the_end() -> None:
+    # 300 - 0, 600 - 250; 1000 is the end
+    assert yet_another_average_lagging([300, 600, 1000, 1000], 1000, 4) == 325
+    # a longer reference: the step is 1000 / 8
+    assert yet_another_average_lagging([300, 600, 1000, 1000], 1000, 8) == (300 + 475) / 2
+    # a longer hypothesis: the step is 1000 / 4 again
+    assert yet_another_average_lagging([300, 600, 1000, 1000], 1000, 2) == 325
+    assert yet_another_average_lagging([999.5], 1000, 1) == 999.5
+
+
+def test_yaal_of_an_offline_system_is_undefined() -> None:
+    assert yet_another_average_lagging([1000, 1000], 1000, 4) is None
+    corpus = [utterance([1000, 1000], 1000, 4), utterance([300, 1000], 1000, 4)]
+    found = mean_latency(corpus, metric_named("YAAL"))
+    assert (found.value, found.scored, found.skipped) == (300, 1, 1)
+
+
+@settings(deadline=None)
+@given(utterances())
+def test_yaal_is_laal_where_nothing_is_written_at_the_end(ins: Instance) -> None:
+    before = [delay for delay in ins.delays if delay < ins.source_length]
+    longer = max(len(ins.delays), ins.reference_length)
+    yaal = yet_another_average_lagging(ins.delays, ins.source_length, ins.reference_length)
+    if before:
+        assert yaal == pytest.approx(average_lagging(before, ins.source_length, longer))
+    else:
+        assert yaal is None
+
+
+# Source 1000 ms, words at 320, 640 (two), 1000 ms; 10, 20, 0, 30 ms of computing each. Elapsed are
+# 330, 670, 670, 1060. In real time 330, 660, 660, 1030.
+WRITTEN = utterance([320, 640, 640, 1000], 1000, 4, [330, 670, 670, 1060])
+
+
+@pytest.mark.parametrize(
+    ("name", "ideal", "aware", "real_time"),
+    [
+        ("StartOffset", 320, 330, 330),
+        ("EndOffset", 0, 60, 30),
+        ("EndRatio", 1, 1.06, 1.03),
+        # less 0, 250, 500, 750
+        (
+            "AL",
+            (320 + 390 + 140 + 250) / 4,
+            (330 + 420 + 170 + 310) / 4,
+            (330 + 410 + 160 + 280) / 4,
+        ),
+        ("AP", 2600 / 4000, 2730 / 4000, 2680 / 4000),
+        # the last word does not count
+        ("YAAL", 850 / 3, 920 / 3, 900 / 3),
+        # tokens 300, 320 | 620, 640 | 940, 1000; words stand for tokens 1, 3 - 0, 4 - 0, 4 + 1 - 0:
+        # word 1: token 1 = 300. Before write 2 one word and two tokens: word 2: token 2 = 320,
+        # word 3: token 3 = 620. Before write 3 three words and four tokens: word 4: token 4 = 640.
+        ("ATD", (20 + 320 + 20 + 360) / 4, (30 + 340 + 40 + 390) / 4, (30 + 340 + 40 + 390) / 4),
+        # step 250: 320, 640, 890, 1140 less 0, 250, 500, 750; 330, 670, 920, 1170; 330, 660, 910,
+        # 1160
+        ("DAL", (320 + 390 * 3) / 4, (330 + 420 * 3) / 4, (330 + 410 * 3) / 4),
+    ],
+)
+def test_three_readings(name: str, ideal: float, aware: float, real_time: float) -> None:
+    metric = metric_named(name)
+    found = [instance_latency(WRITTEN, metric, reading) for reading in (IDEAL, AWARE, REAL_TIME)]
+    assert found == pytest.approx([ideal, aware, real_time])
+
+
+def test_counts_and_compute() -> None:
+    def value(name: str, ins: Instance) -> float | None:
+        return instance_latency(ins, metric_named(name))
+
+    assert value("NumChunks", WRITTEN) == 4
+    assert value("NumWrites", WRITTEN) == 3
+    assert value("compute_RTF", WRITTEN) == 0.06
+    # two writes at the end, which the delays alone do not tell apart
+    twice = utterance([320, 1000, 1000], 1000, 4, [330, 1020, 1025])
+    assert value("NumWrites", twice) == 3
+    assert value("NumWrites", replace(twice, elapsed=())) == 2
+    assert value("compute_RTF", replace(twice, elapsed=())) is None
+    # with segments: also what was computed after the last word, and without any word
+    costs = (Segment(320, 10, 1), Segment(640, 400, 0), Segment(1000, 40, 2))
+    assert value("compute_RTF", replace(twice, segments=costs)) == 0.45
+    assert value("NumWrites", replace(twice, segments=costs)) == 2
+    silent = replace(twice, delays=(), elapsed=(), prediction="", segments=(Segment(1000, 90, 0),))
+    assert value("compute_RTF", silent) == 0.09
+    assert value("NumWrites", silent) is None
+
+
+def test_compute_rtf_of_a_corpus_is_all_compute_by_all_audio() -> None:
+    corpus = [utterance([1000], 1000, 1, [1500]), utterance([9000], 9000, 1, [9900])]
+    assert mean_latency(corpus, metric_named("compute_RTF")).value == pytest.approx(1400 / 10000)
+
+
+@settings(deadline=None)
+@given(utterances())
+def test_atd_in_real_time_is_simulevals_atd_if_only_elapsed_times_are_known(ins: Instance) -> None:
+    aware, real_time = (
+        instance_latency(ins, metric_named("ATD"), reading) for reading in (AWARE, REAL_TIME)
+    )
+    assert real_time == pytest.approx(aware)
+    assert token_delay(ins.delays, times(ins, REAL_TIME)) == real_time

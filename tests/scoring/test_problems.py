@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from echostream.scoring.instance import Instance
 from echostream.scoring.problems import SHOWN_INDICES, check_instances
+from echostream.scoring.times import Fault
 
 from .logs import corpora, utterance
 
@@ -25,12 +26,14 @@ def test_an_ordinary_log_has_no_problem_but_empty_predictions(corpus: list[Insta
     ("kind", "bad"),
     [
         ("empty-prediction", replace(GOOD, prediction="", delays=(), elapsed=())),
-        ("missing-elapsed", replace(GOOD, elapsed=())),
+        ("partly-missing-elapsed", replace(GOOD, elapsed=())),
         ("blank-reference", replace(GOOD, reference="  ")),
         ("reference-spacing", replace(GOOD, reference="one  two")),
         ("delay-after-end", replace(GOOD, source_length=999.0)),
-        ("elapsed-below-delay", replace(GOOD, elapsed=(330, 639, 1030))),
-        ("decreasing-elapsed", replace(GOOD, elapsed=(1200, 1100, 1300))),
+        ("elapsed-below-delay", replace(GOOD, elapsed=(310, 640, 1030))),
+        ("decreasing-compute", replace(GOOD, elapsed=(1200, 1100, 1500))),
+        ("decreasing-compute", replace(GOOD, elapsed=(400, 650, 1040))),
+        ("bad-times", replace(GOOD, delays=(), elapsed=(), faults=(Fault("bad-times", "nan"),))),
     ],
 )
 def test_each_kind_is_found_where_it_is(kind: str, bad: Instance) -> None:
@@ -39,6 +42,13 @@ def test_each_kind_is_found_where_it_is(kind: str, bad: Instance) -> None:
     assert (problem.kind, problem.count, problem.indices) == (kind, 2, (0, 2))
     assert str(problem).startswith(f"{kind} x 2: ")
     assert str(problem).endswith("(index 0, 2)")
+    worth_knowing = ("empty-prediction", "blank-reference", "reference-spacing")
+    assert problem.is_error is (kind not in worth_knowing)
+
+
+def test_a_log_without_elapsed_times_is_no_error() -> None:
+    (problem,) = check_instances([replace(GOOD, elapsed=(), index=index) for index in (0, 1)])
+    assert (problem.kind, problem.count, problem.is_error) == ("missing-elapsed", 2, False)
 
 
 def test_empty_source() -> None:
@@ -47,7 +57,7 @@ def test_empty_source() -> None:
 
 
 def test_rounding_of_other_tools_is_no_problem() -> None:
-    rounded = replace(GOOD, source_length=999.9995, elapsed=(319.9995, 660, 659.9995 + 340.0))
+    rounded = replace(GOOD, source_length=999.9995, elapsed=(319.9995, 660, 1019.9995))
     assert check_instances([rounded]) == []
 
 

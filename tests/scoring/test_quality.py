@@ -6,7 +6,7 @@ import pytest
 from sacrebleu import __version__
 
 from echostream.errors import DataError
-from echostream.scoring.quality import bleu
+from echostream.scoring.quality import bleu, chrf, score_quality, wer
 
 
 def test_value_worked_out_by_hand() -> None:
@@ -41,3 +41,52 @@ def test_empty_hypotheses_cost_brevity() -> None:
 def test_refusals(hypotheses: list[str], references: list[str], tokenizer: str) -> None:
     with pytest.raises(DataError, match="expected"):
         bleu(hypotheses, references, tokenizer)
+
+
+def test_chrf_worked_out_by_hand() -> None:
+    # Characters without spaces: abc against abd. 1-grams: 2 of 3 both ways; 2-grams: ab of ab, bc
+    # and ab, bd; 3-grams: none; sacreBLEU leaves out orders without n-grams (4 to 6).
+    # Precision = recall = (2/3 + 1/2 + 0) / 3, and F of two equal numbers is that number.
+    assert chrf(["a bc"], ["abd"]).value == pytest.approx(100 * (2 / 3 + 1 / 2) / 3)
+    expected = f"chrF|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{__version__}"
+    assert chrf(["a"], ["a"]).signature == expected
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "expected"),
+    [
+        (["a b c"], ["a b c"], 0),
+        (["a x c d"], ["a b c"], 100 * 2 / 3),  # one substitution, one insertion
+        (["a"], ["a b c"], 100 * 2 / 3),  # two deletions
+        ([""], ["a b"], 100),
+        (["A b."], ["a b"], 100),  # case and punctuation count
+        (["a  b\tc"], ["a b\u00a0c"], 0),  # white space does not
+        (["x y z", "a b"], ["a", "a b"], 100 * 3 / 3),  # over the corpus: 3 errors, 3 words
+        (["x y", "a b"], ["", "a b"], 100),  # words against nothing are errors
+    ],
+)
+def test_wer_worked_out_by_hand(
+    hypotheses: list[str], references: list[str], expected: float
+) -> None:
+    assert wer(hypotheses, references).value == pytest.approx(expected)
+
+
+def test_wer_without_reference_words_is_undefined() -> None:
+    assert wer(["a", ""], ["", " "]).value is None
+    assert wer(["a"], ["a"]).signature.startswith("WER|nrefs:1|case:mixed|tok:space|version:jiwer-")
+
+
+def test_normalised_text_is_scored_and_said_so() -> None:
+    hypotheses, references = ["ONE, two"], ["one two!"]
+    plain = score_quality(["wer", "chrf"], hypotheses, references)
+    both = score_quality(["wer", "chrf"], hypotheses, references, is_normalised=True)
+    assert [quality.name for quality in both] == ["WER", "chrF"]
+    assert plain[0].value == 100 and both[0].value == 0
+    assert both[1].value == pytest.approx(100)
+    assert "normalised" not in plain[0].signature
+    assert both[0].signature == plain[0].signature + "|text:normalised"
+
+
+def test_unknown_metric() -> None:
+    with pytest.raises(DataError, match="'comet'; expected one of bleu, chrf, wer"):
+        score_quality(["comet"], ["a"], ["a"])

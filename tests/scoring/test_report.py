@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 from echostream.errors import DataError
 from echostream.scoring.earlier import notes_on_earlier
 from echostream.scoring.instance import read_instances
-from echostream.scoring.report import format_scores, score_folder, score_instances
+from echostream.scoring.report import ScoreOptions, format_scores, score_folder
+from echostream.scoring.scores import QualityOptions, score_instances
 
 from .logs import record, write_log
 
 COLUMNS = ["BLEU"]
 COLUMNS += ["LAAL", "LAAL_CA", "AL", "AL_CA", "AP", "AP_CA", "DAL", "DAL_CA", "ATD", "ATD_CA"]
+IDEAL_NAMES = ("LAAL", "AL", "AP", "DAL", "ATD", "YAAL", "StartOffset", "EndOffset", "EndRatio")
 
 # Source 1000 ms, reference of 4 words, words at 320, 640, 1000 ms. Worked out by hand:
 # AL, LAAL: (320 + 390 + 500) / 3. AP: 1960 / 4000. DAL, step 1000/3: 320, 653.33, 1000 less 0,
@@ -64,8 +67,13 @@ def test_files(folder: Path) -> None:
         "reference_words": 4,
         "latency_instances": 1,
         "latency_instances_ca": 1,
+        "latency_instances_rt": 1,
     }
-    assert saved["problems"] == []
+    assert [problem["kind"] for problem in saved["problems"]] == ["unknown-length"]
+    assert set(saved["scores"]) == {
+        *("BLEU", "chrF", "NumChunks", "NumWrites", "compute_RTF"),
+        *(name + suffix for name in IDEAL_NAMES for suffix in ("", "_CA", "_RT")),
+    }
     assert sorted(path.name for path in folder.iterdir()) == [
         "instances.log",
         "scores.json",
@@ -80,12 +88,12 @@ def test_empty_predictions_count_in_bleu_only(tmp_path: Path) -> None:
     alone = score_folder(tmp_path).values
     write_log(tmp_path / "instances.log", [full, silent])
     both = score_folder(tmp_path)
-    assert {**both.values, "BLEU": 0} == {**alone, "BLEU": 0}
+    assert {**both.values, "BLEU": 0, "chrF": 0} == {**alone, "BLEU": 0, "chrF": 0}
     assert alone["BLEU"] == pytest.approx(100)
     assert both.values["BLEU"] < 50  # type: ignore[operator]
     assert both.counts["instances"] == 2
     assert both.counts["latency_instances"] == 1
-    assert details(tmp_path)["problems"][0]["kind"] == "empty-prediction"
+    assert details(tmp_path)["problems"][-1]["kind"] == "empty-prediction"
 
 
 def test_a_log_of_empty_predictions_does_not_crash(tmp_path: Path) -> None:
@@ -107,11 +115,12 @@ def test_without_elapsed_times_there_is_no_aware_figure(tmp_path: Path) -> None:
     scores = score_folder(tmp_path)
     assert scores.values["AL"] is not None
     assert scores.values["AL_CA"] is None
-    assert [problem.kind for problem in scores.problems] == ["missing-elapsed"]
+    assert [problem.kind for problem in scores.problems] == ["unknown-length", "missing-elapsed"]
+    assert not scores.has_errors
 
 
 def test_scoring_twice_changes_nothing(folder: Path) -> None:
-    wrong = tsv(BLEU=1.0, AL=500.0, AL_CA=500.0, WER=12.0)
+    wrong = tsv(BLEU=1.0, AL=500.0, AL_CA=500.0, WER=12.0, COMET=0.5)
     (folder / "scores.tsv").write_text(wrong, encoding="utf-8")
     first = score_folder(folder)
     files = [(folder / name).read_bytes() for name in ("scores.tsv", "scores.json")]
@@ -120,13 +129,32 @@ def test_scoring_twice_changes_nothing(folder: Path) -> None:
     assert first == second
     assert second.earlier == wrong
     assert len(second.notes) == 3
+    # Other options make another table, and what the tool left is still known.
+    lower = ScoreOptions(quality=QualityOptions(("bleu",), is_normalised=True))
+    assert score_folder(folder, 320, lower).earlier == wrong
+    assert score_folder(folder).earlier == wrong
+
+
+def test_wer_is_scored_if_the_tool_was_asked_for_it(folder: Path) -> None:
+    assert "WER" not in score_folder(folder).values
+    for name in ("scores.tsv", "scores.json"):
+        (folder / name).unlink()
+    (folder / "scores.tsv").write_text(tsv(WER=25.0, AL=403.333), encoding="utf-8")
+    scores = score_folder(folder)
+    assert scores.values["WER"] == 25  # a word of four is missing
+    assert len(scores.notes) == 1
+    assert (
+        "WER"
+        not in score_folder(folder, options=ScoreOptions(quality=QualityOptions(("bleu",)))).values
+    )
 
 
 def test_a_damaged_scores_json_does_not_stop_the_scoring(folder: Path) -> None:
     score_folder(folder)
+    ours = (folder / "scores.tsv").read_text(encoding="utf-8")
     for text in ("{", "[]", '{"earlier_scores_tsv": 3}', ""):
         (folder / "scores.json").write_text(text, encoding="utf-8")
-        assert score_folder(folder).earlier is None
+        assert score_folder(folder).earlier == ours  # as if another tool had written it
         assert details(folder)["counts"]["instances"] == 1
 
 
@@ -135,11 +163,12 @@ def test_an_earlier_table_that_is_none_is_kept_as_text(folder: Path, text: str) 
     (folder / "scores.tsv").write_text(text, encoding="utf-8")
     scores = score_folder(folder)
     assert scores.earlier == text
-    assert len(scores.notes) == 1
-    assert "was not a header line and a row" in scores.notes[0]
+    assert len(scores.notes) == 2
+    assert "was not a header line and a row" in scores.notes[1]
 
 
 OURS = {"BLEU": 25.0, "AL": 400.0, "AL_CA": 410.0, "ATD": 200.0, "ATD_CA": 210.0}
+PRINTED = {"AL": 410.0, "AL_CA": 410.0, "ATD": 210.0, "ATD_CA": 210.0, "AP": "crash"}
 
 
 @pytest.mark.parametrize(
@@ -148,42 +177,49 @@ OURS = {"BLEU": 25.0, "AL": 400.0, "AL_CA": 410.0, "ATD": 200.0, "ATD_CA": 210.0
         # right: nothing to say
         ({"BLEU": 25.0, "AL": 400.0, "AL_CA": 410.0}, []),
         ({"AL": 400.0004}, []),
-        # the defect of 1.1.4
-        ({"AL": 410.0, "AL_CA": 410.0}, ["1.1.4"]),
-        ({"AL": 410.0, "AL_CA": 410.0, "ATD": 210.0, "ATD_CA": 210.0}, ["1.1.4"]),
-        # other values, but the plain columns do not repeat the aware ones
-        ({"AL": 405.0, "AL_CA": 410.0}, ["other values"]),
-        ({"AL": 410.0}, ["other values"]),
-        ({"AL": 410.0, "AL_CA": 410.0, "ATD": 205.0, "ATD_CA": 210.0}, ["other values"]),
+        # what the tool prints
+        ({"AL": 410.0, "AL_CA": 410.0}, ["the tool prints, of which 1 column is not"]),
+        ({"AL": 410.0, "AL_CA": 410.0, "ATD": 210.0}, ["of which 2 columns are not"]),
+        # other values
+        ({"AL": 405.0, "AL_CA": 410.0}, ["other values than the log says"]),
         # both
-        ({"BLEU": 24.0, "AL": 410.0, "AL_CA": 410.0}, ["1.1.4", "other values"]),
+        ({"BLEU": 24.0, "AL": 410.0}, ["AL", "BLEU 24.000 -> 25.000"]),
         ({"StartOffset": 320.0}, ["not computed here (StartOffset)"]),
     ],
 )
 def test_notes_on_an_earlier_table(earlier: dict[str, float], expected: list[str]) -> None:
-    notes = notes_on_earlier(tsv(**earlier), OURS)
+    notes = notes_on_earlier(tsv(**earlier), OURS, PRINTED, "the tool")
     assert len(notes) == len(expected)
     for note, part in zip(notes, expected, strict=True):
         assert part in note
         assert "\n" not in note
 
 
-def test_equal_columns_are_no_defect_if_computing_took_no_time() -> None:
-    ours = {"AL": 400.0, "AL_CA": 400.0}
-    assert notes_on_earlier(tsv(AL=400.0, AL_CA=400.0), ours) == []
-
-
 def test_a_missing_value_is_no_other_value() -> None:
-    assert notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": None, "BLEU": 25.0}) == []
-    (note,) = notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": 400.0, "BLEU": 25.0})
+    assert notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": None, "BLEU": 25.0}, {}, "x") == []
+    (note,) = notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": 400.0, "BLEU": 25.0}, {}, "x")
     assert "AL nan -> 400.000" in note
+
+
+def test_a_damaged_log_leaves_the_table_alone(folder: Path) -> None:
+    write_log(folder / "instances.log", [record(), record()])
+    (folder / "scores.tsv").write_text("AL\n1.0\n", encoding="utf-8")
+    for _ in range(2):
+        scores = score_folder(folder)
+        assert scores.has_errors
+        assert (folder / "scores.tsv").read_text(encoding="utf-8") == "AL\n1.0\n"
+        assert details(folder)["scores"]["AL"] == pytest.approx(1210 / 3)
+        assert scores.earlier == "AL\n1.0\n"
+        assert "left as it was" in scores.notes[-1]
 
 
 def test_a_refused_log_leaves_the_folder_alone(folder: Path) -> None:
     write_log(folder / "instances.log", [record(), record()])
     (folder / "scores.tsv").write_text("AL\n1.0\n", encoding="utf-8")
-    with pytest.raises(DataError):
-        score_folder(folder)
+    with pytest.raises(DataError, match="line 2"):
+        score_folder(folder, options=ScoreOptions(is_strict=True))
+    with pytest.raises(DataError, match="writer is 'fairseq'"):
+        score_folder(folder, options=ScoreOptions(writer="fairseq"))
     assert (folder / "scores.tsv").read_text(encoding="utf-8") == "AL\n1.0\n"
     assert not (folder / "scores.json").exists()
 
@@ -201,5 +237,15 @@ def test_every_figure_is_printed_with_its_signature(folder: Path) -> None:
     for line, figure in zip(lines[1:], scores.figures, strict=True):
         assert line.split()[0] == figure.name
         assert line.endswith(figure.signature)
-    assert "403.333 ms" in lines[2]
-    assert "|ca:no|seg:<=320ms|" in lines[2]
+    assert "403.333 ms" in lines[3]
+    assert "|ca:no|seg:<=320ms|" in lines[3]
+
+
+def test_an_interval_is_shown_where_there_is_one(folder: Path) -> None:
+    scores = score_instances(read_instances(folder / "instances.log"))
+    first, second, *rest = scores.figures
+    figures = (replace(first, low=1.25, high=30.5), second, *rest)
+    lines = format_scores(replace(scores, figures=figures), "run").splitlines()
+    assert "[1.250, 30.500]" in lines[1]
+    assert "[" not in lines[2]
+    assert replace(scores, figures=figures).details()["intervals"] == {"BLEU": [1.25, 30.5]}

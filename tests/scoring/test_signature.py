@@ -8,17 +8,31 @@ from hypothesis import strategies as st
 
 from echostream import __version__
 from echostream.errors import DataError
+from echostream.scoring.readings import Reading
 from echostream.scoring.signature import inferred_segment, latency_signature, stated_segment
 
 from .logs import utterance
 
 
-def test_signature() -> None:
+@pytest.mark.parametrize(
+    ("reading", "field"),
+    [
+        (Reading.IDEAL, "|ca:no"),
+        (Reading.COMPUTATION_AWARE, "|ca:yes"),
+        (Reading.REAL_TIME, "|ca:real-time(segments)"),
+        (None, ""),
+    ],
+)
+def test_signature(reading: Reading | None, field: str) -> None:
     signature = latency_signature(
-        "LAAL", [("len", "max(ref,hyp)")], computation_aware=False, segment=stated_segment(320)
+        "LAAL",
+        [("len", "max(ref,hyp)")],
+        reading=reading,
+        segment=stated_segment(320),
+        origin="segments",
     )
-    expected = f"LAAL|unit:word|len:max(ref,hyp)|ca:no|seg:320ms|eval:echostream-{__version__}"
-    assert signature == expected
+    ending = f"{field}|seg:320ms|eval:echostream-{__version__}"
+    assert signature == "LAAL|unit:word|len:max(ref,hyp)" + ending
 
 
 @pytest.mark.parametrize(("size", "text"), [(320, "320ms"), (320.0, "320ms"), (62.5, "62.5ms")])

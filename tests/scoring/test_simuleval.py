@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from echostream.scoring import report
 from echostream.scoring.instance import read_instances
-from echostream.scoring.report import score_folder
+from echostream.scoring.log import read_log
+from echostream.scoring.report import ScoreOptions, format_scores, score_folder
+from echostream.scoring.writer import find_writer, printed_by
 
+from .scripts import PIECES as SCRIPTS
 from .simuleval_run import REFERENCES, SECONDS, run_simuleval
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -26,17 +30,22 @@ def simuleval() -> None:
         pytest.importorskip(module)
 
 
+def copied(name: str, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(GOLDEN / name, tmp_path / name))
+
+
 def test_the_table_of_main_is_reproduced_to_the_byte(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(GOLDEN / "simuleval-main", tmp_path / "out"))
+    folder = copied("simuleval-main", tmp_path)
     expected = (folder / "scores.tsv").read_bytes()
     scores = score_folder(folder)
     assert (folder / "scores.tsv").read_bytes() == expected
-    assert scores.notes == ()
-    assert scores.earlier is None
+    assert scores.writer == "simuleval-main"
+    assert len(scores.notes) == 1  # which tool it was
+    assert scores.differences == ()
 
 
 def test_the_plain_columns_of_the_release_are_put_right(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(GOLDEN / "simuleval-1.1.4", tmp_path / "out"))
+    folder = copied("simuleval-1.1.4", tmp_path)
     wrong_text = (folder / "scores.tsv").read_text(encoding="utf-8")
     wrong = columns(wrong_text)
     scores = score_folder(folder)
@@ -48,10 +57,96 @@ def test_the_plain_columns_of_the_release_are_put_right(tmp_path: Path) -> None:
     # ... and what the release computed with elapsed times is right where it belongs.
     for name in ("LAAL", "AL", "AP", "DAL", "ATD"):
         assert wrong[name] == wrong[f"{name}_CA"] == right[f"{name}_CA"] != right[name]
-    assert len(scores.notes) == 1
-    assert "SimulEval 1.1.4" in scores.notes[0]
-    assert "AL 487.574 -> 475.444" in scores.notes[0]
+    assert scores.writer == "simuleval-1.1.4"
+    assert [row.column for row in scores.differences] == ["LAAL", "AL", "AP", "DAL", "ATD"]
+    assert "AL                           487.574     475.444" in format_scores(scores, "run")
     assert scores.earlier == wrong_text
+
+
+@pytest.mark.parametrize(
+    ("name", "writer"),
+    [
+        ("simuleval-1.1.4", "simuleval-1.1.4"),
+        ("simuleval-main", "simuleval-main"),
+        ("simuleval-main-char", "simuleval-main"),
+        ("simuleval-main-speech", "simuleval"),
+        ("simuleval-1.1.4-speech", "simuleval"),
+        ("streamspeech", "streamspeech"),
+        ("streamspeech-speech", "streamspeech"),
+    ],
+)
+def test_what_the_tool_printed_is_reproduced(name: str, writer: str) -> None:
+    log = read_log(GOLDEN / name)
+    table = columns((GOLDEN / name / "scores.tsv").read_text(encoding="utf-8"))
+    found = find_writer(GOLDEN / name, log, table, None)
+    assert found.name == writer
+    is_aware = any(column.endswith("_CA") for column in table)
+    assert found.is_computation_aware is is_aware
+    printed = printed_by(log, found.name, is_aware)
+    told = [column for column in table if column in printed]
+    for column in told:
+        assert round(printed[column], 3) == table[column], column  # type: ignore[arg-type]
+    # What cannot be told: quality, and of StreamSpeech's speech what was computed from elapsed
+    # times, which are not in the log.
+    lost = {"BLEU"} if log.has_text else set()
+    if name == "streamspeech-speech":
+        timed = ("StartOffset", "ATD", "AL", "LAAL", "AP", "DAL")
+        lost = {f"{metric}_CA" for metric in timed}
+    assert set(table) - set(told) == lost
+
+
+def test_speech_of_all_tools_is_scored_the_same(tmp_path: Path) -> None:
+    # Worked out by hand: first utterance: played 320-520, 640-1340, 1340-1440, 1700-2350 of 1700:
+    # silences 120 and 260; third: 640-1640, 1640-1890, 1890-2190 of 1330; fourth: 900-1350 of 900.
+    expected = {
+        "StartOffset": (320 + 640 + 900) / 3,
+        "EndOffset": (650 + 860 + 450) / 3,
+        "EndRatio": (2350 / 1700 + 2190 / 1330 + 1350 / 900) / 3,
+        "NumWrites": (4 + 3 + 1) / 3,
+        "DiscontinuitySum": (380 + 0 + 0) / 3,
+        "DiscontinuityAve": (190 + 0 + 0) / 3,
+        "DiscontinuityNum": (2 + 0 + 0) / 3,
+        "ATD": 773.194,  # as StreamSpeech's fork prints it, which scores the run and not the log
+    }
+    for name in ("simuleval-1.1.4-speech", "simuleval-main-speech", "streamspeech-speech"):
+        scores = score_folder(copied(name, tmp_path))
+        assert scores.values == pytest.approx(expected, abs=5e-4)
+        assert [problem.kind for problem in scores.problems] == ["empty-prediction"]
+        for metric in ("AL", "LAAL", "AP", "DAL"):  # printed by the tool, comparable with nothing
+            (row,) = [row for row in scores.differences if row.column == metric]
+            assert row.value is None
+
+
+def test_words_of_streamspeech_need_its_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied("streamspeech", tmp_path)
+    scores = score_folder(folder)
+    bleu = columns((folder / "scores.tsv").read_text(encoding="utf-8"))["BLEU"]
+    assert scores.values["BLEU"] == pytest.approx(bleu, abs=5e-4)
+    assert all(scores.values[name] is None for name in ("AL", "LAAL_CA", "NumChunks", "ATD_RT"))
+    assert [problem.kind for problem in scores.problems if problem.is_error] == ["unknown-pieces"]
+    # With the pieces that the agent wrote.
+    pieces = {}
+    for writes, last in SCRIPTS:
+        said = " ".join([*(writes[number] for number in sorted(writes)), last]).split()
+        pieces["".join(said).replace("\u2581", " ")] = said
+    monkeypatch.setattr(report, "load_tokenizer", lambda path: pieces.__getitem__)
+    scores = score_folder(folder, options=ScoreOptions(spm_model="target.model"))
+    assert not scores.has_errors
+    # The words end at 320 640 1280 1700 1700 1700, 640 640 960 960 1330 and 900 (four), with
+    # references of 6, 4 and 5 words; steps 1700/6, 1330/5 (LAAL; AL 1330/4), 900/5.
+    laal = (
+        (320 + 640 + 1280 + 1700 - 6 * 1700 / 6) / 4,
+        (640 + 640 + 960 + 960 + 1330 - 10 * 1330 / 5) / 5,
+        900,
+    )
+    al = (laal[0], (4530 - 10 * 1330 / 4) / 5, 900)
+    assert scores.values["LAAL"] == pytest.approx(sum(laal) / 3)
+    assert scores.values["AL"] == pytest.approx(sum(al) / 3)
+    assert scores.values["NumChunks"] == 5
+    printed = {row.column: row.printed for row in scores.differences}
+    assert printed["AL"] == pytest.approx(364.028, abs=5e-4)  # what the fork printed
 
 
 def test_a_plain_run_of_the_release_is_confirmed(tmp_path: Path, simuleval: None) -> None:
@@ -61,7 +156,9 @@ def test_a_plain_run_of_the_release_is_confirmed(tmp_path: Path, simuleval: None
     ours = columns(scores.table())
     assert theirs == {name: ours[name] for name in theirs}
     assert list(theirs) == ["BLEU", "LAAL", "AL", "AP", "DAL", "ATD"]
-    assert scores.notes == ()
+    assert scores.differences == ()
+    assert scores.writer == "simuleval-1.1.4"  # from config.yaml
+    assert [problem.kind for problem in scores.problems] == ["empty-prediction"]
 
 
 def test_a_computation_aware_run_of_the_release(tmp_path: Path, simuleval: None) -> None:
@@ -76,4 +173,6 @@ def test_a_computation_aware_run_of_the_release(tmp_path: Path, simuleval: None)
     assert list(ours) == list(theirs)
     for name in ("LAAL", "AL", "AP", "DAL", "ATD"):
         assert ours[f"{name}_CA"] == theirs[f"{name}_CA"]
-    assert len(scores.notes) == (theirs["AL"] == theirs["AL_CA"])  # a later release may be right
+    assert len(scores.notes) == 2
+    names = [row.column for row in scores.differences]
+    assert names == ["LAAL", "AL", "AP", "DAL", "ATD"]

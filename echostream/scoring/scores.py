@@ -1,0 +1,258 @@
+"""All figures of one run, each with its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from echostream.errors import DataError
+from echostream.scoring.instance import Instance
+from echostream.scoring.latency import ALL_METRICS, instance_latency, mean_latency
+from echostream.scoring.printed import TEXT_COLUMNS
+from echostream.scoring.problems import Problem, check_instances, check_speech
+from echostream.scoring.quality import (
+    DEFAULT_QUALITY,
+    DEFAULT_TOKENIZER,
+    Quality,
+    score_quality,
+)
+from echostream.scoring.readings import Reading, compute_origin
+from echostream.scoring.signature import (
+    EVALUATOR,
+    inferred_from,
+    inferred_segment,
+    latency_signature,
+    stated_segment,
+)
+from echostream.scoring.speech import SPEECH_METRICS, SpeechInstance, speech_latency
+
+DECIMALS = 3
+"""Digits of ``scores.tsv``, as in SimulEval."""
+
+_TEXT_TABLE = {"BLEU", "WER", *TEXT_COLUMNS, *(f"{name}_CA" for name in TEXT_COLUMNS)}
+_SPEECH_TABLE = {metric.name for metric in SPEECH_METRICS}
+
+
+@dataclass(frozen=True)
+class QualityOptions:
+    """Which quality figures, and of which text."""
+
+    names: tuple[str, ...] | None = None
+    """Of :data:`echostream.scoring.quality.QUALITY_NAMES`; None for BLEU and chrF, and WER if the
+    tool that wrote the log was asked for it."""
+    tokenizer: str = DEFAULT_TOKENIZER
+    """Of BLEU."""
+    is_normalised: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number and what it takes to compare it."""
+
+    name: str
+    """As in SimulEval where it has it: ``LAAL``; ``LAAL_CA`` and ``LAAL_RT`` by reading."""
+    value: float | None
+    """Unrounded; None if no instance could be scored."""
+    unit: str
+    """``ms``, or empty."""
+    signature: str
+    scored: int | None = None
+    """Instances with a value; None for figures of the whole corpus."""
+    low: float | None = None
+    """Lower end of a confidence interval, if one was computed."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A column that the tool prints otherwise."""
+
+    column: str
+    """As the tool calls it."""
+    printed: float | str
+    """What it prints, or the exception in which it ends."""
+    value: float | None
+    """What the log says; None if nothing comparable does."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything that is known about one run."""
+
+    figures: tuple[Figure, ...]
+    """Quality, then each latency metric in its readings."""
+    counts: dict[str, int]
+    """Instances, words, reference words; instances in the means of each reading."""
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+    """On the writer of the log and its ``scores.tsv``, one line each."""
+    writer: str = "unknown"
+    """The tool that wrote the log."""
+    differences: tuple[Difference, ...] = ()
+    """Where that tool prints something else."""
+    earlier: str | None = None
+    """Text of the ``scores.tsv`` that the tool left."""
+    written_table: str | None = field(default=None, repr=False)
+    """Text of the ``scores.tsv`` that was written in its place, None if it was left alone."""
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """Unrounded values by name."""
+        return {figure.name: figure.value for figure in self.figures}
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the log is damaged or contradicts itself, so that figures are not the run's."""
+        return any(problem.is_error for problem in self.problems)
+
+    def table(self) -> str:
+        """Content of ``scores.tsv``: one header line, one row; ``nan`` where there is no value.
+
+        For text output the columns that SimulEval's main writes by default with
+        --computation-aware.
+        """
+        columns = _SPEECH_TABLE if "writes" in self.counts else _TEXT_TABLE
+        chosen = [figure for figure in self.figures if figure.name in columns]
+        cells = (
+            "nan" if figure.value is None else repr(round(figure.value, DECIMALS))
+            for figure in chosen
+        )
+        return "\t".join(figure.name for figure in chosen) + "\n" + "\t".join(cells) + "\n"
+
+    def details(self) -> dict[str, Any]:
+        """Content of ``scores.json``."""
+        return {
+            "evaluator": EVALUATOR,
+            "writer": self.writer,
+            "scores": self.values,
+            "signatures": {figure.name: figure.signature for figure in self.figures},
+            "intervals": {
+                figure.name: [figure.low, figure.high]
+                for figure in self.figures
+                if figure.low is not None or figure.high is not None
+            },
+            "counts": self.counts,
+            "problems": [asdict(problem) for problem in self.problems],
+            "notes": list(self.notes),
+            "differences": [asdict(difference) for difference in self.differences],
+            "earlier_scores_tsv": self.earlier,
+            "scores_tsv": self.written_table,
+        }
+
+
+def score_instances(
+    instances: Sequence[Instance],
+    segment_size: float | None = None,
+    quality: QualityOptions | None = None,
+) -> Scores:
+    """Quality, and each latency metric in its readings, of a run with text output.
+
+    segment_size: source segment size of the run in ms, for the signatures. A log does not hold it;
+        without it the signatures state the upper bound that the delays imply.
+
+    Raises DataError for no instances or a segment size that is not more than 0.
+    """
+    if not instances:
+        raise DataError("scores of no instances; expected at least one")
+    segment = inferred_segment(instances) if segment_size is None else stated_segment(segment_size)
+    figures = _quality(
+        [ins.prediction for ins in instances],
+        [ins.reference for ins in instances],
+        quality or QualityOptions(),
+    )
+    counts = {
+        "instances": len(instances),
+        "words": sum(len(ins.delays) for ins in instances),
+        "reference_words": sum(ins.reference_length for ins in instances),
+    }
+    origin = compute_origin(instances)
+    for metric in ALL_METRICS:
+        for reading in metric.readings:
+            mean = mean_latency(instances, metric, reading)
+            fields = dict(metric.fields)
+            if metric.name == "compute_RTF":
+                fields |= {"from": origin, "avg": "source"}
+            signature = latency_signature(
+                metric.name,
+                tuple(fields.items()),
+                reading=reading if metric.has_readings else None,
+                segment=segment,
+                unit=instances[0].unit,
+                origin=origin,
+            )
+            name = metric.name + reading.value
+            figures.append(Figure(name, mean.value, metric.unit, signature, mean.scored))
+    for reading in Reading:
+        # The same instances for every metric but YAAL.
+        counts["latency_instances" + reading.value.lower()] = sum(
+            instance_latency(ins, ALL_METRICS[0], reading) is not None for ins in instances
+        )
+    return Scores(tuple(figures), counts, tuple(check_instances(instances)))
+
+
+def score_speech(
+    instances: Sequence[SpeechInstance],
+    segment_size: float | None = None,
+    transcripts: Sequence[str] | None = None,
+    quality: QualityOptions | None = None,
+) -> Scores:
+    """Latency figures of a run with speech output, and quality if there are transcripts of it.
+
+    transcripts: of the speech, one per instance in order. Other arguments and errors as
+    :func:`score_instances`.
+    """
+    if not instances:
+        raise DataError("scores of no instances; expected at least one")
+    if segment_size is None:
+        segment = inferred_from((ins.delays, ins.source_length) for ins in instances)
+    else:
+        segment = stated_segment(segment_size)
+    figures: list[Figure] = []
+    if transcripts is not None:
+        references = [ins.reference for ins in instances]
+        figures = _quality(transcripts, references, quality or QualityOptions(), prefix="ASR_")
+    scored = 0
+    for metric in SPEECH_METRICS:
+        found = [speech_latency(ins, metric) for ins in instances]
+        values = [value for value in found if value is not None]
+        scored = len(values)
+        signature = latency_signature(
+            metric.name,
+            metric.fields,
+            reading=Reading.IDEAL if metric.has_readings else None,
+            segment=segment,
+            unit="speech",
+        )
+        value = sum(values) / scored if scored else None
+        figures.append(Figure(metric.name, value, metric.unit, signature, scored))
+    counts = {
+        "instances": len(instances),
+        "writes": sum(len(ins.delays) for ins in instances),
+        "latency_instances": scored,
+    }
+    return Scores(tuple(figures), counts, tuple(check_speech(instances)))
+
+
+def by_tool_names(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Values by our names and by SimulEval's where they differ: RTF, and _CA of what is counted."""
+    named = dict(values)
+    for suffix in ("", "_CA"):
+        if "EndRatio" + suffix in values:
+            named["RTF" + suffix] = values["EndRatio" + suffix]
+    if "NumChunks" in values:
+        named["NumChunks_CA"] = values["NumChunks"]
+    return named
+
+
+def _quality(
+    hypotheses: Sequence[str], references: Sequence[str], options: QualityOptions, prefix: str = ""
+) -> list[Figure]:
+    found: list[Quality] = score_quality(
+        DEFAULT_QUALITY if options.names is None else options.names,
+        hypotheses,
+        references,
+        tokenizer=options.tokenizer,
+        is_normalised=options.is_normalised,
+    )
+    return [Figure(prefix + q.name, q.value, "", prefix + q.signature) for q in found]

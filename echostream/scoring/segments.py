@@ -1,0 +1,88 @@
+"""What each segment of a run cost: ``segments.log``, written beside ``instances.log``.
+
+SimulEval's log has times for words only. An agent that is told to (``--segment-log``) writes one
+JSON object per utterance, with a row for every segment that was pushed, whether or not anything was
+written after it:
+
+    {"index": 0, "segments": [[audio_ms, front_end_ms, encoder_ms, decoder_ms, policy_ms, words]]}
+
+audio_ms counts from the start of the utterance to the end of the segment; the four costs are wall
+time; words is how many were written after the segment. The order of rows is that of time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from echostream.scoring.lines import read_lines
+from echostream.scoring.times import milliseconds
+
+SEGMENT_LOG_NAME = "segments.log"
+
+_ROW = ("audio_ms", "front_end_ms", "encoder_ms", "decoder_ms", "policy_ms", "words")
+
+_TOLERANCE_MS = 1.0
+"""Agents may round the audio they have heard to whole ms."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of an utterance."""
+
+    audio_ms: float
+    """Audio heard when it had been pushed: at least 0, never decreasing."""
+    compute_ms: float
+    """What all stages took, at least 0."""
+    words: int
+    """Written after it, at least 0."""
+
+
+def read_segments(path: str | os.PathLike[str]) -> tuple[dict[int, tuple[Segment, ...]], list[int]]:
+    """Segments by index, and the numbers of the lines that cannot be used.
+
+    Of lines with the same index the last one counts. Raises DataError for an unreadable file.
+    """
+    found: dict[int, tuple[Segment, ...]] = {}
+    unusable: list[int] = []
+    for line in read_lines(path):
+        try:
+            index, segments = _utterance(line.record or {})
+        except (ValueError, TypeError, KeyError):
+            unusable.append(line.number)
+        else:
+            found[index] = segments
+    return found, unusable
+
+
+def fits(segments: Sequence[Segment], delays: Sequence[float]) -> bool:
+    """Whether the segments are of the utterance whose words have these delays."""
+    written = [segment.audio_ms for segment in segments for _ in range(segment.words)]
+    return len(written) == len(delays) and all(
+        abs(one - other) <= _TOLERANCE_MS for one, other in zip(written, delays, strict=True)
+    )
+
+
+def _utterance(record: Mapping[str, Any]) -> tuple[int, tuple[Segment, ...]]:
+    index = _count(record["index"])
+    segments = tuple(_segment(row) for row in record["segments"])
+    if any(later.audio_ms < earlier.audio_ms for earlier, later in pairwise(segments)):
+        raise ValueError("audio_ms decreases")
+    return index, segments
+
+
+def _segment(row: Sequence[object]) -> Segment:
+    audio, *costs, words = row
+    if len(row) != len(_ROW):
+        raise ValueError(f"{len(row)} entries; expected {len(_ROW)}: {', '.join(_ROW)}")
+    times = [milliseconds(value, what) for value, what in zip((audio, *costs), _ROW, strict=False)]
+    return Segment(times[0], sum(times[1:]), _count(words))
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r}; expected a whole number from 0 up")
+    return value

@@ -1,0 +1,380 @@
+"""Closed forms, enumeration of all resamples or swaps, sacreBLEU's own tests, and simulation."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest
+
+from echostream.errors import DataError
+from echostream.scoring.resampling import (
+    Sample,
+    bleu_sample,
+    chrf_sample,
+    mean_sample,
+    ratio_sample,
+    sacrebleu_sample,
+)
+from echostream.scoring.significance import (
+    Bootstrap,
+    PairedComparison,
+    approximate_randomisation,
+    bootstrap,
+    paired_bootstrap,
+)
+
+both_tests = pytest.mark.parametrize("test", [paired_bootstrap, approximate_randomisation])
+
+
+def corrupted(text: str, rate: float, generator: np.random.Generator) -> str:
+    words = text.split()
+    return " ".join("x" if generator.random() < rate else word for word in words)
+
+
+def corpus(utterances: int, *rates: float) -> tuple[list[str], ...]:
+    """References, and for each rate hypotheses with that share of the words wrong."""
+    generator = np.random.default_rng(11)
+    words = [f"w{number}" for number in range(60)]
+    references = [
+        " ".join(generator.choice(words, size=generator.integers(4, 16))) for _ in range(utterances)
+    ]
+    return references, *([corrupted(ref, rate, generator) for ref in references] for rate in rates)
+
+
+# --- bootstrap
+
+
+def test_variance_of_a_mean_is_that_of_the_closed_form() -> None:
+    generator = np.random.default_rng(5)
+    x = generator.normal(1000, 300, 50)
+    y = 0.02 * x + generator.normal(0, 5, 50)
+    result = bootstrap({"LAAL": mean_sample("LAAL", x), "q": mean_sample("q", y)}, 20_000)
+    # Of the mean of n draws from the n values, whose variance has the divisor n.
+    expected = np.cov(x, y, ddof=0) / 50
+    joint = result.joint("LAAL", "q")
+    assert np.array(joint.covariance) == pytest.approx(expected, rel=0.05)
+    estimate = result.estimates["LAAL"]
+    assert estimate.value == pytest.approx(x.mean())
+    assert estimate.standard_error == pytest.approx(math.sqrt(expected[0, 0]), rel=0.02)
+    assert joint.value == pytest.approx((x.mean(), y.mean()))
+    assert joint.centre == pytest.approx((x.mean(), y.mean()), rel=0.005)
+    # and nearly normal
+    assert estimate.low == pytest.approx(x.mean() - 1.96 * estimate.standard_error, rel=0.01)
+    assert estimate.high == pytest.approx(x.mean() + 1.96 * estimate.standard_error, rel=0.01)
+
+
+def test_all_resamples_of_four_utterances() -> None:
+    a, b = np.array([1.0, 9.0, 4.0, 2.0]), np.array([10.0, 20.0, 5.0, 3.0])
+    chosen = np.array(list(itertools.product(range(4), repeat=4)))
+    exact = a[chosen].sum(axis=1) / b[chosen].sum(axis=1)
+    estimate = bootstrap({"RTF": ratio_sample("RTF", a, b)}, 50_000).estimates["RTF"]
+    assert estimate.mean == pytest.approx(exact.mean(), rel=0.005)
+    assert estimate.standard_error == pytest.approx(exact.std(), rel=0.02)
+    assert estimate.low == pytest.approx(np.quantile(exact, 0.025), rel=0.02)
+    assert estimate.high == pytest.approx(np.quantile(exact, 0.975), rel=0.02)
+
+
+def test_intervals_cover_the_truth() -> None:
+    generator = np.random.default_rng(21)
+    covered, inside = 0, 0
+    for repetition in range(400):
+        x = generator.normal(500, 100, 60)
+        y = 20 - 0.05 * (x - 500) + generator.normal(0, 5, 60)
+        samples = {"x": mean_sample("x", x), "y": mean_sample("y", y)}
+        result = bootstrap(samples, 300, seed=repetition)
+        covered += result.estimates["x"].low <= 500 <= result.estimates["x"].high
+        joint = result.joint("x", "y")
+        away = np.array([500, 20]) - joint.value
+        ellipse = joint.ellipse()
+        turn = math.radians(ellipse.angle)
+        along = away @ [math.cos(turn), math.sin(turn)] / ellipse.semi_major
+        across = away @ [-math.sin(turn), math.cos(turn)] / ellipse.semi_minor
+        inside += math.hypot(along, across) <= 1
+    assert 0.90 <= covered / 400 <= 0.98
+    assert 0.90 <= inside / 400 <= 0.98
+
+
+def test_the_same_utterances_for_all_samples() -> None:
+    x = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]
+    samples = {
+        "x": mean_sample("x", x),
+        "again": mean_sample("x", x),
+        "shuffled": mean_sample("x", x[::-1], indices=[5, 4, 3, 2, 1, 0]),
+        "negative": mean_sample("-x", [-value for value in x]),
+    }
+    result = bootstrap(samples, 200)
+    assert result.estimates["x"] == result.estimates["again"] == result.estimates["shuffled"]
+    variance = result.covariance[0][0]
+    assert variance == pytest.approx(result.estimates["x"].standard_error ** 2)
+    assert result.covariance[0] == pytest.approx((variance, variance, variance, -variance))
+    assert result.joint("x", "negative").covariance[0][1] == pytest.approx(-variance)
+
+
+def test_bootstrap_of_sacrebleu_is_the_same() -> None:
+    references, hypotheses = corpus(80, 0.3)
+    metric = BLEU()
+    theirs = metric.corpus_score(hypotheses, [references], n_bootstrap=1000)
+    estimate = bootstrap({"BLEU": bleu_sample(hypotheses, references)}).estimates["BLEU"]
+    assert estimate.value == pytest.approx(theirs.score, abs=1e-9)
+    assert estimate.mean == pytest.approx(theirs._mean, abs=1e-4)
+    # It takes the 26th of 1000 from either end, without interpolation.
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(theirs._ci, rel=0.01)
+
+
+def test_resamples_without_a_value_are_left_out_and_counted() -> None:
+    values = [None] * 9 + [4.0]
+    full = [float(number) for number in range(10)]
+    samples = {"rare": mean_sample("rare", values), "full": mean_sample("full", full)}
+    result = bootstrap(samples, 2000)
+    rare = result.estimates["rare"]
+    assert rare.undefined / 2000 == pytest.approx(0.9**10, abs=0.04)
+    assert (rare.value, rare.low, rare.high, rare.standard_error) == (4, 4, 4, 0)
+    assert result.estimates["full"].undefined == 0
+    assert result.covariance[1][1] == pytest.approx(8.25 / 10, rel=0.1)
+    assert result.covariance[0] == (0, 0)
+    assert result.covariance[1][0] == 0
+
+
+def test_deterministic_and_told_in_the_signature() -> None:
+    samples = {"x": mean_sample("x", [1.0, 2.0, 4.0, 8.0, 16.0, 32.0])}
+    one = bootstrap(samples, 200, seed=7)
+    assert one == bootstrap(samples, 200, seed=7)
+    assert one.estimates != bootstrap(samples, 200, seed=8).estimates
+    assert one.signature == "bs:200|seed:7"
+    assert bootstrap(samples).signature == "bs:1000|seed:12345"
+    details = json.loads(json.dumps(one.details()))
+    assert (details["signature"], details["utterances"], details["level"]) == (
+        "bs:200|seed:7",
+        6,
+        0.95,
+    )
+    assert details["estimates"]["x"]["low"] == one.estimates["x"].low
+
+
+def test_what_cannot_be_resampled() -> None:
+    with pytest.raises(DataError, match="no samples"):
+        bootstrap({})
+    with pytest.raises(DataError, match="in one only"):
+        bootstrap({"x": mean_sample("x", [1.0, 2.0]), "y": mean_sample("y", [1.0, 2.0, 3.0])})
+    result: Bootstrap = bootstrap({"x": mean_sample("x", [1.0, 2.0])}, 100)
+    with pytest.raises(DataError, match="'y' was not resampled; expected one of x"):
+        result.joint("x", "y")
+
+
+# --- paired tests
+
+
+@both_tests
+def test_a_system_against_itself(test: object) -> None:
+    references, hypotheses = corpus(40, 0.3)
+    for sample in (
+        bleu_sample(hypotheses, references),
+        mean_sample("AL", np.random.default_rng(0).normal(1000, 300, 40)),
+    ):
+        result = run(test, sample, sample)
+        assert result.p_value == 1
+        assert (result.difference.value, result.difference.low, result.difference.high) == (0, 0, 0)
+
+
+def test_sacrebleu_finds_a_system_better_than_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SACREBLEU_SEED", raising=False)
+    references, one = corpus(40, 0.3)
+    systems = [("one", one), ("again", one)]
+    _, scores = PairedTest(systems, {"BLEU": BLEU()}, [references], "bs", n_samples=200)()
+    sample = bleu_sample(one, references)
+    ours = paired_bootstrap(sample, sample, 200)
+    assert ours.sacrebleu_p_value == scores["BLEU"][1].p_value == 1 / 201
+    assert ours.p_value == 1
+
+
+@both_tests
+def test_a_planted_difference_is_found(test: object) -> None:
+    references, worse, better = corpus(150, 0.35, 0.2)
+    result = run(test, bleu_sample(worse, references), bleu_sample(better, references))
+    assert result.p_value < 0.01
+    assert result.system > result.baseline
+    assert result.difference.value == result.system - result.baseline
+    assert 0 < result.difference.low < result.difference.value < result.difference.high
+    back = run(test, bleu_sample(better, references), bleu_sample(worse, references))
+    assert back.p_value < 0.01
+    assert back.difference.high == pytest.approx(-result.difference.low)
+
+
+@both_tests
+def test_pairing_finds_what_intervals_cannot(test: object) -> None:
+    generator = np.random.default_rng(3)
+    slow = generator.normal(2000, 800, 100)
+    fast = slow - generator.normal(30, 60, 100)
+    one, other = mean_sample("LAAL", slow), mean_sample("LAAL", fast)
+    intervals = bootstrap({"slow": one, "fast": other}).estimates
+    assert intervals["slow"].low < intervals["fast"].high
+    result = run(test, one, other)
+    assert result.p_value < 0.01
+    assert result.difference.value == pytest.approx(fast.mean() - slow.mean())
+    assert result.difference.standard_error == pytest.approx(60 / 10, rel=0.25)
+
+
+def enumerated_p_value(one: Sample, other: Sample) -> float:
+    """Of the permutation test: the share of all 2^n swaps that give at least the difference."""
+    n = len(one.indices)
+    extreme = 0
+    for swaps in itertools.product((False, True), repeat=n):
+        chosen = np.array(swaps)[:, None]
+        first = np.where(chosen, other.statistics, one.statistics).sum(axis=0)
+        second = np.where(chosen, one.statistics, other.statistics).sum(axis=0)
+        difference = other.score(second[None])[0] - one.score(first[None])[0]
+        extreme += abs(difference) >= abs(other.value - one.value) - 1e-9
+    return extreme / 2**n
+
+
+def assert_near_share(found: float, exact: float, trials: int) -> None:
+    """Five standard errors of a share of that many trials, and the 1 that is added to them."""
+    assert abs(found - exact) <= 5 * math.sqrt(exact * (1 - exact) / trials) + 1 / trials
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=8),
+    st.integers(0, 1000),
+)
+def test_randomisation_approximates_the_permutation_test(
+    pairs: list[tuple[int, int]], seed: int
+) -> None:
+    a, b = ([value / 7 for value in column] for column in zip(*pairs, strict=True))
+    one, other = mean_sample("AL", a), mean_sample("AL", b)
+    result = approximate_randomisation(one, other, 4000, 100, seed)
+    assert_near_share(result.p_value, enumerated_p_value(one, other), 4000)
+
+
+def test_randomisation_approximates_the_permutation_test_of_bleu() -> None:
+    references, one, other = corpus(9, 0.28, 0.265)
+    samples = bleu_sample(one, references), bleu_sample(other, references)
+    exact = enumerated_p_value(*samples)
+    assert 0.05 < exact < 0.95
+    assert_near_share(approximate_randomisation(*samples).p_value, exact, 10_000)
+
+
+@pytest.mark.parametrize("name", ["BLEU", "chrF2"])
+def test_paired_tests_of_sacrebleu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SACREBLEU_SEED", raising=False)
+    references, one, other = corpus(100, 0.28, 0.265)
+    metric = BLEU() if name == "BLEU" else CHRF()
+    samples = [sacrebleu_sample(metric, hypotheses, references) for hypotheses in (one, other)]
+    systems = [("one", one), ("other", other)]
+
+    _, scores = PairedTest(systems, {name: metric}, [references], "bs", n_samples=1000)()
+    theirs = scores[name][1]
+    ours = paired_bootstrap(*samples)
+    assert ours.system == pytest.approx(theirs.score, abs=1e-9)
+    assert ours.baseline == pytest.approx(scores[name][0].score, abs=1e-9)
+    assert 0.02 < theirs.p_value < 0.4
+    assert ours.sacrebleu_p_value == pytest.approx(theirs.p_value, abs=0.0025)
+
+    _, scores = PairedTest(systems, {name: metric}, [references], "ar", n_samples=2000)()
+    result = approximate_randomisation(*samples, num_trials=2000)
+    assert result.p_value == pytest.approx(scores[name][1].p_value, abs=0.0025)
+    assert result.sacrebleu_p_value is None
+    # The two tests ask the same, and nearly agree.
+    assert ours.p_value == pytest.approx(result.p_value, abs=0.05)
+
+
+def p_values(repetitions: int) -> tuple[NDArray[np.float64], ...]:
+    """Where the null hypothesis is true: shifted bootstrap, randomisation, sacreBLEU's bootstrap.
+
+    Paired latencies of one distribution, skewed and with some undefined.
+    """
+    generator = np.random.default_rng(77)
+    found = []
+    for repetition in range(repetitions):
+        values = generator.exponential(1.0, (2, 40)) + generator.normal(size=40)
+        values[generator.random((2, 40)) < 0.05] = math.nan
+        one, other = (mean_sample("AL", row) for row in values)
+        shifted = paired_bootstrap(one, other, 300, seed=repetition)
+        swapped = approximate_randomisation(one, other, 300, 100, seed=repetition)
+        assert shifted.sacrebleu_p_value is not None
+        found.append((shifted.p_value, swapped.p_value, shifted.sacrebleu_p_value))
+    return tuple(np.array(column) for column in zip(*found, strict=True))
+
+
+def test_p_values_of_equal_systems_are_uniform() -> None:
+    shifted, swapped, sacrebleu = p_values(500)
+    for values in (shifted, swapped):
+        assert 0.025 <= (values <= 0.05).mean() <= 0.09
+        # Kolmogorov and Smirnov: at most 1.63 / sqrt(500) in 99 of 100 cases
+        steps = np.arange(1, 501) / 500
+        assert np.abs(np.sort(values) - steps).max() < 0.075
+    # The reason for not taking sacreBLEU's.
+    assert (sacrebleu <= 0.05).mean() > 0.09
+    assert sacrebleu.max() < 0.5
+
+
+def test_resamples_without_a_value_count_against_the_difference() -> None:
+    # The third utterance, without which the system has no value, is not drawn in (2/3)^3 of all
+    # resamples; in all others the difference is within 1 ms of the one found.
+    one = mean_sample("AL", [None, 1.0, 2.0])
+    other = mean_sample("AL", [None, None, 900.0])
+    result = paired_bootstrap(one, other)
+    assert result.difference.undefined / 1000 == pytest.approx(8 / 27, abs=0.08)
+    assert result.p_value == (result.difference.undefined + 1) / 1001
+    assert 897 < result.difference.low <= result.difference.high < 900
+
+
+def test_trials_without_a_value_count_against_the_difference() -> None:
+    # 1, 5 and 1000 go to either system. Of the 8 ways 2 leave one without any value, 2 give the
+    # difference found, 1000 - 3, and 4 give less: 502.5 - 1 or 500.5 - 5.
+    one = mean_sample("AL", [1.0, None, 5.0, None])
+    other = mean_sample("AL", [None, None, None, 1000.0])
+    result = approximate_randomisation(one, other)
+    assert result.difference.value == pytest.approx(997)
+    assert_near_share(result.p_value, 4 / 8, 10_000)
+
+
+@both_tests
+def test_results_can_be_told(test: object) -> None:
+    one, other = mean_sample("AL", [1.0, 5.0, 3.0, 9.0]), mean_sample("AL", [2.0, 8.0, 8.0, 7.0])
+    result = run(test, one, other)
+    assert result == run(test, one, other)
+    details = json.loads(json.dumps(result.details()))
+    assert details["difference"]["value"] == 1.75
+    assert details["level"] == 0.95
+    assert (details["metric"], details["utterances"]) == ("AL", 4)
+    expected = {
+        paired_bootstrap: "bs:1000|seed:12345",
+        approximate_randomisation: "ar:10000|bs:1000|seed:12345",
+    }
+    assert result.signature == expected[test]  # type: ignore[index]
+    assert result.difference == paired_bootstrap(one, other).difference
+
+
+@both_tests
+def test_systems_that_cannot_be_compared(test: object) -> None:
+    one = mean_sample("AL", [1.0, 5.0, 3.0])
+    with pytest.raises(DataError, match="measured in AL and the system in LAAL"):
+        run(test, one, mean_sample("LAAL", [1.0, 5.0, 3.0]))
+    with pytest.raises(DataError, match="in one only"):
+        run(test, one, mean_sample("AL", [1.0, 5.0, 3.0], indices=[0, 1, 3]))
+    with pytest.raises(DataError, match="at least 2"):
+        run(test, mean_sample("AL", [1.0]), mean_sample("AL", [1.0]))
+    with pytest.raises(DataError, match="undefined for all"):
+        run(test, one, mean_sample("AL", [None, None, None]))
+    texts = ["a b c d", "e f g h"]
+    with pytest.raises(DataError, match="same metric"):
+        run(test, bleu_sample(texts, texts), bleu_sample(texts, texts, tokenizer="char"))
+    with pytest.raises(DataError, match="same metric"):
+        run(test, chrf_sample(texts, texts), chrf_sample(texts, texts, word_order=2))
+
+
+def run(test: object, baseline: Sample, system: Sample) -> PairedComparison:
+    assert callable(test)
+    result = test(baseline, system)
+    assert isinstance(result, PairedComparison)
+    return result
