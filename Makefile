@@ -1,6 +1,7 @@
-# make demo   translate recorded Spanish speech and print the scores
-# make test   run the test suite
-# Both make the virtual environment first when it is missing.
+# make demo     translate recorded Spanish speech and print the scores
+# make test     run the test suite
+# make compare  EchoStream beside the StreamSpeech baseline, with a report in runs/compare
+# Each makes the virtual environment first when it is missing.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,10 +9,10 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 SIMULEVAL = simuleval==1.1.4
 
-.PHONY: help install demo test test-all lint train clean
+.PHONY: help install demo test test-all lint compare train clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -3
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
 
 install: $(INSTALLED)
 
@@ -22,7 +23,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	  { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,simuleval-needs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,report,simuleval-needs]'
 	# SimulEval's dependencies need a C compiler for a package it never imports.
 	$(BIN)/python -m pip install --quiet --no-deps $(SIMULEVAL)
 	touch $@
@@ -40,6 +41,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+compare: $(INSTALLED)
+	$(BIN)/echostream data es-en
+	$(BIN)/python -m eval.compare
 
 train: $(INSTALLED)
 	$(BIN)/echostream data es-en

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from echostream.agent import AgentOptions, Translator, build_translator
 from echostream.audio import stream_audio
 from echostream.training.recipes.manifest import ManifestRow, read_manifest
-from echostream.training.text import normalise
+from echostream.text import normalise
 
 SEGMENT_MS = 320
 

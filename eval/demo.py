@@ -19,7 +19,7 @@ from echostream.scoring.instance import LOG_NAME, read_instances
 from echostream.scoring.listing import format_listing
 from echostream.scoring.report import format_scores, score_folder
 from echostream.training.recipes import cli as recipes
-from echostream.training.text import normalise
+from echostream.text import normalise
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT / "eval" / "clips"
