@@ -69,22 +69,10 @@ def build_listener(
 
 def build_writer(options: AgentOptions, model: SpeechModel, clock: Clock = DEFAULT_CLOCK) -> Writer:
     """The chosen policy and decoders, with the vocabularies of the checkpoint."""
-    asr_size, st_size = model.config.asr_vocab_size, model.config.st_vocab_size
-    assembler = None
-    suppressed: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    if options.random_weights is None:
-        folder = _folder(options)
-        source = _vocabulary(folder / SOURCE_VOCABULARY, asr_size)
-        target = _vocabulary(folder / TARGET_VOCABULARY, st_size)
-        suppressed = (source.suppressed, target.suppressed)
-        assembler = WordAssembler(source if options.task == "asr" else target)
     return Writer(
-        _policy(options, model),
-        (
-            _decoder(options, model, asr_size, suppressed[0]),
-            _decoder(options, model, st_size, suppressed[1]),
-        ),
-        assembler,
+        build_policy(options, model),
+        build_decoders(options, model),
+        build_assembler(options, model),
         task=options.task,
         frame_ms=model.encoder.frame_ms,
         frame_dim=model.config.encoder.output_dim,
@@ -92,29 +80,66 @@ def build_writer(options: AgentOptions, model: SpeechModel, clock: Clock = DEFAU
     )
 
 
-def _folder(options: AgentOptions) -> Path:
-    return Path(options.checkpoint or SHIPPED_CHECKPOINT)
-
-
-def _policy(options: AgentOptions, model: SpeechModel) -> policy.Policy:
+def policy_settings(options: AgentOptions, model: SpeechModel) -> tuple[str, dict[str, Any]]:
+    """The policy's name and options, the checkpoint's where none are given."""
     configured = model.config.policy
     name = options.policy or configured.name
     given = parse_options(options.policy_options, "--policy-options")
     # The checkpoint's options belong to its own policy only.
     defaults = configured.options if name == configured.name else {}
-    return policy.create(name, **{**defaults, **given})
+    return name, {**defaults, **given}
 
 
-def _decoder(
-    options: AgentOptions, model: SpeechModel, vocab_size: int, suppress: tuple[int, ...] = ()
-) -> Decoder[Any]:
+def decoder_settings(options: AgentOptions, model: SpeechModel) -> tuple[str, dict[str, Any]]:
+    """The CTC search's name and options, likewise."""
     configured = model.config.decoder
     name = options.decoder or configured.name
     given = parse_options(options.decoder_options, "--decoder-options")
     defaults = configured.options if name == configured.name else {}
-    return decoder.create(
-        name, blank=blank_index(vocab_size), suppress=suppress, **{**defaults, **given}
+    return name, {**defaults, **given}
+
+
+def build_policy(options: AgentOptions, model: SpeechModel) -> policy.Policy:
+    """The READ/WRITE policy."""
+    name, settings = policy_settings(options, model)
+    return policy.create(name, **settings)
+
+
+def build_decoders(options: AgentOptions, model: SpeechModel) -> tuple[Decoder[Any], Decoder[Any]]:
+    """The CTC searches of the ASR head and of the ST head."""
+    name, settings = decoder_settings(options, model)
+    sizes = (model.config.asr_vocab_size, model.config.st_vocab_size)
+    paths = vocabulary_paths(options)
+    suppressed = [
+        () if path is None else _vocabulary(path, size).suppressed
+        for path, size in zip(paths, sizes, strict=True)
+    ]
+    asr, st = (
+        decoder.create(name, blank=blank_index(size), suppress=suppress, **settings)
+        for size, suppress in zip(sizes, suppressed, strict=True)
     )
+    return asr, st
+
+
+def build_assembler(options: AgentOptions, model: SpeechModel) -> WordAssembler | None:
+    """Makes words of the output head's tokens; ``None`` for random weights, which have none."""
+    source, target = vocabulary_paths(options)
+    config = model.config
+    path, size = (
+        (source, config.asr_vocab_size) if options.task == "asr" else (target, config.st_vocab_size)
+    )
+    return None if path is None else WordAssembler(_vocabulary(path, size))
+
+
+def vocabulary_paths(options: AgentOptions) -> tuple[Path | None, Path | None]:
+    """The checkpoint's SentencePiece models, of source and target; ``None`` for random weights."""
+    if options.random_weights is not None:
+        return None, None
+    return _folder(options) / SOURCE_VOCABULARY, _folder(options) / TARGET_VOCABULARY
+
+
+def _folder(options: AgentOptions) -> Path:
+    return Path(options.checkpoint or SHIPPED_CHECKPOINT)
 
 
 def _vocabulary(path: Path, expected: int) -> Tokenizer:
@@ -134,11 +159,12 @@ def read_forced_target(path: str) -> list[str]:
         ConfigError: if the file cannot be read or has no lines.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        # Cut where SimulEval cuts its lists; splitlines() knows further line ends.
+        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot read --forced-target {path}: {error}; expected a UTF-8 text file"
         ) from error
-    if not lines:
+    if lines == [""]:
         raise ConfigError(f"--forced-target {path} is empty; expected one line for each recording")
     return lines
