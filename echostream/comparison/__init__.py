@@ -1,0 +1,1 @@
+"""EchoStream beside the baseline: what is compared, and the results that a report is drawn from."""
