@@ -10,6 +10,10 @@ from collections.abc import Callable
 # command needs only its own dependencies.
 COMMANDS = {
     "data": ("echostream.training.recipes.cli", "download and prepare a corpus"),
+    "corpus": (
+        "echostream.training.formats.cli",
+        "read corpora in other layouts, write manifests for other tools",
+    ),
     "train": ("echostream.training.cli", "train a system on a prepared corpus"),
     "score": ("echostream.scoring.cli", "quality and latency from the logs of SimulEval runs"),
     "import-streamspeech": (

@@ -15,6 +15,12 @@ from echostream.errors import EchoStreamError
 from echostream.training.recipes.manifest import ManifestRow
 from echostream.training.recipes.recipe import Options, run
 from echostream.training.recipes.split import SPLITS, Split
+from echostream.training.recipes.synthetic import (
+    DEFAULT_TEXTS,
+    ENGINES,
+    SyntheticOptions,
+    add_synthetic,
+)
 from echostream.training.recipes.tables import RECIPES
 
 MAX_DEFAULT_JOBS = 4
@@ -37,8 +43,22 @@ def main(argv: list[str] | None = None) -> int:
         jobs=arguments.jobs,
         keep_packages=arguments.keep_packages,
     )
+    synthetic = SyntheticOptions(
+        output=output,
+        work=options.work,
+        hours={
+            name: arguments.hours if hours is None else hours
+            for name, hours in arguments.synthetic.items()
+        },
+        texts=arguments.texts,
+        folder=arguments.kokoro_folder,
+        jobs=arguments.jobs,
+        keep_packages=arguments.keep_packages,
+    )
     try:
         rows = run(recipe, options)
+        if synthetic.hours or synthetic.folder:
+            rows = add_synthetic(recipe, synthetic)
     except EchoStreamError as error:
         print(f"echostream data: error: {error}", file=sys.stderr)
         return 1
@@ -55,7 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream data",
         description="Fetch recorded speech with translations from public Debian packages and make "
-        "16 kHz audio, manifests and SimulEval lists. Nothing is installed.",
+        "16 kHz audio, manifests and SimulEval lists; add synthetic speech of translated sentences "
+        "on request. Nothing is installed.",
     )
     parser.add_argument("recipe", choices=sorted(RECIPES), help="speech language, text language")
     parser.add_argument("--output", type=Path, help="folder to write (default: data/RECIPE)")
@@ -67,6 +88,31 @@ def build_parser() -> argparse.ArgumentParser:
         type=_splits,
         default=SPLITS,
         help="decode only these splits, comma-separated: train, dev, test (default: all)",
+    )
+    parser.add_argument(
+        "--synthetic",
+        type=_engines,
+        default={},
+        metavar="ENGINE[=HOURS],...",
+        help="add synthetic speech by espeak, kokoro or both (default: none)",
+    )
+    parser.add_argument(
+        "--hours",
+        type=_hours,
+        default=1.0,
+        help="training speech by each engine that names no hours itself (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--texts",
+        type=_names,
+        default=DEFAULT_TEXTS,
+        help=f"sentences to speak, comma-separated (default: {','.join(DEFAULT_TEXTS)})",
+    )
+    parser.add_argument(
+        "--kokoro-folder",
+        type=Path,
+        metavar="PATH",
+        help="add speech that was made elsewhere: a folder with manifest.tsv and audio/",
     )
     parser.add_argument(
         "--work", type=Path, help="folder for packages while working (default: OUTPUT/work)"
@@ -111,6 +157,26 @@ def _splits(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"{text!r}: expected some of {', '.join(SPLITS)}")
     return names
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0.0 < hours < 10_000.0:  # NaN too
+        raise argparse.ArgumentTypeError(f"{text!r}: expected hours above 0")
+    return hours
+
+
+def _engines(text: str) -> dict[str, float | None]:
+    engines: dict[str, float | None] = {}
+    for part in _names(text):
+        name, equals, hours = part.partition("=")
+        if name not in ENGINES:
+            raise argparse.ArgumentTypeError(f"{name!r}: expected some of {', '.join(ENGINES)}")
+        engines[name] = _hours(hours) if equals else None
+    return engines
 
 
 def _positive(text: str) -> int:

@@ -42,6 +42,11 @@ def convert(reader: CorpusReader, clip: Clip, target: Path) -> int:
         ) from error
     if samples.size == 0 or not np.isfinite(samples).all():
         raise DataError(f"{clip.path} has no usable samples (empty or not finite)")
+    return write_flac(target, samples)
+
+
+def write_flac(target: Path, samples: NDArray[np.float32]) -> int:
+    """Writes ``[m]`` at 16 kHz as 16-bit FLAC, all or nothing, and returns m."""
     # Coded in memory: soundfile reports a full disk as an error of its own, without the cause.
     coded = io.BytesIO()
     soundfile.write(coded, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")

@@ -59,8 +59,13 @@ def unpacked_folder(work: Path, recipe: str, corpus: Corpus) -> Path:
 
 def wanted_members(corpus: Corpus, package: str) -> Callable[[str], bool]:
     """Tells for a member of the package whether it is read or is one of its notices."""
-    notices = {f"usr/share/doc/{package}/{name}" for name in NOTICES}
+    notices = notices_of(package)
     return lambda member: member in notices or corpus.reader.wanted(package, member)
+
+
+def notices_of(package: str) -> set[str]:
+    """Members of a package that hold its licence and readme."""
+    return {f"usr/share/doc/{package}/{name}" for name in NOTICES}
 
 
 def copy_notices(roots: Mapping[str, Path], folder: Path) -> None:
@@ -121,6 +126,11 @@ def clear(corpora: Sequence[Corpus], work: Path, recipe: str) -> None:
         for package in corpus.reader.packages:
             archive_path(work / "packages", package).unlink(missing_ok=True)
         shutil.rmtree(unpacked_folder(work, recipe, corpus), ignore_errors=True)
+    remove_empty(work)
+
+
+def remove_empty(work: Path) -> None:
+    """Removes the work folder, or what of it is empty."""
     for folder in (work / "packages", work / "unpacked", work):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

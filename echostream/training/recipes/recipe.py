@@ -211,4 +211,12 @@ def write_tables(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> N
         for corpus in recipe.corpora
         if corpus.name in present
     ]
+    synthetic = sorted(present - {corpus.name for corpus in recipe.corpora})
+    notices = [notice_path(output, name) for name in synthetic]
+    paragraphs += [path.read_text(encoding="utf-8") for path in notices if path.is_file()]
     write_text(output / "LICENCES.txt", "\n".join(paragraphs))
+
+
+def notice_path(output: Path, corpus: str) -> Path:
+    """Where a corpus that is not of the recipe leaves its paragraph of LICENCES.txt."""
+    return output / "licences" / f"corpus.{corpus}.txt"

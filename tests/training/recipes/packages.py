@@ -78,6 +78,20 @@ def drascula_dat(texts: Mapping[tuple[str, str], Sequence[str]]) -> bytes:
     return data
 
 
+def mo(messages: Mapping[str, str], order: str = "<") -> bytes:
+    """A gettext catalogue in either byte order; "" is the header's key."""
+    entries = {"": "Content-Type: text/plain; charset=UTF-8\n", **messages}
+    pairs = sorted((key.encode(), value.encode()) for key, value in entries.items())
+    start = 28 + 16 * len(pairs)
+    body, tables = b"", []
+    for column in (0, 1):
+        for pair in pairs:
+            tables += [len(pair[column]), start + len(body)]
+            body += pair[column] + b"\0"
+    head = (0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0)
+    return struct.pack(f"{order}7I", *head) + struct.pack(f"{order}{len(tables)}I", *tables) + body
+
+
 def transcript(lines: str) -> bytes:
     """A gzip-compressed Asterisk transcript."""
     return gzip.compress(lines.encode("utf-8"))
@@ -255,6 +269,22 @@ def drascula_packages() -> dict[str, bytes]:
         "usr/share/doc/drascula/readme.txt": b"readme\n",
     }
     return {"drascula-spanish": deb(members), "drascula": tree_deb(english)}
+
+
+CATALOGUES = "usr/share/locale"
+
+
+def text_packages(messages: Mapping[str, str], language: str = "es") -> dict[str, bytes]:
+    """The package of freedroidrpg's texts with these messages, beside what is not to be read."""
+    folder = f"{CATALOGUES}/{language}/LC_MESSAGES"
+    files = {
+        f"{folder}/freedroidrpg-dialogs.mo": mo(messages),
+        f"{folder}/other.mo": b"not a catalogue",
+        f"{CATALOGUES}/de/LC_MESSAGES/freedroidrpg.mo": mo({"Not this one here": "Dies nicht"}),
+        "usr/share/doc/freedroidrpg-data/copyright": b"GPL-2+\n",
+        "usr/share/freedroidrpg/big.png": b"x" * 1000,
+    }
+    return {"freedroidrpg-data": tree_deb(files)}
 
 
 def mini_recipe(version: str = "1.0-1") -> Recipe:

@@ -1,0 +1,226 @@
+"""Cleaning, sides and crossings of sentence pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.errors import DataError
+from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.recipes.parallel_text import (
+    MAX_WORDS,
+    SentencePair,
+    clean_pairs,
+    loose_key,
+    read_texts,
+    sentence_pair,
+    split_sentences,
+    unique,
+    without_crossings,
+    write_texts,
+)
+from echostream.training.recipes.split import normalise_english, split_of
+
+LONG = "This is the first sentence of a long message. " * 2 + "Here comes the last of the three!"
+LARGO = "Esta es la primera frase de un mensaje largo. " * 2 + "¡Aquí viene la última de las tres!"
+
+
+@pytest.mark.parametrize(
+    ("english", "other", "kept"),
+    [
+        ("The door is open.", "La puerta está abierta.", True),
+        ("Don’t go there!", "¡No vayas allí!", True),
+        ("Two words", "Dos palabras", False),
+        ("The <b>door</b> is open", "La puerta está abierta", False),
+        ("The door is open", "La <i>puerta</i> está abierta", False),
+        ("Press 1234 to open", "Pulse 1234 para abrir", False),
+        ("You have %d coins", "Tienes %d monedas", False),
+        ("The same text here", "The same text here", False),
+        ("THE DOOR IS OPEN", "LA PUERTA ESTÁ ABIERTA", False),
+        ("Aaaargh, not the door", "Aaaargh, la puerta no", False),
+        ("Open the door", "Дверь открыта сейчас", False),
+        ("It is open now", "No", False),
+        ("word " * 21, "palabra " * 21, False),
+    ],
+)
+def test_what_is_kept(english: str, other: str, kept: bool) -> None:
+    assert bool(clean_pairs(english, other)) == kept
+
+
+def test_texts_are_tidied() -> None:
+    assert clean_pairs("Don’t  stop\nhere...", "No pares\taquí...") == [
+        ("Don't stop here…", "No pares aquí…")
+    ]
+
+
+def test_a_long_message_is_cut_where_both_sides_agree() -> None:
+    first, second = (
+        "This is the first sentence of a long message.",
+        ("This is the first sentence of a long message. Here comes the last of the three!"),
+    )
+    pairs = clean_pairs(LONG, LARGO)
+    # 9 + 9 words make 18; the 7 of the last would pass the limit of 20.
+    assert [pair[0] for pair in pairs] == [f"{first} {first}", second[len(first) + 1 :]]
+    assert pairs[1][1] == "¡Aquí viene la última de las tres!"
+    assert clean_pairs(LONG, LARGO.replace("largo. ", "largo, ", 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Yes. No! What? Well… So", 5),
+        ("¿Qué? ¡No! «Sí.» Bueno", 4),
+        ("He said “no.” Then he left.", 2),
+        ("Wait... what is it", 1),
+        ("Mr. president, no", 1),
+    ],
+)
+def test_sentence_ends(text: str, parts: int) -> None:
+    cut = split_sentences(text)
+    assert len(cut) == parts
+    assert " ".join(cut) == text
+
+
+words = st.lists(
+    st.sampled_from(["open", "the", "door", "Yes.", "No!", "señor", "“Come”", "x1", "<b>"]),
+    min_size=1,
+    max_size=40,
+).map(" ".join)
+
+
+@given(words, words)
+@settings(deadline=None)
+def test_nothing_unclean_passes(english: str, other: str) -> None:
+    for left, right in clean_pairs(english, other):
+        assert 3 <= len(left.split()) <= MAX_WORDS
+        assert not set("<>0123456789\t\n") & set(left + right)
+        assert left in english.replace("\n", " ")
+
+
+def test_ids_follow_the_english_text() -> None:
+    pair = sentence_pair("wesnoth", "GPL", "Don't go.", "No vayas.")
+    assert pair.id == sentence_pair("wesnoth", "GPL", "don't  GO!", "Ne va pas.").id
+    assert pair.id != sentence_pair("wesnoth", "GPL", "Do go.", "No vayas.").id
+    assert pair.split == split_of("Don't go.")
+    assert (pair.text("en"), pair.text("es")) == ("Don't go.", "No vayas.")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("Don’t go", "don't go!", True),
+        ("esta bien", "Está bien.", True),
+        ("Grandma’s doll", "grandmas doll", True),
+        ("a no", "an o", False),
+    ],
+)
+def test_loose_keys(first: str, second: str, same: bool) -> None:
+    assert (loose_key(first) == loose_key(second)) == same
+
+
+# Sides by the split rule (test_split.py): "thank you" test, "red" dev, "yes" and "one" train.
+TRAIN = sentence_pair("t", "x", "Yes", "Si")
+TRAIN_2 = sentence_pair("t", "x", "One", "Uno")
+DEV = sentence_pair("t", "x", "Red", "Rojo")
+TEST = sentence_pair("t", "x", "Thank you", "Gracias")
+
+
+def recorded(pair: SentencePair, split: str) -> ManifestRow:
+    return ManifestRow(
+        "r", "asterisk", split, "r.flac", 16_000, 1.0, "s", "es", "en", pair.other, pair.english, ""
+    )
+
+
+def test_one_translation_of_two_texts_stays_on_the_test_side() -> None:
+    assert [pair.split for pair in (TRAIN, TRAIN_2, DEV, TEST)] == ["train", "train", "dev", "test"]
+    both = [replace(TRAIN, other="¡Gracias!"), TRAIN_2, DEV, TEST]
+    assert without_crossings(both, []) == [TRAIN_2, DEV, TEST]
+    crossed = [TRAIN, replace(DEV, other="Sí"), TEST]
+    assert without_crossings(crossed, []) == crossed[1:]
+    assert without_crossings([TRAIN, replace(TRAIN_2, other="Sí")], []) == [
+        TRAIN, replace(TRAIN_2, other="Sí"),
+    ]  # fmt: skip
+
+
+def test_recordings_on_another_side_remove_a_pair() -> None:
+    every = [TRAIN, DEV, TEST]
+    assert without_crossings(every, [recorded(TRAIN, "train"), recorded(TEST, "test")]) == every
+    assert without_crossings(every, [recorded(TRAIN, "test")]) == [DEV, TEST]
+    # Even a test pair goes: the recording in train was there first.
+    assert without_crossings(every, [recorded(TEST, "train")]) == [TRAIN, DEV]
+    only_spoken = replace(recorded(TEST, "train"), tgt_text="Cheers")
+    assert without_crossings(every, [only_spoken]) == [TRAIN, DEV]
+
+
+texts = st.sampled_from(["Yes", "One", "Red", "Thank you", "Three"])
+
+
+@given(
+    st.lists(st.tuples(texts, st.sampled_from(["sí", "uno", "rojo", "Si!"])), max_size=7),
+    st.lists(st.tuples(st.sampled_from(["uno", "nada"]), st.sampled_from(["train", "test"]))),
+)
+@settings(deadline=None)
+def test_no_text_is_left_on_two_sides(
+    pairs: list[tuple[str, str]], said: list[tuple[str, str]]
+) -> None:
+    made = [sentence_pair("t", "x", english, other) for english, other in pairs]
+    human = [recorded(replace(TRAIN, english="-", other=text), split) for text, split in said]
+    left = without_crossings(made, human)
+    sides: dict[str, set[str]] = {}
+    for text, split in [
+        *((p.other, p.split) for p in left),
+        *(pair for pair in said if any(loose_key(p.other) == pair[0] for p in left)),
+    ]:
+        sides.setdefault(loose_key(text), set()).add(split)
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_the_first_of_equal_texts_is_kept() -> None:
+    again = replace(TRAIN, english="YES!", other="otra")
+    assert unique([TRAIN, again, DEV]) == [TRAIN, DEV]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Yes, sir", "One more", "Red.", "Thank “you”"]),
+            st.text("abcñáé ¿!", min_size=1, max_size=9),
+        ),
+        max_size=4,
+    )
+)
+@settings(deadline=None)
+def test_texts_come_back(
+    tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "texts.tsv"
+    made = [sentence_pair("t", "GPL", english, other) for english, other in pairs]
+    write_texts(path, made)
+    assert read_texts(path) == made
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a\ttest\tGPL\tYes\tSí", "its key says 'train'"),
+        ("a\ttrain\tGPL\tYes", "4 fields, expected 5"),
+    ],
+)
+def test_damaged_texts_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "texts.tsv"
+    path.write_text(f"id\tsplit\tlicence\tenglish\tother\n{line}\n")
+    with pytest.raises(DataError, match=f"texts.tsv:2.*{message}"):
+        read_texts(path)
+    path.write_text("id\tenglish\n")
+    with pytest.raises(DataError, match="columns"):
+        read_texts(path)
+
+
+def test_normal_forms_agree_on_words() -> None:
+    # A pair that passes the loose key as new is new to the strict one too.
+    for text in ("Don't", "señor", "Jack-o'-lantern"):
+        assert loose_key(text) == loose_key(normalise_english(text))

@@ -1,0 +1,240 @@
+"""Whole runs with synthetic speech, through the command, and the leak check over everything.
+
+These are the checks that run on every change: packages and espeak-ng are made up, the sentences
+and the code are not.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echostream.errors import DataError
+from echostream.training.recipes import cli, synthetic
+from echostream.training.recipes.espeak import HEARD_VARIANTS, HELD_OUT_VARIANTS
+from echostream.training.recipes.kokoro import VOICE_TABLES
+from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from echostream.training.recipes.parallel_text import read_texts
+from echostream.training.recipes.split import leak_check, normalise_english, split_of
+from echostream.training.recipes.synthetic import synthetic_leak_check
+from echostream.training.recipes.tables import RECIPES
+
+from .conftest import needs_dpkg
+from .packages import EXPECTED, Archive, mini_recipe, names, text_packages
+from .speakers import VOICES, ToneEngine, write_espeak
+from .test_speech_folder import ROWS, folder
+from .test_synthesis import NUMBERS
+
+SENTENCES = {
+    f"I have {first} and {second} dogs": f"Tengo perros {first} y {second}"
+    for first in NUMBERS
+    for second in NUMBERS[:4]
+} | {
+    # Both are train texts, but people say their translations in test, for other English texts.
+    "The conference is locked now": "Bloqueada",
+    "Many thanks to you": "Gracias",
+}
+
+
+@pytest.fixture
+def command(full_archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    for name, content in text_packages(SENTENCES).items():
+        full_archive.add(name, content)
+    write_espeak(full_archive.programs, (*HEARD_VARIANTS, *HELD_OUT_VARIANTS))
+    monkeypatch.setitem(RECIPES, "es-en", mini_recipe())
+    monkeypatch.chdir(tmp_path)
+    return full_archive
+
+
+def make(*arguments: str) -> list[ManifestRow]:
+    extra = ("--texts", "freedroidrpg", "--output", "o")
+    assert cli.main(["es-en", *extra, *arguments]) == 0
+    return read_manifest(Path("o/manifest.tsv"))
+
+
+def check_everything(rows: Sequence[ManifestRow]) -> None:
+    """What must hold of any manifest of the recipes, worked out without their code."""
+    leak_check(rows)
+    sides: dict[str, set[str]] = {}
+    for row in rows:
+        assert row.split == split_of(row.english)
+        assert (Path("o") / row.audio).is_file()
+        sides.setdefault(normalise_english(row.english), set()).add(row.split)
+        if row.corpus in ("espeak", "tone"):
+            assert row.seconds > 0.5
+    assert all(len(side) == 1 for side in sides.values())
+    voices: dict[str, set[str]] = {}
+    for row in rows:
+        if row.corpus in ("espeak", "tone", "ready"):
+            voices.setdefault(row.speaker, set()).add(row.split)
+    assert all("test" not in side or side == {"test"} for side in voices.values())
+
+
+@needs_dpkg
+def test_recordings_and_synthetic_speech_in_one_manifest(
+    command: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make("--synthetic", "espeak", "--hours", "0.02")
+    check_everything(rows)
+    assert names(rows)[: len(EXPECTED)] == EXPECTED
+    spoken = [row for row in rows if row.corpus == "espeak"]
+    assert {row.split for row in spoken} == {"train", "dev", "test"}
+    assert all(SENTENCES[row.tgt_text] == row.src_text for row in spoken)
+    # Sentences whose translation is recorded on another side may not be spoken, all others may.
+    allowed = {pair.other for pair in read_texts(Path("o/texts.tsv"))}
+    assert allowed == set(SENTENCES.values()) - {"Gracias", "Bloqueada"}
+    assert {row.speaker.split("/")[1] for row in spoken if row.split == "test"} <= set(
+        HELD_OUT_VARIANTS
+    )
+    assert Path("o/lists/espeak.test.wav_list").is_file()
+    notice = Path("o/LICENCES.txt").read_text()
+    assert "espeak-ng 1.51" in notice and "FreedroidRPG" in notice and "drascula notice" in notice
+    assert not Path("o/work").exists()
+    out = capsys.readouterr().out
+    assert "espeak" in out
+
+
+@needs_dpkg
+def test_a_second_run_makes_nothing_and_a_longer_one_only_the_rest(command: Archive) -> None:
+    first = make("--synthetic", "espeak=0.01")
+    written = {path: path.stat().st_mtime_ns for path in Path("o/audio").rglob("*.flac")}
+    command.fail("E: no network")
+    assert make("--synthetic", "espeak=0.01") == first
+    longer = make("--synthetic", "espeak=0.02")
+    assert {row.id for row in first} < {row.id for row in longer}
+    check_everything(longer)
+    after = {path: path.stat().st_mtime_ns for path in Path("o/audio").rglob("*.flac")}
+    assert after.items() >= written.items() and len(after) > len(written)
+    # Without the option the speech stays in the manifest.
+    assert make() == longer
+
+
+@needs_dpkg
+def test_another_version_of_the_engine_makes_it_all_again(command: Archive) -> None:
+    make("--synthetic", "espeak=0.01")
+    path = next(Path("o/audio/espeak").iterdir())
+    path.write_bytes(b"old")
+    stray = path.with_name("stray.flac")
+    stray.write_bytes(b"old")
+    write_espeak(command.programs, (*HEARD_VARIANTS, *HELD_OUT_VARIANTS), version="1.52")
+    rows = make("--synthetic", "espeak=0.01")
+    check_everything(rows)
+    assert not stray.exists()
+    assert "espeak-ng 1.52" in Path("o/LICENCES.txt").read_text()
+
+
+@needs_dpkg
+def test_an_engine_and_a_folder(
+    command: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ToneEngine()
+    monkeypatch.setattr(synthetic, "make_engine", lambda name, language, work: engine)
+    monkeypatch.setattr(synthetic, "VOICE_TABLES", {**VOICE_TABLES, "es": VOICES})
+    ready = folder(tmp_path)
+    rows = make("--synthetic", "kokoro=0.01", "--kokoro-folder", str(ready))
+    check_everything(rows)
+    assert {row.corpus for row in rows} == {"asterisk", "tuxpaint", "drascula", "ready", "tone"}
+    # Imported rows that a recording stands against: none here, so all four are kept.
+    assert sum(row.corpus == "ready" for row in rows) == 4
+    shutil.rmtree(ready)
+    assert make() == rows
+
+
+@needs_dpkg
+def test_imported_speech_stands_against_sentences_to_speak(
+    command: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # "Yes" is a train text; in the folder its translation is that of a sentence of test.
+    english, other = next(pair for pair in SENTENCES.items() if split_of(pair[0]) == "test")
+    ready = folder(tmp_path, (("wesnoth-1.ogg", "ana", other, "Yes"), *ROWS[1:]))
+    monkeypatch.setattr(synthetic, "VOICE_TABLES", {**VOICE_TABLES, "es": VOICES})
+    rows = make("--kokoro-folder", str(ready))
+    assert other in {row.src_text for row in rows}
+    monkeypatch.setattr(synthetic, "make_engine", lambda name, language, work: ToneEngine())
+    rows = make("--synthetic", "kokoro=0.03")
+    check_everything(rows)
+    said = {row.tgt_text for row in rows if row.corpus == "tone"}
+    assert english not in said
+    assert sum(split_of(text) == "test" for text in said) >= 3
+    # Without the filter the check of the manifest stops the run.
+    monkeypatch.setattr(synthetic, "without_crossings", lambda pairs, others: pairs)
+    assert cli.main(["es-en", "--texts", "freedroidrpg", "--output", "o", "--synthetic",
+                     "kokoro=0.03"]) == 1  # fmt: skip
+    assert english not in {row.tgt_text for row in read_manifest(Path("o/manifest.tsv"))}
+
+
+@needs_dpkg
+def test_a_folder_may_not_take_the_name_of_a_corpus(
+    command: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready = folder(tmp_path)
+    ready.rename(tmp_path / "asterisk")
+    assert cli.main(["es-en", "--output", "o", "--kokoro-folder", str(tmp_path / "asterisk")]) == 1
+    assert "rename the folder" in capsys.readouterr().err
+
+
+@needs_dpkg
+@pytest.mark.parametrize("fault", ["program", "texts", "hours"])
+def test_faults_are_one_line(
+    command: Archive, capsys: pytest.CaptureFixture[str], fault: str, tmp_path: Path
+) -> None:
+    arguments = ["es-en", "--output", "o", "--synthetic", "espeak", "--texts", "freedroidrpg"]
+    expected = "ask for fewer --hours"
+    if fault == "program":
+        write_espeak(command.programs, ("m1",))
+        expected = "lacks the voice variants"
+    elif fault == "texts":
+        arguments[-1] = "tatoeba"
+        expected = "no text source tatoeba"
+    assert cli.main(arguments) == 1
+    message = capsys.readouterr().err
+    assert expected in message and message.startswith("echostream data: error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--synthetic", "festival"],
+        ["--synthetic", "espeak=0"],
+        ["--synthetic", "espeak=many"],
+        ["--hours", "nan"],
+        ["--hours", "-1"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["es-en", *arguments])
+    assert stopped.value.code == 2
+    assert "expected" in capsys.readouterr().err
+
+
+ROW = ManifestRow(
+    "a", "asterisk", "train", "a.flac", 16_000, 1.0, "s", "es", "en", "hola", "hello", "x"
+)
+
+
+def test_planted_leaks_are_found() -> None:
+    made = replace(ROW, id="b", corpus="espeak", split="test", src_text="adios", tgt_text="bye")
+    synthetic_leak_check([ROW, made], {"espeak"})
+    for leak in (
+        replace(made, src_text="¡Hóla!"),  # the spoken text, with an accent of its own
+        replace(made, tgt_text="Hello?"),
+        replace(made, src_text="hello"),
+    ):
+        with pytest.raises(DataError, match=r"espeak/b in test, asterisk/a in train"):
+            synthetic_leak_check([ROW, leak], {"espeak"})
+        with pytest.raises(DataError, match="two sides"):
+            synthetic_leak_check([leak, ROW], {"espeak"})
+    # People may say one thing on two sides; the split rule looks at the English text only.
+    twice = replace(ROW, id="c", split="test", tgt_text="hi")
+    synthetic_leak_check([ROW, twice], {"espeak"})
+
+
+def test_published_recipes_have_texts_and_voices() -> None:
+    for recipe in RECIPES.values():
+        assert recipe.source in VOICE_TABLES
+        assert "en" in (recipe.source, recipe.target)
