@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,19 @@ def build_translator(
         ConfigError: if an option is wrong.
     """
     model = build_model(options, device)
-    return Translator(build_listener(options, model, clock), build_writer(options, model, clock))
+    listener = build_listener(options, model, clock)
+    settings = {
+        "model": model.fingerprint(),
+        "task": options.task,
+        "chunking": chunking(options, model.encoder),
+        "policy": policy_settings(options, model),
+        "decoder": decoder_settings(options, model),
+        "vocabularies": [
+            None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in vocabulary_paths(options)
+        ],
+    }
+    return Translator(listener, build_writer(options, model, clock), settings)
 
 
 def build_model(options: AgentOptions, device: torch.device | str = "cpu") -> SpeechModel:

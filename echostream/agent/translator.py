@@ -7,6 +7,7 @@ holds one stream. ``step`` is pure, so a host can keep, copy, or go back to any 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from echostream.agent.costs import StageCosts
 from echostream.agent.listener import Listener, ListenerState
@@ -46,11 +47,20 @@ class Step:
 
 
 class Translator:
-    """What all streams of a model share."""
+    """What all streams of a model share.
 
-    def __init__(self, listener: Listener, writer: Writer) -> None:
+    Args:
+        listener: the first half.
+        writer: the second half.
+        settings: plain values that tell it from any other translator, for saved streams.
+    """
+
+    def __init__(
+        self, listener: Listener, writer: Writer, settings: dict[str, Any] | None = None
+    ) -> None:
         self.listener = listener
         self.writer = writer
+        self.settings = settings
 
     def init_state(self, reference: str | None = None) -> TranslatorState:
         """A stream of which nothing has been heard; with ``reference`` a forced one."""

@@ -5,12 +5,15 @@ Symbols: ``B`` recordings, ``T`` encoder frames, ``C`` encoder channels, ``V`` C
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import torch
 from torch import Tensor, nn
 
 from echostream.audio import Cmvn
 from echostream.baseline import ChunkConformerEncoder, ChunkConformerState
-from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig
+from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig, to_mapping
 from echostream.decoder.ctc_head import CtcHead
 from echostream.encoder import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
@@ -51,6 +54,22 @@ class SpeechModel(nn.Module):
         """Store the statistics of the training data."""
         self.cmvn_mean.copy_(torch.tensor(cmvn.mean))
         self.cmvn_std.copy_(torch.tensor(cmvn.std))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all weights, CTC heads and CMVN statistics included, and the configuration.
+
+        The configured policy and decoder are left out: others can be put behind the same weights.
+        """
+        config = {
+            key: value
+            for key, value in to_mapping(self.config).items()
+            if key not in ("policy", "decoder")
+        }
+        sums = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            sums.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return sums.hexdigest()
 
     @property
     def num_parameters(self) -> int:

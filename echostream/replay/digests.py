@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import echostream
-from echostream.config import to_mapping
-from echostream.model import SpeechModel
 
 _PACKAGE = Path(echostream.__file__).parent
 
@@ -78,20 +76,3 @@ def plugin_digest(instance: object) -> str | None:
     if path is None or Path(path).resolve().is_relative_to(_PACKAGE.resolve()):
         return None
     return file_digest(path)
-
-
-def model_fingerprint(model: SpeechModel) -> str:
-    """Of all weights, the CTC heads and CMVN statistics included, and of the configuration.
-
-    The configured policy and decoder are left out: they are no part of encoding.
-    """
-    config = {
-        key: value
-        for key, value in to_mapping(model.config).items()
-        if key not in ("policy", "decoder")
-    }
-    sums = hashlib.sha256(digest(config).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sums.update(tensor.detach().cpu().contiguous().numpy().data)
-    return sums.hexdigest()

@@ -16,7 +16,7 @@ from echostream.encoder.state import settings_of
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
 from echostream.policy import Policy
-from echostream.replay.digests import file_digest, model_fingerprint, plugin_digest
+from echostream.replay.digests import file_digest, plugin_digest
 
 CLOCKS: dict[str, Clock] = {"cpu": time.thread_time, "wall": time.perf_counter}
 """``cpu``: time that this thread computed, hardly changed by whatever else runs. ``wall``: time
@@ -70,7 +70,7 @@ class System:
     @cached_property
     def fingerprint(self) -> str:
         """Of weights and configuration."""
-        return model_fingerprint(self.model) if self._like is None else self._like.fingerprint
+        return self.model.fingerprint() if self._like is None else self._like.fingerprint
 
     @property
     def chunk_ms(self) -> int:
