@@ -96,15 +96,15 @@ def read_segment_records(folder: Path) -> dict[int, list[SegmentRecord]]:
 def shown_recordings(
     runs: Sequence[tuple[Run, Sequence[Instance]]], sources: Sequence[Source], number: int
 ) -> list[Source]:
-    """Recordings for the timelines: of those that all systems heard, evenly spread in length."""
+    """Recordings for the timelines: of those that all systems heard, evenly spread in length.
+
+    The longest comes first, as there is most to see in it.
+    """
     heard = set.intersection(*({ins.index for ins in instances} for _, instances in runs))
     spoken = sorted(
-        (source for source in sources if source.index in heard), key=lambda s: s.length_ms
+        (source for source in sources if source.index in heard), key=lambda s: -s.length_ms
     )
-    if len(spoken) <= number:
-        return spoken
-    steps = [round((i + 1) * len(spoken) / (number + 1)) for i in range(number)]
-    return [spoken[min(step, len(spoken) - 1)] for step in steps]
+    return [spoken[i * len(spoken) // number] for i in range(min(number, len(spoken)))]
 
 
 def utterance_of(
