@@ -8,8 +8,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 SIMULEVAL = simuleval==1.1.4
+FAIRSEQ = ve-fairseq==0.12.3
+HAS_FAIRSEQ_WHEEL = $(BIN)/python -c 'import platform, sys; sys.exit(not (sys.platform == "linux" \
+  and platform.machine() == "x86_64" and sys.version_info < (3, 13)))'
 
-.PHONY: help install demo test test-all lint compare train clean
+.PHONY: help install demo test test-all lint compare train train-mini clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
@@ -23,9 +26,11 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	  { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,report,simuleval-needs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,report,simuleval-needs,fairseq-needs]'
 	# SimulEval's dependencies need a C compiler for a package it never imports.
 	$(BIN)/python -m pip install --quiet --no-deps $(SIMULEVAL)
+	# fairseq, which trains, asks for much that it never imports, and has wheels for this only.
+	if $(HAS_FAIRSEQ_WHEEL); then $(BIN)/python -m pip install --quiet --no-deps $(FAIRSEQ); fi
 	touch $@
 
 demo: $(INSTALLED)
@@ -45,6 +50,11 @@ lint: $(INSTALLED)
 compare: $(INSTALLED)
 	$(BIN)/echostream data es-en
 	$(BIN)/python -m eval.compare
+
+train-mini: $(INSTALLED)
+	$(BIN)/echostream data es-en
+	OMP_NUM_THREADS=1 $(BIN)/echostream train configs/tiny.yaml --output runs/mini --processes 2 \
+	  --max-frames 2500 --updates 1000 --minutes 10 --solo-epochs 12
 
 train: $(INSTALLED)
 	$(BIN)/echostream data es-en

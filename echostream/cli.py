@@ -15,6 +15,10 @@ COMMANDS = {
         "read corpora in other layouts, write manifests for other tools",
     ),
     "train": ("echostream.training.cli", "train a system on a prepared corpus"),
+    "checkpoint": (
+        "echostream.training.export",
+        "make a checkpoint folder of a training run",
+    ),
     "score": ("echostream.scoring.cli", "quality and latency from the logs of SimulEval runs"),
     "import-streamspeech": (
         "echostream.baseline.cli",

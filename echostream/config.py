@@ -295,7 +295,8 @@ class PolicyConfig:
 class SystemConfig:
     """A whole system: what ``configs/*.yaml`` and a checkpoint's ``config.json`` hold.
 
-    ``encoder.name`` says which encoder it is, ``zipformer`` when it is left out. The vocabulary sizes count SentencePiece units, without the CTC blank.
+    ``encoder.name`` says which encoder it is, ``zipformer`` when it is left out. The vocabulary
+    sizes count SentencePiece units, without the CTC blank.
     """
 
     source_language: str = "es"

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from echostream.agent import AgentOptions, Translator, build_translator
 from echostream.audio import stream_audio
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
 from echostream.text import normalise
+from echostream.training.recipes.manifest import ManifestRow, read_manifest
 
 SEGMENT_MS = 320
 

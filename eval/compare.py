@@ -45,8 +45,8 @@ from echostream.replay.files import write_whole
 from echostream.replay.workers import finish
 from echostream.report import write_report
 from echostream.scoring.instance import Instance
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
 from echostream.text import normalise
+from echostream.training.recipes.manifest import ManifestRow, read_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTH_SEGMENT_MS = 320

@@ -1,27 +1,32 @@
-"""``echostream train``: train the CTC heads and the encoder of a configuration."""
+"""``echostream train``: the short form of ``fairseq-train`` with EchoStream's plug-in."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import io
 import logging
-from collections.abc import Iterable
+import shlex
+import sys
 from pathlib import Path
 
-import sentencepiece
-import torch
-
-from echostream.audio import Cmvn, FrontEnd
 from echostream.config import load_config
-from echostream.decoder.tokenizer import Tokenizer
-from echostream.errors import DataError, EchoStreamError
-from echostream.model import SpeechModel
-from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
-from echostream.training.corpus import Utterance, extract_features
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
-from echostream.training.text import normalise
-from echostream.training.trainer import Trainer, TrainingOptions
+from echostream.errors import EchoStreamError
+from echostream.training.checkpoints import FAIRSEQ, last_checkpoints
+from echostream.training.corpus import parse_repeat, repeated, select
+from echostream.training.engine import (
+    TrainingOptions,
+    configure_logging,
+    fairseq_arguments,
+    require_fairseq,
+    run_fairseq,
+    updates_done,
+)
+from echostream.training.export import export
+from echostream.training.features import AUGMENTATIONS
+from echostream.training.preparation import SYSTEM, prepare
+from echostream.training.run_record import record_run
+from echostream.training.vocabulary import vocabulary
+
+__all__ = ["build_parser", "main", "train", "vocabulary"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,28 +36,27 @@ def build_parser() -> argparse.ArgumentParser:
     defaults = TrainingOptions()
     parser = argparse.ArgumentParser(
         prog="echostream train",
-        description="Train a system with ASR CTC and ST CTC on the training part of a manifest. "
-        "Stop it at any time: run the same command again and it goes on.",
+        description="Train a system with ASR CTC and ST CTC on the training part of a corpus, by "
+        "fairseq. Stop it at any time: run the same command again and it goes on. It leaves a "
+        "checkpoint folder, curves and a model card.",
     )
     parser.add_argument("config", type=Path, help="system to train, such as configs/tiny.yaml")
     parser.add_argument(
         "--data",
         type=Path,
         default=Path("data/es-en"),
-        help="folder with manifest.tsv (%(default)s)",
+        help="folder with manifest.tsv, or StreamSpeech's or fairseq's train.tsv (%(default)s)",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/tiny"), help="checkpoint folder (%(default)s)"
+        "--output", type=Path, default=Path("runs/tiny"), help="folder of the run (%(default)s)"
     )
     parser.add_argument("--updates", type=int, default=defaults.updates, help="(%(default)s)")
-    parser.add_argument(
-        "--minutes", type=float, default=defaults.minutes, help="stop after this wall time (none)"
-    )
+    parser.add_argument("--minutes", type=float, help="stop after this wall time (none)")
     parser.add_argument(
         "--max-frames",
         type=int,
         default=defaults.max_frames,
-        help="feature frames of a batch, 100 a second (%(default)s)",
+        help="feature frames of a process's batch, 100 a second (%(default)s)",
     )
     parser.add_argument("--peak-rate", type=float, default=defaults.peak_rate, help="(%(default)s)")
     parser.add_argument(
@@ -61,114 +65,97 @@ def build_parser() -> argparse.ArgumentParser:
         default=defaults.solo_epochs,
         help="epochs of the first stage, single utterances without masking (%(default)s)",
     )
+    parser.add_argument(
+        "--augment",
+        choices=AUGMENTATIONS,
+        default=defaults.augment,
+        help="change of the recordings (%(default)s)",
+    )
+    parser.add_argument(
+        "--repeat",
+        default=defaults.repeat,
+        metavar="CORPUS=TIMES,...",
+        help="corpora that come several times in an epoch, each time augmented otherwise (none)",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="(%(default)s)")
     parser.add_argument(
-        "--speeds",
-        default="0.9,1.0,1.1",
-        help="speed perturbation factors; 1.0 is added if missing (%(default)s)",
+        "--processes",
+        type=int,
+        default=defaults.processes,
+        help="processes that train together on the CPU; a batch each (%(default)s)",
+    )
+    parser.add_argument("--workers", type=int, help="processes that load data (by the machine)")
+    parser.add_argument(
+        "--save-every", type=int, default=defaults.save_every, help="updates (%(default)s)"
+    )
+    parser.add_argument(
+        "--average",
+        type=int,
+        default=1,
+        help="last checkpoints to average at the end, if there are so many (%(default)s)",
+    )
+    parser.add_argument(
+        "--fairseq-options",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="everything after this goes to fairseq-train, e.g. --st-ctc-weight 2 --amp",
     )
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 on success, 1 after a one-line error."""
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    arguments = sys.argv[1:] if argv is None else argv
+    args = build_parser().parse_args(arguments)
+    configure_logging()
     try:
-        train(args)
+        train(args, "echostream train " + shlex.join(arguments))
     except EchoStreamError as error:
         logger.error("error: %s", error)
         return 1
     return 0
 
 
-def train(args: argparse.Namespace) -> None:
-    """Load the data, train, leave a checkpoint in ``args.output``."""
-    config = load_config(args.config)
-    rows = [_normalised(row) for row in read_manifest(args.data / "manifest.tsv")]
-    rows = [row for row in rows if row.src_text and row.tgt_text]
-    train_rows = [row for row in rows if row.split == "train"]
-    dev_rows = [row for row in rows if row.split == "dev"]
-    if not train_rows:
-        raise DataError(f"{args.data}/manifest.tsv has no row of the training part")
-    args.output.mkdir(parents=True, exist_ok=True)
-    source = vocabulary(
-        args.output / SOURCE_VOCABULARY, (r.src_text for r in train_rows), config.asr_vocab_size
-    )
-    target = vocabulary(
-        args.output / TARGET_VOCABULARY, (r.tgt_text for r in train_rows), config.st_vocab_size
-    )
-
-    speeds = [1.0, *(s for s in map(float, args.speeds.split(",")) if s != 1.0)]
-    front_end = FrontEnd(None, lead_in_samples=config.audio.lead_in_samples)
-    features = extract_features(train_rows, args.data, front_end, speeds)
-    cmvn = Cmvn.estimate(versions[0] for versions in features)
-    dev_features = extract_features(dev_rows, args.data, front_end, [1.0])
-
-    torch.manual_seed(args.seed)
-    model = SpeechModel(config)
-    model.set_cmvn(cmvn)
-
-    def utterances(rows: list[ManifestRow], features: list[tuple]) -> list[Utterance]:  # type: ignore[type-arg]
-        return [
-            Utterance(
-                row,
-                tuple(cmvn(version) for version in versions),
-                tuple(source.encode(row.src_text)),
-                tuple(target.encode(row.tgt_text)),
-            )
-            for row, versions in zip(rows, features, strict=True)
-        ]
-
+def train(args: argparse.Namespace, command: str) -> None:
+    """Prepare, train or go on, and leave a checkpoint folder in ``args.output``."""
+    require_fairseq()
     options = TrainingOptions(
         updates=args.updates,
         minutes=args.minutes,
         peak_rate=args.peak_rate,
         max_frames=args.max_frames,
         solo_epochs=args.solo_epochs,
+        augment=args.augment,
+        repeat=args.repeat,
         seed=args.seed,
+        processes=args.processes,
+        workers=args.workers,
+        save_every=args.save_every,
+        keep=max(TrainingOptions.keep, args.average),
     )
+    config = load_config(args.config)
+    prepared = prepare(config, args.data, args.output)
+    training, dev = (select(prepared.utterances, part) for part in ("train", "dev"))
+    training = repeated(training, parse_repeat(args.repeat))
+    record_run(args.output, command, options.seed, training)
+    done = updates_done(args.output)
     logger.info(
-        "%.2fM parameters, %d training recordings (%.1f min), %d for development",
-        model.num_parameters / 1e6,
-        len(train_rows),
-        sum(row.seconds for row in train_rows) / 60,
-        len(dev_rows),
+        "%d training recordings (%.1f min), %d for development; %s",
+        len(training),
+        sum(utterance.seconds for utterance in training) / 60,
+        len(dev),
+        f"going on at update {done}" if done else "a new run",
     )
-    trainer = Trainer(model, source, target, args.output, options)
-    trainer.resume()
-    trainer.run(utterances(train_rows, features), utterances(dev_rows, dev_features))
-
-
-def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
-    """The SentencePiece unigram model at ``path``, trained on ``texts`` if it is not there yet.
-
-    Raises:
-        DataError: if the texts do not give a vocabulary of that size.
-    """
-    if not path.exists():
-        model = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
-                model_writer=model,
-                vocab_size=size,
-                model_type="unigram",
-                character_coverage=1.0,
-                bos_id=-1,
-                eos_id=-1,
-                minloglevel=2,
-            )
-        except RuntimeError as error:
-            raise DataError(
-                f"cannot train a SentencePiece vocabulary of {size} units: {error}; change "
-                "asr_vocab_size or st_vocab_size in the configuration"
-            ) from error
-        path.write_bytes(model.getvalue())
-    return Tokenizer.from_file(path)
-
-
-def _normalised(row: ManifestRow) -> ManifestRow:
-    return dataclasses.replace(
-        row, src_text=normalise(row.src_text), tgt_text=normalise(row.tgt_text)
-    )
+    if done < options.updates:
+        arguments = fairseq_arguments(
+            args.output / SYSTEM,
+            config,
+            args.data,
+            args.output,
+            options,
+            validate=bool(dev),
+            more=args.fairseq_options,
+        )
+        run_fairseq(arguments, options.processes)
+    there = len(last_checkpoints(args.output / FAIRSEQ, args.average))
+    export(args.output, average=min(args.average, there))

@@ -1,149 +1,186 @@
-"""Training examples in memory: features at several speeds, unit sequences, batches.
+"""What there is to learn from: recordings with their texts, whatever table they are listed in.
 
-Symbols: ``B`` examples, ``T`` feature frames (100 Hz), ``F`` mel bins, ``U`` units.
+A folder holds one of
+
+    manifest.tsv                what `echostream data` writes
+    train.tsv, dev.tsv, ...     StreamSpeech's or fairseq's speech-to-text tables
+
+and the tables' recordings are audio files or pieces of a zip archive
+(``archive.zip:offset:length``) that hold audio, or feature frames as ``.npy``.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import soxr
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from tqdm import tqdm
+import soundfile
 
-from echostream.audio import FrontEnd, read_audio
-from echostream.constants import SAMPLE_RATE
-from echostream.errors import DataError
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE
+from echostream.errors import ConfigError, DataError
+from echostream.text import normalise
+from echostream.training.formats.fairseq_s2t import S2TRow, read_s2t
+from echostream.training.formats.streamspeech import COLUMNS as STREAMSPEECH_COLUMNS
+from echostream.training.formats.streamspeech import read_streamspeech
+from echostream.training.recipes.manifest import read_manifest
+from echostream.training.recipes.split import SPLITS
 
-Features = NDArray[np.float32]
+MANIFEST = "manifest.tsv"
+_SLICE = re.compile(r"^(?P<path>.+):(?P<offset>\d+):(?P<length>\d+)$")
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording: features ``[T, F]`` for each speed, transcript and translation as units."""
+    """One recording: where it is, how long it is at 16 kHz, and its texts, normalised.
 
-    row: ManifestRow
-    features: tuple[Features, ...]
-    source: tuple[int, ...]
-    target: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """``features`` [B, T, F] with ``lengths`` [B]; the units of all examples end to end."""
-
-    features: Tensor
-    lengths: Tensor
-    sources: Tensor
-    source_lengths: Tensor
-    targets: Tensor
-    target_lengths: Tensor
-
-
-def extract_features(
-    rows: Sequence[ManifestRow], folder: Path, front_end: FrontEnd, speeds: Sequence[float]
-) -> list[tuple[Features, ...]]:
-    """Feature frames of each row's recording at each speed (1.1 is faster and higher)."""
-    result = []
-    for row in tqdm(rows, desc="features", unit="clip"):
-        samples, rate = read_audio(folder / row.audio)
-        if rate != SAMPLE_RATE:
-            raise DataError(
-                f"{folder / row.audio} has {rate} samples per second; expected {SAMPLE_RATE}, run "
-                "`echostream data` again"
-            )
-        versions = []
-        for speed in speeds:
-            sounding = (
-                samples
-                if speed == 1.0
-                else soxr.resample(samples, speed * SAMPLE_RATE, SAMPLE_RATE)
-            )
-            features, state = front_end.step(sounding, SAMPLE_RATE, front_end.init_state())
-            rest, _ = front_end.flush(state)
-            versions.append(np.concatenate((features, rest)))
-        result.append(tuple(versions))
-    return result
-
-
-def make_batches(
-    utterances: Sequence[Utterance],
-    *,
-    max_frames: int,
-    joined: Sequence[int],
-    chance: random.Random,
-) -> Iterator[Batch]:
-    """One epoch in random order.
-
-    As many utterances in a row as is drawn from ``joined`` become one example, so that the model
-    learns to go on after a sentence as it must in a stream. Examples of similar length share a
-    batch of at most ``max_frames`` feature frames, padding included.
+    ``slice`` is the offset and the number of bytes where ``audio`` is an archive of many.
     """
-    order = list(utterances)
-    chance.shuffle(order)
-    examples: list[tuple[Features, list[int], list[int]]] = []
-    while order:
-        count = chance.choice(joined)
-        group, order = order[:count], order[count:]
-        parts: list[Features] = []
-        for utterance in group:
-            parts.append(chance.choice(utterance.features))
-        examples.append(
-            (
-                np.concatenate(parts),
-                [unit for utterance in group for unit in utterance.source],
-                [unit for utterance in group for unit in utterance.target],
+
+    id: str
+    corpus: str
+    split: str
+    audio: Path
+    num_samples: int
+    source_text: str
+    target_text: str
+    slice: tuple[int, int] | None = None
+
+    @property
+    def key(self) -> str:
+        """What is its own among all utterances: ids repeat between corpora."""
+        return f"{self.corpus}/{self.id}"
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return self.num_samples / SAMPLE_RATE
+
+
+def read_corpus(folder: Path) -> list[Utterance]:
+    """The utterances of the tables in ``folder`` that have both texts.
+
+    Raises:
+        DataError: if there is no table, or it cannot be read.
+    """
+    if (folder / MANIFEST).exists() or not (folder / "train.tsv").exists():
+        utterances = _of_manifest(folder)
+    else:
+        tables = [split for split in SPLITS if (folder / f"{split}.tsv").exists()]
+        utterances = [u for split in tables for u in _of_table(folder, split)]
+    return [u for u in utterances if u.source_text and u.target_text]
+
+
+def select(utterances: Sequence[Utterance], split: str) -> list[Utterance]:
+    """Those of one part.
+
+    Raises:
+        DataError: if it is ``train`` and there is none.
+    """
+    selected = [utterance for utterance in utterances if utterance.split == split]
+    if split == "train" and not selected:
+        raise DataError("the corpus has no row of the training part with both texts")
+    return selected
+
+
+def parse_repeat(text: str) -> dict[str, int]:
+    """``"asterisk=3,tuxpaint=2"`` to how often the recordings of a corpus come in an epoch.
+
+    Raises:
+        ConfigError: if it has another form.
+    """
+    counts: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        corpus, _, count = part.partition("=")
+        if not count.isdecimal() or int(count) < 1 or not corpus:
+            raise ConfigError(
+                f"--repeat has {part!r}; expected CORPUS=TIMES with TIMES from 1 on, several "
+                "joined by commas, such as asterisk=3,tuxpaint=2"
+            )
+        counts[corpus] = int(count)
+    return counts
+
+
+def repeated(utterances: Sequence[Utterance], counts: Mapping[str, int]) -> list[Utterance]:
+    """Each utterance as often as its corpus says; every copy is augmented in its own way.
+
+    Raises:
+        ConfigError: for a corpus of which there is no utterance.
+    """
+    known = {utterance.corpus for utterance in utterances}
+    for corpus in counts:
+        if corpus not in known:
+            raise ConfigError(
+                f"--repeat names the corpus {corpus!r}; expected one of {', '.join(sorted(known))}"
+            )
+    return [
+        utterance if copy == 0 else replace(utterance, id=f"{utterance.id}#{copy}")
+        for utterance in utterances
+        for copy in range(counts.get(utterance.corpus, 1))
+    ]
+
+
+def _of_manifest(folder: Path) -> list[Utterance]:
+    return [
+        Utterance(
+            id=row.id,
+            corpus=row.corpus,
+            split=row.split,
+            audio=folder / row.audio,
+            num_samples=row.num_samples,
+            source_text=normalise(row.src_text),
+            target_text=normalise(row.tgt_text),
+        )
+        for row in read_manifest(folder / MANIFEST)
+    ]
+
+
+def _of_table(folder: Path, split: str) -> list[Utterance]:
+    path = folder / f"{split}.tsv"
+    header = path.open(encoding="utf-8").readline().rstrip("\r\n").split("\t")
+    if set(STREAMSPEECH_COLUMNS) <= set(header):
+        rows = [
+            S2TRow(row.id, row.src_audio, row.src_n_frames, row.tgt_text, row.src_text)
+            for row in read_streamspeech(path)
+        ]
+    else:
+        rows = read_s2t(path)
+    if not rows:
+        return []
+    step = _samples_per_count(folder, rows[0])
+    utterances = []
+    for row in rows:
+        audio, piece = _place(folder, row.audio)
+        utterances.append(
+            Utterance(
+                id=row.id,
+                corpus=folder.name,
+                split=split,
+                audio=audio,
+                num_samples=row.n_frames * step,
+                source_text=normalise(row.src_text),
+                target_text=normalise(row.tgt_text),
+                slice=piece,
             )
         )
-    examples.sort(key=lambda example: len(example[0]))
-    batches: list[list[tuple[Features, list[int], list[int]]]] = [[]]
-    for example in examples:
-        if batches[-1] and (len(batches[-1]) + 1) * len(example[0]) > max_frames:
-            batches.append([])
-        batches[-1].append(example)
-    chance.shuffle(batches)
-    for batch in batches:
-        yield collate(batch)
+    return utterances
 
 
-def collate(examples: Sequence[tuple[Features, Sequence[int], Sequence[int]]]) -> Batch:
-    """Pad the features with zeros and join the units."""
-    lengths = [len(features) for features, _, _ in examples]
-    padded = torch.zeros(len(examples), max(lengths), examples[0][0].shape[1])
-    for row, (features, _, _) in enumerate(examples):
-        padded[row, : len(features)] = torch.from_numpy(features)
-    return Batch(
-        features=padded,
-        lengths=torch.tensor(lengths),
-        sources=torch.tensor([unit for _, source, _ in examples for unit in source]),
-        source_lengths=torch.tensor([len(source) for _, source, _ in examples]),
-        targets=torch.tensor([unit for _, _, target in examples for unit in target]),
-        target_lengths=torch.tensor([len(target) for _, _, target in examples]),
-    )
+def _place(folder: Path, text: str) -> tuple[Path, tuple[int, int] | None]:
+    """The file that a table names, and which bytes of it."""
+    found = _SLICE.match(text)
+    if found is None:
+        return folder / text, None
+    return folder / found["path"], (int(found["offset"]), int(found["length"]))
 
 
-def spec_augment(batch: Batch, chance: random.Random) -> Tensor:
-    """Loudness shift, two masked bands and masked stretches of time (arXiv 1904.08779).
-
-    Features are normalised, so zero is the mean of the training data.
-    """
-    features = batch.features.clone()
-    bins = features.shape[2]
-    for row, length in enumerate(batch.lengths.tolist()):
-        features[row, :length] += chance.uniform(-0.5, 0.5)
-        for _ in range(2):
-            width = chance.randrange(0, 20)
-            start = chance.randrange(0, bins - width)
-            features[row, :, start : start + width] = 0.0
-        for _ in range(max(1, length // 150)):
-            width = chance.randrange(0, min(30, length))
-            start = chance.randrange(0, length - width)
-            features[row, start : start + width] = 0.0
-    return features
+def _samples_per_count(folder: Path, row: S2TRow) -> int:
+    """Whether a table counts samples (1) or feature frames: its first recording tells."""
+    audio, piece = _place(folder, row.audio)
+    if piece is None and audio.suffix != ".npy" and audio.exists():
+        info = soundfile.info(str(audio))
+        # Twice the frames there can be is far below the samples there are.
+        if row.n_frames > 2 * info.duration * SAMPLE_RATE / FRAME_SHIFT_SAMPLES:
+            return 1
+    return FRAME_SHIFT_SAMPLES

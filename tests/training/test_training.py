@@ -1,203 +1,273 @@
-"""Training: batches, losses, text, and a run that is stopped and goes on."""
+"""Whole runs: from the command line, killed and resumed, by two processes, exported."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import itertools
-import math
-import random
-from collections import Counter
+import io
+import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
-from echostream.config import EncoderConfig, SystemConfig, save_config
-from echostream.decoder import Tokenizer
+from echostream.config import load_config, save_config
+from echostream.errors import CheckpointError, ConfigError
 from echostream.model import load_model
-from echostream.training.cli import main
-from echostream.training.corpus import Batch, Utterance, collate, make_batches, spec_augment
-from echostream.training.recipes.manifest import ManifestRow, write_manifest
-from echostream.training.text import normalise
-from echostream.training.trainer import Trainer, TrainingOptions, best_path, ctc_loss
+from echostream.training import cli, history
+from echostream.training.checkpoints import averaged_model, last_checkpoints, read_checkpoint
+from echostream.training.engine import TrainingOptions, fairseq_arguments, run_fairseq
+from echostream.training.export import export
+from echostream.training.features import FeatureReader
+from echostream.training.formats.streamspeech import StreamSpeechRow, write_streamspeech
+from echostream.training.preparation import prepare
 
-ROW = ManifestRow("x", "c", "train", "a.flac", 16_000, 1.0, "s", "es", "en", "uno", "one", "none")
+from .conftest import CONFORMER, ZIPFORMER
+
+pytest.importorskip("fairseq", reason="fairseq is not installed")
+
+from echostream.training.fairseq_plugin.model import (  # noqa: E402
+    EchoStreamZipformer,
+    StreamSpeechConformer,
+)
+from echostream.training.fairseq_plugin.task import SpeechTask  # noqa: E402
+
+PLUGIN = Path(cli.__file__).parent / "fairseq_plugin"
+OPTIONS = TrainingOptions(
+    updates=8, max_frames=150, solo_epochs=1, workers=0, save_every=3, report_every=2
+)
 
 
-# Small batches, so that there are several in an epoch, and a save between two of them.
-SHORT = functools.partial(TrainingOptions, evaluate_every=3, solo_epochs=1)
+def arguments(corpus: Path, run: Path, *more: str, kind: str = "zipformer") -> list[str]:
+    """The command line of a run of eight updates, one and a half epochs."""
+    system = corpus / f"{kind}.yaml"
+    prepare(load_config(system), corpus, run)
+    return fairseq_arguments(system, load_config(system), corpus, run, OPTIONS, more=more)
 
 
-def utterances(lengths: list[int]) -> list[Utterance]:
-    """Utterance ``n`` has features, source and target that are all ``n``."""
+def losses(run: Path) -> list[tuple[int, float, float]]:
+    """Update and losses of every line of history, with six digits."""
     return [
-        Utterance(ROW, (np.full((length, 4), n, np.float32),), (n,), (n, n))
-        for n, length in enumerate(lengths)
+        (record["update"], record["asr_ctc_loss"], record["st_ctc_loss"])
+        for record in history.read(run / history.HISTORY, "train")
     ]
 
 
-@pytest.mark.parametrize("joined", [(1,), (1, 1, 2, 3, 4)])
-def test_an_epoch_has_every_utterance_once_and_keeps_its_parts_together(
-    joined: tuple[int, ...],
-) -> None:
-    chance = random.Random(5)
-    lengths = [chance.randrange(20, 300) for _ in range(60)]
-    seen: Counter[int] = Counter()
-    for batch in make_batches(
-        utterances(lengths), max_frames=1200, joined=joined, chance=random.Random(1)
-    ):
-        rows, frames, _ = batch.features.shape
-        assert rows == 1 or rows * frames <= 1200
-        sources = iter(batch.sources.tolist())
-        for row, (length, count) in enumerate(
-            zip(batch.lengths.tolist(), batch.source_lengths.tolist(), strict=True)
-        ):
-            members = list(itertools.islice(sources, count))
-            seen.update(members)
-            expected = [n for n in members for _ in range(lengths[n])]
-            assert batch.features[row, :length, 0].tolist() == expected
-            assert not batch.features[row, length:].any()
-        doubled = [n for n in batch.sources.tolist() for _ in range(2)]
-        assert batch.targets.tolist() == doubled
-    assert seen == Counter(range(60))
+def same_network(first: Path, second: Path) -> None:
+    """Both runs ended with networks that give the same, and so do the averages of their weights.
+
+    Weights themselves differ where the loss does not depend on them: there a gradient is nothing
+    but rounding, and Adam makes steps of it.
+    """
+    features = torch.randn(1, 120, 80, generator=torch.Generator().manual_seed(1))
+    paths = [run / "fairseq" / "checkpoint_last.pt" for run in (first, second)]
+    assert read_checkpoint(paths[0]).updates == read_checkpoint(paths[1]).updates
+    for running in (False, True):
+        one, other = (averaged_model([path], running=running) for path in paths)
+        with torch.no_grad():
+            ours, theirs = (m.st_head(m.encoder(features)["encoder_out"]) for m in (one, other))
+        torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-3)
 
 
-def test_augmentation_leaves_padding_and_input_alone() -> None:
-    batch = collate([(np.ones((400, 80), np.float32), (1,), (1,)), (np.ones((90, 80)), (), ())])
-    before = batch.features.clone()
-    changed = spec_augment(batch, random.Random(2))
-    assert torch.equal(batch.features, before)
-    assert not changed[1, 90:].any()
-    assert (changed != before).any()
-    assert changed[0].count_nonzero() > 0.4 * changed[0].numel()
+@pytest.fixture(scope="module")
+def whole(shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was not stopped."""
+    run = tmp_path_factory.mktemp("whole")
+    run_fairseq(arguments(shared_corpus, run))
+    return run
 
 
-def test_ctc_loss_is_minus_log_of_the_sum_over_alignments() -> None:
-    log_probs = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(1)).log_softmax(2)
-    units = (0, 1)
-    total = 0.0
-    for path in itertools.product(range(3), repeat=4):
-        collapsed = tuple(unit for unit, _ in itertools.groupby(path) if unit != 2)
-        if collapsed == units:
-            total += math.exp(sum(float(log_probs[0, t, u]) for t, u in enumerate(path)))
-    loss = ctc_loss(log_probs, torch.tensor([4]), torch.tensor(units), torch.tensor([2]))
-    assert float(loss) == pytest.approx(-math.log(total) / 2, rel=1e-5)
-
-
-def test_best_path_collapses_repeats_and_drops_blanks() -> None:
-    path = [2, 0, 0, 2, 0, 1, 1, 2]
-    assert best_path(torch.eye(3)[path].log()) == [0, 0, 1]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("¿Dónde está la llave?", "dónde está la llave"),
-        ("Press 1, or 'wait'...", "press 1 or wait"),
-        ("don\N{RIGHT SINGLE QUOTATION MARK}t  stop", "don't stop"),
-        ("snake_case -- ' --", "snake case"),
-        ("\ufb01n", "fin"),
-        ("", ""),
-    ],
-)
-def test_text_is_normalised(text: str, expected: str) -> None:
-    assert normalise(text) == expected
-    assert normalise(expected) == expected
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """Six made-up recordings and a manifest."""
-    chance = np.random.default_rng(1)
-    words = "uno dos tres cuatro cinco seis siete ocho nueve diez".split()  # noqa: SIM905
-    rows = []
-    for number in range(6):
-        length = 8_000 + 1_000 * number
-        soundfile.write(tmp_path / f"{number}.flac", 0.1 * chance.standard_normal(length), 16_000)
-        text = " ".join(words[number : number + 4])
-        rows.append(
-            dataclasses.replace(
-                ROW,
-                id=str(number),
-                split="dev" if number == 5 else "train",
-                audio=f"{number}.flac",
-                num_samples=length,
-                seconds=length / 16_000,
-                src_text=text,
-                tgt_text=text[::-1],
-            )
-        )
-    write_manifest(tmp_path / "manifest.tsv", rows)
-    small = EncoderConfig(
-        embed_dim=(16,) * 6,
-        num_heads=2,
-        ffn_dim=(32,) * 6,
-        num_layers_per_stack=1,
-        stem_channels=(2, 4, 4),
-        memory_dim=16,
-    )
-    save_config(
-        SystemConfig(asr_vocab_size=18, st_vocab_size=18, encoder=small), tmp_path / "system.yaml"
-    )
-    return tmp_path
-
-
-def test_a_run_leaves_a_checkpoint_and_goes_on_where_it_was(
-    corpus: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    output = corpus / "run"
-    command = [str(corpus / "system.yaml"), "--data", str(corpus), "--output", str(output)]
-    assert main([*command, "--updates", "3", "--speeds", "1.1"]) == 0
-    first = load_model(output)
-    assert first.cmvn_std.min() > 0
-    assert Tokenizer.from_file(output / "source.model").vocab_size == 18
-    assert main([*command, "--updates", "5"]) == 0
-    assert "resumed" in caplog.text and "at update 3" in caplog.text
-    assert "update 5 dev" in caplog.text
-    second = load_model(output)
-    assert not torch.equal(first.st_head.projection.weight, second.st_head.projection.weight)
+def test_a_run_leaves_scalars_history_and_checkpoints(whole: Path) -> None:
+    assert [update for update, _, _ in losses(whole)] == [2, 4, 6, 8]
+    (*_, dev) = history.read(whole / history.HISTORY, "dev")
+    assert dev["update"] == 8 and dev["wer"] > 0 and 0.0 < dev["frame_variance"] < 1.0
+    assert list((whole / "tensorboard").rglob("events.out.tfevents.*"))
+    state = read_checkpoint(whole / "fairseq" / "checkpoint_last.pt")
+    assert state.config == ZIPFORMER and state.updates == 8 and state.epoch == 2
+    assert any(not torch.equal(state.weights[k], v) for k, v in state.average.items())
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
-    corpus: Path, monkeypatch: pytest.MonkeyPatch
+    shared_corpus: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echostream.training.cli.TrainingOptions", SHORT)
-    command = [str(corpus / "system.yaml"), "--data", str(corpus), "--updates", "8"]
-    command += ["--max-frames", "150"]
-    assert main([*command, "--output", str(corpus / "whole")]) == 0
+    step = SpeechTask.train_step
+
+    def killed(self: SpeechTask, *args: Any, **kwargs: Any) -> Any:
+        if kwargs["update_num"] == 5:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
     with monkeypatch.context() as patch:
-        train_on = Trainer._train_on
-
-        def killed(self: Trainer, batch: Batch) -> tuple[float, float]:
-            if self.update == 5:
-                raise KeyboardInterrupt
-            return train_on(self, batch)
-
-        patch.setattr(Trainer, "_train_on", killed)
+        patch.setattr(SpeechTask, "train_step", killed)
         with pytest.raises(KeyboardInterrupt):
-            main([*command, "--output", str(corpus / "killed")])
-    assert main([*command, "--output", str(corpus / "killed")]) == 0
-    whole = torch.load(corpus / "whole" / "last.pt", weights_only=True)
-    killed_run = torch.load(corpus / "killed" / "last.pt", weights_only=True)
-    assert killed_run["update"] == whole["update"] == 8
-    for name, tensor in whole["model"].items():
-        torch.testing.assert_close(killed_run["model"][name], tensor, rtol=1e-5, atol=1e-6)
+            run_fairseq(arguments(shared_corpus, tmp_path))
+    state = read_checkpoint(tmp_path / "fairseq" / "checkpoint_last.pt")
+    assert state.updates == 3, "the kill should come between two checkpoints, within an epoch"
+    run_fairseq(arguments(shared_corpus, tmp_path))
+    same_network(whole, tmp_path)
+    found, expected = losses(tmp_path), losses(whole)
+    # A line of history is the mean since the line before, and the kill cut one in two.
+    for ours, theirs in zip(found[-2:], expected[-2:], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def test_missing_data_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    save_config(SystemConfig(), tmp_path / "system.yaml")
-    assert main([str(tmp_path / "system.yaml"), "--data", str(tmp_path / "nowhere")]) == 1
-    assert "nowhere" in caplog.text
-
-
-def test_a_vocabulary_too_large_for_the_texts_is_named(
-    corpus: Path, caplog: pytest.LogCaptureFixture
+def test_two_processes_make_the_updates_of_one_with_the_same_batches(
+    shared_corpus: Path, tmp_path: Path
 ) -> None:
-    config = (corpus / "system.yaml").read_text().replace("st_vocab_size: 18", "st_vocab_size: 900")
-    (corpus / "system.yaml").write_text(config)
-    assert main([str(corpus / "system.yaml"), "--data", str(corpus), "--output", str(corpus)]) == 1
+    one, two = tmp_path / "one", tmp_path / "two"
+    # From the command line, as a user of fairseq does it.
+    command = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.train"]
+    command += arguments(shared_corpus, one, "--update-freq", "2", "--max-update", "5")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    run_fairseq(arguments(shared_corpus, two, "--max-update", "5"), processes=2)
+    same_network(one, two)
+    for found, expected in zip(losses(two), losses(one), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+    (*_, first), (*_, second) = (history.read(r / history.HISTORY, "dev") for r in (one, two))
+    assert second == pytest.approx(first, rel=1e-4)
+
+
+def test_an_exported_run_encodes_as_the_trained_network_does(whole: Path, tmp_path: Path) -> None:
+    folder = export(whole, tmp_path / "out", dtype=torch.float32)
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.safetensors", "config.json", "source.model", "target.model"} <= names
+    trained = averaged_model([whole / "fairseq" / "checkpoint_last.pt"])
+    wrapped = EchoStreamZipformer.from_pretrained(folder)
+    wrapped.save_pretrained(tmp_path / "again")
+    features = torch.randn(1, 90, 80, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = trained.encoder(features)["encoder_out"]
+        for network in (load_model(folder), wrapped.network, load_model(tmp_path / "again")):
+            assert torch.equal(network.encoder(features)["encoder_out"], expected)
+            assert torch.equal(network.cmvn_mean, trained.cmvn_mean)
+    with pytest.raises(ConfigError, match="expected --arch echostream_zipformer"):
+        StreamSpeechConformer.from_pretrained(folder)
+    card = (folder / "README.md").read_text()
+    assert "8 updates" in card and "WER" in card
+
+
+def test_the_last_checkpoints_are_averaged(whole: Path, tmp_path: Path) -> None:
+    paths = last_checkpoints(whole / "fairseq", 3)
+    states = [read_checkpoint(path) for path in paths]
+    updates = [state.updates for state in states]
+    assert updates == sorted(set(updates)) and updates[-1] == 8 and len(updates) >= 2
+    export(whole, tmp_path, average=2, running=False, dtype=torch.float32)
+    exported = load_model(tmp_path).state_dict()
+    for name, tensor in exported.items():
+        expected = (states[-2].weights[name] + states[-1].weights[name]) / 2
+        torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-7)
+    with pytest.raises(CheckpointError, match="at least the 9"):
+        export(whole, tmp_path, average=9)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(whole: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match="more than tensors"):
+        read_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "ran").exists()
+    torch.save({"model": {}}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="echostream_speech"):
+        read_checkpoint(tmp_path / "other.pt")
+
+
+def test_the_short_form_trains_goes_on_and_exports(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run = tmp_path / "run"
+    command = [str(corpus / "conformer.yaml"), "--data", str(corpus), "--output", str(run)]
+    command += ["--max-frames", "200", "--workers", "0"]
+    assert cli.main([*command, "--updates", "2"]) == 0
+    first = load_model(run)
+    assert first.config == CONFORMER
+    assert cli.main([*command, "--updates", "4", "--fairseq-options", "--st-ctc-weight", "2"]) == 0
+    assert "going on at update 2" in caplog.text
+    second = load_model(run)
+    assert not torch.equal(first.st_head.projection.weight, second.st_head.projection.weight)
+    record = json.loads((run / "run.json").read_text())
+    assert record["train"] == [["c", 8, pytest.approx(5.8, abs=0.1)]]
+    assert cli.main([*command, "--updates", "4"]) == 0  # nothing left to do but export
+    assert read_checkpoint(run / "fairseq" / "checkpoint_last.pt").updates == 4
+
+
+def test_a_corpus_in_streamspeechs_format_is_trained_on(corpus: Path, tmp_path: Path) -> None:
+    """Tables and filter-bank features in a zip archive, as its recipe for CVSS-C leaves them."""
+    prepared = prepare(ZIPFORMER, corpus, tmp_path / "first")
+    reader = FeatureReader(prepared.front_end())
+    folder = tmp_path / "cvss-c"
+    folder.mkdir()
+    rows: dict[str, list[StreamSpeechRow]] = {"train": [], "dev": []}
+    with zipfile.ZipFile(folder / "src_fbank80.zip", "w", zipfile.ZIP_STORED) as archive:
+        for utterance in prepared.utterances:
+            name, buffer = f"{utterance.id}.npy", io.BytesIO()
+            features = reader(utterance)
+            np.save(buffer, features)
+            start = archive.start_dir + 30 + len(name)  # type: ignore[attr-defined]
+            archive.writestr(name, buffer.getvalue())
+            rows[utterance.split].append(
+                StreamSpeechRow(
+                    id=utterance.id,
+                    src_audio=f"{folder / 'src_fbank80.zip'}:{start}:{len(buffer.getvalue())}",
+                    src_n_frames=len(features),
+                    src_text=utterance.source_text,
+                    tgt_text=utterance.target_text,
+                    tgt_audio="5 7",
+                    tgt_n_frames=2,
+                )
+            )
+    for split, table in rows.items():
+        write_streamspeech(folder / f"{split}.tsv", table)
+    command = [str(corpus / "zipformer.yaml"), "--data", str(folder), "--updates", "2"]
+    command += ["--output", str(tmp_path / "run"), "--max-frames", "200", "--workers", "0"]
+    assert cli.main(command) == 0
+    assert load_model(tmp_path / "run").config == ZIPFORMER
+    cmvn = prepare(ZIPFORMER, folder, tmp_path / "run").cmvn
+    np.testing.assert_allclose(cmvn.mean, prepared.cmvn.mean, rtol=1e-5)
+
+
+def test_what_cannot_be_trained_is_one_line(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = str(tmp_path / "run")
+    system = [str(corpus / "zipformer.yaml")]
+    nowhere = [*system, "--data", str(tmp_path / "nowhere"), "--output", run]
+    assert cli.main(nowhere) == 1
+    assert "nowhere" in caplog.text
+    large = load_config(system[0])
+    save_config(type(large)(**{**vars(large), "st_vocab_size": 900}), corpus / "large.yaml")
+    command = ["--data", str(corpus), "--output", run]
+    assert cli.main([str(corpus / "large.yaml"), *command]) == 1
     assert "vocabulary of 900 units" in caplog.text
+    assert cli.main([*system, *command, "--updates", "0"]) == 1
+    assert "updates is 0" in caplog.text
+
+
+def test_a_run_is_not_continued_with_another_network(corpus: Path, tmp_path: Path) -> None:
+    prepare(ZIPFORMER, corpus, tmp_path)
+    with pytest.raises(ConfigError, match=r"encoder\.name = 'zipformer'"):
+        prepare(CONFORMER, corpus, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--mt-weight", "1"), "no mt decoder"),
+        (("--asr-ctc-weight", "0", "--st-ctc-weight", "0"), "nothing would be trained"),
+        (("--arch", "streamspeech_conformer"), "expected --arch echostream_zipformer"),
+        (("--joined", "0,1"), "joined is '0,1'"),
+        (("--valid-subset", "test"), "no recordings of the part 'test'"),
+    ],
+)
+def test_wrong_options_are_named(
+    shared_corpus: Path, tmp_path: Path, option: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(Exception, match=message):
+        run_fairseq(arguments(shared_corpus, tmp_path, *option))

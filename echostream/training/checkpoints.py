@@ -1,0 +1,114 @@
+"""fairseq's checkpoints: found, read without running their code, averaged, exported.
+
+A fairseq checkpoint is a pickle. It is read with ``weights_only=True`` alone, which makes tensors
+and plain values and nothing else; what EchoStream loads afterwards is the exported folder.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echostream.config import SystemConfig, from_mapping
+from echostream.errors import CheckpointError
+from echostream.model import SpeechModel
+from echostream.training.averaging import average_weights
+
+FAIRSEQ = "fairseq"
+"""Folder of fairseq's checkpoints in the folder of a run."""
+LAST = "checkpoint_last.pt"
+_INTERVAL = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+_TASK, _AVERAGE, _NETWORK = "SpeechTask", "average", "network."
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What there is to know of a checkpoint: where the run was, and its weights.
+
+    ``weights`` are those of the last update, ``average`` their running average, both under the
+    names of :class:`SpeechModel`.
+    """
+
+    config: SystemConfig
+    updates: int
+    epoch: int
+    seconds: float
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+
+
+def last_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The last ``count`` checkpoints, or as many as there are, oldest first.
+
+    That is ``checkpoint_last.pt`` and, of other updates than it, those that fairseq writes every so
+    many updates.
+    """
+    last = folder / LAST
+    if count < 2:
+        return [last]
+    updates = read_checkpoint(last).updates
+    found = [
+        (int(match[1]), path)
+        for path in folder.glob("checkpoint_*_*.pt")
+        if (match := _INTERVAL.fullmatch(path.name)) and int(match[1]) < updates
+    ]
+    return [path for _, path in sorted(found)[1 - count :]] + [last]
+
+
+def read_checkpoint(path: Path) -> TrainingState:
+    """A checkpoint of EchoStream's task.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, of another task, or would run code.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            f"{path} is damaged, or holds more than tensors and plain values: "
+            f"{str(error).splitlines()[0]}; expected a checkpoint that fairseq wrote here"
+        ) from error
+    try:
+        extra = saved["extra_state"]
+        return TrainingState(
+            config=from_mapping(SystemConfig, saved["task_state"]["system"]),
+            updates=int(saved["optimizer_history"][-1]["num_updates"]),
+            epoch=int(extra["train_iterator"]["epoch"]),
+            seconds=float(extra["previous_training_time"]),
+            weights=_network(saved["model"]),
+            average=_network(extra[_TASK][_AVERAGE]),
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} was not written by the task echostream_speech: {error!r} is missing"
+        ) from error
+
+
+def _network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
+
+
+def averaged_model(paths: Sequence[Path], *, running: bool = True) -> SpeechModel:
+    """The network whose weights are the mean of the checkpoints'.
+
+    Args:
+        paths: at least one, of one run.
+        running: take each checkpoint's running average instead of its last weights.
+
+    Raises:
+        CheckpointError: as :func:`read_checkpoint` and :func:`average_weights`.
+    """
+    states = [read_checkpoint(path) for path in paths]
+    weights = average_weights([state.average if running else state.weights for state in states])
+    model = SpeechModel(states[-1].config)
+    model.load_state_dict(weights)
+    return model.eval()

@@ -1,0 +1,231 @@
+"""fairseq runs the training; here it gets its options, and one process or several.
+
+What is decided here and not left to fairseq's defaults is what ``tiny`` was tuned with; any of it
+can be overridden by the user's own fairseq options, which come last.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.multiprocessing.spawn import spawn
+
+from echostream.config import SystemConfig
+from echostream.errors import ConfigError
+from echostream.training.architectures import ARCHITECTURES
+from echostream.training.checkpoints import FAIRSEQ, LAST, read_checkpoint
+
+logger = logging.getLogger(__name__)
+
+PLUGIN = Path(__file__).resolve().parent / "fairseq_plugin"
+TENSORBOARD = "tensorboard"
+"""Folder of TensorBoard's scalars in the folder of a run."""
+
+_OWN_LOGGERS = ("echostream", "train", "dev", "test", "__main__")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a run can be told in short; ``minutes`` is wall time of this start, ``None`` no end."""
+
+    updates: int = 4500
+    minutes: float | None = None
+    peak_rate: float = 1.5e-3
+    warmup: int = 300
+    weight_decay: float = 0.02
+    max_frames: int = 5000
+    solo_epochs: int = 8
+    augment: str = "full"
+    repeat: str = ""
+    seed: int = 1
+    processes: int = 1
+    workers: int | None = None
+    report_every: int = 50
+    save_every: int = 400
+    keep: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "max_frames", "processes", "report_every", "save_every"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1")
+
+
+def require_fairseq() -> None:
+    """Raise :class:`ConfigError` where fairseq is not installed."""
+    if importlib.util.find_spec("fairseq") is None:
+        raise ConfigError(
+            "training needs fairseq, which is not installed. `make install` does it on Linux "
+            "x86_64 with Python 3.11 or 3.12; elsewhere: pip install --no-deps "
+            "fairseq-fixed==0.12.3.1 (it needs a C compiler), and pip install "
+            "'echostream[fairseq-needs]'"
+        )
+
+
+def fairseq_arguments(
+    system: Path,
+    config: SystemConfig,
+    data: Path,
+    run: Path,
+    options: TrainingOptions,
+    *,
+    validate: bool = True,
+    more: Sequence[str] = (),
+) -> list[str]:
+    """The command line of ``fairseq-train`` for a run in the folder ``run``.
+
+    ``more`` are the user's own options; ``validate`` is whether there is a development part.
+    """
+    warmup = min(options.warmup, max(1, options.updates // 4))
+    values: dict[str, object] = {
+        "user-dir": PLUGIN,
+        "task": "echostream_speech",
+        "system": system,
+        "arch": ARCHITECTURES[config.encoder.name],
+        "criterion": "echostream_multitask",
+        "optimizer": "echostream_adamw",
+        "weight-decay": options.weight_decay,
+        "clip-norm": 5.0,
+        "lr": options.peak_rate,
+        "lr-scheduler": "cosine",
+        "warmup-updates": warmup,
+        "warmup-init-lr": options.peak_rate / warmup,
+        "min-lr": options.peak_rate / 100,
+        "max-update": options.updates,
+        "max-tokens": options.max_frames,
+        "solo-epochs": options.solo_epochs,
+        "augment": options.augment,
+        "repeat": options.repeat,
+        "seed": options.seed,
+        "train-subset": "train",
+        "valid-subset": "dev",
+        "save-dir": run / FAIRSEQ,
+        "work-dir": run,
+        "save-interval-updates": options.save_every,
+        "keep-interval-updates": options.keep,
+        "tensorboard-logdir": run / TENSORBOARD,
+        "history-interval": options.report_every,
+        "log-interval": options.report_every,
+        "log-format": "simple",
+        "num-workers": _workers(options),
+    }
+    arguments = [str(data)]
+    for name, value in values.items():
+        arguments += [f"--{name}", str(value)]
+    arguments += ["--no-epoch-checkpoints", "--no-progress-bar"]
+    if not torch.cuda.is_available():
+        arguments.append("--cpu")
+    if not validate:
+        arguments.append("--disable-validation")
+    if options.minutes is not None:
+        # fairseq counts the time of all starts together.
+        hours = options.minutes / 60 + _seconds_done(run) / 3600
+        arguments += ["--stop-time-hours", str(hours)]
+    return arguments + list(more)
+
+
+def updates_done(run: Path) -> int:
+    """Updates that the run in that folder has made; 0 if there is none."""
+    path = run / FAIRSEQ / LAST
+    return read_checkpoint(path).updates if path.exists() else 0
+
+
+def _seconds_done(run: Path) -> float:
+    path = run / FAIRSEQ / LAST
+    return read_checkpoint(path).seconds if path.exists() else 0.0
+
+
+def _workers(options: TrainingOptions) -> int:
+    """Loading processes: several processes that train load their own batches."""
+    if options.workers is not None:
+        return options.workers
+    if torch.cuda.is_available():
+        return 4
+    return 1 if options.processes == 1 and (os.cpu_count() or 1) > 1 else 0
+
+
+def run_fairseq(arguments: Sequence[str], processes: int = 1) -> None:
+    """``fairseq-train`` with these arguments, in this process or in several of this machine.
+
+    Several are for the CPU: they share each update through gloo, and two of them on two cores are
+    quicker than one with two threads. On GPUs fairseq starts one process for each by itself.
+    """
+    if processes == 1 or torch.cuda.is_available():
+        _run(list(arguments))
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = [
+        *arguments,
+        *("--distributed-world-size", str(processes), "--distributed-no-spawn"),
+        *("--distributed-init-method", f"tcp://127.0.0.1:{port}"),
+        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+    ]
+    spawn(_run_rank, args=(shared, processes), nprocs=processes)
+
+
+def _run_rank(rank: int, arguments: list[str], processes: int) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    configure_logging(logging.INFO if rank == 0 else logging.ERROR)
+    _run([*arguments, "--distributed-rank", str(rank)])
+
+
+def _run(arguments: list[str]) -> None:
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+    with warnings.catch_warnings():
+        # Of fairseq's age: deprecated interfaces of PyTorch and Hydra.
+        warnings.simplefilter("ignore")
+        from fairseq import checkpoint_utils, options
+        from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+        from fairseq.distributed import utils as distributed_utils
+        from fairseq.logging import progress_bar
+        from fairseq_cli import train
+
+        parser = options.get_training_parser()
+        parsed = options.parse_args_and_arch(parser, input_args=arguments)
+        config = convert_namespace_to_omegaconf(parsed)
+    # fairseq keeps the best loss in its function; another run in this process is another run.
+    for function in (checkpoint_utils.save_checkpoint, train.should_stop_early):
+        vars(function).clear()
+    try:
+        distributed_utils.call_main(config, train.main)
+    finally:
+        # Kept by tag alone, so that another run in this process would write into this one's folder.
+        writers = getattr(progress_bar, "_tensorboard_writers", None) or {}
+        for writer in writers.values():
+            writer.close()
+        writers.clear()
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """Progress as short lines, from that level on; of fairseq's own messages only warnings.
+
+    Nothing is changed where logging was set up already.
+    """
+    handler = logging.StreamHandler()
+    handler.addFilter(_OwnMessages())
+    handler.setLevel(level)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[handler],
+    )
+
+
+class _OwnMessages(logging.Filter):
+    """fairseq logs its whole configuration and the network; who needs that calls fairseq-train."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is shown."""
+        own = record.name.split(".")[0] in (*_OWN_LOGGERS, "train_inner")
+        return own or record.levelno >= logging.WARNING

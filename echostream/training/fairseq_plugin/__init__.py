@@ -1,0 +1,29 @@
+"""EchoStream's plug-in for fairseq.
+
+    fairseq-train DATA --user-dir echostream/training/fairseq_plugin --task echostream_speech ...
+
+| module | what it registers |
+|---|---|
+| task | ``--task echostream_speech``: corpus, batches, validation |
+| model | ``--arch echostream_zipformer`` and ``streamspeech_conformer`` |
+| criterion | ``--criterion echostream_multitask``: weighted sum of the tasks' losses |
+| optimizer | ``--optimizer echostream_adamw`` |
+
+fairseq imports this folder under the name ``fairseq_plugin``; everything in it is imported under
+its full name, so that nothing is registered twice.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from echostream.training.fairseq_plugin import criterion, dataset, model, optimizer, task
+
+__all__ = ["criterion", "dataset", "model", "optimizer", "task"]
+
+if __name__ == "fairseq_plugin":
+    # fairseq has put the folder above on sys.path, where its modules would be found as top-level
+    # ones (`text`, `features`, ...).
+    _above = Path(__file__).resolve().parent.parent
+    sys.path[:] = [path for path in sys.path if not path or Path(path).resolve() != _above]

@@ -1,0 +1,204 @@
+"""A part of the corpus as fairseq batches it.
+
+Symbols: ``B`` examples, ``T`` feature frames (100 Hz), ``F`` mel bins.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+from numpy.typing import NDArray
+
+from echostream.constants import SAMPLE_RATE
+from echostream.training.corpus import Utterance
+from echostream.training.features import FeatureReader, Features, seed_of, spec_augment
+from echostream.training.preparation import Preparation
+
+FRAMES_PER_SECOND = 100
+Sample = dict[str, Any]
+
+
+class SpeechDataset(FairseqDataset):  # type: ignore[misc]
+    """Utterances in random groups, each group one example; the groups change with the epoch.
+
+    As many utterances in a row as is drawn from ``joined`` become one example, so that the model
+    learns to go on after a sentence as it must in a stream. In the first ``solo_epochs`` epochs
+    each stands alone and nothing is masked: CTC finds the alignment of single short sentences much
+    sooner. What is drawn depends on seed and epoch alone, so a resumed run draws the same.
+
+    Args:
+        utterances: the part's.
+        prepared: vocabularies.
+        reader: makes the features.
+        seed: of the run.
+        max_frames: an example is not made longer than this, if its first utterance is not.
+        joined: numbers of utterances to draw from; ``(1,)`` for validation.
+        solo_epochs: length of the first stage.
+        training: whether to shuffle, join, augment and mask.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        prepared: Preparation,
+        reader: FeatureReader,
+        *,
+        seed: int = 1,
+        max_frames: int | None = None,
+        joined: Sequence[int] = (1,),
+        solo_epochs: int = 0,
+        training: bool = True,
+    ) -> None:
+        self.utterances = list(utterances)
+        self.reader, self.seed, self.training = reader, seed, training
+        self.max_frames, self.joined, self.solo_epochs = max_frames, tuple(joined), solo_epochs
+        self.frames = [max(1, round(u.seconds * FRAMES_PER_SECOND)) for u in self.utterances]
+        self.source = [prepared.source.encode(u.source_text) for u in self.utterances]
+        self.target = [prepared.target.encode(u.target_text) for u in self.utterances]
+        self.epoch = 0
+        self.groups: list[tuple[int, ...]] = [(index,) for index in range(len(self.utterances))]
+        self.sizes: NDArray[np.int64] = np.array(self.frames, dtype=np.int64)
+        self._kept: dict[int, Features] = {}
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """Not in training: there the examples of each epoch are others."""
+        return not self.training
+
+    @property
+    def first_stage(self) -> bool:
+        """Whether this epoch (counted from 1) is of the first stage."""
+        return self.training and self.epoch <= self.solo_epochs
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the examples of an epoch."""
+        if not self.training or epoch == self.epoch:
+            return
+        self.epoch = epoch
+        chance = random.Random(seed_of(self.seed, epoch, "examples"))
+        order = list(range(len(self.utterances)))
+        chance.shuffle(order)
+        joined = (1,) if self.first_stage else self.joined
+        self.groups = []
+        while order:
+            count, frames = 1, self.frames[order[0]]
+            wanted = chance.choice(joined)
+            while count < min(wanted, len(order)):
+                frames += self.frames[order[count]]
+                if self.max_frames is not None and frames > self.max_frames:
+                    break
+                count += 1
+            self.groups.append(tuple(order[:count]))
+            order = order[count:]
+        self.sizes = np.array(
+            [sum(self.frames[index] for index in group) for group in self.groups], dtype=np.int64
+        )
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def num_tokens(self, index: int) -> int:
+        """What ``--max-tokens`` counts: feature frames, before the tempo is changed."""
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """:meth:`num_tokens` of many."""
+        sizes: NDArray[np.int64] = self.sizes[indices]
+        return sizes
+
+    def size(self, index: int) -> int:
+        """As :meth:`num_tokens`."""
+        return self.num_tokens(index)
+
+    def ordered_indices(self) -> NDArray[np.int64]:
+        """By length, so that examples of similar length share a batch; fairseq shuffles batches."""
+        return np.argsort(self.sizes, kind="stable")
+
+    def batch_by_size(
+        self,
+        indices: NDArray[np.int64],
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[NDArray[np.int64]]:
+        """Examples in a row share a batch while it stays within ``max_tokens``, padding included.
+
+        fairseq's own loses the last batch if it should hold a multiple of some number of examples
+        (as it should by default) and does not; here there is no such rule. An example that is too
+        long by itself has a batch of its own.
+        """
+        batches: list[list[int]] = []
+        longest = 0
+        for index in indices.tolist():
+            longest = max(longest, self.num_tokens(index)) if batches else 0
+            size = len(batches[-1]) + 1 if batches else 0
+            full = max_tokens is not None and size * longest > max_tokens
+            full = full or (max_sentences is not None and size > max_sentences)
+            if not batches or full:
+                batches.append([])
+                longest = self.num_tokens(index)
+            batches[-1].append(index)
+        return [np.array(batch, dtype=np.int64) for batch in batches]
+
+    def __getitem__(self, index: int) -> Sample:
+        group = self.groups[index]
+        features = np.concatenate([self._features(member) for member in group])
+        members = [self.utterances[member] for member in group]
+        keys = "+".join(member.key for member in members)
+        if self.training and not self.first_stage:
+            chance = np.random.default_rng(seed_of(self.seed, self.epoch, "masks", keys))
+            features = spec_augment(features, chance)
+        return {
+            "index": index,
+            "keys": keys,
+            "features": features,
+            "source": [unit for member in group for unit in self.source[member]],
+            "target": [unit for member in group for unit in self.target[member]],
+            "source_text": " ".join(member.source_text for member in members),
+            "target_text": " ".join(member.target_text for member in members),
+        }
+
+    def _features(self, member: int) -> Features:
+        if self.training:
+            return self.reader(self.utterances[member], self.epoch)
+        # The validation part is small, and read again for each validation.
+        if member not in self._kept:
+            self._kept[member] = self.reader(self.utterances[member])
+        return self._kept[member]
+
+    def collater(self, samples: Sequence[Sample]) -> Sample:
+        """Pad the features with zeros and put the units end to end; ``{}`` for no samples."""
+        if not samples:
+            return {}
+        lengths = [len(sample["features"]) for sample in samples]
+        padded = torch.zeros(len(samples), max(lengths), samples[0]["features"].shape[1])
+        for row, sample in enumerate(samples):
+            padded[row, : lengths[row]] = torch.from_numpy(sample["features"])
+        keys = [sample["keys"] for sample in samples]
+        return {
+            "id": torch.tensor([sample["index"] for sample in samples]),
+            "nsentences": len(samples),
+            "ntokens": sum(len(sample["target"]) for sample in samples),
+            "seed": seed_of(self.seed, self.epoch, *keys) % (1 << 31),
+            "first_stage": self.first_stage,
+            "net_input": {"features": padded, "lengths": torch.tensor(lengths)},
+            "texts": [(sample["source_text"], sample["target_text"]) for sample in samples],
+            **_units("source", samples),
+            **_units("target", samples),
+        }
+
+
+def seconds_of(utterances: Sequence[Utterance]) -> float:
+    """Speech in all of them together."""
+    return sum(utterance.num_samples for utterance in utterances) / SAMPLE_RATE
+
+
+def _units(name: str, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
+    lengths = [len(sample[name]) for sample in samples]
+    units = [unit for sample in samples for unit in sample[name]]
+    return {name: torch.tensor(units), f"{name}_lengths": torch.tensor(lengths)}

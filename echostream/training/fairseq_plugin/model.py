@@ -1,0 +1,120 @@
+"""fairseq's names for EchoStream's networks: thin, the network itself is ``echostream.model``.
+
+Symbols: ``B`` examples, ``T`` feature frames, ``t`` encoder frames, ``C`` channels, ``V`` units and
+the blank.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from fairseq.models import BaseFairseqModel, register_model
+from torch import Tensor
+
+from echostream.config import SystemConfig
+from echostream.errors import ConfigError
+from echostream.model import SpeechModel, load_model, save_model
+from echostream.training.architectures import ARCHITECTURES
+from echostream.training.chunking import Chunking, ChunkingChoices, choices_for, draw_chunking
+from echostream.training.fairseq_plugin.options import SpeechModelConfig
+
+if TYPE_CHECKING:
+    from echostream.training.fairseq_plugin.task import SpeechTask
+
+
+class ModelOutput(TypedDict):
+    """What the network gives for a batch. Later tasks (text decoder, units) add their own keys."""
+
+    encoder_out: Tensor
+    """``[B, t, C]``, zero after the end of each recording."""
+    lengths: Tensor
+    """``[B]`` encoder frames."""
+    asr: Tensor
+    """Log-probabilities ``[B, t, V]`` of transcript units."""
+    st: Tensor
+    """Log-probabilities ``[B, t, V]`` of translation units."""
+
+
+class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
+    """Holds a :class:`SpeechModel` and draws how a batch is chunked."""
+
+    encoder_name = ""
+
+    def __init__(self, network: SpeechModel, choices: ChunkingChoices) -> None:
+        super().__init__()
+        self.network = network
+        self.choices = choices
+
+    @classmethod
+    def build_model(cls, cfg: SpeechModelConfig, task: SpeechTask) -> _SpeechModel:
+        """The network of ``--system``, with random weights and the corpus's normalisation."""
+        system = task.prepared.config
+        cls._check(system)
+        network = SpeechModel(system)
+        network.set_cmvn(task.prepared.cmvn)
+        choices = choices_for(system.encoder, cfg.chunk_sizes, cfg.left_contexts, cfg.futures)
+        return cls(network, choices)
+
+    @classmethod
+    def _check(cls, system: SystemConfig) -> None:
+        if system.encoder.name != cls.encoder_name:
+            raise ConfigError(
+                f"the configuration's encoder is {system.encoder.name!r}, but --arch "
+                f"{ARCHITECTURES[cls.encoder_name]} was given, which trains {cls.encoder_name!r}; "
+                f"expected --arch {ARCHITECTURES[system.encoder.name]}"
+            )
+
+    def draw_chunking(self, seed: int, first_stage: bool) -> Chunking:
+        """How to chunk a batch; the same for the same seed."""
+        return draw_chunking(self.choices, random.Random(seed), first_stage)
+
+    def forward(
+        self, features: Tensor, lengths: Tensor, chunking: Chunking | None = None
+    ) -> ModelOutput:
+        """``[B, T, F]`` normalised features to the output of every head.
+
+        ``chunking`` are keywords of the encoder's ``forward``; ``None`` is the configuration's.
+        """
+        options: dict[str, Any] = dict(chunking or {})
+        out = self.network.encoder(features, lengths, **options)
+        frames = out["encoder_out"]
+        return {
+            "encoder_out": frames,
+            "lengths": out["encoder_out_lengths"],
+            "asr": self.network.asr_head(frames),
+            "st": self.network.st_head(frames),
+        }
+
+    def max_positions(self) -> None:
+        """Recordings may be of any length."""
+        return None
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Weights as safetensors and ``config.json``, which :meth:`from_pretrained` reads.
+
+        The vocabularies are not the network's; ``echostream.training.export`` adds them.
+        """
+        save_model(self.network, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **_: Any) -> _SpeechModel:
+        """The model of a checkpoint folder, in evaluation mode."""
+        network = load_model(folder)
+        cls._check(network.config)
+        return cls(network, choices_for(network.config.encoder)).eval()
+
+
+@register_model("echostream_zipformer", dataclass=SpeechModelConfig)
+class EchoStreamZipformer(_SpeechModel):
+    """The streaming Zipformer with memory bank."""
+
+    encoder_name = "zipformer"
+
+
+@register_model("streamspeech_conformer", dataclass=SpeechModelConfig)
+class StreamSpeechConformer(_SpeechModel):
+    """The chunk-Conformer of StreamSpeech, with a mask that follows the drawn chunk."""
+
+    encoder_name = "chunk-conformer"

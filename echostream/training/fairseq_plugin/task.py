@@ -1,0 +1,237 @@
+"""``--task echostream_speech``: what is trained on, how a step is made, what a validation finds."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.optim.amp_optimizer import AMPOptimizer
+from fairseq.tasks import FairseqTask, register_task
+from torch import Tensor, distributed
+
+from echostream.config import load_config, to_mapping
+from echostream.errors import ConfigError, DataError
+from echostream.training import history
+from echostream.training.averaging import RunningAverage
+from echostream.training.corpus import parse_repeat, repeated, select
+from echostream.training.ctc import best_path
+from echostream.training.evaluation import Evaluation
+from echostream.training.fairseq_plugin.criterion import LOSSES, MultitaskCriterion, summed
+from echostream.training.fairseq_plugin.dataset import SpeechDataset, seconds_of
+from echostream.training.fairseq_plugin.model import ModelOutput
+from echostream.training.fairseq_plugin.options import SpeechTaskConfig
+from echostream.training.features import FeatureReader, augmentation
+from echostream.training.preparation import Preparation, prepare
+
+logger = logging.getLogger(__name__)
+
+AVERAGE = "average"
+"""Under which name a checkpoint holds the averaged weights."""
+
+Sample = dict[str, Any]
+
+
+@register_task("echostream_speech", dataclass=SpeechTaskConfig)
+class SpeechTask(FairseqTask):  # type: ignore[misc]
+    """Speech to transcript and translation.
+
+    The task keeps the running average of the weights, which validation uses and checkpoints hold.
+    (fairseq's own, ``--store-ema``, cannot average a network with a batch norm.)
+    """
+
+    average: RunningAverage
+
+    def __init__(self, cfg: SpeechTaskConfig, prepared: Preparation, folder: Path) -> None:
+        super().__init__(cfg)
+        self.prepared = prepared
+        self.folder = folder
+        self.update = 0
+        self.part = "dev"
+        self._evaluation = Evaluation()
+        self._running: list[dict[str, float]] = []
+        # Plain values, so that a checkpoint says what it is without the files of the run.
+        self.state.merge_state_dict({"system": to_mapping(prepared.config)})
+
+    @classmethod
+    def setup_task(cls, cfg: SpeechTaskConfig, **_: Any) -> SpeechTask:
+        """Read the corpus; the first process makes what the run's folder lacks."""
+        folder = Path(cfg.work_dir or cfg.save_dir)
+        config = load_config(cfg.system)
+        shared = distributed.is_available() and distributed.is_initialized()
+        if shared and distributed.get_rank() > 0:
+            distributed.barrier()
+        prepared = prepare(config, Path(cfg.data), folder)
+        if shared and distributed.get_rank() == 0:
+            distributed.barrier()
+        return cls(cfg, prepared, folder)
+
+    def load_dataset(self, split: str, combine: bool = False, **_: Any) -> None:
+        """The utterances of a part: ``train``, ``dev`` or ``test``."""
+        utterances = select(self.prepared.utterances, split)
+        if not utterances:
+            raise DataError(
+                f"{self.cfg.data} has no recordings of the part {split!r}; name another with "
+                "--valid-subset, or validate nothing with --disable-validation"
+            )
+        training = split == "train"
+        if training:
+            utterances = repeated(utterances, parse_repeat(self.cfg.repeat))
+        self.datasets[split] = SpeechDataset(
+            utterances,
+            self.prepared,
+            FeatureReader(
+                self.prepared.front_end(),
+                self.prepared.cmvn,
+                augmentation(self.cfg.augment) if training else None,
+                self.cfg.seed,
+            ),
+            seed=self.cfg.seed,
+            max_frames=self.cfg.max_tokens,
+            joined=_counts(self.cfg.joined),
+            solo_epochs=self.cfg.solo_epochs,
+            training=training,
+        )
+        logger.info(
+            "%s: %d recordings, %.1f min", split, len(utterances), seconds_of(utterances) / 60
+        )
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """The network, and with it the average of its weights."""
+        model = super().build_model(cfg, from_checkpoint)
+        self.average = RunningAverage(model, self.cfg.average_decay)
+        # Later fairseq hands over wrappers of it, one in the other.
+        self._network = model
+        return model
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """One update of the weights and of their average."""
+        super().optimizer_step(optimizer, model, update_num)
+        self.average.update(self._network, update_num + 1)
+
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """What fairseq puts into a checkpoint for the task: the averaged weights."""
+        weights = self.average.network.state_dict()
+        return {type(self).__name__: {AVERAGE: {k: v.cpu() for k, v in weights.items()}}}
+
+    def set_checkpoint_dict(self, values: dict[str, Any]) -> None:
+        """Go on from what :meth:`get_checkpoint_dict` gave."""
+        self.average.network.load_state_dict(values[AVERAGE])
+
+    def train_step(
+        self,
+        sample: Sample,
+        model: Any,
+        criterion: MultitaskCriterion,
+        optimizer: Any,
+        update_num: int,
+        ignore_grad: bool = False,
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Forward and backward of one batch, with the chunking drawn for it.
+
+        Everything random in it is seeded by the batch, so that it is the same whichever process has
+        the batch and wherever the run was resumed.
+        """
+        model.train()
+        model.set_num_updates(update_num)
+        self.update = update_num
+        torch.manual_seed(sample["seed"])
+        chunking = model.draw_chunking(sample["seed"], sample["first_stage"])
+        sample = {**sample, "net_input": {**sample["net_input"], "chunking": chunking}}
+        with torch.autocast("cuda", enabled=isinstance(optimizer, AMPOptimizer)):
+            loss, sample_size, log = criterion(model, sample)
+        if ignore_grad:
+            loss = loss * 0
+        optimizer.backward(loss)
+        return loss, sample_size, log
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        """Forget what the last validation found."""
+        self._evaluation = Evaluation()
+
+    def valid_step(
+        self, sample: Sample, model: Any, criterion: MultitaskCriterion
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Losses of one batch; its hypotheses are kept for :meth:`post_validate`."""
+        with torch.no_grad():
+            output = self.average.network(**sample["net_input"])
+            result = criterion.score(output, sample)
+        self._keep(output, sample["texts"])
+        return result
+
+    def _keep(self, output: ModelOutput, texts: list[tuple[str, str]]) -> None:
+        for row, (length, (source, target)) in enumerate(
+            zip(output["lengths"].tolist(), texts, strict=True)
+        ):
+            heard = self.prepared.source.decode(best_path(output["asr"][row, :length]))
+            said = self.prepared.target.decode(best_path(output["st"][row, :length]))
+            self._evaluation.transcripts.append((source, heard))
+            self._evaluation.translations.append((target, said))
+            self._evaluation.spread.add(output["encoder_out"][row, :length])
+
+    def post_validate(self, model: Any, stats: dict[str, Any], agg: Any) -> None:
+        """Put WER, BLEU and the spread of the encoder's output into what fairseq reports."""
+        if distributed.is_available() and distributed.is_initialized():
+            found: list[Any] = [None] * distributed.get_world_size()
+            distributed.all_gather_object(found, self._evaluation)
+            self._evaluation = found[0]
+            for other in found[1:]:
+                self._evaluation.merge(other)
+        figures = self._evaluation.figures()
+        stats.update({name: float(f"{value:.4g}") for name, value in figures.items()})
+        if _is_master():
+            losses = {
+                key: _number(value) for key, value in stats.items() if str(key).endswith("loss")
+            }
+            self._evaluation.log_samples()
+            update = int(_number(stats.get("num_updates", self.update)))
+            self._write("dev", update, {**losses, **figures})
+
+    def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
+        """As fairseq's, and every so many updates a line of history."""
+        super().reduce_metrics(logging_outputs, criterion)
+        if not criterion.training or not _is_master():
+            return
+        self._running.append(summed(logging_outputs))
+        done = self.update + 1
+        if done % self.cfg.history_interval == 0:
+            sums = {
+                key: sum(log.get(key, 0.0) for log in self._running) for key in self._running[0]
+            }
+            losses = {
+                f"{name}_loss": sums[f"{name}_nats"] / sums[f"{name}_units"]
+                for name in LOSSES
+                if sums.get(f"{name}_units")
+            }
+            losses["loss"] = sums["loss"] / max(1.0, sums["sample_size"])
+            self._write("train", done, losses)
+            self._running = []
+
+    def _write(self, part: str, update: int, values: dict[str, float]) -> None:
+        history.append(
+            self.folder / history.HISTORY,
+            {"part": part, "update": update, **{k: float(f"{v:.6g}") for k, v in values.items()}},
+        )
+
+
+def _is_master() -> bool:
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank() == 0
+    return True
+
+
+def _number(value: Any) -> float:
+    return float(getattr(value, "avg", value))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 1:
+        raise ConfigError(
+            f"joined is {text!r}; expected numbers of utterances from 1 on, such as 1,1,2"
+        )
+    return counts

@@ -1,0 +1,148 @@
+"""What a run needs besides weights: vocabularies, normalisation, and the system it trains.
+
+    system.yaml         the configuration the run was started with
+    source.model        SentencePiece model of the transcript
+    target.model        SentencePiece model of the translation
+    cmvn.json           mean and standard deviation of each mel bin over the training part
+
+They are made once and kept in the run's folder, so a run that goes on finds what it started with.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from echostream.audio import Cmvn, FrontEnd
+from echostream.config import SystemConfig, load_config, save_config, to_mapping
+from echostream.decoder.tokenizer import Tokenizer
+from echostream.errors import ConfigError, DataError
+from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
+from echostream.training.corpus import Utterance, read_corpus, select
+from echostream.training.features import FeatureReader, Features
+from echostream.training.recipes.manifest import write_text
+from echostream.training.vocabulary import vocabulary
+
+logger = logging.getLogger(__name__)
+
+SYSTEM = "system.yaml"
+CMVN = "cmvn.json"
+_CMVN_SECONDS = 3600
+"""More speech than this does not change the statistics in a digit that matters."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A corpus and what was made from its training part.
+
+    ``units`` counts the units of the training part's transcripts and translations.
+    """
+
+    config: SystemConfig
+    utterances: tuple[Utterance, ...]
+    source: Tokenizer
+    target: Tokenizer
+    cmvn: Cmvn
+    units: tuple[int, int]
+
+    def front_end(self) -> FrontEnd:
+        """The front end of the configuration, without normalisation."""
+        return make_front_end(self.config)
+
+
+def make_front_end(config: SystemConfig) -> FrontEnd:
+    """The front end of a configuration, without normalisation."""
+    return FrontEnd(
+        None,
+        lead_in_samples=config.audio.lead_in_samples,
+        nan_policy="zero" if config.audio.nan_policy == "zero" else "error",
+    )
+
+
+def prepare(config: SystemConfig, data: Path, run: Path) -> Preparation:
+    """Read the corpus in ``data``; make what is missing in the folder ``run``.
+
+    Raises:
+        ConfigError: if the run was started with another configuration.
+        DataError: if the corpus cannot be used.
+    """
+    utterances = read_corpus(data)
+    train = select(utterances, "train")
+    run.mkdir(parents=True, exist_ok=True)
+    _keep_configuration(config, run / SYSTEM)
+    source = vocabulary(
+        run / SOURCE_VOCABULARY, (u.source_text for u in train), config.asr_vocab_size
+    )
+    target = vocabulary(
+        run / TARGET_VOCABULARY, (u.target_text for u in train), config.st_vocab_size
+    )
+    cmvn = _read_cmvn(run / CMVN)
+    if cmvn is None:
+        cmvn = Cmvn.estimate(_features_of(train, make_front_end(config)))
+        _write_cmvn(run / CMVN, cmvn)
+    return Preparation(
+        config=config,
+        utterances=tuple(utterances),
+        source=source,
+        target=target,
+        cmvn=cmvn,
+        units=(
+            sum(len(source.encode(u.source_text)) for u in train),
+            sum(len(target.encode(u.target_text)) for u in train),
+        ),
+    )
+
+
+def _keep_configuration(config: SystemConfig, path: Path) -> None:
+    """Write the configuration, or see that the run was started with the same network."""
+    if path.exists():
+        before, now = _network(load_config(path)), _network(config)
+        changed = [key for key in now if before.get(key) != now[key]]
+        if changed:
+            raise ConfigError(
+                f"{path} was written by a run with {changed[0]} = {before.get(changed[0])!r}; "
+                f"this configuration has {now[changed[0]]!r}. Give another --output for a new "
+                "run, or the configuration that this one was started with"
+            )
+    save_config(config, path)
+
+
+_NOT_WEIGHTS = ("chunk_size", "left_context", "max_future_frames", "dropout", "mode")
+"""Keys of an encoder that may change during a run."""
+
+
+def _network(config: SystemConfig) -> dict[str, Any]:
+    mapping = to_mapping(config)
+    keys = {f"encoder.{k}": v for k, v in mapping["encoder"].items() if k not in _NOT_WEIGHTS}
+    keys |= {f"audio.{k}": v for k, v in mapping["audio"].items()}
+    return keys | {k: mapping[k] for k in ("asr_vocab_size", "st_vocab_size")}
+
+
+def _features_of(utterances: Sequence[Utterance], front_end: FrontEnd) -> Iterator[Features]:
+    """Features of the utterances, of every n-th if there are very many."""
+    total = sum(utterance.seconds for utterance in utterances)
+    step = max(1, round(total / _CMVN_SECONDS))
+    reader = FeatureReader(front_end)
+    for utterance in tqdm(utterances[::step], desc="normalisation", unit="clip", leave=False):
+        yield reader(utterance)
+
+
+def _read_cmvn(path: Path) -> Cmvn | None:
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Cmvn(values["mean"], values["std"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error}); remove it to have it made again") from error
+
+
+def _write_cmvn(path: Path, cmvn: Cmvn) -> None:
+    values = {"mean": cmvn.mean.tolist(), "std": cmvn.std.tolist()}
+    write_text(path, json.dumps(values) + "\n")

@@ -1,0 +1,54 @@
+"""How a run was started, kept in its folder for the model card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from echostream.training.corpus import Utterance
+from echostream.training.recipes.manifest import write_text
+
+RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """``train`` has (corpus, recordings, seconds) of the training part; ``versions`` is a line."""
+
+    command: str
+    seed: int
+    train: tuple[tuple[str, int, float], ...]
+    versions: str
+
+
+def record_run(folder: Path, command: str, seed: int, train: Sequence[Utterance]) -> RunRecord:
+    """Write ``run.json``."""
+    seconds: dict[str, float] = {}
+    count: Counter[str] = Counter()
+    for utterance in train:
+        seconds[utterance.corpus] = seconds.get(utterance.corpus, 0.0) + utterance.seconds
+        count[utterance.corpus] += 1
+    record = RunRecord(
+        command=command,
+        seed=seed,
+        train=tuple((corpus, count[corpus], round(seconds[corpus], 1)) for corpus in sorted(count)),
+        versions=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
+    )
+    write_text(folder / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+    return record
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """What :func:`record_run` wrote; ``None`` where a run was started another way."""
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["train"] = tuple((c, int(n), float(s)) for c, n, s in values["train"])
+    return RunRecord(**values)

@@ -1,0 +1,218 @@
+"""The chunking that is drawn for a batch is the chunking it is encoded with."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from echostream.config import load_config
+from echostream.errors import ConfigError
+from echostream.training.chunking import (
+    CONFORMER_CHOICES,
+    ZIPFORMER_CHOICES,
+    choices_for,
+    draw_chunking,
+)
+from echostream.training.preparation import prepare
+
+from .conftest import CONFORMER, ZIPFORMER
+
+FRAMES_OF = {"zipformer": 2, "conformer": 4}
+"""Feature frames of an encoder frame."""
+
+
+def test_every_choice_is_drawn_as_often_as_it_is_given() -> None:
+    chance = random.Random(1)
+    drawn = [draw_chunking(ZIPFORMER_CHOICES, chance, False) for _ in range(4000)]
+    sizes = [draw["chunk_size"] for draw in drawn]
+    assert pytest.approx({size: sizes.count(size) / 4000 for size in set(sizes)}, abs=0.03) == {
+        16: 0.375,
+        32: 0.25,
+        8: 0.125,
+        64: 0.125,
+        -1: 0.125,
+    }
+    assert {draw["left_context"] for draw in drawn} == {64, 128}
+    assert {draw["max_future_frames"] for draw in drawn} == {None, 0}
+    assert {draw_chunking(ZIPFORMER_CHOICES, chance, True)["chunk_size"] for _ in range(99)} == {
+        64,
+        -1,
+    }
+
+
+def test_the_conformers_convolution_never_reaches_beyond_its_chunk() -> None:
+    chance = random.Random(1)
+    for _ in range(500):
+        draw = draw_chunking(CONFORMER_CHOICES, chance, False)
+        assert draw.keys() == {"chunk_size", "conv_chunk_size"}
+        assert draw["conv_chunk_size"] <= draw["chunk_size"]
+
+
+def test_both_encoders_draw_the_same_chunks_in_milliseconds() -> None:
+    def milliseconds(sizes: tuple[int | None, ...], frame_ms: int) -> list[int | None]:
+        return [None if size is None else size * frame_ms for size in sizes]
+
+    assert milliseconds(ZIPFORMER_CHOICES.chunk_sizes, 20) == milliseconds(
+        CONFORMER_CHOICES.chunk_sizes, 40
+    )
+
+
+def test_options_replace_choices_and_are_checked() -> None:
+    choices = choices_for(ZIPFORMER.encoder, "16,whole", "32", "0")
+    assert choices.chunk_sizes == (16, None) and choices.first_chunk_sizes == (16, None)
+    assert choices.left_contexts == (32,) and choices.futures == (0,)
+    assert choices_for(CONFORMER.encoder) is not None
+    for wrong in (("12", "", ""), ("8", "5", ""), ("big", "", "")):
+        with pytest.raises(ConfigError):
+            choices_for(ZIPFORMER.encoder, *wrong)
+    with pytest.raises(ConfigError, match="leave them out"):
+        choices_for(CONFORMER.encoder, "", "64", "")
+
+
+class Reach:
+    """Watches an encoder: how far the first frame of each batch's output saw, in feature frames.
+
+    That is asked of the encoder as it is during the step, with what it was called with, but without
+    dropout and in evaluation mode, since a batch norm in training sees the whole batch.
+    """
+
+    def __init__(self, encoder: torch.nn.Module) -> None:
+        self.seen: list[tuple[dict[str, Any], int, int]] = []
+        self.asking = False
+        encoder.register_forward_hook(self._after, with_kwargs=True)
+
+    def _after(
+        self, encoder: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any
+    ) -> None:
+        if self.asking:
+            return
+        # The longest recording of the batch, so that padding does not shorten the reach.
+        row, length = int(args[1].argmax()), int(args[1].max())
+        features = args[0].detach().requires_grad_()
+        self.asking = True
+        out = encoder.eval()(features, args[1], **kwargs)["encoder_out"]
+        encoder.train()
+        self.asking = False
+        first: Tensor = out[row, 0]
+        # Not their sum, which a layer norm makes the same for every input.
+        mixed = (first * torch.linspace(-1.0, 2.0, len(first)) ** 2).sum()
+        (gradient,) = torch.autograd.grad(mixed, features)
+        reach = int(gradient[row].abs().sum(dim=1).nonzero().max()) + 1
+        self.seen.append((kwargs, reach, length))
+
+    def mismatches(self, frames_of: int) -> list[tuple[dict[str, Any], int, int]]:
+        """The batches in which the reach is not the drawn chunk."""
+        wrong = []
+        for kwargs, reach, length in self.seen:
+            size = kwargs["chunk_size"]
+            expected = length if size in (-1, 99_999) else min(length, size * frames_of)
+            # The last feature frames of a recording may not make up an encoder frame.
+            if not expected - frames_of < reach <= expected:
+                wrong.append((kwargs, reach, length))
+        return wrong
+
+
+@pytest.fixture(params=["zipformer", "conformer"])
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def train_steps(corpus: Path, run: Path, kind: str) -> Reach:
+    """What the encoder saw in the steps of four short epochs."""
+    pytest.importorskip("fairseq", reason="fairseq is not installed")
+    from echostream.training.fairseq_plugin.criterion import MultitaskCriterion
+    from echostream.training.fairseq_plugin.model import EchoStreamZipformer, StreamSpeechConformer
+    from echostream.training.fairseq_plugin.options import (
+        MultitaskConfig,
+        SpeechModelConfig,
+        SpeechTaskConfig,
+    )
+    from echostream.training.fairseq_plugin.task import SpeechTask
+
+    prepared = prepare(load_config(corpus / f"{kind}.yaml"), corpus, run)
+    options = SpeechTaskConfig(
+        data=str(corpus), solo_epochs=0, joined="2,3,4", augment="none", max_tokens=400, seed=3
+    )
+    task = SpeechTask(options, prepared, run)
+    architecture = {"zipformer": EchoStreamZipformer, "conformer": StreamSpeechConformer}[kind]
+    futures = "whole" if kind == "zipformer" else ""
+    model = architecture.build_model(SpeechModelConfig(futures=futures), task)
+    criterion = MultitaskCriterion(MultitaskConfig(), task)
+
+    class Optimizer:
+        def backward(self, loss: Tensor) -> None:
+            """Nothing is learned here."""
+
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    reach = Reach(model.network.encoder)
+    for epoch in range(1, 5):
+        dataset.set_epoch(epoch)
+        batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=400)
+        # The longest first: a mask that is kept until a longer batch comes would then stay.
+        for batch in reversed(batches):
+            sample = dataset.collater([dataset[int(index)] for index in batch])
+            task.train_step(sample, model, criterion, Optimizer(), update_num=len(reach.seen))
+    return reach
+
+
+def test_the_drawn_chunk_is_in_force(corpus: Path, tmp_path: Path, kind: str) -> None:
+    reach = train_steps(corpus, tmp_path / "run", kind)
+    assert len(reach.seen) >= 8
+    assert len({kwargs["chunk_size"] for kwargs, _, _ in reach.seen}) >= 3
+    assert reach.mismatches(FRAMES_OF[kind]) == []
+
+
+def test_a_mask_that_is_kept_is_caught(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The published encoder's fault: a new mask only for a longer input, whatever the chunk."""
+    from echostream.baseline import chunk_conformer
+
+    right = chunk_conformer.hidden_keys
+    kept: list[Tensor | None] = []
+    longest = 0
+
+    def stale(
+        past: int, frames: int, chunk: int, lengths: Tensor | None, device: torch.device
+    ) -> Tensor | None:
+        nonlocal longest
+        if frames > longest:
+            longest = frames
+            kept[:] = [right(past, frames, chunk, None, device)]
+        mask = kept[0]
+        return None if mask is None else mask[:, :, :frames, :frames]
+
+    monkeypatch.setattr(chunk_conformer, "hidden_keys", stale)
+    reach = train_steps(corpus, tmp_path / "run", "conformer")
+    assert len(reach.mismatches(FRAMES_OF["conformer"])) >= 2
+
+
+def test_a_model_that_ignores_what_was_drawn_is_caught(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fairseq", reason="fairseq is not installed")
+    from echostream.training.fairseq_plugin.model import EchoStreamZipformer
+
+    right = EchoStreamZipformer.forward
+
+    def frozen(self: Any, features: Tensor, lengths: Tensor, chunking: Any = None) -> Any:
+        encoder = self.network.encoder
+        whole = type(encoder).forward
+
+        def first_only(features: Tensor, lengths: Tensor, **drawn: Any) -> Any:
+            self.frozen = getattr(self, "frozen", drawn)
+            return whole(encoder, features, lengths, **self.frozen)
+
+        monkeypatch.setattr(encoder, "forward", first_only)
+        return right(self, features, lengths, chunking)
+
+    monkeypatch.setattr(EchoStreamZipformer, "forward", frozen)
+    reach = train_steps(corpus, tmp_path / "run", "zipformer")
+    assert len(reach.mismatches(FRAMES_OF["zipformer"])) >= 2

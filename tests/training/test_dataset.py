@@ -1,0 +1,135 @@
+"""Batches: every utterance once an epoch, units with their features, the same from any seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.config import load_config
+from echostream.training.corpus import select
+from echostream.training.preparation import Preparation, prepare
+
+pytest.importorskip("fairseq", reason="fairseq is not installed")
+
+from echostream.training.fairseq_plugin.dataset import SpeechDataset  # noqa: E402
+
+
+class Stub:
+    """A reader whose features say which utterance and epoch they are of."""
+
+    def __call__(self, utterance: Any, epoch: int = 0) -> np.ndarray[Any, Any]:
+        frames = round(utterance.seconds * 100)
+        return np.full((frames, 80), int(utterance.id) + 1000 * epoch, np.float32)
+
+
+@pytest.fixture(scope="module")
+def prepared(shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    config = load_config(shared_corpus / "zipformer.yaml")
+    return prepare(config, shared_corpus, tmp_path_factory.mktemp("run"))
+
+
+def dataset(prepared: Preparation, count: int = 60, **options: Any) -> SpeechDataset:
+    """``count`` utterances of 0.5 to 1.2 s, whose ids are their numbers."""
+    model = select(prepared.utterances, "train")[0]
+    utterances = [
+        replace(model, id=str(n), num_samples=8000 + 1600 * (n % 8)) for n in range(count)
+    ]
+    options = {"max_frames": 300, "joined": (1, 1, 2, 3, 4), **options}
+    return SpeechDataset(utterances, prepared, Stub(), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("solo_epochs", [0, 1])
+def test_an_epoch_has_every_utterance_once(prepared: Preparation, solo_epochs: int) -> None:
+    data = dataset(prepared, solo_epochs=solo_epochs)
+    data.set_epoch(1)
+    seen: Counter[str] = Counter()
+    for batch in data.batch_by_size(data.ordered_indices(), max_tokens=600):
+        sample = data.collater([data[int(index)] for index in batch])
+        rows, frames, _ = sample["net_input"]["features"].shape
+        assert rows == 1 or rows * frames <= 600
+        assert sample["ntokens"] == int(sample["target_lengths"].sum()) == len(sample["target"])
+        for index in batch:
+            seen.update(data.utterances[member].id for member in data.groups[int(index)])
+    assert seen == Counter(str(n) for n in range(60))
+    assert (max(map(len, data.groups)) == 1) == bool(solo_epochs)
+
+
+def test_the_parts_of_an_example_stay_together(prepared: Preparation) -> None:
+    data = dataset(prepared)
+    data.set_epoch(5)
+    data.solo_epochs = 5  # no masks, so that the features can be told
+    group = max(range(len(data)), key=lambda index: len(data.groups[index]))
+    sample = data.collater([data[group], data[0]])
+    members = data.groups[group]
+    expected = [m + 5000.0 for m in members for _ in range(data.frames[m])]
+    features = sample["net_input"]["features"]
+    assert features[0, : len(expected), 0].tolist() == expected
+    shorter = int(sample["net_input"]["lengths"][1])
+    assert shorter < len(expected) and not features[1, shorter:].any()
+    units = [unit for m in members for unit in data.source[m]]
+    assert sample["source"][: len(units)].tolist() == units
+    assert int(sample["source_lengths"][0]) == len(units)
+
+
+def test_epochs_differ_and_are_drawn_again_alike(prepared: Preparation) -> None:
+    first, second = dataset(prepared), dataset(prepared)
+    orders = []
+    for epoch in (1, 2, 3):
+        first.set_epoch(epoch)
+        orders.append(first.groups)
+    second.set_epoch(3)
+    assert second.groups == orders[2]
+    assert orders[0] != orders[1] != orders[2]
+    batch = [first[0], first[1]]
+    again = [second[0], second[1]]
+    assert all(
+        np.array_equal(a["features"], b["features"]) for a, b in zip(batch, again, strict=True)
+    )
+    assert first.collater(batch)["seed"] == second.collater(again)["seed"]
+    other = dataset(prepared, seed=2)
+    other.set_epoch(3)
+    assert other.groups != orders[2]
+
+
+def test_masks_come_after_the_first_stage_and_never_in_validation(prepared: Preparation) -> None:
+    data = dataset(prepared, solo_epochs=2)
+    for epoch, masked in ((2, False), (3, True)):
+        data.set_epoch(epoch)
+        values = [len(np.unique(data[index]["features"])) for index in range(len(data))]
+        assert (max(values) > 4) == masked  # four utterances have four values
+    dev = dataset(prepared, training=False)
+    dev.set_epoch(9)
+    assert [dev.groups[n] for n in range(3)] == [(0,), (1,), (2,)]
+    assert (dev[7]["features"] == 7.0).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.integers(1, 400), min_size=1, max_size=40),
+    max_tokens=st.none() | st.integers(1, 900),
+    max_sentences=st.none() | st.integers(1, 9),
+)
+def test_no_example_is_lost_and_no_batch_too_large(
+    sizes: list[int], max_tokens: int | None, max_sentences: int | None
+) -> None:
+    data = SpeechDataset.__new__(SpeechDataset)
+    data.sizes = np.array(sizes)
+    order = data.ordered_indices()
+    batches = data.batch_by_size(order, max_tokens, max_sentences, 8)
+    assert list(itertools.chain(*(batch.tolist() for batch in batches))) == order.tolist()
+    for batch in batches:
+        assert max_sentences is None or len(batch) <= max_sentences
+        area = len(batch) * int(data.sizes[batch].max())
+        assert len(batch) == 1 or max_tokens is None or area <= max_tokens
+
+
+def test_no_samples_make_an_empty_batch(prepared: Preparation) -> None:
+    assert dataset(prepared).collater([]) == {}
