@@ -11,9 +11,14 @@ _SWOOSH_R_OFFSET = 0.313261687
 
 def swoosh_l(x: Tensor) -> Tensor:
     """``log(1 + exp(x - 4)) - 0.08 x - 0.035``, elementwise: for modules that are mostly off."""
-    return functional.softplus(x - 4.0).sub(x, alpha=0.08) - 0.035
+    return _swoosh(x, 4.0, 0.035)
 
 
 def swoosh_r(x: Tensor) -> Tensor:
     """``log(1 + exp(x - 1)) - 0.08 x - 0.313261687``, elementwise: zero at the origin."""
-    return functional.softplus(x - 1.0).sub(x, alpha=0.08) - _SWOOSH_R_OFFSET
+    return _swoosh(x, 1.0, _SWOOSH_R_OFFSET)
+
+
+def _swoosh(x: Tensor, shift: float, offset: float) -> Tensor:
+    # In place on softplus's own result, which its gradient does not need.
+    return functional.softplus(x - shift).sub_(x, alpha=0.08).sub_(offset)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from echostream.encoder.ct_mask import FrameView
 from echostream.encoder.norm import scaled_linear
+from echostream.encoder.prepared import PreparedModule
 
 
 def extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,24 +27,30 @@ def extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
     The past is a copy: a view would keep the whole window in memory.
     """
+    if past.shape[1] == 0:
+        return x, past
     whole = torch.cat((past, x), dim=1)
-    return whole, whole[:, whole.shape[1] - past.shape[1] :].clone()
+    return whole, whole[:, x.shape[1] :].clone()
 
 
 def windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
     """Cut ``[B, P + N * S, C]`` into what each chunk sees: ``[B * N, H, C / H, W]``."""
-    cut = whole.unfold(1, view.left + view.chunk, view.chunk)
-    return cut.flatten(0, 1).unflatten(1, (heads, -1))
+    width = view.left + view.chunk
+    # A single chunk sees all there is.
+    one = whole.shape[1] == width
+    cut = whole.transpose(1, 2) if one else whole.unfold(1, width, view.chunk)
+    return cut.reshape(-1, heads, whole.shape[2] // heads, width)
 
 
 def split_heads(x: Tensor, view: FrameView, heads: int) -> Tensor:
     """``[B, N * S, C] -> [B * N, H, S, C / H]``."""
-    return x.unflatten(1, (-1, view.chunk)).flatten(0, 1).unflatten(2, (heads, -1)).transpose(1, 2)
+    return x.reshape(-1, view.chunk, heads, x.shape[2] // heads).transpose(1, 2)
 
 
 def join_heads(x: Tensor, batch: int) -> Tensor:
     """``[B * N, H, S, C / H] -> [B, N * S, C]``; the inverse of :func:`split_heads`."""
-    return x.transpose(1, 2).flatten(2).unflatten(0, (batch, -1)).flatten(1, 2)
+    heads, size = x.shape[1], x.shape[3]
+    return x.transpose(1, 2).reshape(batch, -1, heads * size)
 
 
 @functools.lru_cache(maxsize=16)
@@ -81,7 +88,7 @@ def align_positions(scores: Tensor, width: int) -> Tensor:
     return flat.unflatten(-1, (chunk, rows - 1))[..., :width]
 
 
-class AttentionWeights(nn.Module):
+class AttentionWeights(PreparedModule):
     """Multi-head attention weights with relative positions."""
 
     def __init__(
@@ -100,11 +107,19 @@ class AttentionWeights(nn.Module):
         query, key, pos_query = self.in_proj(x).split(self.sizes, dim=-1)
         keys, new_past = extend(past_keys, key)
         scores = split_heads(query, view, self.heads) @ windows(keys, view, self.heads)
-        encoding = relative_positions(view.left, view.chunk, self.pos_dim, x.device).to(x.dtype)
-        positions = self.pos_proj(encoding).unflatten(1, (self.heads, -1)).permute(1, 2, 0)
-        by_position = split_heads(pos_query, view, self.heads) @ positions
-        scores = scores + align_positions(by_position, scores.shape[-1]) + view.mask
+        by_position = split_heads(pos_query, view, self.heads) @ self._positions(view, x)
+        scores.add_(align_positions(by_position, scores.shape[-1])).add_(view.mask)
         return scores.softmax(dim=-1), new_past
+
+    def _positions(self, view: FrameView, like: Tensor) -> Tensor:
+        """The projected position encoding, ``[H, pos_head_dim, R]``."""
+
+        def make() -> Tensor:
+            encoding = relative_positions(view.left, view.chunk, self.pos_dim, like.device)
+            projected = self.pos_proj(encoding.to(like.dtype))
+            return projected.unflatten(1, (self.heads, -1)).permute(1, 2, 0).contiguous()
+
+        return self.prepared((view.left, view.chunk), (self.pos_proj.weight,), make)
 
 
 class SelfAttention(nn.Module):

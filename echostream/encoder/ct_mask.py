@@ -17,7 +17,7 @@ from torch import Tensor
 
 # Finite, so that a padding frame that may see nothing gives numbers instead of NaN; far below any
 # score, so that the softmax weight of a hidden frame is exactly zero in float32.
-_HIDDEN = -1e9
+HIDDEN = -1e9
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class FrameView:
     """``[B, N * S, 1]`` 1.0 for a frame of the recording, 0.0 for padding after its end."""
     mask: Tensor
     """``[B * N, 1, S, W]`` added to attention scores: 0.0 seen, -1e9 hidden."""
+    whole: bool = False
+    """Known to have no padding, so that ``exists`` need not be looked at."""
 
 
 def frame_view(
@@ -45,6 +47,7 @@ def frame_view(
     left_context: int,
     max_future_frames: int | None,
     downsampling: int,
+    whole: bool = False,
 ) -> FrameView:
     """The :class:`FrameView` of a stack that pools ``downsampling`` encoder frames into one.
 
@@ -56,6 +59,7 @@ def frame_view(
         left_context: encoder frames of left context, a multiple of 8.
         max_future_frames: ``L`` at the stack's own rate, ``None`` for the whole chunk.
         downsampling: encoder frames per frame of the stack.
+        whole: whether all lengths are known to be ``N * chunk_size``.
     """
     chunk = chunk_size // downsampling
     left = left_context // downsampling
@@ -76,11 +80,12 @@ def frame_view(
     offset = start[:, None] + torch.arange(left + chunk, device=device)
     heard_key = (offset >= -frames_before[:, None, None]) & (offset < frames_here[:, None, None])
     seen = heard_key[:, :, None, :] & in_reach
-    mask = torch.zeros(seen.shape, device=device).masked_fill(~seen, _HIDDEN)
+    mask = torch.zeros(seen.shape, device=device).masked_fill(~seen, HIDDEN)
     return FrameView(
         chunk=chunk,
         left=left,
         future=future,
         exists=exists[:, :, None].to(torch.float32),
         mask=mask.flatten(0, 1).unsqueeze(1),
+        whole=whole,
     )

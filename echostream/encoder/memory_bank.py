@@ -19,10 +19,22 @@ import torch
 from torch import Tensor, nn
 
 from echostream.constants import CHUNK_MULTIPLE
+from echostream.encoder.attention import extend
+from echostream.encoder.ct_mask import HIDDEN
 from echostream.encoder.norm import scaled_linear
 from echostream.encoder.state import State
 
-_HIDDEN = -1e9
+
+@dataclass(frozen=True)
+class MemoryView:
+    """Which groups of frames the ``G`` groups of a call may read."""
+
+    rows: Tensor
+    """``[B, G, M, R]`` int64: where the groups of each slot's segment lie among the cached groups
+    and those of the call, all streams one after the other."""
+    mask: Tensor
+    """``[B, G, 1, 1, M + 1]`` added to scores: 0.0 heard, -1e9 before the start of the stream; the
+    last, of the learned slot, is 0.0."""
 
 
 @dataclass(frozen=True)
@@ -56,64 +68,59 @@ class MemoryBank(nn.Module):
             return MemoryState(self.empty_slot.new_zeros(batch_size, groups, len(self.empty_slot)))
 
     def forward(
-        self, x: Tensor, exists: Tensor, heard: Tensor, state: MemoryState
+        self, x: Tensor, exists: Tensor | None, view: MemoryView, state: MemoryState
     ) -> tuple[Tensor, MemoryState]:
         """Add what the memory says to ``x``.
 
         Args:
             x: ``[B, T, C]``, ``T`` a multiple of 8.
-            exists: ``[B, T, 1]`` 1.0 for frames of the recording.
-            heard: ``[B]`` encoder frames before this call, a multiple of 8.
+            exists: ``[B, T, 1]`` 1.0 for frames of the recording; ``None`` if all are.
+            view: of this call.
             state: of the frames before.
         """
-        batch, frames, _ = x.shape
+        batch, frames, channels = x.shape
         count = frames // CHUNK_MULTIPLE
-        grouped = (x * exists).unflatten(1, (count, CHUNK_MULTIPLE))
-        groups = torch.cat((state.groups, grouped.mean(dim=2)), dim=1)
+        own = x if exists is None else x * exists
+        means = own.reshape(batch, count, CHUNK_MULTIPLE, channels).mean(dim=2)
+        groups, kept = extend(state.groups, means)
 
-        slots, known = self._slots(groups, heard, count)
-        memory = torch.cat(
-            (
-                torch.tanh(self.summary(slots)),
-                self.empty_slot.expand(batch, count, 1, -1),
-            ),
-            dim=2,
-        )
-        key, value = self.key_value(memory).chunk(2, dim=-1)
-        query = self.query(x).unflatten(1, (count, CHUNK_MULTIPLE))
+        summary = torch.tanh(self.summary(self._slots(groups, view)))
+        empty = self.empty_slot.expand(batch, count, 1, -1)
+        key, value = self.key_value(torch.cat((summary, empty), dim=2)).chunk(2, dim=-1)
+        query = self.query(x).view(batch, count, CHUNK_MULTIPLE, self.dim)
         # [B, G, H, 8, M + 1]
-        scores = (
-            self._heads(query) @ self._heads(key).transpose(3, 4) * (self.dim // self.heads) ** -0.5
-        )
-        hidden = torch.where(known, 0.0, _HIDDEN)
-        hidden = torch.cat((hidden, hidden.new_zeros(batch, count, 1)), dim=2)
-        weights = (scores + hidden[:, :, None, None, :]).softmax(dim=-1)
-        mixed = (weights @ self._heads(value)).transpose(2, 3).flatten(3).flatten(1, 2)
-        kept = groups[:, groups.shape[1] - state.groups.shape[1] :].clone()
+        scores = self._heads(query) @ self._heads(key).transpose(3, 4)
+        weights = scores.mul_((self.dim // self.heads) ** -0.5).add_(view.mask).softmax(dim=-1)
+        mixed = (weights @ self._heads(value)).transpose(2, 3).reshape(batch, frames, self.dim)
         return x + self.output(mixed), MemoryState(kept)
 
     def _heads(self, x: Tensor) -> Tensor:
         """``[B, G, n, A] -> [B, G, H, n, A / H]``."""
-        return x.unflatten(3, (self.heads, -1)).transpose(2, 3)
+        return x.reshape(*x.shape[:3], self.heads, -1).transpose(2, 3)
 
-    def _slots(self, groups: Tensor, heard: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Mean frame of the segments in reach of each group.
+    def _slots(self, groups: Tensor, view: MemoryView) -> Tensor:
+        """Mean frame of the segments in reach of each group, ``[B, G, M, C]``."""
+        found = groups.flatten(0, 1)[view.rows.flatten()]
+        return found.view(*view.rows.shape, -1).mean(dim=3)
 
-        Returns:
-            ``[B, G, M, C]`` means and ``[B, G, M]`` whether that segment has been heard at all.
-        """
-        per_segment = self.groups_per_segment
-        device = groups.device
-        first = torch.div(heard, CHUNK_MULTIPLE, rounding_mode="floor")
-        number = first[:, None] + torch.arange(count, device=device)  # group, from stream start
-        # Groups from the start of the slot's segment to this group.
-        back = (
-            number % per_segment
-            + torch.arange(self.size, 0, -1, device=device)[:, None, None] * per_segment
-        )
-        starts = (number - back).permute(1, 2, 0)  # [B, G, M]
-        cached = groups.shape[1] - count
-        column = starts - first[:, None, None] + cached
-        columns = column.unsqueeze(-1) + torch.arange(per_segment, device=device)
-        rows = torch.arange(groups.shape[0], device=device).view(-1, 1, 1, 1)
-        return groups[rows, columns].mean(dim=3), starts >= 0
+
+def memory_view(heard: Tensor, count: int, size: int, per_segment: int) -> MemoryView:
+    """The :class:`MemoryView` of ``count`` groups after ``heard`` [B] encoder frames.
+
+    ``size`` is ``M``, ``per_segment`` is ``R``.
+    """
+    device = heard.device
+    first = torch.div(heard, CHUNK_MULTIPLE, rounding_mode="floor")
+    number = first[:, None] + torch.arange(count, device=device)  # group, from stream start
+    # Groups from the start of the slot's segment to this group.
+    back = (
+        number % per_segment + torch.arange(size, 0, -1, device=device)[:, None, None] * per_segment
+    )
+    starts = (number - back).permute(1, 2, 0)  # [B, G, M]
+    cached = (size + 1) * per_segment - 1
+    column = starts - first[:, None, None] + cached
+    columns = column.unsqueeze(-1) + torch.arange(per_segment, device=device)
+    streams = torch.arange(len(heard), device=device).view(-1, 1, 1, 1)
+    hidden = torch.zeros(*starts.shape[:2], size + 1, device=device)
+    hidden[..., :size].masked_fill_(starts < 0, HIDDEN)
+    return MemoryView(streams * (cached + count) + columns, hidden[:, :, None, None, :])

@@ -18,6 +18,7 @@ from echostream.constants import DOWNSAMPLING
 from echostream.encoder.ct_mask import FrameView
 from echostream.encoder.layer import LayerState, ZipformerLayer
 from echostream.encoder.norm import Bypass
+from echostream.encoder.prepared import PreparedModule
 from echostream.encoder.state import State
 
 
@@ -28,7 +29,7 @@ class StackState(State):
     layers: tuple[LayerState, ...]
 
 
-class Downsample(nn.Module):
+class Downsample(PreparedModule):
     """Weighted mean of ``D`` frames with learned weights.
 
     At the end of a recording the last group may be short: the weights of the frames that exist
@@ -40,11 +41,15 @@ class Downsample(nn.Module):
         self.factor = factor
         self.weight = nn.Parameter(torch.zeros(factor))
 
-    def forward(self, x: Tensor, exists: Tensor) -> Tensor:
-        """``[B, T, C]``, ``[B, T, 1] -> [B, T / D, C]``."""
-        weights = self.weight.softmax(dim=0)[:, None] * exists.unflatten(1, (-1, self.factor))
+    def forward(self, x: Tensor, exists: Tensor | None) -> Tensor:
+        """``[B, T, C]``, ``[B, T, 1]`` or ``None`` if all exist ``-> [B, T / D, C]``."""
+        grouped = x.reshape(x.shape[0], -1, self.factor, x.shape[2])
+        weights = self.prepared((), (self.weight,), lambda: self.weight.softmax(dim=0)[:, None])
+        if exists is None:
+            return (grouped * weights).sum(dim=2)
+        weights = weights * exists.view(x.shape[0], -1, self.factor, 1)
         total = weights.sum(dim=2).clamp_min(1e-6)
-        return (x.unflatten(1, (-1, self.factor)) * weights).sum(dim=2) / total
+        return (grouped * weights).sum(dim=2) / total
 
 
 class Stack(nn.Module):
@@ -80,15 +85,21 @@ class Stack(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, exists: Tensor, views: Mapping[int, FrameView], state: StackState
+        self,
+        x: Tensor,
+        exists: Tensor | None,
+        views: Mapping[int, FrameView],
+        state: StackState,
     ) -> tuple[Tensor, StackState]:
         """``[B, T, any] -> [B, T, C]``.
 
-        ``views`` are by down-sampling factor, ``exists`` [B, T, 1] is at 50 Hz.
+        ``views`` are by down-sampling factor; ``exists`` [B, T, 1] is at 50 Hz, ``None`` if all
+        frames exist.
         """
         view = views[self.downsampling]
         # Channels are cut or zero-padded between stacks of different width.
-        x = functional.pad(x, (0, self.channels - x.shape[2]))
+        if x.shape[2] != self.channels:
+            x = functional.pad(x, (0, self.channels - x.shape[2]))
         before = x
         if self.downsampling > 1:
             x = self.downsample(x, exists)
@@ -97,5 +108,7 @@ class Stack(nn.Module):
             x, new_state = layer(x, view, layer_state)
             states.append(new_state)
         if self.downsampling > 1:
-            x = self.bypass(before, x.repeat_interleave(self.downsampling, dim=1))
+            # Each frame of the stack stands for all the frames it was pooled from.
+            grouped = before.reshape(x.shape[0], -1, self.downsampling, self.channels)
+            x = self.bypass(grouped, x.unsqueeze(2)).view(before.shape)
         return x, StackState(tuple(states))

@@ -3,7 +3,7 @@
 Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``c`` encoder frames of a chunk (50 Hz),
 ``N`` chunks in one call, ``C`` output channels.
 
-There is one computation, :meth:`ZipformerEncoder._run`, from a state over any number of chunks.
+There is one computation, :meth:`ZipformerEncoder.run`, from a state over any number of chunks.
 ``forward`` runs it over all chunks from the empty state; ``step`` runs it over one chunk after the
 other. Sources: Zipformer (arXiv 2310.11230), Emformer's memory bank (arXiv 2010.10759).
 """
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.config import EncoderConfig, PerStack, check_chunking, to_mapping
-from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, ENCODER_FRAME_MS, SUBSAMPLING
-from echostream.encoder.ct_mask import FrameView, frame_view
+from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, SUBSAMPLING
+from echostream.encoder.call_view import CallView, Sight, call_view, chunk_view
 from echostream.encoder.memory_bank import MemoryBank
 from echostream.encoder.stack import Stack
 from echostream.encoder.stem import Stem
+from echostream.encoder.stepping import ChunkEncoder
 from echostream.encoder.stream_state import StreamState
-from echostream.errors import ConfigError, StateMismatchError, StreamClosedError
+from echostream.errors import ConfigError
 
 WHOLE_RECORDING = -1
 """As ``chunk_size`` of ``forward``: the whole recording is one chunk."""
@@ -41,16 +42,11 @@ class EncoderOutput(TypedDict):
     """``[B]`` int64."""
 
 
-class ZipformerEncoder(nn.Module):
+class ZipformerEncoder(ChunkEncoder, nn.Module):
     """Feature frames ``[B, T, 80]`` at 100 Hz to encoder frames ``[B, T // 2, C]`` at 50 Hz.
 
     The arguments are the fields of :class:`echostream.config.EncoderConfig`.
     """
-
-    frame_ms = ENCODER_FRAME_MS
-    """Length of an encoder frame."""
-    chunk_multiple = CHUNK_MULTIPLE
-    """A chunk is a multiple of this many encoder frames."""
 
     def __init__(
         self,
@@ -164,7 +160,7 @@ class ZipformerEncoder(nn.Module):
             left_context: as in :meth:`init_state`.
             max_future_frames: as in :meth:`init_state`.
         """
-        lengths = self._check_features(features, lengths)
+        self._check_features(features)
         batch, total, _ = features.shape
         frames = total // SUBSAMPLING
         if chunk_size == WHOLE_RECORDING:
@@ -179,133 +175,70 @@ class ZipformerEncoder(nn.Module):
         )
         num_chunks = max(1, -(-frames // state.chunk_size))
         missing = num_chunks * state.chunk_size * SUBSAMPLING - frames * SUBSAMPLING
-        # What stands after a recording's end may be anything, and must not be multiplied by 0.
-        after_end = torch.arange(total, device=features.device) >= lengths[:, None]
-        features = features.masked_fill(after_end.unsqueeze(2), 0.0)
+        if lengths is None:
+            out_lengths = torch.full((batch,), frames, device=features.device)
+        else:
+            self._check_lengths(features, lengths)
+            # What stands after a recording's end may be anything, and must not be multiplied by 0.
+            after_end = torch.arange(total, device=features.device) >= lengths[:, None]
+            features = features.masked_fill(after_end.unsqueeze(2), 0.0)
+            out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
         features = functional.pad(features[:, : frames * SUBSAMPLING], (0, 0, 0, missing))
-        out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
-        y, _ = self._run(features, out_lengths, state, num_chunks)
+        view = call_view(
+            state.processed_frames,
+            out_lengths,
+            num_chunks,
+            self.sight(state),
+            whole=lengths is None and missing == 0,
+        )
+        y, _ = self.run(features, view, state)
         return {"encoder_out": y[:, :frames], "encoder_out_lengths": out_lengths}
 
-    @torch.no_grad()
-    def step(
-        self,
-        features: Tensor,
-        state: StreamState,
-        lengths: Tensor | None = None,
-        *,
-        is_final: bool = False,
-    ) -> tuple[Tensor, Tensor, StreamState]:
-        """Encode the next segment of each stream.
-
-        Whole chunks are encoded one after the other; the feature frames that do not fill a chunk
-        wait in the state. With ``is_final`` the rest is encoded as it is, and the streams end.
-
-        Args:
-            features: ``[B, T, input_dim]`` new feature frames; ``T`` may be 0.
-            state: from :meth:`init_state` or the step before; it is not changed.
-            lengths: ``[B]`` new frames of each stream; ``None`` for all ``T``.
-            is_final: whether this is the end of every recording of the batch.
-
-        Returns:
-            ``[B, n, C]`` encoder frames, ``[B]`` how many of them are each stream's, new state.
-
-        Raises:
-            StreamClosedError: if a stream gets features after its end.
-            StateMismatchError: if the state is for another batch size.
-        """
-        lengths = self._check_features(features, lengths)
-        batch, new, _ = features.shape
-        if state.layout != self.layout:
-            raise StateMismatchError(
-                f"the state was made by an encoder of another configuration ({state.layout}); "
-                f"expected {self.layout}: use this encoder's init_state()"
-            )
-        if state.batch_size != batch:
-            raise StateMismatchError(
-                f"the state is for {state.batch_size} streams but the features are for {batch}; "
-                "use init_state(batch_size) or StreamState.stack()"
-            )
-        if bool((state.finished & (lengths > 0)).any()):
-            raise StreamClosedError(
-                f"{new} feature frames were pushed into a finished stream; start a new one with "
-                "init_state()"
-            )
-        window = state.chunk_size * SUBSAMPLING
-        column = torch.arange(window + new, device=features.device)
-        waiting = state.pending_lengths[:, None]
-        source = torch.where(column < waiting, column, column - waiting + window)
-        source = source.clamp_max(window + new - 1).unsqueeze(2).expand(-1, -1, features.shape[2])
-        queue = torch.cat((state.pending, features), dim=1).gather(1, source)
-        queued = state.pending_lengths + lengths
-        queue = queue.masked_fill((column >= queued[:, None]).unsqueeze(2), 0.0)
-        queue = functional.pad(queue, (0, 0, 0, window))
-
-        usable = queued // SUBSAMPLING * SUBSAMPLING if is_final else queued // window * window
-        outputs = [features.new_zeros(batch, 0, self.config.output_dim)]
-        for start in range(0, int(usable.max()), window):
-            here = (usable - start).clamp(0, window) // SUBSAMPLING
-            y, after = self._run(queue[:, start : start + window], here, state, 1)
-            active = here > 0
-            state = after if bool(active.all()) else after.select(active, state)
-            outputs.append(y)
-
-        # What was not encoded moves to the front of the queue; an odd last frame is dropped.
-        left = torch.zeros_like(queued) if is_final else queued - usable
-        column = column[:window]
-        source = (usable[:, None] + column).clamp_max(queue.shape[1] - 1)
-        pending = queue.gather(1, source.unsqueeze(2).expand(-1, -1, features.shape[2]))
-        state = dataclasses.replace(
-            state,
-            pending=pending.masked_fill((column >= left[:, None]).unsqueeze(2), 0.0),
-            pending_lengths=left,
-            segment_id=state.segment_id + 1,
-            finished=state.finished | is_final,
-        )
-        return (
-            torch.cat(outputs, dim=1)[:, : int(usable.max()) // SUBSAMPLING],
-            (usable // SUBSAMPLING),
-            state,
-        )
-
-    def _run(
-        self, features: Tensor, lengths: Tensor, state: StreamState, num_chunks: int
+    def run(
+        self, features: Tensor, view: CallView, state: StreamState
     ) -> tuple[Tensor, StreamState]:
-        """Encode ``num_chunks`` chunks of features ``[B, 2 c N, F]`` from ``state``.
+        """Encode chunks of features ``[B, 2 c N, F]`` from ``state`` to ``[B, c N, C]``.
 
-        ``lengths`` [B] are the encoder frames of each stream in this call; the rest is padding.
+        Counters of the state stay as they are.
         """
-        heard = state.processed_frames
-        views: dict[int, FrameView] = {
-            downsampling: frame_view(
-                heard,
-                lengths,
-                num_chunks=num_chunks,
-                chunk_size=state.chunk_size,
-                left_context=state.left_context,
-                max_future_frames=state.max_future_frames,
-                downsampling=downsampling,
-            )
-            for downsampling in sorted(set(DOWNSAMPLING))
-        }
-        exists = views[1].exists.to(features.dtype)
+        exists = None if view.exists is None else view.exists.to(features.dtype)
         x, stem = self.stem(features, state.stem)
         stacks, outputs = [], []
         for stack, stack_state in zip(self.stacks, state.stacks, strict=True):
-            x, new_state = stack(x, exists, views, stack_state)
+            x, new_state = stack(x, exists, view.frames, stack_state)
             stacks.append(new_state)
             outputs.append(x)
         y = _full_width(outputs)
         memory = state.memory
-        if self.memory is not None and memory is not None:
-            y, memory = self.memory(y, exists, heard, memory)
-        return y * exists, dataclasses.replace(
-            state,
-            processed_frames=heard + lengths,
-            stem=stem,
-            stacks=tuple(stacks),
-            memory=memory,
+        if self.memory is not None and memory is not None and view.memory is not None:
+            y, memory = self.memory(y, exists, view.memory, memory)
+        if exists is not None:
+            y = y * exists
+        return y, dataclasses.replace(state, stem=stem, stacks=tuple(stacks), memory=memory)
+
+    def _encode_chunk(
+        self, features: Tensor, lengths: tuple[int, ...], state: StreamState
+    ) -> tuple[Tensor, StreamState]:
+        heard = state.processed_frames
+        view = chunk_view(heard.tolist(), lengths, self.sight(state), features.device)
+        y, state = self.run(features, view, state)
+        here = torch.tensor(lengths, device=heard.device)
+        return y, dataclasses.replace(state, processed_frames=heard + here)
+
+    def sight(self, state: StreamState) -> Sight:
+        """What the views of this state's calls follow from."""
+        return Sight(
+            chunk_size=state.chunk_size,
+            left_context=state.left_context,
+            max_future_frames=state.max_future_frames,
+            memory_size=self.config.memory_size,
+            memory_segment=self.config.memory_segment,
         )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, which features must have too."""
+        return self.stem.norm.bias.dtype
 
     def fingerprint(self) -> str:
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
@@ -316,29 +249,6 @@ class ZipformerEncoder(nn.Module):
             # As bytes, because numpy has no bfloat16.
             digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-
-    def _check_features(self, features: Tensor, lengths: Tensor | None) -> Tensor:
-        """The lengths ``[B]``, after a check of both."""
-        if features.dim() != 3 or features.shape[2] != self.config.input_dim:
-            raise StateMismatchError(
-                f"features have shape {tuple(features.shape)}; expected "
-                f"[batch, frames, {self.config.input_dim}]"
-            )
-        weights = self.stem.norm.bias
-        if features.dtype != weights.dtype:
-            raise StateMismatchError(
-                f"features are {features.dtype} but the encoder is {weights.dtype}; convert one "
-                "with .to(dtype)"
-            )
-        batch, total, _ = features.shape
-        if lengths is None:
-            return torch.full((batch,), total, device=features.device)
-        if lengths.shape != (batch,) or bool(((lengths < 0) | (lengths > total)).any()):
-            raise StateMismatchError(
-                f"lengths are {lengths.tolist()} for features of shape {tuple(features.shape)}; "
-                f"expected {batch} numbers from 0 to {total}"
-            )
-        return lengths
 
 
 def _full_width(outputs: list[Tensor]) -> Tensor:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import pytest
 import torch
 from torch import Tensor
 
 from echostream.config import EncoderConfig
+from echostream.encoder.prepared import PreparedModule
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 
@@ -67,6 +69,11 @@ def small_encoder(
     encoder = ZipformerEncoder.from_config(small_config(memory_size))
     randomise(encoder, seed)
     return encoder.to(dtype).eval().requires_grad_(False)
+
+
+def keep_nothing_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that change functions of the encoder, whose results would otherwise be kept."""
+    monkeypatch.setattr(PreparedModule, "prepared", lambda self, settings, sources, make: make())
 
 
 def noise(

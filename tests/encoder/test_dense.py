@@ -15,6 +15,7 @@ from .small_encoder import (
     CHUNK_SIZES,
     FUTURES,
     INPUT_DIM,
+    keep_nothing_prepared,
     largest_difference,
     noise,
     small_encoder,
@@ -34,6 +35,7 @@ def exact_positions(monkeypatch: pytest.MonkeyPatch) -> None:
             [position_code(row - (left + chunk - 1), dim) for row in range(left + 2 * chunk - 1)]
         )
 
+    keep_nothing_prepared(monkeypatch)
     monkeypatch.setattr(attention, "relative_positions", rows)
 
 

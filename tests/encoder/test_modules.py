@@ -23,7 +23,7 @@ from echostream.encoder.attention import (
 from echostream.encoder.convolution import Convolution
 from echostream.encoder.ct_mask import FrameView, frame_view
 from echostream.encoder.layer import ZipformerLayer
-from echostream.encoder.memory_bank import MemoryBank
+from echostream.encoder.memory_bank import MemoryBank, memory_view
 from echostream.encoder.norm import BiasNorm, Bypass
 from echostream.encoder.stack import Downsample, Stack
 from echostream.encoder.stem import Stem
@@ -263,8 +263,9 @@ def test_memory_bank(chunk: int, size: int, segment: int) -> None:
     x = noise(BATCH, frames, CHANNELS)
 
     def step(state: Any, x: Tensor, before: int) -> tuple[Tensor, Any]:
-        exists = torch.ones(BATCH, x.shape[1], 1).double()
-        return module(x, exists, torch.full((BATCH,), before), state)  # type: ignore[no-any-return]
+        heard = torch.full((BATCH,), before)
+        view = memory_view(heard, x.shape[1] // 8, size, segment // 8)
+        return module(x, None, view, state)  # type: ignore[no-any-return]
 
     whole, state_whole = step(module.init_state(BATCH), x, 0)
     state, parts = module.init_state(BATCH), []
@@ -282,8 +283,8 @@ def test_memory_bank_reads_complete_segments_only() -> None:
     x = noise(1, 112, CHANNELS)
     other = x.clone()
     other[:, 31] += 1.0
-    exists, heard = torch.ones(1, 112, 1).double(), torch.zeros(1, dtype=torch.int64)
-    read, read_other = (module(s, exists, heard, module.init_state(1))[0] - s for s in (x, other))
+    view = memory_view(torch.zeros(1, dtype=torch.int64), 14, 2, 2)
+    read, read_other = (module(s, None, view, module.init_state(1))[0] - s for s in (x, other))
     changed = (read != read_other).any(dim=2)[0].nonzero()[:, 0].tolist()
     # Adding and taking away x leaves rounding in the changed frame itself, whose query differs.
     assert [t for t in changed if t != 31] == list(range(32, 64))

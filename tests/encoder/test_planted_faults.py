@@ -13,16 +13,25 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from echostream.encoder import attention, convolution, stack, zipformer
+from echostream.encoder import attention, call_view, convolution, stack, zipformer
+from echostream.encoder.call_view import chunk_view
 from echostream.encoder.ct_mask import frame_view
-from echostream.encoder.memory_bank import MemoryBank, MemoryState
+from echostream.encoder.memory_bank import MemoryBank, MemoryState, memory_view
 from echostream.encoder.stack import Downsample
 from echostream.encoder.stem import Stem, StemState
+from echostream.encoder.stream_state import StreamState
 
 from .dense_zipformer import DenseZipformer
-from .small_encoder import INPUT_DIM, largest_difference, noise, push, push_ragged, small_encoder
+from .small_encoder import (
+    INPUT_DIM,
+    keep_nothing_prepared,
+    largest_difference,
+    noise,
+    push,
+    push_ragged,
+    small_encoder,
+)
 
 Patch = pytest.MonkeyPatch
 CHUNKING = {"chunk_size": 16, "left_context": 32, "max_future_frames": 1}
@@ -94,10 +103,10 @@ def late_memory_ring(patch: Patch) -> None:
 def forgotten_position(patch: Patch) -> None:
     """Every call believes to be the first: the left context is then hidden."""
 
-    def view(heard: Tensor, lengths: Tensor, **sizes: Any) -> Any:
-        return frame_view(torch.zeros_like(heard), lengths, **sizes)
+    def view(heard: list[int], *rest: Any) -> Any:
+        return chunk_view([0] * len(heard), *rest)
 
-    patch.setattr(zipformer, "frame_view", view)
+    patch.setattr(zipformer, "chunk_view", view)
 
 
 def forgotten_layer_state(patch: Patch) -> None:
@@ -113,7 +122,7 @@ def forgotten_layer_state(patch: Patch) -> None:
 
 def idle_streams_move(patch: Patch) -> None:
     """A stream that got nothing takes the state of the padding run through with the others."""
-    patch.setattr(zipformer.StreamState, "select", lambda self, active, other: self)
+    patch.setattr(StreamState, "select", lambda self, active, other: self)
 
 
 def view_with(**wrong: Callable[[Any], Any]) -> Callable[[Patch], None]:
@@ -123,7 +132,7 @@ def view_with(**wrong: Callable[[Any], Any]) -> Callable[[Patch], None]:
                 sizes[name] = change(sizes[name])
             return frame_view(heard, lengths, **sizes)
 
-        patch.setattr(zipformer, "frame_view", view)
+        patch.setattr(call_view, "frame_view", view)
 
     return plant
 
@@ -134,7 +143,7 @@ def one_frame_less_to_the_left(patch: Patch) -> None:
         farthest = torch.eye(good.chunk, good.left + good.chunk, dtype=torch.bool)
         return dataclasses.replace(good, mask=good.mask.masked_fill(farthest, -1e9))
 
-    patch.setattr(zipformer, "frame_view", view)
+    patch.setattr(call_view, "frame_view", view)
 
 
 def left_context_from_the_chunk(patch: Patch) -> None:
@@ -148,7 +157,7 @@ def left_context_from_the_chunk(patch: Patch) -> None:
         )
         return dataclasses.replace(good, mask=mask)
 
-    patch.setattr(zipformer, "frame_view", view)
+    patch.setattr(call_view, "frame_view", view)
 
 
 def shifted_positions(patch: Patch) -> None:
@@ -176,39 +185,31 @@ def padding_counts_in_convolution(patch: Patch) -> None:
 
 def shifted_future_taps(patch: Patch) -> None:
     """The future part starts at the frame itself."""
+    good = convolution.Convolution._kernel
 
-    def pad(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
-        return functional.pad(functional.pad(x, (1, 0)), (0, sizes[1] - 1))
+    def kernel(self: convolution.Convolution, taps: int) -> Tensor:
+        past, future = good(self, taps).split((self.history + 1, taps), dim=2)
+        shifted = torch.cat((future, torch.zeros_like(past)), dim=2).roll(self.history, dims=2)
+        return torch.cat((past, torch.zeros_like(future)), dim=2) + shifted
 
-    patch.setattr(convolution, "functional", FunctionalWith(pad))
-
-
-class FunctionalWith:
-    def __init__(self, pad: Callable[..., Tensor]) -> None:
-        self.pad = pad
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(functional, name)
+    patch.setattr(convolution.Convolution, "_kernel", kernel)
 
 
 def memory_one_segment_late(patch: Patch) -> None:
     good = MemoryBank._slots
 
-    def slots(self: MemoryBank, groups: Tensor, heard: Tensor, count: int) -> Any:
-        means, known = good(self, groups, heard, count)
-        return means.roll(self.groups_per_segment, dims=1), known
+    def slots(self: MemoryBank, groups: Tensor, view: Any) -> Tensor:
+        return good(self, groups, view).roll(self.groups_per_segment, dims=1)
 
     patch.setattr(MemoryBank, "_slots", slots)
 
 
 def memory_of_frames_never_heard(patch: Patch) -> None:
-    good = MemoryBank._slots
+    def view(*args: Any) -> Any:
+        good = memory_view(*args)
+        return dataclasses.replace(good, mask=torch.zeros_like(good.mask))
 
-    def slots(self: MemoryBank, groups: Tensor, heard: Tensor, count: int) -> Any:
-        means, known = good(self, groups, heard, count)
-        return means, torch.ones_like(known)
-
-    patch.setattr(MemoryBank, "_slots", slots)
+    patch.setattr(call_view, "memory_view", view)
 
 
 CARRIED = [
@@ -241,16 +242,19 @@ def test_without_a_fault() -> None:
 
 @pytest.mark.parametrize("plant", CARRIED, ids=lambda plant: plant.__name__)
 def test_fault_in_what_is_carried(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    keep_nothing_prepared(monkeypatch)
     plant(monkeypatch)
     assert step_against_forward() > 1e-3
 
 
 def test_fault_in_what_is_carried_by_idle_streams(monkeypatch: Patch) -> None:
+    keep_nothing_prepared(monkeypatch)
     idle_streams_move(monkeypatch)
     assert ragged_steps_against_forward() > 1e-3
 
 
 @pytest.mark.parametrize("name", COMMON)
 def test_fault_in_the_common_computation(name: str, monkeypatch: Patch) -> None:
+    keep_nothing_prepared(monkeypatch)
     COMMON[name](monkeypatch)
     assert forward_against_dense() > 1e-3

@@ -1,0 +1,68 @@
+"""Values made from a module's parameters once, for as long as the parameters stay the same.
+
+Rearranged kernels and projected position encodings depend on the parameters alone, but would
+otherwise be made again for every chunk. They are no parameters themselves: they are not saved, and
+with gradients wanted they are made afresh, so that training goes through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+_MOST_KEPT = 4
+"""Settings (chunk sizes and the like) that a module keeps values for."""
+
+
+class PreparedModule(nn.Module):
+    """A module that keeps prepared values.
+
+    They are dropped when a parameter they were made from changes in place (an optimiser's update),
+    and by ``train()``, ``eval()``, ``to()`` and ``load_state_dict()``. Writing through ``.data`` is
+    the one change that goes unseen; call ``eval()`` after it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[Hashable, tuple[tuple[int, ...], Tensor]] = {}
+
+    def prepared(
+        self, settings: Hashable, sources: tuple[Tensor, ...], make: Callable[[], Tensor]
+    ) -> Tensor:
+        """``make()``, or what it gave before for the same settings and parameters.
+
+        Args:
+            settings: all that ``make`` depends on besides ``sources``.
+            sources: the parameters that ``make`` reads.
+            make: computes the value; it must not keep or change ``sources``.
+        """
+        if torch.is_grad_enabled() and any(source.requires_grad for source in sources):
+            return make()
+        if any(source.is_inference() for source in sources):  # These count no versions.
+            return make()
+        versions = tuple(source._version for source in sources)
+        kept = self._kept.get(settings)
+        if kept is None or kept[0] != versions:
+            # Made outside of inference mode, so that training may use it later.
+            with torch.inference_mode(False), torch.no_grad():
+                kept = (versions, make())
+            while len(self._kept) >= _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[settings] = kept
+        return kept[1]
+
+    def train(self, mode: bool = True) -> Self:
+        """See :class:`torch.nn.Module`."""
+        self._kept.clear()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._kept.clear()
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
+        self._kept.clear()
+        super()._load_from_state_dict(state_dict, *args)
