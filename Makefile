@@ -26,7 +26,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	  { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,report,simuleval-needs,fairseq-needs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,report,backends,simuleval-needs,fairseq-needs]'
 	# SimulEval's dependencies need a C compiler for a package it never imports.
 	$(BIN)/python -m pip install --quiet --no-deps $(SIMULEVAL)
 	# fairseq, which trains, asks for much that it never imports, and has wheels for this only.

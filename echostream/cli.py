@@ -15,6 +15,7 @@ COMMANDS = {
         "read corpora in other layouts, write manifests for other tools",
     ),
     "train": ("echostream.training.cli", "train a system on a prepared corpus"),
+    "export": ("echostream.backend.cli", "compile a checkpoint's encoder before it is needed"),
     "checkpoint": (
         "echostream.training.export",
         "make a checkpoint folder of a training run",

@@ -16,9 +16,11 @@ from echostream.agent.options import SHIPPED_CHECKPOINT, AgentOptions, parse_opt
 from echostream.agent.translator import Translator
 from echostream.agent.writer import Writer
 from echostream.audio import FrontEnd
+from echostream.backend import CompiledEncoder, default_cache, make_backend
 from echostream.baseline import RecomputingFrontEnd
 from echostream.config import load_config
 from echostream.decoder import Decoder, Tokenizer, WordAssembler, blank_index
+from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
@@ -40,6 +42,8 @@ def build_translator(
     """
     model = build_model(options, device)
     listener = build_listener(options, model, clock)
+    # First, since it says what is wrong with the files whose sums are taken below.
+    writer = build_writer(options, model, clock)
     settings = {
         "model": model.fingerprint(),
         "task": options.task,
@@ -51,7 +55,7 @@ def build_translator(
             for path in vocabulary_paths(options)
         ],
     }
-    return Translator(listener, build_writer(options, model, clock), settings)
+    return Translator(listener, writer, settings)
 
 
 def build_model(options: AgentOptions, device: torch.device | str = "cpu") -> SpeechModel:
@@ -76,8 +80,40 @@ def build_listener(
     mode = settings.get("mode", getattr(model.config.encoder, "mode", None))
     from_start = RecomputingFrontEnd(front_end) if mode == "recompute" else None
     return Listener(
-        model, from_start or front_end, task=options.task, chunking=settings, clock=clock
+        model,
+        from_start or front_end,
+        task=options.task,
+        chunking=settings,
+        clock=clock,
+        encoder=_compiled(options, model, settings),
     )
+
+
+def _compiled(
+    options: AgentOptions, model: SpeechModel, settings: dict[str, Any]
+) -> CompiledEncoder | None:
+    """The encoder on the chosen backend, ready for its first chunk; ``None`` for the model's."""
+    if options.backend == "torch" and options.precision == "float32":
+        return None
+    if not isinstance(model.encoder, ZipformerEncoder):
+        if options.backend == "auto":
+            return None
+        raise ConfigError(
+            f"--backend {options.backend} --precision {options.precision} was given, but the "
+            f"model's encoder is {model.config.encoder.name}; expected --backend torch for it"
+        )
+    cache = None if options.random_weights is not None else default_cache(_folder(options))
+    encoder = make_backend(
+        model.encoder,
+        options.backend,
+        precision=options.precision,
+        threads=options.threads,
+        cache=cache,
+    )
+    if not isinstance(encoder, CompiledEncoder):
+        return None
+    encoder.prepare(encoder.init_state(1, **settings))
+    return encoder
 
 
 def build_writer(options: AgentOptions, model: SpeechModel, clock: Clock = DEFAULT_CLOCK) -> Writer:

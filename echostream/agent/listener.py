@@ -20,8 +20,9 @@ from torch import Tensor
 from echostream.agent.costs import DEFAULT_CLOCK, Clock, StageCosts
 from echostream.audio import FrontEndState
 from echostream.audio.samples import Samples
+from echostream.backend import CompiledEncoder
 from echostream.errors import StreamClosedError
-from echostream.model import EncoderState, SpeechModel
+from echostream.model import Encoder, EncoderState, SpeechModel
 
 
 class AudioFrontEnd(Protocol):
@@ -82,6 +83,7 @@ class Listener:
         task: ``s2tt`` or ``asr``, which needs no ST head.
         chunking: arguments of the encoder's ``init_state``.
         clock: measures the stages.
+        encoder: a compiled form of the model's encoder, to be run in its place.
     """
 
     def __init__(
@@ -92,10 +94,11 @@ class Listener:
         task: str,
         chunking: dict[str, Any],
         clock: Clock = DEFAULT_CLOCK,
+        encoder: Encoder | CompiledEncoder | None = None,
     ) -> None:
         self.model = model
         # Each kind of encoder takes only its own kind of state.
-        self._encoder: Any = model.encoder
+        self._encoder: Any = model.encoder if encoder is None else encoder
         self.front_end = front_end
         self.task = task
         self._chunking = chunking

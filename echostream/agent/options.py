@@ -18,6 +18,7 @@ import yaml
 import echostream
 from echostream import decoder, policy
 from echostream.agent.translator import TASKS
+from echostream.backend import BACKENDS, PRECISIONS
 from echostream.config import CONFORMER_MODES
 from echostream.constants import CHUNK_MULTIPLE, ENCODER_FRAME_MS
 from echostream.errors import ConfigError
@@ -45,7 +46,11 @@ class AgentOptions:
     encoder_mode: str | None = None
     forced_target: str | None = None
     forced_start: int = 0
+    backend: str = "torch"
+    precision: str = "float32"
     segment_log: str | None = None
+    record: str | None = None
+    record_audio: bool = False
     threads: int = 1
     verbose: bool = False
 
@@ -66,6 +71,15 @@ class AgentOptions:
                 f"--encoder-mode is {self.encoder_mode!r}; expected one of "
                 f"{', '.join(CONFORMER_MODES)}"
             )
+        if self.record_audio and self.record is None:
+            raise ConfigError(
+                "--record-audio was given without --record; expected --record FILE beside it"
+            )
+        for name, known in (("backend", BACKENDS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"--{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
+                )
         if self.threads < 1:
             raise ConfigError(f"--threads is {self.threads}; expected at least 1")
         if self.forced_start < 0:
@@ -94,7 +108,12 @@ def parse_options(text: str | None, flag: str) -> dict[str, Any]:
                 f"{flag} has {part.strip()!r}; expected name=value, several joined by commas, "
                 "such as k=3,stride=2"
             )
-        parsed = yaml.safe_load(value)
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"{flag} {key.strip()} is {value!r}; expected a number, a word, true or false"
+            ) from error
         if isinstance(parsed, float) and math.isnan(parsed):
             raise ConfigError(f"{flag} {key.strip()} is {value!r}; expected a number")
         result[key.strip()] = parsed
@@ -179,10 +198,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-index is",
     )
     add(
+        "--backend",
+        choices=BACKENDS,
+        help="what runs the encoder: torch, a compiled form of it, or auto for the fastest that is "
+        "installed (default torch)",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="of a compiled encoder's weights (default float32)",
+    )
+    add(
         "--segment-log",
         metavar="FILE",
         help="write what each segment cost, stage by stage; beside instances.log and named "
         "segments.log, `echostream score` uses it",
+    )
+    add(
+        "--record",
+        metavar="FILE",
+        help="flight recorder: write what came in, what was decided and why; `echostream replay` "
+        "does it again and points to the first difference",
+    )
+    add(
+        "--record-audio",
+        action="store_true",
+        default=None,
+        help="put the audio into the record, about 85 kB a second at 16 kHz, so that it can be "
+        "replayed without the recordings",
     )
     add("--threads", type=int, metavar="N", help="CPU threads of the model (default 1)")
     add(

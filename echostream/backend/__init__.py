@@ -1,0 +1,14 @@
+"""Compiled forms of the encoder's step: the same streams, the same states, less time."""
+
+from echostream.backend.cache import default_cache
+from echostream.backend.compiled_encoder import CompiledEncoder
+from echostream.backend.select import BACKENDS, PRECISIONS, installed_backends, make_backend
+
+__all__ = [
+    "BACKENDS",
+    "PRECISIONS",
+    "CompiledEncoder",
+    "default_cache",
+    "installed_backends",
+    "make_backend",
+]

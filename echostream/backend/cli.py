@@ -1,0 +1,97 @@
+"""``echostream export``: compile a checkpoint's encoder before it is needed.
+
+The agent does the same when it starts and finds nothing; this is for images and machines where
+the first start should be as quick as every other.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from echostream.backend.cache import default_cache
+from echostream.backend.compiled_encoder import CompiledEncoder
+from echostream.backend.select import BACKENDS, PRECISIONS, make_backend
+from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.errors import ConfigError, EchoStreamError
+from echostream.model import load_model
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compile for the given settings and say where the graphs lie."""
+    parser = argparse.ArgumentParser(prog="echostream export", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="folder of the checkpoint")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--chunk-ms", type=int, help="default: the checkpoint's")
+    parser.add_argument("--left-context-ms", type=int, help="default: the checkpoint's")
+    parser.add_argument(
+        "--max-future-frames",
+        default="config",
+        help="'chunk' or a number; default: the checkpoint's",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, nargs="+", default=[1], help="streams in one call (%(default)s)"
+    )
+    parser.add_argument("--cache", type=Path, help="default: 'compiled' in the checkpoint's folder")
+    args = parser.parse_args(argv)
+    try:
+        for line in export(args):
+            print(line)
+    except EchoStreamError as error:
+        parser.error(str(error))
+    return 0
+
+
+def export(args: argparse.Namespace) -> list[str]:
+    """A line for each graph.
+
+    Raises:
+        ConfigError: for settings the encoder cannot have.
+        CheckpointError: if the checkpoint cannot be read.
+    """
+    encoder = load_model(args.checkpoint).encoder
+    if not isinstance(encoder, ZipformerEncoder):
+        raise ConfigError(
+            f"the encoder of {args.checkpoint} is {encoder.config.name}; expected zipformer, the "
+            "only one that is compiled"
+        )
+    cache = args.cache or default_cache(args.checkpoint)
+    compiled = make_backend(encoder, args.backend, precision=args.precision, cache=cache)
+    if not isinstance(compiled, CompiledEncoder):
+        raise ConfigError(
+            "backend torch needs no export; choose openvino or onnxruntime "
+            "(pip install 'echostream[backends]')"
+        )
+    lines = []
+    for batch_size in args.batch_size:
+        state = compiled.init_state(
+            batch_size,
+            chunk_size=_frames("--chunk-ms", args.chunk_ms),
+            left_context=_frames("--left-context-ms", args.left_context_ms),
+            max_future_frames=_future(args.max_future_frames),
+        )
+        compiled.prepare(state)
+        lines.append(
+            f"{compiled.name} {compiled.precision}: {batch_size} stream(s), chunk "
+            f"{state.chunk_size * compiled.frame_ms} ms, left context "
+            f"{state.left_context * compiled.frame_ms} ms, in {cache}"
+        )
+    return lines
+
+
+def _frames(option: str, value: int | None) -> int | None:
+    frame_ms = ZipformerEncoder.frame_ms
+    if value is not None and value % frame_ms:
+        raise ConfigError(f"{option} is {value}; expected a multiple of {frame_ms} ms")
+    return None if value is None else value // frame_ms
+
+
+def _future(text: str) -> int | None | str:
+    if text in ("chunk", "config"):
+        return None if text == "chunk" else text
+    if not text.isdigit():
+        raise ConfigError(
+            f"--max-future-frames is {text!r}; expected 'chunk' (all of it) or a number from 0 on"
+        )
+    return int(text)

@@ -1,0 +1,152 @@
+"""An encoder whose chunks are computed by a compiled graph.
+
+Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``C`` output channels, ``F`` mel bins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from echostream.backend.cache import description_of, exported
+from echostream.backend.engine import Engine, EngineKind
+from echostream.backend.graph import ChunkGraph, GraphSettings
+from echostream.backend.packing import StatePacking, pack_view
+from echostream.encoder.call_view import chunk_view
+from echostream.encoder.stepping import ChunkEncoder
+from echostream.encoder.stream_state import StreamState
+from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+_packed_view = functools.lru_cache(maxsize=64)(pack_view)
+
+
+class CompiledEncoder(ChunkEncoder):
+    """The interface of :class:`ZipformerEncoder` for streams, without ``forward``.
+
+    Its states are the same :class:`StreamState`, so that a stream may go on in another backend.
+    A graph is for one number of streams and one chunking; it is made when the first chunk of that
+    kind comes, or before by :meth:`prepare`.
+
+    Args:
+        encoder: on the CPU, in float32 and in evaluation mode; its weights must stay as they are.
+        kind: the package that compiles.
+        precision: ``float32`` or ``int8``.
+        threads: for one chunk.
+        cache: folder for exported graphs; ``None`` to export at each start.
+
+    Raises:
+        ConfigError: if the encoder is not of that kind.
+    """
+
+    def __init__(
+        self,
+        encoder: ZipformerEncoder,
+        kind: EngineKind,
+        *,
+        precision: str = "float32",
+        threads: int = 1,
+        cache: Path | None = None,
+    ) -> None:
+        weights = encoder.stem.norm.bias
+        if weights.device.type != "cpu" or weights.dtype != torch.float32 or encoder.training:
+            raise ConfigError(
+                f"the encoder is {weights.dtype} on {weights.device}"
+                f"{' in training' if encoder.training else ''}; backend {kind.name} expects "
+                "torch.float32 on cpu, in evaluation mode: use backend torch"
+            )
+        self._encoder = encoder
+        self._kind = kind
+        self.precision = precision
+        self.threads = threads
+        self._cache = cache
+        self.config = encoder.config
+        self.layout = encoder.layout
+        self._fingerprint = encoder.fingerprint()
+        self._graphs: dict[GraphSettings, tuple[Engine, StatePacking]] = {}
+
+    @property
+    def name(self) -> str:
+        """The backend's name."""
+        return self._kind.name
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of features and encoder frames."""
+        return torch.float32
+
+    def fingerprint(self) -> str:
+        """Of the encoder that was compiled: states go from one to the other and back."""
+        return self._fingerprint
+
+    def init_state(
+        self,
+        batch_size: int = 1,
+        *,
+        chunk_size: int | None = None,
+        left_context: int | None = None,
+        max_future_frames: int | None | str = "config",
+    ) -> StreamState:
+        """As :meth:`ZipformerEncoder.init_state`."""
+        return self._encoder.init_state(
+            batch_size,
+            chunk_size=chunk_size,
+            left_context=left_context,
+            max_future_frames=max_future_frames,
+        )
+
+    def prepare(self, state: StreamState) -> None:
+        """Make the graph for states like this one now, which takes seconds without a cache."""
+        self._graph(
+            GraphSettings(
+                state.batch_size, state.chunk_size, state.left_context, state.max_future_frames
+            )
+        )
+
+    def _encode_chunk(
+        self, features: Tensor, lengths: tuple[int, ...], state: StreamState
+    ) -> tuple[Tensor, StreamState]:
+        engine, packing = self._graph(
+            GraphSettings(
+                len(lengths), state.chunk_size, state.left_context, state.max_future_frames
+            )
+        )
+        heard = state.processed_frames
+        sight = self._encoder.sight(state)
+        view = chunk_view(heard.tolist(), lengths, sight, features.device)
+        masks, *rows = _packed_view(view)
+        frames, carried = engine.run((features, masks, packing.pack(state), *rows))
+        state = packing.unpack(carried, state)
+        return frames, dataclasses.replace(state, processed_frames=heard + torch.tensor(lengths))
+
+    def _graph(self, settings: GraphSettings) -> tuple[Engine, StatePacking]:
+        found = self._graphs.get(settings)
+        if found is None:
+            found = self._graphs[settings] = self._made(settings)
+        return found
+
+    def _made(self, settings: GraphSettings) -> tuple[Engine, StatePacking]:
+        started = time.monotonic()
+        graph = ChunkGraph(self._encoder, settings)
+        description = description_of(self._kind, self._fingerprint, self.precision, settings)
+        with exported(
+            self._cache,
+            description,
+            lambda folder: self._kind.export(graph, self.precision, folder),
+        ) as folder:
+            engine = self._kind.load(folder, self.precision, self.threads)
+        _log.info(
+            "%s %s graph for %s ready after %.1f s",
+            self.name,
+            self.precision,
+            settings,
+            time.monotonic() - started,
+        )
+        return engine, graph.packing

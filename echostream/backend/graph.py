@@ -1,0 +1,79 @@
+"""One chunk of one encoder as a function of a few tensors, in the form that exporters take.
+
+Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``C`` output channels, ``F`` mel bins.
+
+The function is :meth:`ZipformerEncoder.run` itself, traced; there is no second description of the
+model. First chunks and ragged ends are no special cases, because the masks are inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from echostream.backend.packing import StatePacking, pack_view, unpack_view
+from echostream.encoder.call_view import chunk_view
+from echostream.encoder.zipformer import ZipformerEncoder
+
+INPUT_NAMES = ("features", "masks", "carried", "memory_rows")
+"""The last only with a memory bank."""
+OUTPUT_NAMES = ("frames", "carried_on")
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """What a graph is fixed to besides the weights."""
+
+    batch_size: int
+    chunk_size: int
+    """Encoder frames."""
+    left_context: int
+    """Encoder frames."""
+    max_future_frames: int | None
+
+
+class ChunkGraph(nn.Module):
+    """``(features, masks, carried, memory_rows) -> (frames, carried_on)``.
+
+    ``features`` [B, 2 c, F], ``frames`` [B, c, C]; the others are packed as in
+    :mod:`echostream.backend.packing`.
+    """
+
+    def __init__(self, encoder: ZipformerEncoder, settings: GraphSettings) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._state = encoder.init_state(
+            settings.batch_size,
+            chunk_size=settings.chunk_size,
+            left_context=settings.left_context,
+            max_future_frames=settings.max_future_frames,
+        )
+        batch, chunk = settings.batch_size, settings.chunk_size
+        self._view = chunk_view(
+            [0] * batch, [chunk] * batch, encoder.sight(self._state), torch.device("cpu")
+        )
+        self.packing = StatePacking.of(self._state)
+        self.eval()
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Inputs of the right shapes.
+
+        The graph has then run once, so that what the modules prepare (see
+        :mod:`echostream.encoder.prepared`) is there and does not become part of a trace.
+        """
+        masks, *rows = pack_view(self._view)
+        example = (self._state.pending, masks, self.packing.pack(self._state), *rows)
+        with torch.no_grad():
+            self(*example)
+        return example
+
+    def forward(
+        self, features: Tensor, masks: Tensor, carried: Tensor, memory_rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        state = self.packing.unpack(carried, self._state)
+        view = unpack_view(masks, memory_rows, self._view)
+        frames, state = self.encoder.run(features, view, state)
+        return frames, self.packing.pack(state)

@@ -1,0 +1,131 @@
+"""The graph in OpenVINO.
+
+Symbols: ``O`` outputs and ``I`` inputs of a linear layer.
+
+int8 stores the weights of linear layers as signed bytes with one scale for each output. Where the
+processor multiplies bytes, OpenVINO also rounds the inputs of a layer to bytes as it goes, a group
+of them with one scale; elsewhere only the reading of weights gets cheaper.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from echostream.backend.graph import ChunkGraph
+from echostream.backend.onnx_export import export_onnx
+
+_SMALLEST_SIDE = 32
+"""Weights narrower than this stay in float32: there is little to save."""
+_INPUT_GROUP = 64
+"""Inputs of a linear layer that share a scale."""
+
+
+class OpenVinoEngine:
+    """A compiled graph; calls from several threads wait for each other."""
+
+    def __init__(self, path: Path, precision: str, threads: int) -> None:
+        openvino: Any = importlib.import_module("openvino")
+
+        self._tensor = openvino.Tensor
+        settings: dict[str, Any] = {
+            # By itself it would compute in bfloat16 where the processor can.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        if precision == "int8":
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _INPUT_GROUP
+        compiled = openvino.Core().compile_model(path, "CPU", settings)
+        self._request = compiled.create_infer_request()
+        self._shapes = [tuple(output.shape) for output in compiled.outputs]
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """See :class:`echostream.backend.engine.Engine`."""
+        frames, carried = (torch.empty(shape) for shape in self._shapes)
+        with self._lock:
+            # OpenVINO reads this memory without keeping it alive, so copies must have a name.
+            given = [tensor.contiguous() for tensor in inputs]
+            for index, tensor in enumerate(given):
+                self._request.set_input_tensor(index, self._shared(tensor))
+            for index, tensor in enumerate((frames, carried)):
+                self._request.set_output_tensor(index, self._shared(tensor))
+            self._request.infer()
+        return frames, carried
+
+    def _shared(self, tensor: Tensor) -> Any:
+        return self._tensor(tensor.numpy(), shared_memory=True)
+
+
+class OpenVino:
+    """See :class:`echostream.backend.engine.EngineKind`."""
+
+    name = "openvino"
+    file_name = "graph.xml"
+
+    def version(self) -> str | None:
+        """See :class:`echostream.backend.engine.EngineKind`."""
+        if importlib.util.find_spec("openvino") is None:
+            return None
+        return importlib.metadata.version("openvino")
+
+    def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
+        """See :class:`echostream.backend.engine.EngineKind`."""
+        openvino: Any = importlib.import_module("openvino")
+
+        # Not by openvino.convert_model, which reports its use over the network.
+        with tempfile.TemporaryDirectory(prefix="echostream-") as temporary:
+            path = Path(temporary) / "graph.onnx"
+            export_onnx(graph, path)
+            model = openvino.Core().read_model(path)
+            if precision == "int8":
+                _weights_to_bytes(model)
+            openvino.serialize(model, folder / self.file_name)
+
+    def load(self, folder: Path, precision: str, threads: int) -> OpenVinoEngine:
+        """See :class:`echostream.backend.engine.EngineKind`."""
+        return OpenVinoEngine(folder / self.file_name, precision, threads)
+
+
+def _weights_to_bytes(model: Any) -> None:
+    """Replace the weights of linear layers by bytes times scales."""
+    types: Any = importlib.import_module("openvino").Type
+    opset: Any = importlib.import_module("openvino.opset13")
+
+    for operation in model.get_ordered_ops():
+        if operation.get_type_name() != "MatMul":
+            continue
+        source = operation.input_value(1).get_node()
+        if source.get_type_name() != "Constant" or len(source.shape) != 2:
+            continue
+        if min(source.shape) < _SMALLEST_SIDE:
+            continue
+        # [O, I], or [I, O] where the layer multiplies from the other side.
+        inputs_axis = 1 if operation.get_attributes()["transpose_b"] else 0
+        values, scales = to_bytes(np.asarray(source.data, np.float32), inputs_axis)
+        bytes_ = opset.convert(opset.constant(values, types.i8), types.f32)
+        product = opset.multiply(bytes_, opset.constant(scales))
+        operation.input(1).replace_source_output(product.output(0))
+
+
+def to_bytes(weights: Any, inputs_axis: int) -> tuple[Any, Any]:
+    """Signed bytes from -127 to 127 and float32 scales, whose product is nearest to ``weights``.
+
+    Each output has one scale: ``scales`` has size 1 along ``inputs_axis``.
+    """
+    largest = np.abs(weights).max(axis=inputs_axis, keepdims=True)
+    scales = np.maximum(largest, 1e-12).astype(np.float32) / np.float32(127)
+    return np.rint(weights / scales).clip(-127, 127).astype(np.int8), scales

@@ -1,0 +1,64 @@
+"""Compiled small encoders, made once for all tests."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from echostream.backend import (
+    CompiledEncoder,
+    installed_backends,
+    make_backend,
+    onnxruntime_engine,
+    openvino_engine,
+)
+from echostream.backend.graph import ChunkGraph
+from echostream.backend.onnx_export import export_onnx
+from tests.encoder.small_encoder import small_encoder
+
+torch.set_num_threads(1)
+
+NAMES = ("openvino", "onnxruntime")
+CHUNKINGS: dict[int, dict[str, Any]] = {
+    4: {"chunk_size": 16, "left_context": 32, "max_future_frames": None},
+    0: {"chunk_size": 8, "left_context": 0, "max_future_frames": 0},
+}
+"""By the encoder's memory size; every further chunking is a further graph to compile."""
+CHUNKING = CHUNKINGS[4]
+backends = pytest.mark.parametrize("backend", NAMES)
+
+
+_exported: dict[str, bytes] = {}
+
+
+def export_once(graph: ChunkGraph, path: Path) -> None:
+    """The file of an equal graph if there was one: exporting takes most of these tests' time."""
+    shapes = [tuple(tensor.shape) for tensor in graph.example()]
+    described = f"{graph.encoder.fingerprint()} {graph.packing} {shapes} {graph._view.frames}"
+    key = hashlib.sha256(described.encode()).hexdigest()
+    if key not in _exported:
+        export_onnx(graph, path)
+        _exported[key] = path.read_bytes()
+    path.write_bytes(_exported[key])
+
+
+@pytest.fixture
+def shared_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both engines start from the same file."""
+    for engine in (openvino_engine, onnxruntime_engine):
+        monkeypatch.setattr(engine, "export_onnx", export_once)
+
+
+@functools.cache
+def compiled(backend: str, memory_size: int = 4) -> CompiledEncoder:
+    """Skips the test where the package is missing."""
+    if backend not in installed_backends():
+        pytest.skip(f"{backend} is not installed: pip install 'echostream[backends]'")
+    encoder = make_backend(small_encoder(memory_size, torch.float32), backend)
+    assert isinstance(encoder, CompiledEncoder)
+    return encoder

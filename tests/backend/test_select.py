@@ -1,0 +1,139 @@
+"""Names to backends, what is refused, int8 and the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.agent.options import SHIPPED_CHECKPOINT
+from echostream.backend import (
+    BACKENDS,
+    CompiledEncoder,
+    cli,
+    default_cache,
+    installed_backends,
+    make_backend,
+)
+from echostream.backend.openvino_engine import to_bytes
+from echostream.encoder.stream_state import StreamState
+from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.errors import ConfigError
+from echostream.model import load_model
+from tests.encoder.small_encoder import noise, small_config, small_encoder
+
+from .compiled import NAMES, backends
+
+pytestmark = pytest.mark.usefixtures("shared_exports")
+
+FLOAT = torch.float32
+
+
+def needs(backend: str) -> None:
+    if backend not in installed_backends():
+        pytest.skip(f"{backend} is not installed: pip install 'echostream[backends]'")
+
+
+def test_torch_is_the_encoder_itself() -> None:
+    encoder = small_encoder(4, FLOAT)
+    assert make_backend(encoder) is encoder
+    with pytest.raises(ConfigError, match="float32 only"):
+        make_backend(encoder, precision="int8")
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"backend": "tensorrt"}, "tensorrt.*torch, openvino"),
+        ({"precision": "int4"}, "int4.*float32, int8"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+    ids=str,
+)
+def test_unknown_names_are_refused(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        make_backend(small_encoder(4, FLOAT), **options)
+
+
+def test_auto_takes_the_first_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = small_encoder(4, FLOAT)
+    assert installed_backends()[-1] == "torch"
+    assert set(installed_backends()) <= set(BACKENDS)
+    chosen = make_backend(encoder, "auto")
+    name = chosen.name if isinstance(chosen, CompiledEncoder) else "torch"
+    assert name == installed_backends()[0]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert installed_backends() == ("torch",)
+    assert make_backend(encoder, "auto") is encoder
+    for backend in NAMES:
+        with pytest.raises(ConfigError, match=rf"{backend} is not installed.*echostream\[backends"):
+            make_backend(encoder, backend)
+
+
+@backends
+@pytest.mark.parametrize("change", ["double", "train"])
+def test_encoders_that_cannot_be_compiled(backend: str, change: str) -> None:
+    needs(backend)
+    encoder = ZipformerEncoder.from_config(small_config()).eval()
+    with pytest.raises(ConfigError, match="use backend torch"):
+        make_backend(getattr(encoder, change)(), backend)
+
+
+@backends
+def test_int8_is_near_and_not_the_same(backend: str) -> None:
+    """With the shipped weights; the small encoder's layers are too narrow to be rounded."""
+    needs(backend)
+    encoder = load_model(SHIPPED_CHECKPOINT).encoder
+    assert isinstance(encoder, ZipformerEncoder)
+    rounded = make_backend(encoder, backend, precision="int8")
+    features = noise(1, 200, 80, dtype=FLOAT)
+    with torch.no_grad():
+        expected = encoder(features)["encoder_out"]
+    y, _, _ = rounded.step(features, rounded.init_state(), is_final=True)
+    error = (y - expected).square().mean().sqrt() / expected.square().mean().sqrt()
+    assert 1e-4 < float(error) < 0.1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 1000), st.sampled_from((0, 1)), st.sampled_from((0.0, 1e-3, 1.0, 300.0)))
+def test_bytes_are_the_nearest(seed: int, axis: int, size: float) -> None:
+    weights = size * np.random.default_rng(seed).standard_normal((7, 5)).astype(np.float32)
+    values, scales = to_bytes(weights, axis)
+    assert values.dtype == np.int8 and scales.shape[axis] == 1
+    assert np.abs(values * scales - weights).max(initial=0) <= scales.max() * 0.5001
+    # The largest weight of each output is kept exactly.
+    assert size == 0.0 or (np.abs(values).max(axis=axis) == 127).all()
+
+
+def test_export_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings reach the compiler; what it does is tested elsewhere."""
+    needs("openvino")
+    states: list[StreamState] = []
+    monkeypatch.setattr(CompiledEncoder, "prepare", lambda self, state: states.append(state))
+    arguments = [str(SHIPPED_CHECKPOINT), "--backend", "openvino"]
+    options = ["--chunk-ms", "160", "--max-future-frames", "3", "--batch-size", "1", "4"]
+    assert cli.main([*arguments, *options, "--cache", str(tmp_path)]) == 0
+    assert [state.batch_size for state in states] == [1, 4]
+    for state in states:
+        assert (state.chunk_size, state.left_context, state.max_future_frames) == (8, 128, 3)
+    printed = capsys.readouterr().out
+    assert "4 stream(s), chunk 160 ms, left context 2560 ms" in printed
+    assert str(tmp_path) in printed
+    for wrong in (["--chunk-ms", "170"], ["--chunk-ms", "20"], ["--max-future-frames", "x"]):
+        with pytest.raises(SystemExit):
+            cli.main([*arguments, *wrong])
+    assert "--max-future-frames is 'x'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([str(SHIPPED_CHECKPOINT), "--backend", "torch"])
+    assert "needs no export" in capsys.readouterr().err
+
+
+def test_default_cache_lies_beside_the_weights() -> None:
+    assert default_cache(Path("models/one")) == Path("models/one/compiled")
