@@ -140,7 +140,6 @@ class ChunkConformerEncoder(nn.Module):
         self,
         features: Tensor,
         lengths: Tensor | None = None,
-        *,
         chunk_size: int | None = None,
         conv_chunk_size: int | None = None,
     ) -> EncoderOutput:

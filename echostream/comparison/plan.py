@@ -29,6 +29,8 @@ class SystemEntry:
     random_weights: str | None = None
     encoder_mode: str | None = None
     """Of the chunk-Conformer: cached or recompute."""
+    backend: str = "torch"
+    precision: str = "float32"
     lengths: bool = True
     """Whether compute against length is measured."""
     recordings: int | None = None
@@ -58,6 +60,8 @@ class SystemEntry:
             checkpoint=None if self.checkpoint is None else str(root / self.checkpoint),
             random_weights=None if self.random_weights is None else str(root / self.random_weights),
             encoder_mode=self.encoder_mode,
+            backend=self.backend,
+            precision=self.precision,
             chunk_ms=chunk_ms,
             forced_target=None if self.trained else str(forced_target),
         )

@@ -17,6 +17,7 @@ ENCODING_CODE = (
     "audio",
     "encoder",
     "baseline",
+    "backend",
     "model",
     "decoder/ctc_head.py",
     "agent/listener.py",

@@ -97,6 +97,7 @@ def encode(
         "model": system.fingerprint,
         "task": system.options.task,
         "chunking": system.chunking,
+        "backend": [system.options.backend, system.options.precision],
         "segment_ms": segment_ms,
         "clock": clock,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from echostream.baseline import ChunkConformerEncoder
 from echostream.config import ChunkConformerConfig, load_config
@@ -76,3 +77,14 @@ def test_shipped_configuration(
     assert config.encoder == ChunkConformerConfig() == encoder.config
     assert (config.asr_vocab_size, config.st_vocab_size) == (6000, 6000)
     assert config.audio.lead_in_samples == 240
+
+
+def test_chunk_sizes_may_be_given_by_position() -> None:
+    encoder = ChunkConformerEncoder(
+        embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16
+    ).eval()
+    features, lengths = torch.randn(2, 70, 80), torch.tensor([70, 40])
+    with torch.no_grad():
+        by_position = encoder(features, lengths, 8, 8)["encoder_out"]
+        by_name = encoder(features, lengths, chunk_size=8, conv_chunk_size=8)["encoder_out"]
+    assert torch.equal(by_position, by_name)
