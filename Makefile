@@ -12,7 +12,7 @@ FAIRSEQ = ve-fairseq==0.12.3
 HAS_FAIRSEQ_WHEEL = $(BIN)/python -c 'import platform, sys; sys.exit(not (sys.platform == "linux" \
   and platform.machine() == "x86_64" and sys.version_info < (3, 13)))'
 
-.PHONY: help install demo test test-all lint compare train train-mini clean
+.PHONY: help install demo test test-all lint compare faults train train-mini clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
@@ -50,6 +50,9 @@ lint: $(INSTALLED)
 compare: $(INSTALLED)
 	$(BIN)/echostream data es-en
 	$(BIN)/python -m eval.compare
+
+faults: $(INSTALLED)
+	$(BIN)/python -m eval.faults
 
 train-mini: $(INSTALLED)
 	$(BIN)/echostream data es-en

@@ -17,10 +17,11 @@ from simuleval.agents import SpeechToTextAgent
 from simuleval.agents.actions import Action, ReadAction, WriteAction
 
 from echostream.agent.build import build_translator, read_forced_target
+from echostream.agent.flight_recorder import FlightRecorder
 from echostream.agent.options import AgentOptions, add_arguments
 from echostream.agent.segment_log import SegmentLog, SegmentRecord
 from echostream.agent.states import EchoStreamStates
-from echostream.agent.translator import TranslatorState
+from echostream.agent.translator import Step, TranslatorState
 from echostream.agent.writer import Turn
 from echostream.errors import ConfigError, EchoStreamError
 
@@ -41,6 +42,8 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         self._references = None if forced is None else read_forced_target(forced)
         log = self.options.segment_log
         self._segment_log = None if log is None else SegmentLog(log)
+        recorded = self.options.record is not None
+        self._recorder = FlightRecorder(self.options, self.translator) if recorded else None
         super().__init__(args)
 
     @staticmethod
@@ -87,8 +90,11 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
     def policy(self, states: EchoStreamStates | None = None) -> Action:
         """Hear what is unread; read on, or write the words that are due."""
         states = self.states if states is None else states
-        samples = states.take_unread()
-        finished = states.source_finished
+        with states.turn:
+            return self._take_turn(states)
+
+    def _take_turn(self, states: EchoStreamStates) -> Action:
+        samples, finished = states.take_unread()
         if len(samples) == 0 and not finished:
             return ReadAction()
         if states.translator_state is None:
@@ -97,8 +103,8 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
                 f"{self.options.forced_start + states.stream_number + 1}; expected one line for "
                 "each recording"
             )
-        step, states.translator_state = self.translator.step(
-            samples, states.source_sample_rate, states.translator_state, is_final=finished
+        step, states.translator_state = self._step(
+            samples, states, states.translator_state, finished
         )
         if self.options.verbose:
             for turn in step.turns:
@@ -112,6 +118,26 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         if finished:
             return WriteAction(" ".join(step.words), finished=True)
         return WriteAction(" ".join(step.words), finished=False) if step.words else ReadAction()
+
+    def _step(
+        self, samples: Any, states: EchoStreamStates, state: TranslatorState, finished: bool
+    ) -> tuple[Step, TranslatorState]:
+        """The translator's step, in the flight record if there is one."""
+        rate = states.source_sample_rate
+        if self._recorder is None:
+            return self.translator.step(samples, rate, state, is_final=finished)
+        if states.flight_stream is None:
+            recording = self.options.forced_start + states.stream_number
+            states.flight_stream = self._recorder.begin(recording, state)
+        position = states.flight_stream, states.num_segments
+        states.num_segments += 1
+        try:
+            outcome = self.translator.step(samples, rate, state, is_final=finished)
+        except Exception as error:
+            self._recorder.segment(position, samples, rate, is_final=finished, outcome=error)
+            raise
+        self._recorder.segment(position, samples, rate, is_final=finished, outcome=outcome)
+        return outcome
 
     def _begin(self, stream_number: int) -> TranslatorState | None:
         if self._references is None:

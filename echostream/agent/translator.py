@@ -78,9 +78,12 @@ class Translator:
             is_final: whether the source ends with these samples.
 
         Raises:
-            StreamClosedError: if the stream has ended before.
+            StreamClosedError: if the stream has ended before; to end it once more without new
+                audio does nothing.
             AudioFormatError: for audio that cannot be used; the state stays good.
         """
+        if state.finished and is_final and len(samples) == 0:
+            return Step((), StageCosts()), state
         encoded, listener = self.listener.step(
             samples, sample_rate, state.listener, is_final=is_final
         )

@@ -35,6 +35,12 @@ LOUDEST_FLOAT = 8.0
 
 _INTEGER_FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
 
+_RAW_BYTES = ("B", "b", "c")
+"""Formats of a memory view that say nothing of what the bytes mean."""
+
+_NO_NUMBERS = (str, bytes, bytearray, memoryview)
+"""Sequences in Python's sense that hold no samples."""
+
 _warned: set[str] = set()
 _warned_lock = threading.Lock()
 
@@ -84,7 +90,7 @@ def check_samples(
     Raises as `as_mono` does, and ConfigError for an unknown nan_policy.
     """
     check_nan_policy(nan_policy)
-    pushed = _to_array(samples)
+    pushed = as_array(samples)
     if pushed.size == 0:
         return CheckedSamples(np.zeros(0, np.float32), 0, 0)
     array = _to_float32(pushed)
@@ -137,14 +143,22 @@ def check_nan_policy(nan_policy: str) -> None:
         )
 
 
-def _to_array(samples: Samples) -> NDArray[Any]:
-    """The caller's samples as a numpy array of one or two axes, of any dtype, without copying."""
-    if isinstance(samples, (np.ndarray, typed_arrays.array)):
+def as_array(samples: Samples) -> NDArray[Any]:
+    """The caller's samples as a numpy array [n] or [n, 2] of any dtype, without copying arrays.
+
+    Values are neither checked nor scaled; a Python sequence becomes float32. `as_mono` of the
+    result is `as_mono` of the samples.
+
+    Raises AudioFormatError for what cannot be such an array.
+    """
+    if isinstance(samples, (np.ndarray, typed_arrays.array)) or (
+        isinstance(samples, memoryview) and samples.format not in _RAW_BYTES
+    ):
         array = np.asarray(samples)
     elif hasattr(samples, "detach"):  # A torch tensor, recognised without importing torch here.
         tensor = samples.detach().cpu()
         array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    elif isinstance(samples, Sequence) and not isinstance(samples, (str, bytes, bytearray)):
+    elif isinstance(samples, Sequence) and not isinstance(samples, _NO_NUMBERS):
         # Python numbers carry no width: integers in a list are read as floats, like their
         # neighbours.
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import socket
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -161,20 +161,20 @@ def run_fairseq(arguments: Sequence[str], processes: int = 1) -> None:
     if processes == 1 or torch.cuda.is_available():
         _run(list(arguments))
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = [
-        *arguments,
-        *("--distributed-world-size", str(processes), "--distributed-no-spawn"),
-        *("--distributed-init-method", f"tcp://127.0.0.1:{port}"),
-        *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
-    ]
-    spawn(_run_rank, args=(shared, processes), nprocs=processes)
+    with tempfile.TemporaryDirectory() as folder:
+        shared = [
+            *arguments,
+            *("--distributed-world-size", str(processes), "--distributed-no-spawn"),
+            # A file and the loopback interface, so that nothing listens on the network.
+            *("--distributed-init-method", (Path(folder) / "rendezvous").as_uri()),
+            *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+        ]
+        spawn(_run_rank, args=(shared, processes), nprocs=processes)
 
 
 def _run_rank(rank: int, arguments: list[str], processes: int) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     configure_logging(logging.INFO if rank == 0 else logging.ERROR)
     _run([*arguments, "--distributed-rank", str(rank)])
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
@@ -103,6 +103,12 @@ def _row(path: Path, number: int, values: Sequence[str]) -> ManifestRow:
         num_samples, seconds = int(cells["num_samples"]), float(cells["seconds"])
     except ValueError as error:
         raise DataError(f"{path}:{number}: {error}") from error
+    audio = PurePosixPath(cells["audio"])
+    if audio.is_absolute() or ".." in audio.parts or "\0" in cells["audio"]:
+        raise DataError(
+            f"{path}:{number}: the audio {cells['audio']!r} is outside the manifest's folder; "
+            "expected a relative path without '..'"
+        )
     if cells["split"] not in SPLITS:
         raise DataError(f"{path}:{number}: split {cells['split']!r}, expected one of {SPLITS}")
     if num_samples <= 0 or not abs(seconds - num_samples / SAMPLE_RATE) <= 0.001:  # NaN too

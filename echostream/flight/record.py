@@ -1,0 +1,183 @@
+"""A flight record as it is read; :mod:`echostream.agent.flight_recorder` says what it looks like.
+
+A record is often read because a process died, so one that ends in mid-line is good up to there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echostream.agent import AgentOptions
+from echostream.agent.flight_recorder import FORMAT, NUMBERS
+from echostream.errors import DataError
+
+_OUTCOMES = ({"turns", "counters"}, {"error"})
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The beginning of a stream."""
+
+    number: int
+    recording: int
+    """Which of the recordings of a run it was, from 0."""
+    reference: str | None
+    """What the forced writer was to write."""
+
+
+@dataclass(frozen=True)
+class RecordedSegment:
+    """One segment that was pushed, and what came of it."""
+
+    stream: int
+    number: int
+    """In its stream, from 0."""
+    is_final: bool
+    audio: Mapping[str, Any]
+    """``shape``, ``dtype``, ``sample_rate``, ``sha256``, perhaps ``base64``; or ``unreadable``."""
+    outcome: Mapping[str, Any]
+    """``turns`` and ``counters``, or ``error``."""
+
+    @property
+    def num_samples(self) -> int:
+        """Of one channel."""
+        shape = self.audio.get("shape")
+        return shape[0] if shape else 0
+
+
+@dataclass(frozen=True)
+class FlightRecord:
+    """What a file holds."""
+
+    header: Mapping[str, Any]
+    events: tuple[Stream | RecordedSegment, ...]
+    is_cut: bool
+    """Whether the last line was not complete, and was left out."""
+
+    @property
+    def segments(self) -> tuple[RecordedSegment, ...]:
+        """All of them, in the order in which they were pushed."""
+        return tuple(event for event in self.events if isinstance(event, RecordedSegment))
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """In the order in which they began."""
+        return tuple(event for event in self.events if isinstance(event, Stream))
+
+    def options(self, **changes: Any) -> AgentOptions:
+        """The recorded agent's options with changes, without its record and logs.
+
+        Raises:
+            DataError: if there are options that this version does not have.
+        """
+        known = {field.name for field in fields(AgentOptions)}
+        given = {**self.header["options"], **changes}
+        unknown = sorted(
+            key for key in given if key not in known and given[key] not in (None, False)
+        )
+        if unknown:
+            raise DataError(
+                f"the record was made with options that this version does not have "
+                f"({', '.join(unknown)}); replay it with echostream "
+                f"{self.header['versions'].get('echostream', 'of the record')}"
+            )
+        own = {"record": None, "record_audio": False, "segment_log": None, "verbose": False}
+        return AgentOptions(
+            **{key: value for key, value in {**given, **own}.items() if key in known}
+        )
+
+
+def read_record(path: str | Path) -> FlightRecord:
+    """A flight record, up to where it was cut if it was.
+
+    Raises:
+        DataError: if the file cannot be read, is no flight record, or is damaged before its end.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(
+            f"cannot read the record {path}: {error.strerror}; expected a file that --record wrote"
+        ) from error
+    lines = text.split("\n")
+    # What follows the last line end is empty, or a line that was cut.
+    is_cut = lines.pop() != ""
+    if not lines:
+        raise DataError(f"{path} has no whole header; expected a file that --record wrote")
+    values = [_value(path, number, line) for number, line in enumerate(lines, start=1)]
+    header = _header(path, values[0])
+    events = [_event(path, number, value) for number, value in enumerate(values[1:], start=2)]
+    _check_order(path, events)
+    return FlightRecord(header, tuple(events), is_cut)
+
+
+def _value(path: str | Path, number: int, line: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}, line {number}: is damaged ({error}); expected JSON") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}, line {number}: holds {value!r:.60}; expected a JSON object")
+    return value
+
+
+def _header(path: str | Path, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    if value.get("format") != FORMAT:
+        raise DataError(
+            f"{path} has the format {value.get('format')!r}; expected {FORMAT!r}: it is no flight "
+            "record, or one of another version"
+        )
+    for key, kind in (("versions", dict), ("fingerprint", str), ("options", dict)):
+        if not isinstance(value.get(key), kind):
+            raise DataError(
+                f"{path}, line 1: {key} is {value.get(key)!r}; expected {kind.__name__}"
+            )
+    return value
+
+
+def _event(path: str | Path, number: int, value: Mapping[str, Any]) -> Stream | RecordedSegment:
+    try:
+        if value["event"] == "stream":
+            return Stream(int(value["stream"]), int(value["recording"]), value["reference"])
+        if value["event"] != "segment":
+            raise ValueError(f"event {value['event']!r}")
+        outcome = {key: value[key] for key in ("turns", "counters", "error") if key in value}
+        if set(outcome) not in _OUTCOMES:
+            raise ValueError(f"outcome {sorted(outcome)}")
+        audio = dict(value["audio"])
+        if "unreadable" not in audio:
+            audio["shape"] = [int(size) for size in audio["shape"]]
+            audio["sha256"] = str(audio["sha256"])
+            if np.dtype(audio["dtype"]).kind not in NUMBERS:
+                raise ValueError(f"dtype {audio['dtype']!r}")
+        return RecordedSegment(
+            int(value["stream"]), int(value["segment"]), bool(value["final"]), audio, outcome
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}, line {number}: is no event of a flight record ({error!r}); expected what "
+            "--record wrote"
+        ) from error
+
+
+def _check_order(path: str | Path, events: list[Stream | RecordedSegment]) -> None:
+    """A lost or doubled line would look like a difference that there was none of."""
+    heard: dict[int, int] = {}
+    for line, event in enumerate(events, start=2):
+        if isinstance(event, Stream):
+            expected = event.number not in heard
+            heard[event.number] = 0
+        else:
+            expected = heard.get(event.stream) == event.number
+            heard[event.stream] = event.number + 1
+        if not expected:
+            raise DataError(
+                f"{path}, line {line}: {event!r:.80} does not follow from the lines before; a line "
+                "is missing or there twice"
+            )

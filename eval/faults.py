@@ -1,0 +1,121 @@
+"""The fault suite as a table: what can go wrong, what must happen, whether it does.
+
+    python -m eval.faults                 run the tests, print the table and keep it
+    python -m eval.faults --print-only    leave docs/reliability.md alone
+
+The faults are in ``tests/faults/catalogue.py``; the tests that carry a fault's number in their
+names decide its result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.faults.catalogue import FAULTS, Fault
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = ROOT / "tests" / "faults"
+DOCUMENT = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- faults: made by `make faults` -->", "<!-- end of faults -->"
+
+_NUMBER = re.compile(r"test_(F\d\d)_")
+
+
+class Results:
+    """A pytest plugin that notes the outcomes of the tests of each fault."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, list[str]] = defaultdict(list)
+        self.others: list[str] = []
+        """Failed tests that have no number."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called by pytest for set-up, call and tear-down of each test."""
+        if report.when != "call" and not report.failed and not report.skipped:
+            return
+        if number := number_of(report.nodeid):
+            self.outcomes[number].append(report.outcome)
+        elif report.failed:
+            self.others.append(report.nodeid)
+
+
+def number_of(test: str) -> str | None:
+    """The fault that a test's name or node id speaks of."""
+    found = _NUMBER.search(test)
+    return found[1] if found else None
+
+
+def result_of(fault: Fault, outcomes: Mapping[str, list[str]]) -> str:
+    """One word, or two."""
+    if fault.status != "tested":
+        return fault.status
+    found = outcomes.get(fault.number, [])
+    if "failed" in found:
+        return "FAILED"
+    return "passed" if "passed" in found else "no test ran"
+
+
+def table(faults: Iterable[Fault], outcomes: Mapping[str, list[str]]) -> str:
+    """As Markdown."""
+    lines = ["| number | fault | what must happen | result |", "|---|---|---|---|"]
+    for fault in faults:
+        result = result_of(fault, outcomes)
+        note = f" ({fault.note})" if fault.note else ""
+        cells = (fault.number, fault.fault, fault.expectation, result + note)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def with_table(document: str, text: str) -> str:
+    """The document with the table in the place of the old one."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the document lacks the lines {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def rows(document: str) -> dict[str, str]:
+    """Fault number to result, as the document has them."""
+    inside = document.partition(BEGIN)[2].partition(END)[0]
+    found = {}
+    for line in inside.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
+        if len(cells) == 6 and re.fullmatch(r"F\d\d", cells[1]):
+            found[cells[1]] = cells[4].partition(" (")[0]
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the suite; 0 when every tested fault passed."""
+    parser = argparse.ArgumentParser(prog="python -m eval.faults", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--print-only", action="store_true", help="leave the document alone")
+    args = parser.parse_args(argv)
+    results = Results()
+    # That the document is up to date is for others to test: it is about to be written.
+    options = ("-q", "-p", "no:cacheprovider", "-k", "not test_the_document_lists")
+    status = int(pytest.main([str(SUITE), *options], plugins=[results]))
+    text = table(FAULTS, results.outcomes)
+    print(text)
+    bad = [fault.number for fault in FAULTS if result_of(fault, results.outcomes).isupper()]
+    bad += [f.number for f in FAULTS if result_of(f, results.outcomes) == "no test ran"]
+    if not args.print_only:
+        document = DOCUMENT.read_text(encoding="utf-8")
+        DOCUMENT.write_text(with_table(document, text), encoding="utf-8")
+    for name in results.others:
+        print(f"failed: {name}", file=sys.stderr)
+    if bad:
+        print(f"not as it must be: {', '.join(sorted(bad))}", file=sys.stderr)
+    return 1 if bad or results.others or status else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

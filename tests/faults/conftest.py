@@ -1,0 +1,110 @@
+"""The agent's small checkpoint, the shipped one, and what it takes to hear with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from echostream.agent import AgentOptions, Translator, TranslatorState, Turn, build_translator
+from echostream.constants import SAMPLE_RATE
+from tests.agent.conftest import audio, checkpoint, translate  # noqa: F401
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Translator:
+    """The checkpoint that comes with the project, which has learned what silence is."""
+    return build_translator(AgentOptions())
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of a recording."""
+
+    turns: tuple[Turn, ...]
+    frames: NDArray[np.float32]
+    state: TranslatorState
+    state_bytes: tuple[int, ...]
+    """Size of the encoder's state after each segment."""
+
+    @property
+    def words(self) -> list[str]:
+        return [word for turn in self.turns for word in turn.words]
+
+    @property
+    def decisions(self) -> tuple[Any, ...]:
+        """What was decided when, in audio time: the same for every segmentation."""
+        return tuple(dataclasses.astuple(turn) for turn in self.turns)
+
+
+def hear(
+    translator: Translator,
+    samples: Any,
+    sizes: int | Iterable[int] = 5120,
+    rate: int = SAMPLE_RATE,
+    state: TranslatorState | None = None,
+) -> Heard:
+    """Push a recording in segments; everything on the way must be finite.
+
+    ``sizes`` is one length or the lengths in turn, of which the last goes on.
+    """
+    state = translator.init_state() if state is None else state
+    turns: list[Turn] = []
+    frames, sizes_of_state = [np.zeros((0, 0), np.float32)], []
+    for part, is_final in pieces(samples, sizes):
+        encoded, listener = translator.listener.step(part, rate, state.listener, is_final=is_final)
+        for chunk in encoded.chunks:
+            assert bool(torch.isfinite(chunk.frames).all())
+            for scores in (chunk.source_log_probs, chunk.target_log_probs):
+                assert scores is None or not bool(scores.isnan().any())
+            frames.append(chunk.frames.numpy())
+        said, _, writer = translator.writer.step(encoded.chunks, state.writer, is_final=is_final)
+        state = TranslatorState(listener, writer)
+        turns += said
+        sizes_of_state.append(listener.encoder.nbytes)
+    assert_finite(state)
+    joined = np.concatenate(frames[1:]) if frames[1:] else frames[0]
+    return Heard(tuple(turns), joined, state, tuple(sizes_of_state))
+
+
+def assert_finite(state: TranslatorState) -> None:
+    """No NaN and no infinity in any tensor that the stream carries."""
+    for name, tensor in state.listener.encoder.named_tensors():
+        assert bool(torch.isfinite(tensor).all()), name
+
+
+def assert_equal_states(one: TranslatorState, other: TranslatorState) -> None:
+    """To the last bit."""
+    pairs = zip(
+        one.listener.encoder.named_tensors(), other.listener.encoder.named_tensors(), strict=True
+    )
+    for (name, a), (_, b) in pairs:
+        assert torch.equal(a, b), name
+    assert one.listener.front_end.to_bytes() == other.listener.front_end.to_bytes()
+    assert one.writer == other.writer
+
+
+def pieces(samples: Any, sizes: int | Iterable[int]) -> Iterable[tuple[Any, bool]]:
+    """The recording in segments, and whether each is the last."""
+    wanted = iter([sizes] if isinstance(sizes, int) else sizes)
+    size = start = 0
+    while True:
+        size = next(wanted, size)
+        yield samples[start : start + size], start + size >= len(samples)
+        start += size
+        if start >= len(samples):
+            return
+
+
+def said(turns: Sequence[Turn]) -> str:
+    """The text."""
+    return " ".join(word for turn in turns for word in turn.words)

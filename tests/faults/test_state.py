@@ -1,0 +1,90 @@
+"""F36 to F39: states that are kept, saved, restored."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from echostream.agent.saved_stream import restore_stream, save_stream
+from echostream.constants import SAMPLE_RATE
+from echostream.errors import StateMismatchError
+from tests.agent.conftest import audio
+from tests.faults.conftest import ROOT, assert_equal_states, hear
+
+
+def begun(translator: Any, seconds: float = 1.0) -> Any:
+    return translator.step(audio(seconds), SAMPLE_RATE, translator.init_state(), is_final=False)[1]
+
+
+@pytest.mark.parametrize("other", [{"task": "asr"}, {"chunk_ms": 640}, {"policy": "offline"}])
+def test_F36_a_state_of_another_configuration_is_refused(translate: Any, other: Any) -> None:
+    translator = translate()
+    data = save_stream(translator, begun(translator))
+    with pytest.raises(StateMismatchError, match="fingerprint"):
+        restore_stream(translate(**other), data)
+
+
+def test_F36_a_state_of_another_model_is_refused(translate: Any, shipped: Any) -> None:
+    translator = translate()
+    with pytest.raises(StateMismatchError, match="fingerprint"):
+        restore_stream(shipped, save_stream(translator, begun(translator)))
+
+
+def test_F37_cut_and_altered_bytes_are_refused(translate: Any) -> None:
+    translator = translate()
+    data = save_stream(translator, begun(translator))
+    chance = np.random.default_rng(0)
+    for length in (0, 1, 12, len(data) // 3, len(data) - 1):
+        with pytest.raises(StateMismatchError):
+            restore_stream(translator, data[:length])
+    for position in chance.integers(0, len(data), 50).tolist():
+        altered = bytearray(data)
+        altered[position] ^= 1 << int(chance.integers(8))
+        with pytest.raises(StateMismatchError):
+            restore_stream(translator, bytes(altered))
+    with pytest.raises(StateMismatchError):
+        restore_stream(translator, data + b"\0")
+
+
+def test_F38_two_branches_of_one_state_do_not_meet(translate: Any) -> None:
+    translator = translate(policy="stub", decoder="prefix-beam")
+    state = begun(translator)
+    before = save_stream(translator, state)
+    one, other = audio(1.0, seed=5), audio(1.0, seed=6)
+    first = hear(translator, one, state=state)
+    hear(translator, other, 777, state=state)
+    again = hear(translator, one, state=state)
+    assert again.decisions == first.decisions
+    assert_equal_states(again.state, first.state)
+    assert save_stream(translator, state) == before
+
+
+NEW_PROCESS = """
+import sys, pathlib, numpy
+from echostream.agent import AgentOptions, build_translator
+from echostream.agent.saved_stream import restore_stream, save_stream
+translator = build_translator(AgentOptions(checkpoint=sys.argv[1]))
+folder = pathlib.Path(sys.argv[2])
+state = restore_stream(translator, (folder / "state").read_bytes())
+_, state = translator.step(numpy.load(folder / "rest.npy"), 16000, state, is_final=False)
+(folder / "after").write_bytes(save_stream(translator, state))
+"""
+
+
+def test_F39_a_new_process_goes_on_to_the_bit(
+    checkpoint: Path, translate: Any, tmp_path: Path
+) -> None:
+    translator = translate()
+    state = begun(translator, 1.3)
+    rest = audio(1.1, seed=3)
+    (tmp_path / "state").write_bytes(save_stream(translator, state))
+    np.save(tmp_path / "rest.npy", rest)
+    command = [sys.executable, "-c", NEW_PROCESS, str(checkpoint), str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    _, state = translator.step(rest, SAMPLE_RATE, state, is_final=False)
+    assert (tmp_path / "after").read_bytes() == save_stream(translator, state)

@@ -1,0 +1,3 @@
+"""The agent's small checkpoint."""
+
+from tests.agent.conftest import checkpoint  # noqa: F401
