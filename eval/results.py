@@ -1,0 +1,249 @@
+"""Results on recorded speech: every corpus, every chunk size, one or several checkpoints.
+
+    python -m eval.results checkpoints/tiny-es-en --data data/es-en --output runs/results
+
+Each recording of the test part is streamed in segments as long as the chunk, once for translation
+(policy of the checkpoint) and once for transcription (all of it, when it has ended). Printed with
+95 % intervals, by a bootstrap over recordings: WER of the transcripts, BLEU and chrF of the
+translations, LAAL, compute RTF. With several checkpoints each is tested against the first, at each
+chunk size, by approximate randomisation. References are lower-cased and without punctuation, as the
+models write text. Interrupted, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from echostream.agent import AgentOptions
+from echostream.errors import DataError, EchoStreamError
+from echostream.replay import System, encode, read_sources, replay
+from echostream.replay.files import write_whole
+from echostream.scoring.instance import Instance
+from echostream.scoring.intervals import paired_tests, samples_of
+from echostream.scoring.log import read_log
+from echostream.scoring.significance import bootstrap
+from echostream.text import normalise
+from echostream.training.recipes.manifest import ManifestRow, read_manifest
+
+ALL = "all"
+TRANSLATION = ("BLEU", "chrF", "LAAL", "compute_RTF")
+TRANSCRIPT = ("WER",)
+COLUMNS = (*TRANSCRIPT, *TRANSLATION)
+DIGITS = {"LAAL": 0, "compute_RTF": 3}
+
+Item = TypeVar("Item")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.results",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("checkpoints", nargs="+", type=Path, help="checkpoint folders; the first is the baseline")
+    add("--data", type=Path, default=Path("data/es-en"), help="corpus (default: %(default)s)")
+    add("--split", default="test", choices=("dev", "test"), help="(default: %(default)s)")
+    add("--corpora", help="only these, comma-separated (default: all of the manifest)")
+    add("--output", type=Path, default=Path("runs/results"), help="(default: %(default)s)")
+    add(
+        "--chunks",
+        type=int,
+        nargs="+",
+        metavar="MS",
+        default=[160, 320, 640, 1280],
+        help="chunk sizes, which are the segment sizes too (default: 160 320 640 1280)",
+    )
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="(default: all cores, %(default)s)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    args = build_parser().parse_args(argv)
+    try:
+        print(results(args))
+    except EchoStreamError as error:
+        print(f"results: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nresults: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def results(args: argparse.Namespace) -> str:
+    """The tables as Markdown; the figures are also written to ``results.json``."""
+    rows = wanted_rows(args.data, args.split, args.corpora)
+    runs: dict[tuple[str, int, str], tuple[Instance, ...]] = {}
+    for checkpoint in args.checkpoints:
+        for chunk_ms in args.chunks:
+            for task in ("s2tt", "asr"):
+                runs[checkpoint.name, chunk_ms, task] = run(checkpoint, chunk_ms, task, rows, args)
+    parts = [*sorted({row.corpus for row in rows}), ALL]
+    figures = [
+        {
+            "checkpoint": checkpoint.name,
+            "corpus": corpus,
+            "chunk_ms": chunk_ms,
+            **figures_of(
+                {
+                    task: of_corpus(runs[checkpoint.name, chunk_ms, task], rows, corpus)
+                    for task in ("s2tt", "asr")
+                }
+            ),
+        }
+        for checkpoint in args.checkpoints
+        for corpus in parts
+        for chunk_ms in args.chunks
+    ]
+    tests = [
+        {
+            "corpus": corpus,
+            "chunk_ms": chunk_ms,
+            "checkpoint": name,
+            "figure": figure,
+            "difference": test.difference.value,
+            "low": test.difference.low,
+            "high": test.difference.high,
+            "p": test.p_value,
+        }
+        for corpus in parts
+        for chunk_ms in args.chunks
+        for task, names in (("asr", TRANSCRIPT), ("s2tt", TRANSLATION))
+        for name, found in paired_tests(
+            {
+                checkpoint.name: of_corpus(runs[checkpoint.name, chunk_ms, task], rows, corpus)
+                for checkpoint in args.checkpoints
+            },
+            names=names,
+        ).items()
+        for figure, test in found.items()
+    ]
+    details = {"figures": figures, "tests": tests}
+    write_whole(args.output / "results.json", (json.dumps(details, indent=1) + "\n").encode())
+    return format_figures(figures) + ("\n\n" + format_tests(tests) if tests else "")
+
+
+def wanted_rows(data: Path, split: str, corpora: str | None) -> list[ManifestRow]:
+    """Recordings of the part that have both texts."""
+    manifest = data / "manifest.tsv"
+    if not manifest.exists():
+        raise DataError(f"{manifest} is not there; expected a corpus: run `echostream data es-en`")
+    chosen = None if corpora is None else set(corpora.split(","))
+    rows = [
+        row
+        for row in read_manifest(manifest)
+        if row.split == split
+        and (chosen is None or row.corpus in chosen)
+        and normalise(row.src_text)
+        and normalise(row.tgt_text)
+    ]
+    if len(rows) < 2:
+        raise DataError(f"{manifest} has {len(rows)} such recordings; expected at least 2")
+    return rows
+
+
+def run(
+    checkpoint: Path,
+    chunk_ms: int,
+    task: str,
+    rows: Sequence[ManifestRow],
+    args: argparse.Namespace,
+) -> tuple[Instance, ...]:
+    """One pass over all recordings; the instances are in the order of the rows."""
+    lists = args.output / "lists"
+    texts = [row.src_text if task == "asr" else row.tgt_text for row in rows]
+    write_whole(lists / "wav_list", "".join(f"{args.data / r.audio}\n" for r in rows).encode())
+    write_whole(lists / task, "".join(f"{normalise(text)}\n" for text in texts).encode())
+    sources = read_sources(lists / "wav_list", lists / task)
+    system = System(AgentOptions(checkpoint=str(checkpoint), chunk_ms=chunk_ms, task=task))
+    encodings = encode(
+        system,
+        sources,
+        segment_ms=chunk_ms,
+        folder=args.output / "cache",
+        jobs=args.jobs,
+        progress=progress,
+    )
+    folder = replay(
+        encodings,
+        output=args.output / "runs" / checkpoint.name / f"{task}-{chunk_ms}",
+        policy="offline" if task == "asr" else None,
+        jobs=args.jobs,
+    )
+    return read_log(folder, is_strict=True).instances
+
+
+def of_corpus(
+    instances: Sequence[Instance], rows: Sequence[ManifestRow], corpus: str
+) -> list[Instance]:
+    """Those of one corpus, or all."""
+    return [ins for ins in instances if corpus in (ALL, rows[ins.index].corpus)]
+
+
+def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
+    """Each figure as ``[value, low, high]``; ``None`` where there is no value."""
+    samples = {
+        **samples_of(instances["asr"], TRANSCRIPT),
+        **samples_of(instances["s2tt"], TRANSLATION),
+    }
+    found: dict[str, Any] = {"recordings": len(instances["s2tt"]), **dict.fromkeys(COLUMNS)}
+    for name, estimate in bootstrap(samples).estimates.items():
+        found[name] = [estimate.value, estimate.low, estimate.high]
+    return found
+
+
+def format_figures(figures: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table."""
+    lines = [
+        f"| checkpoint | corpus | recordings | chunk (ms) | {' | '.join(COLUMNS)} |",
+        "| --- | --- | ---: | ---: |" + " ---: |" * len(COLUMNS),
+    ]
+    for row in figures:
+        cells = []
+        for name in COLUMNS:
+            if row[name] is None:
+                cells.append("-")
+                continue
+            value, low, high = (f"{number:.{DIGITS.get(name, 1)}f}" for number in row[name])
+            cells.append(f"{value} [{low}, {high}]")
+        head = f"{row['checkpoint']} | {row['corpus']} | {row['recordings']} | {row['chunk_ms']}"
+        lines.append(f"| {head} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def format_tests(tests: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table of differences to the first checkpoint."""
+    lines = [
+        "| corpus | chunk (ms) | checkpoint | figure | difference | 95 % interval | p |",
+        "| --- | ---: | --- | --- | ---: | ---: | ---: |",
+    ]
+    for row in tests:
+        digits = DIGITS.get(row["figure"], 1)
+        difference, low, high = (
+            f"{row[name]:+.{digits}f}" for name in ("difference", "low", "high")
+        )
+        lines.append(
+            f"| {row['corpus']} | {row['chunk_ms']} | {row['checkpoint']} | {row['figure']} | "
+            f"{difference} | [{low}, {high}] | {row['p']:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
+    """A bar on standard error, if that is a terminal and there is something to do."""
+    return tqdm(items, total=total, desc=what, disable=None) if total else items
+
+
+if __name__ == "__main__":
+    sys.exit(main())

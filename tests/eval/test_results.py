@@ -1,0 +1,74 @@
+"""The table of results, from a corpus to Markdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from echostream.constants import SAMPLE_RATE
+from echostream.training.recipes.manifest import ManifestRow, write_manifest
+from eval.results import main
+from tests.agent.conftest import audio, checkpoint  # noqa: F401
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three recordings of two corpora, one of them without a translation."""
+    texts = ["the cat sat", "on a mat", "", "it ran home"]
+    rows = []
+    for number, text in enumerate(texts):
+        samples = audio(1.0 + number / 4, number)
+        soundfile.write(tmp_path / f"{number}.wav", samples, SAMPLE_RATE)
+        rows.append(
+            ManifestRow(
+                id=str(number),
+                corpus="one" if number < 3 else "two",
+                split="test",
+                audio=f"{number}.wav",
+                num_samples=len(samples),
+                seconds=len(samples) / SAMPLE_RATE,
+                speaker="s",
+                src_lang="es",
+                tgt_lang="en",
+                src_text="The hills, and my dog!",
+                tgt_text=text,
+                licence="none",
+            )
+        )
+    rows.append(ManifestRow(**{**vars(rows[3]), "id": "4", "tgt_text": "My dog."}))
+    write_manifest(tmp_path / "manifest.tsv", rows)
+    return tmp_path
+
+
+def test_table_has_every_corpus_and_chunk(
+    data: Path,
+    checkpoint: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    other = tmp_path / "other"
+    other.symlink_to(checkpoint)
+    arguments = [str(checkpoint), str(other), "--data", str(data), "--output", str(out)]
+    assert main([*arguments, "--chunks", "160", "320", "--jobs", "1"]) == 0
+    printed = capsys.readouterr().out
+    details = json.loads((out / "results.json").read_text())
+    shown = {(f["checkpoint"], f["corpus"], f["chunk_ms"]) for f in details["figures"]}
+    names = (checkpoint.name, "other")
+    assert shown == {(n, c, ms) for n in names for c in ("one", "two", "all") for ms in (160, 320)}
+    counts = {f["corpus"]: f["recordings"] for f in details["figures"]}
+    assert counts == {"one": 2, "two": 2, "all": 4}, "what has no translation is left out"
+    whole = next(f for f in details["figures"] if f["corpus"] == "all")
+    assert whole["WER"][0] > 0 and whole["BLEU"][1] <= whole["BLEU"][0] <= whole["BLEU"][2]
+    # The same weights twice: no figure that is not a time differs.
+    same = [t for t in details["tests"] if t["figure"] in ("WER", "BLEU", "chrF", "LAAL")]
+    assert same and all(t["p"] == 1.0 and t["difference"] == 0 for t in same)
+    assert printed.count("\n| ") > 20
+
+
+def test_a_missing_corpus_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checkpoints/tiny-es-en", "--data", str(tmp_path)]) == 1
+    assert "echostream data" in capsys.readouterr().err
