@@ -12,7 +12,7 @@ FAIRSEQ = ve-fairseq==0.12.3
 HAS_FAIRSEQ_WHEEL = $(BIN)/python -c 'import platform, sys; sys.exit(not (sys.platform == "linux" \
   and platform.machine() == "x86_64" and sys.version_info < (3, 13)))'
 
-.PHONY: help install demo test test-all lint compare faults train train-mini clean
+.PHONY: help install demo test test-all lint bench compare faults train train-mini clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
@@ -53,6 +53,10 @@ compare: $(INSTALLED)
 
 faults: $(INSTALLED)
 	$(BIN)/python -m eval.faults
+
+bench: $(INSTALLED)
+	$(BIN)/python -m eval.bench_encoder --config configs/base.yaml --output runs/bench/base.json --plots runs/bench/base
+	$(BIN)/python -m eval.bench_encoder --config configs/tiny.yaml --output runs/bench/tiny.json --plots runs/bench/tiny
 
 train-mini: $(INSTALLED)
 	$(BIN)/echostream data es-en

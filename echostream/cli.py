@@ -25,6 +25,7 @@ COMMANDS = {
         "echostream.baseline.cli",
         "make a checkpoint folder of a released StreamSpeech checkpoint",
     ),
+    "verify": ("echostream.verification.cli", "certify that streaming equals offline"),
     "replay": ("echostream.flight.cli", "do a flight record again and find the first difference"),
     "list": ("echostream.agent.listing", "policies and decoders, with their options"),
 }

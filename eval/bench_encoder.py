@@ -1,150 +1,339 @@
-"""Time and memory of the streaming encoder, as tables.
+"""What the encoder costs, against the machine's own limits, as tables.
 
     python -m eval.bench_encoder --config configs/base.yaml
+    python -m eval.bench_encoder --config configs/base.yaml --quick --output FILE
 
-One thread unless told otherwise; random weights and random features, which cost what real ones do.
-All settings are measured in turn, round after round, so that a change in the machine's speed
-falls on all of them alike; the figures are medians, and comparisons hold within one run only.
+Every backend and precision that is installed, the baseline as published and with caches, and the
+machine's matrix-multiply peak and memory bandwidth are measured in one run, in turn, round after
+round; figures are medians, and comparisons hold within one run only. Weights and features are
+random, which costs what real ones do. docs/speed.md says how it is measured and how to read it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import logging
+import os
+import shlex
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from tqdm import tqdm
 
-from echostream.config import EncoderConfig, load_config
-from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
-from echostream.encoder import StreamState, ZipformerEncoder
+from echostream.backend import BACKENDS, PRECISIONS, installed_backends
+from echostream.baseline import ChunkConformerEncoder
+from echostream.benchmark.agents import AgentTimes
+from echostream.benchmark.baseline_streams import measured_baseline
+from echostream.benchmark.cases import Plan, baseline_cases
+from echostream.benchmark.limits import LimitSettings, last_cache_bytes
+from echostream.benchmark.memory import LongStream, long_stream
+from echostream.benchmark.operations import weight_bytes
+from echostream.benchmark.results import Results
+from echostream.benchmark.rounds import measure
+from echostream.benchmark.streams import Measured, Streams
+from echostream.benchmark.tables import (
+    NOTES,
+    agents_lines,
+    limits_lines,
+    long_stream_line,
+    tables,
+)
+from echostream.config import ChunkConformerConfig, EncoderConfig, load_config
+from echostream.constants import ENCODER_FRAME_MS
+from echostream.encoder import ZipformerEncoder
+from echostream.errors import ConfigError, EchoStreamError
+from echostream.verification.machine import machine, versions
 
-OFFLINE_SECONDS = 10
+Item = TypeVar("Item")
 
+ROOT = Path(__file__).resolve().parents[1]
+BASELINE = ROOT / "configs" / "streamspeech.yaml"
 
-@dataclass
-class Setting:
-    """One way to run the encoder, and its times."""
+ROUNDS, QUICK_ROUNDS = 40, 10
+CHUNKS = (160, 320, 640, 1280)
+POSITIONS, QUICK_POSITIONS = (10, 60, 1800), (10, 60)
+STREAMS = (1, 2, 4, 8, 16)
+FUTURES = (0, 1, 4, None)
 
-    name: str
-    chunk_ms: int
-    max_future_frames: int | None
-    state_bytes: int
-    run: Callable[[], object] = field(repr=False)
-    audio_ms: int = 0
-    wall_ms: list[float] = field(default_factory=list, repr=False)
-    cpu_ms: list[float] = field(default_factory=list, repr=False)
+BASELINE_MOST_S = 60
+"""The baseline's cost grows with what was heard, so it is measured up to here only."""
 
-    def measure(self) -> None:
-        """Run once and note wall and CPU time."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.run()
-        self.wall_ms.append(1000 * (time.perf_counter() - wall))
-        self.cpu_ms.append(1000 * (time.process_time() - cpu))
-
-    def row(self) -> dict[str, object]:
-        """What the table and the JSON file show."""
-        ordered = sorted(self.wall_ms)
-        p50 = statistics.median(ordered)
-        return {
-            "setting": self.name,
-            "wall_ms_p50": round(p50, 2),
-            "wall_ms_p95": round(ordered[int(0.95 * (len(ordered) - 1))], 2),
-            "cpu_ms_p50": round(statistics.median(self.cpu_ms), 2),
-            "compute_rtf": round(p50 / self.audio_ms, 4),
-            "algorithmic_latency_ms": self.chunk_ms,
-            "state_bytes": self.state_bytes,
-        }
-
-
-def streaming(
-    encoder: ZipformerEncoder, chunk_ms: int, future: int | None, heard_s: int
-) -> Setting:
-    """One chunk in mid-stream, after ``heard_s`` seconds."""
-    state = encoder.init_state(1, chunk_size=chunk_ms // ENCODER_FRAME_MS, max_future_frames=future)
-    features = torch.randn(1, chunk_ms // FRAME_SHIFT_MS, encoder.config.input_dim)
-    for _ in range(max(1, 1000 * heard_s // chunk_ms)):
-        _, _, state = encoder.step(features, state)
-    held: list[StreamState] = [state]
-
-    def run() -> None:
-        _, _, held[0] = encoder.step(features, held[0])
-
-    label = "chunk" if future is None else str(future)
-    name = f"streaming, chunk {chunk_ms} ms, L = {label}, after {heard_s} s"
-    return Setting(name, chunk_ms, future, state.nbytes, run, audio_ms=chunk_ms)
+AGENT_S, STAGES_S = 60, 20
+"""Recordings for whole agents, with the baseline and without."""
 
 
-def offline(encoder: ZipformerEncoder, chunk_ms: int) -> Setting:
-    """A whole recording at once, under the same chunk mask."""
-    frames = 1000 * OFFLINE_SECONDS // FRAME_SHIFT_MS
-    features = torch.randn(1, frames, encoder.config.input_dim)
-    chunk = chunk_ms // ENCODER_FRAME_MS
-
-    @torch.no_grad()
-    def run() -> None:
-        encoder(features, chunk_size=chunk)
-
-    name = f"offline, {OFFLINE_SECONDS} s, chunk {chunk_ms} ms"
-    return Setting(name, chunk_ms, None, 0, run, audio_ms=1000 * OFFLINE_SECONDS)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Measure and print."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(prog="python -m eval.bench_encoder", description=__doc__)
-    parser.add_argument("--config", type=Path, default=Path("configs/base.yaml"))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=40, help="of every setting (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="10 rounds")
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("--config", type=Path, default=ROOT / "configs" / "base.yaml", metavar="YAML")
+    add("--quick", action="store_true", help="fewer rounds; chunk, look-ahead and position vary in "
+        "torch alone")  # fmt: skip
+    add("--output", type=Path, metavar="FILE", help="write all figures as JSON")
+    add("--plots", type=Path, metavar="DIR", help="draw them; needs matplotlib")
+    add("--rounds", type=_positive, help=f"of every setting ({ROUNDS}, quick {QUICK_ROUNDS})")
+    add("--backends", nargs="+", choices=BACKENDS[:-1], help="default: all that are installed")
+    add("--chunks", nargs="+", type=_positive, metavar="MS", help="multiples of 160 ms")
+    add("--positions", nargs="+", type=_positive, metavar="S", help="audio heard before")
+    add("--threads", nargs="+", type=_positive, metavar="N", help="the first is the usual one")
+    add("--streams", nargs="+", type=_positive, metavar="N", help="in one batch")
+    add("--baseline", default=str(BASELINE), metavar="YAML", help="a chunk-Conformer, or 'none'")
+    add("--agent", action="store_true",
+        help=f"whole agents on {AGENT_S} s of audio, the baseline too; takes minutes")  # fmt: skip
+    add("--memory", nargs="?", const=30.0, type=float, metavar="MINUTES",
+        help="step through so much audio and watch the resident set (%(const)s)")  # fmt: skip
+    add("--graphs", type=Path, metavar="DIR", help="keep compiled graphs there for the next run")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = build_parser()
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    args = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    command = shlex.join(["python", "-m", "eval.bench_encoder", *arguments])
+    threads = torch.get_num_threads()
+    try:
+        run(args, command)
+    except EchoStreamError as error:
+        parser.error(str(error))
+    finally:
+        torch.set_num_threads(threads)
+    return 0
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    """Measure, print, write.
+
+    Raises:
+        ConfigError: for options that do not fit the configuration.
+    """
     torch.manual_seed(1)
     config = load_config(args.config).encoder
     if not isinstance(config, EncoderConfig):
-        parser.error(f"{args.config} describes {config.name}; expected a zipformer")
+        raise ConfigError(f"{args.config} describes {config.name}; expected a zipformer")
     encoder = ZipformerEncoder.from_config(config).eval()
-    parameters = sum(p.numel() for p in encoder.parameters())
-
-    settings = [streaming(encoder, ms, None, 10) for ms in (160, 320, 640, 1280)]
-    settings += [streaming(encoder, 320, future, 10) for future in (0, 1, 4)]
-    settings += [streaming(encoder, 320, None, 60), offline(encoder, 320)]
-    for setting in settings:
-        setting.run()
-    for _ in range(10 if args.quick else args.rounds):
-        for setting in settings:
-            setting.measure()
-
-    rows = [setting.row() for setting in settings]
-    by_name = {setting.name: setting for setting in settings}
-    stream = by_name["streaming, chunk 320 ms, L = chunk, after 10 s"].row()["compute_rtf"]
-    whole = settings[-1].row()["compute_rtf"]
-    ratio = float(str(stream)) / float(str(whole))
-    print(f"{args.config}: {parameters / 1e6:.2f}M parameters, {args.threads} thread(s)")
-    print(f"{'setting':52} {'p50 ms':>8} {'p95 ms':>8} {'CPU ms':>8} {'RTF':>7} {'state kB':>9}")
-    for row, setting in zip(rows, settings, strict=True):
-        print(
-            f"{setting.name:52} {row['wall_ms_p50']:8} {row['wall_ms_p95']:8} "
-            f"{row['cpu_ms_p50']:8} {row['compute_rtf']:7} {setting.state_bytes / 1000:9.0f}"
-        )
-    print(f"streaming / offline per second of audio, chunk 320 ms: {ratio:.2f}")
+    load_before = os.getloadavg()
+    with tempfile.TemporaryDirectory(prefix="echostream-bench-") as temporary:
+        streams = Streams(encoder, args.graphs or Path(temporary))
+        plan = plan_of(args, config)
+        results = encoder_results(args, plan, encoder, streams)
+        agents, audio_s = agent_times(args, plan, results, Path(temporary))
+        long_streams = memory_checks(args, results, streams)
+    summary = {
+        **results.summary(),
+        **agent_summary(agents),
+        **{f"memory_growth_bytes_{name}": x.growth_bytes for name, x in long_streams.items()},
+    }
+    figures = {
+        "command": command,
+        "config": str(args.config),
+        "baseline": args.baseline,
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "encoder": asdict(config),
+        "machine": {**machine(), "last_cache_bytes": last_cache_bytes()},
+        "versions": versions(),
+        "load_average_before": load_before,
+        "load_average_after": os.getloadavg(),
+        "limits": {n: asdict(results.limits_p50(n)) for n in plan.threads},
+        "summary": summary,
+        "settings": [row.mapping() for row in results.rows],
+        "agents": {
+            agent.name: {
+                "stages_ms": agent.stages(),
+                "beside_encoder": agent.beside_encoder(),
+                "wall_s": agent.total_wall_s,
+                "cpu_s": agent.total_cpu_s,
+                "audio_s": audio_s,
+            }
+            for agent in agents
+        },
+        "memory": {name: asdict(found) for name, found in long_streams.items()},
+    }
+    print("\n".join(head_lines(figures, results)))
+    print(*("\n" + text for text in tables(results)), sep="\n")
+    lines = agents_lines(agents, audio_s)
+    lines += [long_stream_line(name, found) for name, found in long_streams.items()]
+    print(*(["", *lines] if lines else []), "", NOTES, "", "summary", sep="\n")
+    print(*(f"  {name}: {value}" for name, value in summary.items()), sep="\n")
     if args.output:
-        figures = {
-            "config": str(args.config),
-            "parameters": parameters,
-            "threads": args.threads,
-            "torch": torch.__version__,
-            "encoder": asdict(encoder.config),
-            "summary": {"streaming_over_offline": round(ratio, 3)},
-            "settings": rows,
-        }
+        args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    return 0
+    if args.plots:
+        from echostream.benchmark.plots import draw_plots
+
+        draw_plots(results, args.plots)
+
+
+def plan_of(args: argparse.Namespace, config: EncoderConfig) -> Plan:
+    """What to vary, by the options."""
+    names = args.backends or installed_backends()
+    given = any((args.chunks, args.threads, args.streams))
+    cores = os.cpu_count() or 1
+    futures = dict.fromkeys((config.max_future_frames, *FUTURES))
+    return Plan(
+        chunk_ms=config.chunk_size * ENCODER_FRAME_MS,
+        max_future_frames=config.max_future_frames,
+        backends=tuple(
+            (name, precision)
+            for name in names
+            for precision in PRECISIONS
+            if name != "torch" or precision == "float32"
+        ),
+        chunks=tuple(args.chunks or CHUNKS),
+        positions=tuple(args.positions or (QUICK_POSITIONS if args.quick else POSITIONS)),
+        threads=tuple(args.threads or ((1,) if args.quick or cores < 2 else (1, 2))),
+        streams=tuple(args.streams or ((1,) if args.quick else STREAMS)),
+        futures=tuple(futures),
+        only_torch=args.quick and not given,
+    )
+
+
+def encoder_results(
+    args: argparse.Namespace, plan: Plan, encoder: ZipformerEncoder, streams: Streams
+) -> Results:
+    """Everything about encoders, from one interleaved run."""
+    torch.set_num_threads(plan.threads[0])
+    cases = plan.cases()
+    measured: list[Measured] = []
+    for case in _progress("preparing", cases):
+        torch.set_num_threads(case.threads)
+        measured.append(streams.measured(case))
+    torch.set_num_threads(plan.threads[0])
+    if args.baseline != "none":
+        measured += baseline_measured(args, plan)
+    limits = {n: LimitSettings(weight_bytes(encoder), n, last_cache_bytes()) for n in plan.threads}
+    settings = [setting for of_threads in limits.values() for setting in of_threads.settings]
+    measure(
+        [*settings, *(found.setting for found in measured)],
+        args.rounds or (QUICK_ROUNDS if args.quick else ROUNDS),
+        set_threads=torch.set_num_threads,
+        progress=lambda numbers: _progress("rounds", list(numbers)),
+    )
+    torch.set_num_threads(plan.threads[0])
+    return Results(measured, {n: found.by_round() for n, found in limits.items()}, plan)
+
+
+def baseline_measured(args: argparse.Namespace, plan: Plan) -> list[Measured]:
+    """The baseline's settings."""
+    config = load_config(args.baseline).encoder
+    if not isinstance(config, ChunkConformerConfig):
+        raise ConfigError(f"{args.baseline} describes {config.name}; expected a chunk-conformer")
+    encoder = ChunkConformerEncoder.from_config(config).eval()
+    positions = [seconds for seconds in plan.positions if seconds <= BASELINE_MOST_S]
+    if args.quick:
+        positions = positions[:1]
+    chunks = () if plan.only_torch else [ms for ms in plan.chunks if _streamable(encoder, ms)]
+    if not positions or not _streamable(encoder, plan.chunk_ms):
+        return []
+    cases = baseline_cases(plan.chunk_ms, chunks, positions, plan.threads[0])
+    return [measured_baseline(encoder, case) for case in _progress("preparing baseline", cases)]
+
+
+def _streamable(encoder: ChunkConformerEncoder, chunk_ms: int) -> bool:
+    try:
+        encoder.init_state(1, chunk_size=chunk_ms // encoder.frame_ms)
+    except ConfigError:
+        return False
+    return chunk_ms % encoder.frame_ms == 0
+
+
+def agent_times(
+    args: argparse.Namespace, plan: Plan, results: Results, folder: Path
+) -> tuple[list[AgentTimes], float]:
+    """Whole agents under SimulEval's interface, and the audio they heard, s."""
+    if args.quick and not args.agent:
+        return [], 0.0
+    from eval.bench_agents import compare_agents
+
+    backends = dict.fromkeys((results.best_float32.case.backend, "torch"))
+    baseline = None if args.baseline == "none" or not args.agent else args.baseline
+    seconds = AGENT_S if args.agent else STAGES_S
+    agents = compare_agents(
+        args.config, list(backends), baseline, plan.chunk_ms, seconds, folder,
+        progress=lambda numbers: _progress("agents", list(numbers)),
+    )  # fmt: skip
+    return agents, seconds
+
+
+def agent_summary(agents: Sequence[AgentTimes]) -> dict[str, Any]:
+    """The aims for whole agents; the first is the fastest backend's."""
+    if not agents:
+        return {}
+    first = agents[0]
+    found: dict[str, Any] = {"agent_beside_encoder": round(first.beside_encoder(), 4)}
+    for other in agents:
+        if "recompute" in other.name:
+            found["agent_recompute_over_echostream"] = round(
+                other.total_wall_s / first.total_wall_s, 1
+            )
+            found["agent_recompute_over_echostream_cpu"] = round(
+                other.total_cpu_s / first.total_cpu_s, 1
+            )
+    return found
+
+
+def memory_checks(
+    args: argparse.Namespace, results: Results, streams: Streams
+) -> dict[str, LongStream]:
+    """A long stream in the fastest float32 backend and in torch."""
+    if args.memory is None:
+        return {}
+    found = {}
+    for case in dict.fromkeys((results.best_float32.case, results.plan.reference())):
+        if results.get(case) is None:
+            continue
+        encoder = streams.backend(case)
+        state = encoder.init_state(
+            1,
+            chunk_size=case.chunk_ms // ENCODER_FRAME_MS,
+            max_future_frames=case.max_future_frames,
+        )
+        seconds = 60 * args.memory
+        found[case.backend] = long_stream(encoder, state, seconds, window_s=seconds / 60)
+    return found
+
+
+def head_lines(figures: dict[str, Any], results: Results) -> list[str]:
+    """What ran where."""
+    where, before, after = (
+        figures["machine"],
+        figures["load_average_before"],
+        figures["load_average_after"],
+    )
+    reference = results.rows[0]
+    return [
+        f"$ {figures['command']}",
+        f"{figures['config']}: {figures['parameters'] / 1e6:.2f}M parameters, "
+        f"{reference.weight_bytes / 1e6:.1f} MB; a chunk of {results.plan.chunk_ms} ms takes "
+        f"{reference.multiply_adds / 1e6:.1f}M multiply-adds",
+        f"{where['processor']}, {where['cores']} cores, last cache "
+        f"{where['last_cache_bytes'] / 2**20:.0f} MiB; {where['system']}; "
+        + ", ".join(f"{name} {version}" for name, version in figures["versions"].items()),
+        f"load average {before[0]:.2f} before, {after[0]:.2f} after; "
+        f"{max(row.rounds for row in results.rows)} rounds",
+        *limits_lines(results),
+    ]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return number
+
+
+def _progress(what: str, items: Sequence[Item]) -> Iterable[Item]:
+    """The items, with a bar on standard error if that is a terminal."""
+    return tqdm(items, desc=what, disable=None)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,201 @@
+"""The whole agent, from samples to words, against the same audio at once.
+
+Symbols: ``n`` samples, ``C`` encoder channels, ``V`` CTC vocabulary.
+
+Offline the front end takes all samples at once, ``forward`` encodes all frames, the heads see all
+of them, and the writer gets the chunks one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from echostream.agent import Translator, Turn
+from echostream.agent.listener import EncodedChunk, Listener
+from echostream.agent.saved_stream import restore_stream, save_stream
+from echostream.constants import SAMPLE_RATE
+from echostream.verification.difference import Tally
+from echostream.verification.recorder import Frames, calls_of, joined
+from echostream.verification.scenarios import Trial
+from echostream.verification.signals import varied
+
+FRONT_END, WORDS = "front_end", "words"
+
+_SINGLE_RUN = 400
+"""Samples pushed one by one around the end of a chunk."""
+_REFERENCE = " ".join(f"word{number}" for number in range(40))
+_OTHER_RATE = 44_100
+
+
+@dataclass(frozen=True, eq=False)
+class AgentTrial:
+    """One draw of a scenario through the agent."""
+
+    trial: Trial
+    translator: Translator
+    forced: bool
+    """Whether the words are given, because the weights are random."""
+
+    @property
+    def reference(self) -> str | None:
+        """The words of a forced writer."""
+        return _REFERENCE if self.forced else None
+
+
+AgentScenario = Callable[[AgentTrial, Tally, int], None]
+
+
+def with_encoder(translator: Translator, encoder: Any) -> Translator:
+    """The translator with an encoder of the same weights, at the configuration's own chunking."""
+    given = translator.listener
+    listener = Listener(given.model, given.front_end, task=given.task, chunking={}, encoder=encoder)
+    return Translator(listener, translator.writer, translator.settings)
+
+
+def any_segments(trial: AgentTrial, tally: Tally, number: int) -> None:
+    """Segments of any size, empty ones among them."""
+    samples = _audio(trial)
+    _compare(trial, tally, number, samples, trial.trial.cuts(len(samples)))
+
+
+def single_samples(trial: AgentTrial, tally: Tally, number: int) -> None:
+    """Segments of one sample, at the start and around the ends of chunks."""
+    samples = _audio(trial)
+    encoder = trial.trial.subject.model.encoder
+    chunk = encoder.config.chunk_size * encoder.frame_ms * SAMPLE_RATE // 1000
+    singles = {*range(1, _SINGLE_RUN), *range(2 * chunk - _SINGLE_RUN // 2, 2 * chunk + 200)}
+    cuts = sorted(cut for cut in singles if cut < len(samples))
+    _compare(trial, tally, number, samples, cuts)
+
+
+def saved_streams(trial: AgentTrial, tally: Tally, number: int) -> None:
+    """The whole agent goes through bytes in mid-stream."""
+    samples = _audio(trial)
+    cuts = trial.trial.cuts(len(samples), most=3)
+    _compare(trial, tally, number, samples, cuts, saved=True)
+
+
+def other_rate(trial: AgentTrial, tally: Tally, number: int) -> None:
+    """Stereo at 44.1 kHz."""
+    left, right = _audio(trial), _audio(trial)
+    size = min(len(left), len(right))
+    samples = np.stack((left[:size], right[:size]), axis=1)
+    cuts = trial.trial.cuts(len(samples))
+    _compare(trial, tally, number, samples, cuts, rate=_OTHER_RATE)
+
+
+def _audio(trial: AgentTrial) -> NDArray[np.float32]:
+    chance = trial.trial.chance
+    return varied(chance, int(chance.uniform(0.5, 1.0) * trial.trial.seconds * SAMPLE_RATE))
+
+
+def _compare(
+    trial: AgentTrial,
+    tally: Tally,
+    number: int,
+    samples: NDArray[np.float32],
+    cuts: Sequence[int],
+    *,
+    rate: int = SAMPLE_RATE,
+    saved: bool = False,
+) -> None:
+    offline, expected = _offline(trial, samples, rate)
+    edges = [0, *cuts, len(samples)]
+    pieces = [samples[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    streamed, turns = _streamed(trial, pieces, rate, saved)
+    tally.add(streamed, offline, number)
+    for place, (found, wanted) in enumerate(zip(turns, expected, strict=False)):
+        if _said(found) != _said(wanted):
+            tally.fail(
+                WORDS,
+                f"turn {place}: {_said(found)} in the stream, {_said(wanted)} offline",
+                number,
+            )
+            return
+    if len(turns) != len(expected):
+        tally.fail(WORDS, f"{len(turns)} turns in the stream, {len(expected)} offline", number)
+        return
+    tally.agree(WORDS, sum(len(turn.words) for turn in expected))
+
+
+def _said(turn: Turn) -> tuple[int, int, tuple[str, ...]]:
+    return turn.num_chunks, turn.audio_ms, turn.words
+
+
+def _front_end_frames(
+    trial: AgentTrial, pieces: Sequence[NDArray[np.float32]], rate: int
+) -> torch.Tensor:
+    """``[T, F]``: what the front end gives for samples pushed in these pieces."""
+    front_end = trial.translator.listener.front_end
+    state = front_end.init_state()
+    parts = []
+    for piece in pieces:
+        features, state = front_end.step(piece, rate, state)
+        parts.append(features)
+    parts.append(front_end.flush(state)[0])
+    return torch.from_numpy(np.concatenate(parts))
+
+
+@torch.no_grad()
+def _offline(
+    trial: AgentTrial, samples: NDArray[np.float32], rate: int
+) -> tuple[Frames, tuple[Turn, ...]]:
+    subject, translator = trial.trial.subject, trial.translator
+    model, task = subject.model, translator.listener.task
+    features = _front_end_frames(trial, [samples], rate)
+    frames: Frames = {FRONT_END: (features,)}
+    with subject.recorder(heads=True) as recorder:
+        if subject.precision == "int8":
+            start = subject.init_state(1, {})
+            y = subject.encoder.step(features[None], start, is_final=True)[0]
+        else:
+            y = model.encoder(features[None])["encoder_out"]
+        asr, st = model.asr_head(y)[0], model.st_head(y)[0]
+        frames |= recorder.take([(y.shape[1],)])
+    size = model.encoder.config.chunk_size
+    chunks = [
+        EncodedChunk(chunk, source, target if task == "s2tt" else None, len(chunk) == size)
+        for chunk, source, target in zip(
+            y[0].split(size), asr.split(size), st.split(size), strict=True
+        )
+        if len(chunk)
+    ]
+    writer = translator.writer
+    turns, _, _ = writer.step(chunks, writer.init_state(trial.reference), is_final=True)
+    return frames, turns
+
+
+def _streamed(
+    trial: AgentTrial, pieces: Sequence[NDArray[np.float32]], rate: int, saved: bool
+) -> tuple[Frames, tuple[Turn, ...]]:
+    subject, translator = trial.trial.subject, trial.translator
+    state = translator.init_state(trial.reference)
+    size = subject.model.encoder.config.chunk_size
+    parts: list[Frames] = []
+    turns: list[Turn] = []
+    with subject.recorder(heads=True) as recorder:
+        for place, piece in enumerate(pieces):
+            final = place == len(pieces) - 1
+            before = int(state.listener.encoder.processed_frames)
+            step, state = translator.step(piece, rate, state, is_final=final)
+            new = int(state.listener.encoder.processed_frames) - before
+            parts.append(recorder.take(calls_of((new,), size)))
+            turns += step.turns
+            if saved and not final:
+                state = restore_stream(translator, save_stream(translator, state))
+    streamed = {FRONT_END: (_front_end_frames(trial, pieces, rate),)} | joined(parts)
+    return streamed, tuple(turns)
+
+
+AGENT: dict[str, AgentScenario] = {
+    "agent: any segments": any_segments,
+    "agent: single samples": single_samples,
+    "agent: stereo at 44.1 kHz": other_rate,
+    "agent: saved and restored": saved_streams,
+}

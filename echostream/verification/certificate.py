@@ -1,0 +1,170 @@
+"""The certificate: what was verified, how, and what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from echostream.config import to_mapping
+from echostream.model import SpeechModel
+from echostream.verification.difference import Difference, largest_of
+
+FORMAT = "echostream-verification-1"
+
+
+@dataclass(frozen=True)
+class System:
+    """Whose streams were verified."""
+
+    name: str
+    """The checkpoint's folder, or the configuration that random weights were made for."""
+    trained: bool
+    encoder: str
+    parameters: int
+    config_fingerprint: str
+    """SHA-256 of the configuration."""
+    weights_fingerprint: str
+    """SHA-256 of all weights and the configuration without policy and decoder."""
+
+    @classmethod
+    def of(cls, name: str, model: SpeechModel, *, trained: bool) -> System:
+        """Of a model."""
+        config = json.dumps(to_mapping(model.config), sort_keys=True).encode()
+        return cls(
+            name=name,
+            trained=trained,
+            encoder=model.config.encoder.name,
+            parameters=model.num_parameters,
+            config_fingerprint=hashlib.sha256(config).hexdigest(),
+            weights_fingerprint=model.fingerprint(),
+        )
+
+
+@dataclass(frozen=True)
+class ScenarioResult:
+    """One way to push audio, into one encoder."""
+
+    backend: str
+    precision: str
+    scenario: str
+    trials: int
+    tolerance: float
+    differences: tuple[Difference, ...]
+    """By module, in the order of computation."""
+    seconds: float
+    """Wall time."""
+    excuse: str | None = None
+    """Why it is measured but not judged."""
+
+    @property
+    def worst(self) -> Difference | None:
+        """The module that comes nearest to its limit, or goes farthest beyond."""
+        return max(self.differences, key=lambda d: (d.problem is not None, d.share), default=None)
+
+    @property
+    def equal(self) -> bool:
+        """Whether no module differs by more than rounding, and there was something to compare."""
+        if self.excuse is not None:
+            return True
+        return bool(self.differences) and not any(d.breaks for d in self.differences)
+
+
+@dataclass(frozen=True)
+class Break:
+    """The first module, in the order of computation, that differs."""
+
+    backend: str
+    precision: str
+    scenario: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Everything."""
+
+    system: System
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    machine: dict[str, str | int]
+    results: tuple[ScenarioResult, ...]
+    left_out: tuple[str, ...]
+    """What was asked for or could be thought of and is not in the results, and why."""
+    seconds: float
+    """Wall time."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether every stream equals its offline run."""
+        return bool(self.results) and all(result.equal for result in self.results)
+
+    @property
+    def subjects(self) -> tuple[tuple[str, str], ...]:
+        """Backends and precisions, in the order in which they were verified."""
+        return tuple(dict.fromkeys((r.backend, r.precision) for r in self.results))
+
+    def results_of(self, subject: tuple[str, str]) -> tuple[ScenarioResult, ...]:
+        """Of one backend and precision."""
+        return tuple(r for r in self.results if (r.backend, r.precision) == subject)
+
+    def modules_of(self, subject: tuple[str, str]) -> tuple[Difference, ...]:
+        """The largest difference of each module over all scenarios, in order of computation.
+
+        Scenarios that are not judged are left out.
+        """
+        return largest_of(result.differences for result in self._judged(subject))
+
+    def _judged(self, subject: tuple[str, str]) -> tuple[ScenarioResult, ...]:
+        return tuple(r for r in self.results_of(subject) if r.excuse is None)
+
+    def first_break_of(self, subject: tuple[str, str]) -> Break | None:
+        """The first module that differs in any scenario, where it differs most; if any does."""
+        for module in self.modules_of(subject):
+            if not module.breaks:
+                continue
+            found = [
+                Break(*subject, result.scenario, difference)
+                for result in self._judged(subject)
+                for difference in result.differences
+                if difference.module == module.module
+            ]
+            return max(found, key=lambda b: (b.difference.problem is not None, b.difference.share))
+        return None
+
+    @property
+    def first_break(self) -> Break | None:
+        """That of the first backend that has one."""
+        found = (self.first_break_of(subject) for subject in self.subjects)
+        return next((one for one in found if one is not None), None)
+
+    def to_json(self) -> str:
+        """All of it as JSON."""
+        first = self.first_break
+        values = {
+            "format": FORMAT,
+            "equal": self.equal,
+            "first_break": None if first is None else dataclasses.asdict(first),
+            "system": dataclasses.asdict(self.system),
+            "settings": self.settings,
+            "versions": self.versions,
+            "machine": self.machine,
+            "left_out": self.left_out,
+            "seconds": round(self.seconds, 1),
+            "results": [
+                {
+                    **{
+                        name: getattr(result, name)
+                        for name in ("backend", "precision", "scenario", "trials", "tolerance")
+                    },
+                    "equal": result.equal,
+                    "excuse": result.excuse,
+                    "seconds": round(result.seconds, 2),
+                    "modules": [dataclasses.asdict(d) for d in result.differences],
+                }
+                for result in self.results
+            ],
+        }
+        return json.dumps(values, indent=1, allow_nan=False) + "\n"

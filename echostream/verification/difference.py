@@ -1,0 +1,158 @@
+"""The largest difference of each module between two computations of the same frames.
+
+Symbols: ``n`` frames of one stream at the module's rate, ``C`` what a module gives for a frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from echostream.verification.recorder import Frames
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one module, over all that was compared."""
+
+    module: str
+    largest: float = 0.0
+    """Largest absolute difference."""
+    scale: float = 0.0
+    """Largest absolute value offline."""
+    share: float = 0.0
+    """Largest difference as a share of what rounding may do in the same stream; see
+    :func:`allowed`."""
+    frames: int = 0
+    """Frames compared, at the module's own rate."""
+    trial: int | None = None
+    """Where ``share`` or ``problem`` was found."""
+    first_frame: int | None = None
+    """In that trial the first frame, at the module's own rate, that is not equal."""
+    problem: str | None = None
+    """What is wrong besides a difference: not finite, another number of frames, an exception."""
+
+    @property
+    def breaks(self) -> bool:
+        """Whether stream and offline differ by more than rounding."""
+        return self.problem is not None or self.share > 1.0
+
+
+_OUTPUTS = ("front_end", "encoder", "asr_head", "st_head")
+_INNER_FACTOR = 100.0
+
+
+def allowed(module: str, tolerance: float, scale: float) -> float:
+    """What rounding may do to values up to ``scale``: in proportion where they go beyond 1.
+
+    Inside the encoder it may do a hundred times as much: the softmax makes an error of a score,
+    which is a sum of large products, the same error relative to the weight (1.8e-4 was met); the
+    bypasses and norms that follow make it small again. An error of the method cannot hide there:
+    in float64 the same factor allows next to nothing.
+    """
+    factor = 1.0 if module in _OUTPUTS else _INNER_FACTOR
+    return factor * tolerance * max(1.0, scale)
+
+
+class Tally:
+    """Differences by module, in the order of computation, gathered over trials.
+
+    Args:
+        tolerance: for numbers up to 1; see :func:`allowed`.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self._found: dict[str, Difference] = {}
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """Of every module."""
+        return tuple(self._found.values())
+
+    def add(self, streamed: Frames, offline: Frames, trial: int) -> None:
+        """Compare one trial; ``offline`` says which modules, in which order."""
+        for name, expected in offline.items():
+            found = streamed.get(name, ())
+            if len(found) != len(expected):
+                self.fail(name, f"{len(found)} streams, expected {len(expected)}", trial)
+                continue
+            for a, b in zip(found, expected, strict=True):
+                self._take(self._compared(name, a, b, trial))
+
+    def fail(self, name: str, problem: str, trial: int) -> None:
+        """Note something that is no difference of numbers."""
+        self._take(Difference(name, trial=trial, problem=problem))
+
+    def agree(self, name: str, count: int) -> None:
+        """Note ``count`` things that were compared otherwise and are equal."""
+        self._take(Difference(name, frames=count))
+
+    def _compared(self, name: str, a: Tensor, b: Tensor, trial: int) -> Difference:
+        if a.shape != b.shape:
+            problem = f"{tuple(a.shape)} in the stream, {tuple(b.shape)} offline"
+            return Difference(name, trial=trial, problem=problem)
+        if not a.numel():
+            return Difference(name)
+        by_frame = (a - b).abs().flatten(1).amax(dim=1)
+        good = by_frame.isfinite()
+        if not bool(good.all()):
+            frame = int((~good).nonzero()[0])
+            problem = "values that are not finite"
+            return Difference(name, trial=trial, first_frame=frame, problem=problem)
+        largest, scale = float(by_frame.max()), float(b.abs().max())
+        limit = allowed(name, self.tolerance, scale)
+        over = (by_frame > limit).nonzero()
+        return Difference(
+            name,
+            largest,
+            scale,
+            share=largest / limit,
+            frames=len(a),
+            trial=trial,
+            first_frame=int(over[0]) if len(over) else None,
+        )
+
+    def _take(self, new: Difference) -> None:
+        old = self._found.get(new.module)
+        self._found[new.module] = new if old is None else _worse(old, new)
+
+
+def largest_of(parts: Iterable[tuple[Difference, ...]]) -> tuple[Difference, ...]:
+    """The differences of several tallies in one, in the order of computation.
+
+    The order is that of the first tally that has a module; one that only a later tally has comes
+    after the module before it there.
+    """
+    merged: dict[str, Difference] = {}
+    order: list[str] = []
+    for part in parts:
+        place = 0
+        for difference in part:
+            name = difference.module
+            if name in merged:
+                merged[name] = _worse(merged[name], difference)
+                place = order.index(name) + 1
+            else:
+                merged[name] = difference
+                order.insert(place, name)
+                place += 1
+    return tuple(merged[name] for name in order)
+
+
+def _worse(old: Difference, new: Difference) -> Difference:
+    """Both in one: the larger numbers, and the place of the worse one."""
+
+    def badness(difference: Difference) -> tuple[bool, float]:
+        return difference.problem is not None, difference.share
+
+    return dataclasses.replace(
+        new if badness(new) > badness(old) else old,
+        largest=max(old.largest, new.largest),
+        scale=max(old.scale, new.scale),
+        share=max(old.share, new.share),
+        frames=old.frames + new.frames,
+    )

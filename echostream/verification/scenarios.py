@@ -1,0 +1,250 @@
+"""Ways to push features into an encoder that must all give what ``forward`` gives.
+
+Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echostream.agent.listener import AudioFrontEnd
+from echostream.constants import SAMPLE_RATE
+from echostream.encoder import StreamState
+from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder, calls_of, joined
+from echostream.verification.signals import silent, varied
+from echostream.verification.subjects import Subject, state_frames
+
+BATCH = 3
+"""Streams of a batch."""
+
+_MOST_CUTS = 12
+_SINGLE_SECONDS = 2.0
+"""Audio that is pushed frame by frame."""
+_CHUNK_SIZES = (8, 16, 32, 64)
+_LEFT_CONTEXTS = (0, 64, 128)
+_FUTURES = (None, 0, 1, 4)
+_CONFORMER_CHUNKS = (4, 8, 16, 32)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One draw of a scenario."""
+
+    subject: Subject
+    front_end: AudioFrontEnd
+    chance: np.random.Generator
+    seconds: float
+    """Of the longest recording."""
+
+    def features(self, make: Callable[..., NDArray[np.float32]] = varied) -> Tensor:
+        """``[T, F]`` of audio half to all of ``seconds`` long."""
+        samples = int(self.chance.uniform(0.5, 1.0) * self.seconds * SAMPLE_RATE)
+        front_end = self.front_end
+        state = front_end.init_state()
+        features, _ = front_end.step(make(self.chance, samples), SAMPLE_RATE, state)
+        return torch.from_numpy(features).to(self.subject.dtype)
+
+    def cuts(self, total: int, most: int = _MOST_CUTS) -> list[int]:
+        """Places, in order, at which to cut ``total`` things; a place twice is an empty push."""
+        places = self.chance.integers(0, total + 1, int(self.chance.integers(1, most + 1)))
+        return sorted(places.tolist())
+
+
+Compared = tuple[Frames, Frames]
+"""Streamed and offline."""
+Scenario = Callable[[Trial], Iterator[Compared]]
+
+
+def ragged_cuts(trial: Trial) -> Iterator[Compared]:
+    """One recording in pieces of any size, empty ones among them."""
+    features = trial.features()
+    yield _pushed(trial, features, trial.cuts(len(features)))
+
+
+def single_frames(trial: Trial) -> Iterator[Compared]:
+    """One recording frame by frame."""
+    features = trial.features()[: int(100 * _SINGLE_SECONDS)]
+    yield _pushed(trial, features, range(1, len(features)))
+
+
+def silence(trial: Trial) -> Iterator[Compared]:
+    """Digital silence, or silence around sound."""
+    features = trial.features(silent)
+    yield _pushed(trial, features, trial.cuts(len(features)))
+
+
+def saved_and_restored(trial: Trial) -> Iterator[Compared]:
+    """The state goes through bytes in mid-stream."""
+    features = trial.features()
+    encoder: Any = trial.subject.encoder
+
+    def restored(state: Any) -> Any:
+        return StreamState.from_bytes(state.to_bytes(encoder.fingerprint()), encoder)
+
+    yield _pushed(trial, features, trial.cuts(len(features), most=3), between=restored)
+
+
+def moved_between_backends(trial: Trial) -> Iterator[Compared]:
+    """A stream goes on in torch and back again."""
+    features = trial.features()
+    yield _pushed(trial, features, trial.cuts(len(features)), elsewhere=trial.subject.model.encoder)
+
+
+def batch_of_lengths(trial: Trial) -> Iterator[Compared]:
+    """Streams of different lengths at different positions in one batch, each against its own.
+
+    What stands after a stream's own frames is noise, and between two pushes the batch is taken
+    apart and put together again.
+    """
+    subject = trial.subject
+    recordings = [trial.features() for _ in range(BATCH)]
+    recordings[0] = recordings[0][: len(recordings[0]) // 3]
+    offline = [subject.offline(features, {}) for features in recordings]
+    edges = [[0, *trial.cuts(len(f)), len(f)] for f in recordings]
+    steps = max(map(len, edges)) - 1
+    # Streams with fewer pieces begin late or end early.
+    late = [int(trial.chance.integers(0, steps - len(e) + 2)) for e in edges]
+    plan = [
+        [_counts(e, step - start) for e, start in zip(edges, late, strict=True)]
+        for step in range(steps)
+    ]
+    streamed = _push_batch(trial, recordings, plan)
+    expected = {name: tuple(frames[name][0] for frames in offline) for name in offline[0]}
+    yield streamed, expected
+
+
+def batch_in_step(trial: Trial) -> Iterator[Compared]:
+    """Streams of one length in one batch, for an encoder whose streams advance together."""
+    recordings = [trial.features() for _ in range(BATCH)]
+    shortest = min(map(len, recordings))
+    recordings = [features[:shortest] for features in recordings]
+    offline = [trial.subject.offline(features, {}) for features in recordings]
+    edges = [0, *trial.cuts(shortest), shortest]
+    plan = [[_counts(edges, step)] * BATCH for step in range(len(edges) - 1)]
+    expected = {name: tuple(frames[name][0] for frames in offline) for name in offline[0]}
+    yield _push_batch(trial, recordings, plan, apart=False), expected
+
+
+def other_chunkings(trial: Trial) -> Iterator[Compared]:
+    """Other chunks, left contexts and look-aheads than the configuration's."""
+    chance, features = trial.chance, trial.features()
+    chunking = {
+        "chunk_size": int(chance.choice(_CHUNK_SIZES)),
+        "left_context": int(chance.choice(_LEFT_CONTEXTS)),
+        "max_future_frames": _FUTURES[int(chance.integers(len(_FUTURES)))],
+    }
+    yield _pushed(trial, features, trial.cuts(len(features)), chunking)
+
+
+def other_chunks(trial: Trial) -> Iterator[Compared]:
+    """Other chunks than the configuration's, for the chunk-Conformer."""
+    features = trial.features()
+    chunking = {"chunk_size": int(trial.chance.choice(_CONFORMER_CHUNKS))}
+    yield _pushed(trial, features, trial.cuts(len(features)), chunking)
+
+
+def _counts(edges: Sequence[int], piece: int) -> int:
+    return edges[piece + 1] - edges[piece] if 0 <= piece < len(edges) - 1 else 0
+
+
+def _pushed(
+    trial: Trial,
+    features: Tensor,
+    cuts: Sequence[int],
+    chunking: Mapping[str, Any] | None = None,
+    *,
+    between: Callable[[Any], Any] = lambda state: state,
+    elsewhere: Any = None,
+) -> Compared:
+    """One stream cut at ``cuts``, and offline; ``between`` changes the state at each cut."""
+    subject, chunking = trial.subject, chunking or {}
+    offline = subject.offline(features, chunking)
+    state = subject.init_state(1, chunking)
+    parts = []
+    edges = [0, *cuts, len(features)]
+    with subject.recorder() as recorder:
+        for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            encoder = elsewhere if elsewhere is not None and number % 2 else subject.encoder
+            part, state = _step(encoder, features[None, start:end], state, recorder)
+            parts.append(part)
+            if number < len(cuts):
+                state = between(state)
+        last, _ = _step(subject.encoder, features[None, :0], state, recorder, is_final=True)
+    streamed = joined([*parts, last]) | state_frames(state)
+    return streamed, offline
+
+
+def _push_batch(
+    trial: Trial, recordings: Sequence[Tensor], plan: Sequence[Sequence[int]], *, apart: bool = True
+) -> Frames:
+    """Recordings ``[T, F]`` together; ``plan[k][b]`` frames of recording ``b`` in step ``k``."""
+    subject = trial.subject
+    state = subject.init_state(len(recordings), {})
+    given = [0] * len(recordings)
+    parts = []
+    like = recordings[0]
+    with subject.recorder() as recorder:
+        for counts in plan:
+            noise = trial.chance.standard_normal((len(recordings), max(counts), like.shape[1]))
+            block = torch.from_numpy(noise).to(like.dtype)
+            for row, count in enumerate(counts):
+                block[row, :count] = recordings[row][given[row] : given[row] + count]
+                given[row] += count
+            part, state = _step(
+                subject.encoder, block, state, recorder, lengths=torch.tensor(counts)
+            )
+            parts.append(part)
+            if apart:
+                state = type(state).stack(state.unstack())
+        nothing = like.new_zeros(len(recordings), 0, like.shape[1])
+        last, _ = _step(subject.encoder, nothing, state, recorder, is_final=True)
+    return joined([*parts, last]) | state_frames(state)
+
+
+def _step(
+    encoder: Any,
+    features: Tensor,
+    state: Any,
+    recorder: Recorder,
+    *,
+    lengths: Tensor | None = None,
+    is_final: bool = False,
+) -> tuple[Frames, Any]:
+    """One step: what each module gave for the frames of each stream, and the new state."""
+    y, y_lengths, state = encoder.step(features, state, lengths, is_final=is_final)
+    totals = y_lengths.tolist()
+    frames = recorder.take(calls_of(totals, state.chunk_size))
+    frames[ENCODER_OUTPUT] = tuple(row[:total] for row, total in zip(y, totals, strict=True))
+    return frames, state
+
+
+ZIPFORMER: dict[str, Scenario] = {
+    "ragged cuts": ragged_cuts,
+    "single frames": single_frames,
+    "silence": silence,
+    "saved and restored": saved_and_restored,
+    "batch of lengths": batch_of_lengths,
+    "other chunkings": other_chunkings,
+}
+COMPILED: dict[str, Scenario] = {
+    "ragged cuts": ragged_cuts,
+    "single frames": single_frames,
+    "silence": silence,
+    "saved and restored": saved_and_restored,
+    "batch of lengths": batch_of_lengths,
+    "moved between backends": moved_between_backends,
+}
+CONFORMER: dict[str, Scenario] = {
+    "ragged cuts": ragged_cuts,
+    "single frames": single_frames,
+    "silence": silence,
+    "batch in step": batch_in_step,
+    "other chunkings": other_chunks,
+}

@@ -1,0 +1,217 @@
+"""What is verified: the encoder in each backend and precision, each with what it must equal.
+
+torch in float64 tells an error of the method from rounding. A compiled encoder in float32 must
+equal the model's own ``forward``; one in int8 computes something a little different, so it must
+equal itself: the same stream pushed whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echostream.backend import PRECISIONS as COMPILED_PRECISIONS
+from echostream.backend import installed_backends, make_backend
+from echostream.encoder import ZipformerEncoder
+from echostream.encoder.state import State
+from echostream.errors import ConfigError
+from echostream.model import SpeechModel
+from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder
+
+PRECISIONS = ("all", "float32", "float64", "int8")
+TORCH_PRECISIONS = ("float64", "float32")
+
+_FLOAT64_FACTOR = 1e-5
+_COMPILED_FACTOR = 4.0
+"""Another implementation of the same arithmetic rounds otherwise, and some models make much of it
+in the first frames of a recording, where there is little to attend to."""
+
+
+def _compiled_backends() -> tuple[str, ...]:
+    return tuple(name for name in installed_backends() if name != "torch")
+
+
+@dataclass(frozen=True, eq=False)
+class Backends:
+    """The backends there are besides torch; by default those of :mod:`echostream.backend`."""
+
+    installed: tuple[str, ...] = field(default_factory=_compiled_backends)
+    precisions: tuple[str, ...] = COMPILED_PRECISIONS
+    make: Callable[..., Any] = make_backend
+    """Takes what :func:`echostream.backend.make_backend` takes."""
+
+    @classmethod
+    def fastest(cls) -> Backends:
+        """The fastest one in float32."""
+        return cls(_compiled_backends()[:1], ("float32",))
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One encoder to verify."""
+
+    backend: str
+    precision: str
+    model: SpeechModel
+    """In torch; what ``encoder`` was made from."""
+    encoder: Any
+    """Streams: ``init_state`` and ``step`` as those of the model's encoder."""
+    streaming: Mapping[str, Any] = field(default_factory=dict)
+    """More arguments of ``init_state``."""
+
+    @property
+    def name(self) -> str:
+        """As it is printed."""
+        return " ".join((self.backend, self.precision, *map(str, self.streaming.values())))
+
+    @property
+    def tolerance_factor(self) -> float:
+        """Times the tolerance that was asked for."""
+        if self.precision == "float64":
+            return _FLOAT64_FACTOR
+        # Not int8, which is compared with itself.
+        compiled = self.backend != "torch" and self.precision == "float32"
+        return _COMPILED_FACTOR if compiled else 1.0
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether the model itself streams, so that its modules can be watched."""
+        return self.encoder is self.model.encoder and self.streaming.get("mode") != "recompute"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of features and encoder frames."""
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def init_state(self, batch_size: int, chunking: Mapping[str, Any]) -> Any:
+        """Streams that have heard nothing."""
+        return self.encoder.init_state(batch_size, **chunking, **self.streaming)
+
+    def recorder(self, *, heads: bool = False) -> Recorder:
+        """Watches the modules, if they can be watched."""
+        return Recorder(
+            self.model.encoder if self.is_torch else None, self.model if heads else None
+        )
+
+    @torch.no_grad()
+    def offline(self, features: Tensor, chunking: Mapping[str, Any]) -> Frames:
+        """What one recording, features ``[T, F]``, must give: by module, and in the state."""
+        whole = features[None]
+        if self.precision == "int8":
+            start = self.init_state(1, chunking)
+            y, _, _ = self.encoder.step(whole, start, is_final=True)
+            found: Frames = {}
+        else:
+            with self.recorder() as recorder:
+                y = self.model.encoder(whole, **chunking)["encoder_out"]
+                found = recorder.take([(y.shape[1],)])
+        carried = state_frames(self._state_after(whole, chunking))
+        return {**found, **carried, ENCODER_OUTPUT: (y[0],)}
+
+    def _state_after(self, features: Tensor, chunking: Mapping[str, Any]) -> State:
+        """The state of the same stream pushed whole, before its end."""
+        encoder: Any = self.encoder if self.precision == "int8" else self.model.encoder
+        start = encoder.init_state(1, **chunking, **self.streaming)
+        state: State = encoder.step(features, start)[2]
+        return state
+
+
+_COMPUTED = ("keys", "nonlinear_values", "values1", "conv1", "values2", "conv2")
+"""What a Zipformer layer carries on, in the order in which it is computed."""
+
+
+def state_frames(state: State) -> Frames:
+    """What each stream carries on, by ``state.`` and the tensor's name, as far as audio decides it.
+
+    How often and how the stream was pushed is left out.
+    """
+    tensors = [
+        (name, tensor)
+        for name, tensor in state.named_tensors()
+        if name not in ("segment_id", "finished")
+    ]
+    owners: dict[str, int] = {}
+    for name, _ in tensors:
+        owners.setdefault(name.rpartition(".")[0], len(owners))
+
+    def when(named: tuple[str, Tensor]) -> tuple[int, int]:
+        owner, _, field_name = named[0].rpartition(".")
+        place = _COMPUTED.index(field_name) if field_name in _COMPUTED else 0
+        return owners[owner], place
+
+    return {
+        f"state.{name}": tuple(_by_row(row.double()) for row in rows)
+        for name, rows in sorted(tensors, key=when)
+    }
+
+
+def subjects_of(
+    model: SpeechModel,
+    *,
+    backend: str = "all",
+    precision: str = "all",
+    threads: int = 1,
+    cache: Path | None = None,
+    backends: Backends | None = None,
+) -> tuple[Subject, ...]:
+    """The encoders to verify; the compiled ones come last.
+
+    Args:
+        model: in evaluation mode, float32, on the CPU.
+        backend: ``all``, ``torch``, or a compiled one.
+        precision: one of ``PRECISIONS``.
+        threads: of a compiled encoder.
+        cache: folder for exported graphs.
+        backends: besides torch; ``None`` for those that are installed.
+
+    Raises:
+        ConfigError: if there is no such backend, or it has no such precision.
+    """
+    backends = Backends() if backends is None else backends
+    known = ("torch", *backends.installed)
+    if backend not in ("all", *known):
+        raise ConfigError(
+            f"--backend is {backend!r}; expected all or one of those installed: {', '.join(known)}"
+        )
+    if precision not in PRECISIONS:
+        raise ConfigError(f"--precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    found = []
+    for name in TORCH_PRECISIONS if backend in ("all", "torch") else ():
+        if precision in ("all", name):
+            found += _in_torch(model, name)
+    if isinstance(model.encoder, ZipformerEncoder):
+        for name in backends.installed if backend == "all" else (backend,):
+            for kind in backends.precisions:
+                if name != "torch" and precision in ("all", kind):
+                    encoder = backends.make(
+                        model.encoder, name, precision=kind, threads=threads, cache=cache
+                    )
+                    found.append(Subject(name, kind, model, encoder))
+    if not found:
+        raise ConfigError(
+            f"backend {backend} has no precision {precision} for the encoder "
+            f"{model.config.encoder.name}; leave out --backend or --precision"
+        )
+    return tuple(found)
+
+
+def _by_row(row: Tensor) -> Tensor:
+    """A counter as one frame of one number."""
+    return row.reshape(1, 1) if row.dim() == 0 else row
+
+
+def _in_torch(model: SpeechModel, precision: str) -> list[Subject]:
+    if precision == "float64":
+        model = copy.deepcopy(model).double()
+    if isinstance(model.encoder, ZipformerEncoder):
+        return [Subject("torch", precision, model, model.encoder)]
+    return [
+        Subject("torch", precision, model, model.encoder, {"mode": mode})
+        for mode in ("cached", "recompute")
+    ]

@@ -1,0 +1,268 @@
+"""Verification: every encoder, every way to push audio, as often as asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echostream.agent import AgentOptions, Translator, build_translator
+from echostream.agent.options import SHIPPED_CHECKPOINT
+from echostream.audio import FrontEnd
+from echostream.backend import default_cache
+from echostream.encoder import ZipformerEncoder
+from echostream.errors import ConfigError
+from echostream.model import SpeechModel
+from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
+from echostream.verification.certificate import Certificate, ScenarioResult, System
+from echostream.verification.difference import Tally
+from echostream.verification.machine import machine, versions
+from echostream.verification.scenarios import COMPILED, CONFORMER, ZIPFORMER, Scenario, Trial
+from echostream.verification.subjects import Backends, Subject, subjects_of
+
+CRASH = "crash"
+"""The module named where a stream ended in an exception."""
+
+SCENARIOS = tuple(dict.fromkeys((*ZIPFORMER, *COMPILED, *CONFORMER, *AGENT)))
+
+_NOT_FOR_THE_BASELINE = "agent: saved and restored"
+_NOT_FOR_INT8 = "moved between backends"
+_EXCUSES = {
+    ("onnxruntime", "int8", "batch of lengths"): (
+        "the runtime rounds the inputs of all streams of a batch with one scale, so they change "
+        "each other's rounding"
+    )
+}
+"""Scenarios that are measured but cannot be equal, by backend and precision."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to verify and how thoroughly."""
+
+    backend: str = "all"
+    precision: str = "all"
+    quick: bool = False
+    """Of compiled backends only the fastest, in float32."""
+    seconds: float = 6.0
+    """Audio of a recording, s: each is half to all of it."""
+    trials: int = 2
+    """Of each scenario."""
+    scenarios: tuple[str, ...] = ()
+    """Only these; with none, all."""
+    seed: int = 0
+    tolerance: float = 1e-5
+    """Of float32 numbers up to 1; in proportion for larger ones. float64: 1e-5 times that; float32
+    of a compiled backend against torch: 4 times."""
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("trials", 1), ("seed", 0), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"--{name} is {getattr(self, name)}; expected a number from {least} on"
+                )
+        if not 0.5 <= self.seconds <= 600:
+            raise ConfigError(f"--seconds is {self.seconds}; expected a number from 0.5 to 600")
+        unknown = [name for name in self.scenarios if name not in SCENARIOS]
+        if unknown:
+            raise ConfigError(
+                f"--scenario is {unknown[0]!r}; expected one of {', '.join(SCENARIOS)}"
+            )
+        if not 0 < self.tolerance < 1:
+            raise ConfigError(f"--tolerance is {self.tolerance}; expected a number from 0 to 1")
+
+
+def verify_checkpoint(
+    checkpoint: str | Path | None,
+    settings: Settings,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str], None] = logger.info,
+) -> Certificate:
+    """Verify a checkpoint folder; ``None`` is the shipped one.
+
+    ``cache`` is the folder for exported graphs; ``None`` for the checkpoint's own.
+
+    Raises:
+        CheckpointError: if it cannot be loaded.
+        ConfigError: if there is no such backend or precision.
+    """
+    folder = Path(checkpoint or SHIPPED_CHECKPOINT)
+    translator = build_translator(AgentOptions(checkpoint=str(folder)))
+    # By default where the agent looks: the graphs that are verified are those it runs.
+    return verify(
+        translator,
+        settings,
+        name=folder.name,
+        cache=cache or default_cache(folder),
+        progress=progress,
+    )
+
+
+def verify_random_weights(
+    config: str | Path,
+    settings: Settings,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str], None] = logger.info,
+) -> Certificate:
+    """Verify an untrained model of a configuration, with a forced writer.
+
+    Raises:
+        ConfigError: if the configuration is wrong, or there is no such backend or precision.
+    """
+    options = AgentOptions(random_weights=str(config), forced_target="given here")
+    translator = build_translator(options)
+    return verify(
+        translator, settings, name=str(config), trained=False, cache=cache, progress=progress
+    )
+
+
+def verify(
+    translator: Translator,
+    settings: Settings,
+    *,
+    name: str,
+    trained: bool = True,
+    cache: Path | None = None,
+    backends: Backends | None = None,
+    progress: Callable[[str], None] = logger.info,
+) -> Certificate:
+    """Compare streams with offline runs.
+
+    Args:
+        translator: the agent; its model is on the CPU.
+        settings: what and how thoroughly.
+        name: of the system, for the certificate.
+        trained: whether the model can say words; otherwise they are forced.
+        cache: folder for exported graphs.
+        backends: besides torch; ``None`` for those that are installed.
+        progress: told what is being done.
+    """
+    started = time.monotonic()
+    model = translator.listener.model
+    subjects = subjects_of(
+        model,
+        backend=settings.backend,
+        precision=settings.precision,
+        threads=settings.threads,
+        cache=cache,
+        backends=Backends.fastest() if backends is None and settings.quick else backends,
+    )
+    results = [
+        result
+        for subject in subjects
+        for result in _verify_subject(subject, translator, settings, trained, progress)
+    ]
+    return Certificate(
+        system=System.of(name, model, trained=trained),
+        settings=dataclasses.asdict(settings),
+        versions=versions(),
+        machine=machine(),
+        results=tuple(results),
+        left_out=_left_out(model, subjects, settings.quick),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _verify_subject(
+    subject: Subject,
+    translator: Translator,
+    settings: Settings,
+    trained: bool,
+    progress: Callable[[str], None],
+) -> Iterator[ScenarioResult]:
+    tolerance = settings.tolerance * subject.tolerance_factor
+    for scenario, run in _runs(subject, translator, trained).items():
+        if settings.scenarios and scenario not in settings.scenarios:
+            continue
+        progress(f"{subject.name}: {scenario}")
+        started = time.monotonic()
+        tally = Tally(tolerance)
+        for trial in range(settings.trials):
+            drawn = Trial(
+                subject,
+                translator.listener.front_end,
+                np.random.default_rng((settings.seed, SCENARIOS.index(scenario), trial)),
+                settings.seconds,
+            )
+            try:
+                run(drawn, tally, trial)
+            except Exception as error:
+                # That a stream crashes is a finding, and the others are still to be looked at.
+                logger.info("%s: %s, trial %d", subject.name, scenario, trial, exc_info=True)
+                tally.fail(CRASH, f"{type(error).__name__}: {error}", trial)
+        yield ScenarioResult(
+            backend=subject.backend,
+            precision=" ".join((subject.precision, *map(str, subject.streaming.values()))),
+            scenario=scenario,
+            trials=settings.trials,
+            tolerance=tolerance,
+            differences=tally.differences,
+            seconds=time.monotonic() - started,
+            excuse=_EXCUSES.get((subject.backend, subject.precision, scenario)),
+        )
+
+
+Run = Callable[[Trial, Tally, int], None]
+
+
+def _runs(subject: Subject, translator: Translator, trained: bool) -> dict[str, Run]:
+    """The scenarios that a subject can go through."""
+    is_zipformer = isinstance(subject.model.encoder, ZipformerEncoder)
+    plain = CONFORMER
+    if is_zipformer:
+        plain = ZIPFORMER if subject.backend == "torch" else COMPILED
+    runs = {
+        name: _plain(scenario)
+        for name, scenario in plain.items()
+        if subject.precision != "int8" or name != _NOT_FOR_INT8
+    }
+    # A baseline whose own mode is to start over has an agent that does so too.
+    starts_over = not isinstance(translator.listener.front_end, FrontEnd)
+    mode = subject.streaming.get("mode", "cached")
+    if subject.precision == "float64" or mode != "cached" or starts_over:
+        return runs
+    placed = with_encoder(translator, subject.encoder)
+    for name, agent_scenario in AGENT.items():
+        if is_zipformer or name != _NOT_FOR_THE_BASELINE:
+            runs[name] = _through_agent(agent_scenario, placed, trained)
+    return runs
+
+
+def _plain(scenario: Scenario) -> Run:
+    def run(trial: Trial, tally: Tally, number: int) -> None:
+        for streamed, offline in scenario(trial):
+            tally.add(streamed, offline, number)
+
+    return run
+
+
+def _through_agent(scenario: Any, translator: Translator, trained: bool) -> Run:
+    def run(trial: Trial, tally: Tally, number: int) -> None:
+        scenario(AgentTrial(trial, translator, forced=not trained), tally, number)
+
+    return run
+
+
+def _left_out(model: SpeechModel, subjects: tuple[Subject, ...], quick: bool) -> tuple[str, ...]:
+    notes = []
+    if not isinstance(model.encoder, ZipformerEncoder):
+        notes.append("saving and restoring: the chunk-Conformer's streams cannot be saved")
+        notes.append("agent in mode recompute: its encoder is verified, its front end starts over")
+    if not any(subject.backend != "torch" for subject in subjects):
+        notes.append("compiled backends: none was asked for, is installed, or fits the encoder")
+    if quick:
+        notes.append("other compiled backends and int8, if installed: left out by --quick")
+    if any(subject.precision == "float64" for subject in subjects):
+        notes.append("agent in float64: the front end gives float32")
+    return tuple(notes)

@@ -1,0 +1,37 @@
+"""The small checkpoint of the agent's tests, verified quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from echostream.agent import Translator
+from echostream.verification import Certificate, Settings, verify
+from echostream.verification.subjects import Backends
+from tests.agent.conftest import checkpoint, translate  # noqa: F401
+
+# Small tensors: more threads only wait for each other.
+torch.set_num_threads(1)
+
+NONE_COMPILED = Backends((), (), lambda *_, **__: None)
+
+
+@pytest.fixture
+def verified(translate: Callable[..., Translator]):  # type: ignore[no-untyped-def]  # noqa: F811
+    """Verifies a translator in torch, by default a new one and in float64 only."""
+
+    def run(
+        translator: Translator | None = None, backends: Backends = NONE_COMPILED, **changes: Any
+    ) -> Certificate:
+        settings = {"backend": "torch", "precision": "float64", "seconds": 2.5, "trials": 1}
+        return verify(
+            translate() if translator is None else translator,
+            Settings(**{**settings, **changes}),
+            name="small",
+            backends=backends,
+        )
+
+    return run

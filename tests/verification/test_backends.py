@@ -1,0 +1,142 @@
+"""Backends other than torch, stood in for by encoders that are wrong in known ways."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from echostream.encoder.stream_state import StreamState
+from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.errors import ConfigError
+from echostream.verification.subjects import Backends, subjects_of
+
+Change = Callable[[StreamState], StreamState]
+
+
+class Stand:
+    """An encoder that steps as the model's does, with its state changed after each step."""
+
+    def __init__(self, encoder: ZipformerEncoder, change: Change, scale: float = 1.0) -> None:
+        # A copy: the model's own would be taken for torch, and its modules would be watched.
+        self._encoder = copy.deepcopy(encoder)
+        self._change, self._scale = change, scale
+        self.init_state = encoder.init_state
+        self.fingerprint = encoder.fingerprint
+
+    def step(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor, Any]:
+        y, lengths, state = self._encoder.step(*args, **options)
+        return y * self._scale, lengths, self._change(state)
+
+
+def late_conv1(state: StreamState) -> StreamState:
+    """The first convolution's cache of the third stack is one frame late."""
+    if not bool(state.processed_frames.all()):
+        return state
+    stack = state.stacks[2]
+    layer = stack.layers[0]
+    rolled = dataclasses.replace(layer, conv1=layer.conv1.roll(1, dims=1))
+    stacks = list(state.stacks)
+    stacks[2] = dataclasses.replace(stack, layers=(rolled, *stack.layers[1:]))
+    return dataclasses.replace(state, stacks=tuple(stacks))
+
+
+def unchanged(state: StreamState) -> StreamState:
+    return state
+
+
+def backends(change: Change, *precisions: str, scale: float = 1.0) -> Backends:
+    def make(encoder: ZipformerEncoder, name: str, **_: Any) -> Stand:
+        assert name == "stand"
+        return Stand(encoder, change, scale)
+
+    return Backends(("stand",), precisions, make)
+
+
+def test_a_good_backend_is_equal(verified) -> None:
+    certificate = verified(
+        backend="stand", precision="all", backends=backends(unchanged, "float32")
+    )
+    assert certificate.equal
+    scenarios = [result.scenario for result in certificate.results]
+    assert {"moved between backends", "agent: any segments", "batch of lengths"} < set(scenarios)
+    assert "other chunkings" not in scenarios, "each would be another graph"
+
+
+def test_the_state_tells_which_cache_of_a_backend_is_wrong(verified) -> None:
+    certificate = verified(
+        backend="stand",
+        precision="float32",
+        backends=backends(late_conv1, "float32"),
+        scenarios=("ragged cuts",),
+    )
+    assert certificate.first_break.difference.module == "state.stacks.2.layers.0.conv1"
+
+
+def test_float32_must_equal_torch_and_int8_only_itself(verified) -> None:
+    rounded = backends(unchanged, "float32", "int8", scale=1.01)
+    certificate = verified(
+        backend="stand", precision="all", backends=rounded, scenarios=("ragged cuts", "silence")
+    )
+    assert certificate.first_break_of(("stand", "float32")).difference.module == "encoder"
+    assert certificate.first_break_of(("stand", "int8")) is None
+    assert all(result.equal for result in certificate.results_of(("stand", "int8")))
+
+
+def test_an_int8_backend_that_forgets_is_found(verified) -> None:
+    certificate = verified(
+        backend="stand",
+        precision="int8",
+        backends=backends(late_conv1, "int8"),
+        scenarios=("ragged cuts",),
+    )
+    assert not certificate.equal
+
+
+def test_all_means_every_backend_and_precision(translate) -> None:
+    model = translate().listener.model
+    found = subjects_of(model, backends=backends(unchanged, "float32", "int8"))
+    assert [subject.name for subject in found] == [
+        "torch float64",
+        "torch float32",
+        "stand float32",
+        "stand int8",
+    ]
+    assert found[0].model.encoder.dtype == torch.float64
+    assert model.encoder.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"backend": "tensorrt"}, "expected all or one of those installed: torch, stand"),
+        ({"backend": "torch", "precision": "int8"}, "no precision int8"),
+        ({"backend": "stand", "precision": "float64"}, "no precision float64"),
+        ({"precision": "float16"}, "expected one of all, float32, float64, int8"),
+    ],
+)
+def test_what_there_is_not_is_refused(translate, choice: dict[str, str], message: str) -> None:
+    model = translate().listener.model
+    with pytest.raises(ConfigError, match=message):
+        subjects_of(model, backends=backends(unchanged, "float32", "int8"), **choice)
+
+
+def test_the_installed_backends_verify_the_small_checkpoint(verified, tmp_path) -> None:
+    """Those of :mod:`echostream.backend`, whichever are installed here."""
+    installed = Backends()
+    if not installed.installed:
+        pytest.skip("no compiled backend is installed")
+    fastest = Backends.fastest()
+    assert fastest.installed == installed.installed[:1]
+    certificate = verified(
+        backend=fastest.installed[0],
+        precision="float32",
+        backends=fastest,
+        scenarios=("ragged cuts", "agent: saved and restored"),
+    )
+    assert certificate.equal

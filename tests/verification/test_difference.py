@@ -1,0 +1,150 @@
+"""What counts as a difference, and which module is named first."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from echostream.verification.certificate import Certificate, ScenarioResult, System
+from echostream.verification.difference import Difference, Tally, largest_of
+from echostream.verification.printed import format_certificate, layer_of
+
+
+def tallied(streamed: list[float], offline: list[float], module: str = "encoder") -> Difference:
+    tally = Tally(1e-5)
+    as_frames = [torch.tensor(values)[:, None] for values in (streamed, offline)]
+    tally.add({module: (as_frames[0],)}, {module: (as_frames[1],)}, trial=3)
+    (difference,) = tally.differences
+    return difference
+
+
+def test_the_first_frame_that_differs_is_told() -> None:
+    difference = tallied([0.0, 0.5, 0.25, 1.0], [0.0, 0.5, 0.5, 0.0])
+    assert (difference.largest, difference.scale, difference.frames) == (1.0, 0.5, 4)
+    assert (difference.first_frame, difference.trial) == (2, 3)
+    assert difference.share == pytest.approx(1e5)
+    assert difference.breaks
+
+
+@pytest.mark.parametrize(
+    ("module", "scale", "difference", "breaks"),
+    [
+        ("encoder", 0.5, 0.9e-5, False),
+        ("encoder", 0.5, 1.1e-5, True),
+        # In proportion to values beyond 1.
+        ("encoder", 20.0, 19e-5, False),
+        ("encoder", 20.0, 21e-5, True),
+        # A hundred times as much inside.
+        ("stacks.0.layers.0.attention_weights", 1.0, 9e-4, False),
+        ("stacks.0.layers.0.attention_weights", 1.0, 11e-4, True),
+        ("st_head", 1.0, 9e-5, True),
+    ],
+)
+def test_rounding_is_allowed_in_proportion(
+    module: str, scale: float, difference: float, breaks: bool
+) -> None:
+    tally = Tally(1e-5)
+    offline = torch.tensor([[scale], [0.0]], dtype=torch.float64)
+    streamed = offline + torch.tensor([[0.0], [difference]], dtype=torch.float64)
+    tally.add({module: (streamed,)}, {module: (offline,)}, trial=0)
+    assert tally.differences[0].breaks == breaks
+
+
+def test_each_trial_is_judged_by_its_own_scale() -> None:
+    """A loud recording does not excuse a fault in a silent one."""
+    tally = Tally(1e-5)
+    for trial, (value, error) in enumerate(((1000.0, 0.01), (0.1, 0.01))):
+        offline = torch.full((2, 1), value, dtype=torch.float64)
+        tally.add({"stem": (offline + error,)}, {"stem": (offline,)}, trial)
+    (difference,) = tally.differences
+    assert difference.breaks
+    assert difference.trial == 1
+
+
+@pytest.mark.parametrize("values", [[math.nan], [math.inf]])
+@pytest.mark.parametrize("both", [True, False])
+def test_what_is_not_finite_breaks(values: list[float], both: bool) -> None:
+    difference = tallied([0.0, *values], [0.0, *(values if both else [1.0])])
+    assert difference.breaks
+    assert difference.first_frame == 1
+
+
+def test_other_numbers_of_frames_break() -> None:
+    difference = tallied([0.0, 0.0], [0.0])
+    assert difference.breaks
+    assert difference.problem == "(2, 1) in the stream, (1, 1) offline"
+
+
+def test_a_module_that_the_stream_lacks_breaks() -> None:
+    tally = Tally(1e-5)
+    tally.add({}, {"stem": (torch.zeros(1, 1),)}, trial=0)
+    assert tally.differences[0].breaks
+
+
+def test_no_frames_are_no_difference() -> None:
+    difference = tallied([], [])
+    assert (difference.frames, difference.breaks) == (0, False)
+
+
+def test_modules_of_several_tallies_stay_in_order() -> None:
+    encoder = tuple(Difference(name) for name in ("stem", "memory", "state.x", "encoder"))
+    agent = tuple(Difference(name) for name in ("front_end", "stem", "memory", "encoder", "words"))
+    names = [difference.module for difference in largest_of((encoder, agent))]
+    assert names == ["front_end", "stem", "memory", "state.x", "encoder", "words"]
+
+
+def result(scenario: str, *differences: Difference, excuse: str | None = None) -> ScenarioResult:
+    return ScenarioResult("torch", "float32", scenario, 1, 1e-5, differences, 0.1, excuse)
+
+
+def certificate(*results: ScenarioResult) -> Certificate:
+    system = System("name", True, "zipformer", 7, "c" * 64, "w" * 64)
+    return Certificate(system, {"seed": 0}, {}, {}, results, (), 1.0)
+
+
+def test_the_first_module_is_named_where_it_differs_most() -> None:
+    good, late = Difference("stem", frames=4), Difference("memory", 1.0, 1.0, 9.0, 4, 0, 2)
+    early = Difference("stacks.1", 0.1, 1.0, 2.0, 4, 0, 3)
+    worse = Difference("stacks.1", 0.2, 1.0, 4.0, 4, 1, 1)
+    found = certificate(
+        result("one", good, late), result("two", good, early, late), result("three", worse)
+    )
+    assert found.first_break is not None
+    assert (found.first_break.scenario, found.first_break.difference) == ("three", worse)
+    assert not found.equal
+    text = format_certificate(found)
+    assert "NOT EQUAL: stacks.1 is the first module that breaks: differs by 0.2" in text
+    assert "from its frame 1 (torch float32, three, trial 1)" in text
+
+
+def test_what_is_excused_is_shown_and_not_judged() -> None:
+    broken = Difference("encoder", 1.0, 1.0, 1e5, 4, 0, 2)
+    found = certificate(
+        result("one", Difference("encoder", frames=4)), result("two", broken, excuse="known")
+    )
+    assert found.equal
+    assert found.first_break is None
+    assert "not judged: known" in format_certificate(found)
+
+
+def test_nothing_compared_is_not_equal() -> None:
+    assert not certificate().equal
+    assert not certificate(result("one")).equal
+    assert "NOT EQUAL: nothing was compared" in format_certificate(certificate(result("one")))
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        ("stacks.1.layers.0.norm", "stacks.1.layers.0"),
+        ("stacks.1.layers.0", "stacks.1.layers.0"),
+        ("stacks.1.downsample", "stacks.1.downsample"),
+        ("conformer_layers.11.ffn1", "conformer_layers.11"),
+        ("state.stacks.0.layers.0.keys", "state"),
+        ("encoder", "encoder"),
+    ],
+)
+def test_layers(module: str, layer: str) -> None:
+    assert layer_of(module) == layer

@@ -1,0 +1,270 @@
+"""Faults planted in what a stream carries are found, and the module they are in is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from echostream.agent import AgentOptions, Translator, build_translator
+from echostream.audio import FrontEnd
+from echostream.baseline.layer import ConvolutionModule
+from echostream.config import ChunkConformerConfig, SystemConfig, save_config
+from echostream.encoder import StreamState, attention, convolution, zipformer
+from echostream.encoder.memory_bank import MemoryBank, MemoryState
+from echostream.encoder.stem import StemState
+from echostream.verification import agent_scenarios
+from echostream.verification.verify import CRASH
+from tests.encoder.small_encoder import keep_nothing_prepared
+from tests.encoder.test_planted_faults import late_extend
+
+Patch = pytest.MonkeyPatch
+
+
+def module_of(translator: Translator, name: str) -> nn.Module:
+    return translator.listener.model.encoder.get_submodule(name)
+
+
+def doubled(translator: Translator) -> Translator:
+    """With the model in float64, so that a method taken from one of its modules fits the copy of
+    the model that is verified in that precision."""
+    translator.listener.model.double()
+    return translator
+
+
+def one_frame_late(kept: Any) -> Any:
+    """What a module hands on, one frame late."""
+    if isinstance(kept, Tensor):
+        return kept.roll(1, dims=1)
+    if isinstance(kept, MemoryState):
+        return MemoryState(kept.groups.roll(1, dims=1))
+    return StemState(kept.features.roll(1, dims=1))
+
+
+def hands_on_late(patch: Patch, module: nn.Module) -> None:
+    good = module.forward
+
+    def forward(*args: Any) -> Any:
+        y, kept = good(*args)
+        return y, one_frame_late(kept)
+
+    patch.setattr(module, "forward", forward)
+
+
+def test_without_a_fault_all_is_equal(verified) -> None:
+    certificate = verified(precision="all")
+    assert certificate.equal
+    assert certificate.first_break is None
+    assert certificate.subjects == (("torch", "float64"), ("torch", "float32"))
+    (words,) = (
+        module
+        for module in certificate.modules_of(("torch", "float32"))
+        if module.module == "words"
+    )
+    assert words.frames > 4, "words were compared"
+
+
+@pytest.mark.parametrize(
+    ("precision", "room", "module"),
+    [
+        ("float32", convolution, "stacks.0.layers.0.convolution1"),
+        ("float64", convolution, "stacks.0.layers.0.convolution1"),
+        ("float32", attention, "stacks.0.layers.0.attention_weights"),
+        ("float64", attention, "stacks.0.layers.0.attention_weights"),
+    ],
+)
+def test_off_by_one_in_all_caches_of_a_kind(
+    verified, precision: str, room: Any, module: str, monkeypatch: Patch
+) -> None:
+    keep_nothing_prepared(monkeypatch)
+    monkeypatch.setattr(room, "extend", late_extend)
+    certificate = verified(precision=precision, scenarios=("ragged cuts",))
+    assert not certificate.equal
+    assert certificate.first_break.difference.module == module
+    assert certificate.first_break.difference.share > 10
+
+
+def test_off_by_one_in_the_memory_bank(verified, monkeypatch: Patch) -> None:
+    good = MemoryBank.forward
+
+    def forward(self: MemoryBank, *args: Any) -> Any:
+        y, state = good(self, *args)
+        return y, one_frame_late(state)
+
+    monkeypatch.setattr(MemoryBank, "forward", forward)
+    first = verified(scenarios=("ragged cuts",)).first_break
+    assert first.difference.module == "memory"
+    # Eight frames a group, chunks of sixteen: the second chunk is the first that reads a group.
+    assert first.difference.first_frame == 16
+
+
+CARRYING = (
+    "stem",
+    "stacks.3.layers.0.convolution2",
+    "stacks.5.layers.0.convolution1",
+    "stacks.1.layers.0.attention_weights",
+    "stacks.4.layers.0.nonlinear_attention",
+    "stacks.2.layers.0.self_attention1",
+    "stacks.5.layers.0.self_attention2",
+    "memory",
+)
+
+
+@pytest.mark.parametrize("name", CARRYING)
+def test_the_one_faulty_module_is_named(verified, translate, name: str, monkeypatch: Patch) -> None:
+    translator = doubled(translate())
+    hands_on_late(monkeypatch, module_of(translator, name))
+    first = verified(translator, scenarios=("ragged cuts",)).first_break
+    assert first.difference.module == name
+    assert first.difference.share > 1000
+
+
+def test_fault_in_down_sampling_of_a_single_chunk(verified, translate, monkeypatch: Patch) -> None:
+    translator = doubled(translate())
+    module = module_of(translator, "stacks.2.downsample")
+    good = module.forward
+
+    def forward(x: Tensor, exists: Any) -> Tensor:
+        y = good(x, exists)
+        return y.roll(1, dims=1) if x.shape[1] == 16 else y
+
+    monkeypatch.setattr(module, "forward", forward)
+    first = verified(translator, scenarios=("silence",), seed=3).first_break
+    assert first.difference.module == "stacks.2.downsample"
+
+
+def test_fault_that_only_a_batch_shows(verified, monkeypatch: Patch) -> None:
+    """Idle streams take the state of the padding that ran through with the others."""
+    monkeypatch.setattr(StreamState, "select", lambda self, active, other: self)
+    certificate = verified()
+    broken = [result.scenario for result in certificate.results if not result.equal]
+    assert broken == ["batch of lengths"]
+    assert certificate.first_break.scenario == "batch of lengths"
+
+
+def test_fault_that_only_restoring_shows(verified, monkeypatch: Patch) -> None:
+    good = StreamState.from_bytes
+
+    def from_bytes(data: bytes, encoder: Any) -> StreamState:
+        state = good(data, encoder)
+        stack = state.stacks[3]
+        layer = dataclasses.replace(stack.layers[0], conv2=torch.zeros_like(stack.layers[0].conv2))
+        stacks = (*state.stacks[:3], dataclasses.replace(stack, layers=(layer,)), *state.stacks[4:])
+        return dataclasses.replace(state, stacks=stacks)
+
+    monkeypatch.setattr(StreamState, "from_bytes", from_bytes)
+    certificate = verified()
+    assert [r.scenario for r in certificate.results if not r.equal] == ["saved and restored"]
+    assert certificate.first_break.difference.module == "stacks.3.layers.0.convolution2"
+
+
+def test_fault_that_only_other_chunkings_show(verified, monkeypatch: Patch) -> None:
+    good = zipformer.chunk_view
+
+    def view(heard: Any, lengths: Any, sight: Any, device: Any) -> Any:
+        return good(heard, lengths, dataclasses.replace(sight, max_future_frames=None), device)
+
+    monkeypatch.setattr(zipformer, "chunk_view", view)
+    certificate = verified(trials=3, scenarios=("ragged cuts", "other chunkings"))
+    assert [r.scenario for r in certificate.results if not r.equal] == ["other chunkings"]
+
+
+def test_fault_in_the_front_end(verified, monkeypatch: Patch) -> None:
+    """A sample is lost in segments of a single one."""
+    good = FrontEnd.step
+
+    def step(self: FrontEnd, samples: Any, *args: Any) -> Any:
+        return good(self, samples[:0] if len(samples) == 1 else samples, *args)
+
+    monkeypatch.setattr(FrontEnd, "step", step)
+    certificate = verified(
+        precision="float32", scenarios=("agent: single samples", "agent: saved and restored")
+    )
+    assert [r.scenario for r in certificate.results if not r.equal] == ["agent: single samples"]
+    assert certificate.first_break.difference.module == "front_end"
+
+
+def test_fault_in_the_words(verified, monkeypatch: Patch) -> None:
+    """A restored stream has forgotten what was to be said."""
+    good = agent_scenarios.restore_stream
+
+    def restore(translator: Translator, data: bytes) -> Any:
+        state = good(translator, data)
+        return dataclasses.replace(state, writer=translator.init_state().writer)
+
+    monkeypatch.setattr(agent_scenarios, "restore_stream", restore)
+    certificate = verified(
+        precision="float32", scenarios=("agent: any segments", "agent: saved and restored")
+    )
+    assert [r.scenario for r in certificate.results if not r.equal] == ["agent: saved and restored"]
+    assert certificate.first_break.difference.module == "words"
+    assert "offline" in certificate.first_break.difference.problem
+
+
+def test_an_exception_is_a_finding(verified, monkeypatch: Patch) -> None:
+    good = zipformer.ZipformerEncoder.step
+
+    def step(self: Any, features: Tensor, *args: Any, **options: Any) -> Any:
+        if features.shape[1] == 1:
+            raise IndexError("one frame is too few")
+        return good(self, features, *args, **options)
+
+    monkeypatch.setattr(zipformer.ZipformerEncoder, "step", step)
+    first = verified(scenarios=("single frames",)).first_break
+    assert first.difference.module == CRASH
+    assert first.difference.problem == "IndexError: one frame is too few"
+
+
+def test_values_that_are_not_finite_are_found(verified, translate, monkeypatch: Patch) -> None:
+    """Also where both runs have them, so that their difference is not a number."""
+    translator = doubled(translate())
+    module = module_of(translator, "stacks.4.layers.0.feed_forward2")
+    good = module.forward
+    monkeypatch.setattr(
+        module, "forward", lambda x: good(x).masked_fill(x.abs().amax() > 0, np.nan)
+    )
+    first = verified(translator, scenarios=("ragged cuts",)).first_break
+    assert first.difference.module == "stacks.4.layers.0.feed_forward2"
+    assert "not finite" in first.difference.problem
+
+
+@pytest.fixture
+def baseline(tmp_path: Any) -> Callable[[], Translator]:
+    def make() -> Translator:
+        encoder = ChunkConformerConfig(
+            embed_dim=16, ffn_dim=32, num_layers=2, num_heads=2, conv_channels=16, conv_kernel=7
+        )
+        config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder)
+        save_config(config, tmp_path / "small.yaml")
+        return build_translator(
+            AgentOptions(random_weights=str(tmp_path / "small.yaml"), forced_target="unused")
+        )
+
+    return make
+
+
+def test_the_baseline_is_verified_too(verified, baseline, monkeypatch: Patch) -> None:
+    certificate = verified(baseline(), precision="all")
+    assert certificate.equal
+    assert [precision for _, precision in certificate.subjects] == [
+        f"{precision} {mode}"
+        for precision in ("float64", "float32")
+        for mode in ("cached", "recompute")
+    ]
+    good = ConvolutionModule.forward
+
+    def forward(self: ConvolutionModule, *args: Any) -> Any:
+        y, past = good(self, *args)
+        return y, past.roll(1, dims=2)
+
+    monkeypatch.setattr(ConvolutionModule, "forward", forward)
+    certificate = verified(baseline(), scenarios=("ragged cuts",))
+    assert certificate.first_break.difference.module == "conformer_layers.0.conv_module"
+    cached, recompute = certificate.subjects
+    assert certificate.first_break_of(cached) is not None
+    assert certificate.first_break_of(recompute) is None
