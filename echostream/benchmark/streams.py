@@ -65,6 +65,10 @@ class Streams:
         """What runs the case."""
         return self._backend(case.backend, case.precision, case.threads)
 
+    def forget(self) -> None:
+        """Let go of the compiled backends; they are made again when they are needed."""
+        self._backend.cache_clear()
+
     def start(self, case: Case) -> tuple[Tensor, StreamState]:
         """The features ``[B, T, F]`` of a chunk and the state before it."""
         settled = self._settled(case.chunk_ms // ENCODER_FRAME_MS, case.max_future_frames)

@@ -95,6 +95,18 @@ def test_a_very_slow_setting_has_turns_in_some_rounds() -> None:
     assert len(fast.times.turns) == 17
 
 
+def test_a_hitch_before_the_rounds_does_not_make_a_setting_slow() -> None:
+    machine = Machine()
+    taken = iter([0.1, 9.0])
+
+    def run() -> None:
+        machine.wall += next(taken, 0.1)
+
+    setting = Setting("a", run)
+    machine.measure([setting], 3)
+    assert setting.times.wall_ms == pytest.approx([100.0] * 6)
+
+
 def test_settings_that_cannot_be_told_apart_are_refused() -> None:
     machine = Machine()
     with pytest.raises(ValueError, match=r"same name: \['a'\]"):
