@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from echostream.benchmark.cases import STREAMSPEECH
 from echostream.benchmark.results import Results, Row
@@ -59,7 +60,7 @@ def chunk_time(results: Results) -> str | None:
         handles.append((Line2D([], [], color="0.4", ls=DOTTED), "bound"))
         axes.set_xlabel("chunk (ms)")
         axes.set_ylabel("time per chunk (ms, median)")
-        log_scale(axes)
+        _log_scale(axes)
         return handles
 
     return as_svg(draw) if len(rows) > 1 else None
@@ -88,7 +89,7 @@ def time_by_position(results: Results) -> str | None:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("audio heard before (s)")
         axes.set_ylabel("time per chunk (ms, median)")
-        log_scale(axes)
+        _log_scale(axes)
         return handles
 
     return as_svg(draw) if len({row.case.position_s for row in rows}) > 1 else None
@@ -118,6 +119,12 @@ def streams_per_core(results: Results) -> str | None:
         return handles
 
     return as_svg(draw) if len({row.case.streams for row in rows}) > 1 else None
+
+
+def _log_scale(axes: Axes) -> None:
+    """Logarithmic y; times often span less than a decade, so 2 and 5 have numbers too."""
+    log_scale(axes)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
 def _curves(
