@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -173,6 +174,9 @@ def run_fairseq(arguments: Sequence[str], processes: int = 1) -> None:
 
 
 def _run_rank(rank: int, arguments: list[str], processes: int) -> None:
+    # PyTorch interrupts these processes when the one that started them is gone. Started in the
+    # background of a script they would have inherited to ignore that, and would train on alone.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     configure_logging(logging.INFO if rank == 0 else logging.ERROR)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,42 @@ def test_two_processes_make_the_updates_of_one_with_the_same_batches(
         assert found == pytest.approx(expected, rel=1e-4)
     (*_, first), (*_, second) = (history.read(r / history.HISTORY, "dev") for r in (one, two))
     assert second == pytest.approx(first, rel=1e-4)
+
+
+def running() -> dict[int, int]:
+    """The processes of this machine that have not ended, and which process started each."""
+    command = ["ps", "-eo", "pid=,ppid=,stat="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return {int(own): int(parent) for own, parent, state in rows if "Z" not in state}
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not there")
+def test_processes_do_not_outlive_the_one_that_started_them(
+    shared_corpus: Path, tmp_path: Path
+) -> None:
+    """Killed in the background of a script, where children inherit to ignore interrupts."""
+    train = "from echostream.cli import main; import sys; main(sys.argv[1:])"
+    command = [sys.executable, "-W", "ignore", "-c", train, "train"]
+    command += [str(shared_corpus / "zipformer.yaml"), "--data", str(shared_corpus)]
+    command += ["--output", str(tmp_path), "--updates", "1000000", "--processes", "2"]
+    command += ["--save-every", "1000000", "--max-frames", "150"]
+    script = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command]
+    with subprocess.Popen(script, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as started:
+        try:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / history.HISTORY).exists():
+                assert started.poll() is None and time.monotonic() < deadline, "it never trained"
+                time.sleep(0.2)
+            ours = {own for own, parent in running().items() if parent == started.pid}
+            assert len(ours) >= 2
+        finally:
+            started.kill()
+            started.wait()
+    deadline = time.monotonic() + 30
+    while left := ours & running().keys():
+        assert time.monotonic() < deadline, f"{left} still run"
+        time.sleep(0.2)
 
 
 def test_an_exported_run_encodes_as_the_trained_network_does(whole: Path, tmp_path: Path) -> None:
