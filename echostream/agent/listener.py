@@ -1,6 +1,7 @@
 """The first half of the agent: audio to encoder frames and CTC log-probabilities.
 
-Symbols: ``n`` encoder frames of a chunk, ``C`` encoder channels, ``V`` CTC vocabulary.
+Symbols: ``B`` streams, ``T`` feature frames, ``F`` mel bins, ``n`` encoder frames of a chunk,
+``C`` encoder channels, ``V`` CTC vocabulary.
 
 Nothing here knows of words or policies, so what a listener gives can be kept and written from again
 with any decoder and policy.
@@ -9,6 +10,7 @@ with any decoder and policy.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -104,6 +106,11 @@ class Listener:
         self._chunking = chunking
         self.clock = clock
 
+    @property
+    def encoder(self) -> Any:
+        """The encoder that is run: the model's, or a compiled form of it."""
+        return self._encoder
+
     def init_state(self) -> ListenerState:
         """A stream of which nothing has been heard."""
         encoder = self._encoder.init_state(1, **self._chunking)
@@ -125,29 +132,13 @@ class Listener:
                 "the agent to begin a new one"
             )
         started = self.clock()
-        features, front_end = self.front_end.step(samples, sample_rate, state.front_end)
-        if is_final:
-            rest, front_end = self.front_end.flush(front_end)
-            features = np.concatenate((features, rest))
+        features, front_end = self.hear(samples, sample_rate, state.front_end, is_final=is_final)
         heard = self.clock()
-        frames, _, encoder = self._encoder.step(
-            torch.from_numpy(features)[None].to(state.encoder.device),
-            state.encoder,
-            is_final=is_final,
+        frames, lengths, encoder = self._encoder.step(
+            features[None].to(state.encoder.device), state.encoder, is_final=is_final
         )
         encoded = self.clock()
-        size = encoder.chunk_size
-        chunks = tuple(
-            EncodedChunk(
-                frames=chunk,
-                source_log_probs=self.model.asr_head(chunk[None])[0].cpu(),
-                target_log_probs=(
-                    self.model.st_head(chunk[None])[0].cpu() if self.task == "s2tt" else None
-                ),
-                is_whole=len(chunk) == size,
-            )
-            for chunk in (frames[0].split(size) if frames.shape[1] else ())
-        )
+        (chunks,) = self.chunks(frames, lengths.tolist(), encoder.chunk_size)
         costs = StageCosts(
             front_end_ms=1000 * (heard - started),
             encoder_ms=1000 * (encoded - heard),
@@ -155,3 +146,49 @@ class Listener:
         )
         state = dataclasses.replace(state, front_end=front_end, encoder=encoder, finished=is_final)
         return Encoded(chunks, costs), state
+
+    def hear(
+        self, samples: Samples, sample_rate: int | None, state: Any, *, is_final: bool
+    ) -> tuple[Tensor, Any]:
+        """The front end alone: feature frames ``[T, F]`` that more audio makes known.
+
+        ``state`` is the front end's, as in :attr:`ListenerState.front_end`.
+
+        Raises:
+            AudioFormatError: for audio that cannot be used; the state stays good.
+        """
+        features, state = self.front_end.step(samples, sample_rate, state)
+        if is_final:
+            rest, state = self.front_end.flush(state)
+            features = np.concatenate((features, rest))
+        return torch.from_numpy(features), state
+
+    @torch.no_grad()
+    def chunks(
+        self, frames: Tensor, lengths: Sequence[int], chunk_size: int
+    ) -> list[tuple[EncodedChunk, ...]]:
+        """The CTC heads alone: what each of ``B`` streams' encoder frames say.
+
+        Args:
+            frames: ``[B, any, C]`` from the encoder.
+            lengths: how many of them are each stream's.
+            chunk_size: encoder frames of a whole chunk.
+        """
+        chunks: list[list[EncodedChunk]] = [[] for _ in lengths]
+        for start in range(0, frames.shape[1], chunk_size):
+            # Chunk by chunk, so that cuts of a recording change no bit.
+            part = frames[:, start : start + chunk_size]
+            source = self.model.asr_head(part).cpu()
+            target = self.model.st_head(part).cpu() if self.task == "s2tt" else None
+            for row, length in enumerate(lengths):
+                count = min(chunk_size, length - start)
+                if count > 0:
+                    chunks[row].append(
+                        EncodedChunk(
+                            frames=part[row, :count],
+                            source_log_probs=source[row, :count],
+                            target_log_probs=None if target is None else target[row, :count],
+                            is_whole=count == chunk_size,
+                        )
+                    )
+        return [tuple(own) for own in chunks]

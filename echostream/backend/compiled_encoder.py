@@ -18,11 +18,15 @@ from echostream.backend.cache import description_of, exported
 from echostream.backend.engine import Engine, EngineKind
 from echostream.backend.graph import ChunkGraph, GraphSettings
 from echostream.backend.packing import StatePacking, pack_view
+from echostream.encoder.call_sizes import call_sizes
 from echostream.encoder.call_view import chunk_view
 from echostream.encoder.stepping import ChunkEncoder
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
+
+_BATCH_SIZES = (1, 4)
+"""Smaller batches that get graphs of their own."""
 
 _log = logging.getLogger(__name__)
 _packed_view = functools.lru_cache(maxsize=64)(pack_view)
@@ -104,20 +108,19 @@ class CompiledEncoder(ChunkEncoder):
 
     def prepare(self, state: StreamState) -> None:
         """Make the graph for states like this one now, which takes seconds without a cache."""
-        self._graph(
-            GraphSettings(
-                state.batch_size, state.chunk_size, state.left_context, state.max_future_frames
-            )
-        )
+        for size in set(self._calls(state.batch_size, state)):
+            self._graph(_settings(state, size))
+
+    def batch_sizes(self, most: int) -> frozenset[int]:
+        """One stream, a few, and ``most``: a graph of ``base`` takes half a gigabyte."""
+        if self._kind.mixes_streams(self.precision):
+            return super().batch_sizes(most)
+        return frozenset(size for size in _BATCH_SIZES if size < most) | {most}
 
     def _encode_chunk(
         self, features: Tensor, lengths: tuple[int, ...], state: StreamState
     ) -> tuple[Tensor, StreamState]:
-        engine, packing = self._graph(
-            GraphSettings(
-                len(lengths), state.chunk_size, state.left_context, state.max_future_frames
-            )
-        )
+        engine, packing = self._graph(_settings(state, len(lengths)))
         heard = state.processed_frames
         sight = self._encoder.sight(state)
         view = chunk_view(heard.tolist(), lengths, sight, features.device)
@@ -125,6 +128,21 @@ class CompiledEncoder(ChunkEncoder):
         frames, carried = engine.run((features, masks, packing.pack(state), *rows))
         state = packing.unpack(carried, state)
         return frames, dataclasses.replace(state, processed_frames=heard + torch.tensor(lengths))
+
+    def _calls(self, busy: int, state: StreamState) -> tuple[int, ...]:
+        """Only sizes whose graphs are there, and the whole batch: making one takes seconds."""
+        batch = state.batch_size
+        if self._kind.mixes_streams(self.precision):
+            return (1,) * busy
+        if busy == batch:
+            return (batch,)
+        own = dataclasses.astuple(_settings(state, batch))[1:]
+        made = {
+            settings.batch_size
+            for settings in self._graphs
+            if dataclasses.astuple(settings)[1:] == own
+        }
+        return call_sizes(busy, frozenset(made | {batch}))
 
     def _graph(self, settings: GraphSettings) -> tuple[Engine, StatePacking]:
         found = self._graphs.get(settings)
@@ -150,3 +168,7 @@ class CompiledEncoder(ChunkEncoder):
             time.monotonic() - started,
         )
         return engine, graph.packing
+
+
+def _settings(state: StreamState, batch_size: int) -> GraphSettings:
+    return GraphSettings(batch_size, state.chunk_size, state.left_context, state.max_future_frames)

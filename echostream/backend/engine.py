@@ -34,6 +34,9 @@ class EngineKind(Protocol):
     def version(self) -> str | None:
         """Of the package; ``None`` if it is not installed."""
 
+    def mixes_streams(self, precision: str) -> bool:
+        """Whether what one stream of a batch gives depends on the others."""
+
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         """Write the graph, ``precision`` being ``float32`` or ``int8``."""
 

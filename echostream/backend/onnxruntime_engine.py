@@ -55,6 +55,14 @@ class OnnxRuntime:
             return None
         return "-".join(importlib.metadata.version(package) for package in packages)
 
+    def mixes_streams(self, precision: str) -> bool:
+        """See :class:`echostream.backend.engine.EngineKind`.
+
+        Dynamic quantisation has one scale for all inputs of a layer, so that beside a loud stream
+        little would be left of a quiet one.
+        """
+        return precision == "int8"
+
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         """See :class:`echostream.backend.engine.EngineKind`."""
         path = folder / self.file_name

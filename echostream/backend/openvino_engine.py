@@ -82,6 +82,10 @@ class OpenVino:
             return None
         return importlib.metadata.version("openvino")
 
+    def mixes_streams(self, precision: str) -> bool:
+        """See :class:`echostream.backend.engine.EngineKind`; scales are within a frame."""
+        return False
+
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         """See :class:`echostream.backend.engine.EngineKind`."""
         openvino: Any = importlib.import_module("openvino")

@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from echostream.encoder.attention import align_positions
+from echostream.baseline.dropout import Dropout
 
 _SMALLEST_TABLE = 512
 
@@ -91,7 +91,7 @@ class RelativeAttention(nn.Module):
         self.pos_bias_v = nn.Parameter(torch.empty(num_heads, self.head_dim))
         nn.init.xavier_uniform_(self.pos_bias_u)
         nn.init.xavier_uniform_(self.pos_bias_v)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def init_past(self, batch_size: int) -> Tensor:
         """No keys or values: ``[B, H, 0, D]``."""
@@ -110,12 +110,16 @@ class RelativeAttention(nn.Module):
         Returns:
             ``[B, n, C]``, and keys and values ``[B, H, K, D]``.
         """
+        # Scaled before the products, where there are fewer numbers.
         query = self._heads(self.linear_q(x))
+        scale = 1 / math.sqrt(self.head_dim)
         keys = torch.cat((past[0], self._heads(self.linear_k(x))), dim=2)
         values = torch.cat((past[1], self._heads(self.linear_v(x))), dim=2)
-        content = (query + self.pos_bias_u.unsqueeze(1)) @ keys.transpose(2, 3)
-        position = self._position_scores(query + self.pos_bias_v.unsqueeze(1), keys.shape[2])
-        scores = (content + position) / math.sqrt(self.head_dim)
+        content = (query + self.pos_bias_u.unsqueeze(1)) * scale @ keys.transpose(2, 3)
+        position = self._position_scores(
+            (query + self.pos_bias_v.unsqueeze(1)) * scale, keys.shape[2]
+        )
+        scores = content + position
         if hidden is not None:
             # Not minus infinity: a recording without frames would make NaN of its padding.
             scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
@@ -139,4 +143,17 @@ class RelativeAttention(nn.Module):
         else:
             projected = self.linear_pos(table).unflatten(1, (heads, self.head_dim))
             by_position = query @ projected.permute(1, 2, 0)
-        return align_positions(by_position, num_keys)
+        return aligned(by_position.contiguous(), num_keys)
+
+
+def aligned(scores: Tensor, num_keys: int) -> Tensor:
+    """Scores by relative position ``[B, H, n, R]``, contiguous, as scores by key ``[B, H, n, K]``.
+
+    Query ``i`` and key ``k`` have row ``n - 1 - i + k``. A view, whose gradient is one copy.
+    """
+    batch, heads, frames, rows = scores.shape
+    return scores.as_strided(
+        (batch, heads, frames, num_keys),
+        (heads * frames * rows, frames * rows, rows - 1, 1),
+        frames - 1,
+    )

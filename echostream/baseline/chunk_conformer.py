@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from echostream.baseline.attention import hidden_keys
 from echostream.baseline.chunking import SUBSAMPLING, check_streamable, conv_chunk_of
 from echostream.baseline.convolution import Subsampler, exists, halved
+from echostream.baseline.dropout import Dropout
 from echostream.baseline.layer import ConformerLayer
 from echostream.baseline.state import ChunkConformerState, ConformerCache
 from echostream.config import CONFORMER_MODES, ChunkConformerConfig, to_mapping
@@ -70,7 +71,7 @@ class ChunkConformerEncoder(nn.Module):
         )
         self.subsample = Subsampler(input_dim, conv_channels, embed_dim)
         self.linear = nn.Linear(embed_dim, embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conformer_layers = nn.ModuleList(
             ConformerLayer(embed_dim, ffn_dim, num_heads, conv_kernel, dropout)
             for _ in range(num_layers)

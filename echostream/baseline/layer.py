@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from echostream.baseline.attention import RelativeAttention
 from echostream.baseline.convolution import ChunkConv1d
+from echostream.baseline.dropout import Dropout
 from echostream.baseline.state import LayerState
 
 
@@ -24,7 +25,7 @@ class FeedForward(nn.Module):
         self.layer_norm = nn.LayerNorm(embed_dim)
         self.w_1 = nn.Linear(embed_dim, ffn_dim)
         self.w_2 = nn.Linear(ffn_dim, embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, n, C] -> [B, n, C]``."""
@@ -44,7 +45,7 @@ class ConvolutionModule(nn.Module):
         )
         self.batch_norm = nn.BatchNorm1d(embed_dim)
         self.pointwise_conv2 = nn.Conv1d(embed_dim, embed_dim, 1, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def init_past(self, batch_size: int) -> Tensor:
         """The inputs of the depthwise convolution before the first frame."""
@@ -73,7 +74,7 @@ class ConformerLayer(nn.Module):
         self.ffn1 = FeedForward(embed_dim, ffn_dim, dropout)
         self.self_attn_layer_norm = nn.LayerNorm(embed_dim)
         self.self_attn = RelativeAttention(embed_dim, num_heads, dropout)
-        self.self_attn_dropout = nn.Dropout(dropout)
+        self.self_attn_dropout = Dropout(dropout)
         self.conv_module = ConvolutionModule(embed_dim, conv_kernel, dropout)
         self.ffn2 = FeedForward(embed_dim, ffn_dim, dropout)
         self.final_layer_norm = nn.LayerNorm(embed_dim)

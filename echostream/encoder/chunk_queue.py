@@ -35,24 +35,27 @@ def cut_segment(
     features: Tensor,
     lengths: Sequence[int],
     *,
-    is_final: bool,
+    is_final: bool | Sequence[bool],
 ) -> CutSegment:
     """Put ``features`` [B, T, F] behind ``pending`` [B, 2 c, F] and cut off whole chunks.
 
-    With ``is_final`` everything is cut off, the last chunk being shorter, and an odd last feature
-    frame is dropped.
+    With ``is_final``, of all streams or of each, everything is cut off, the last chunk being
+    shorter, and an odd last feature frame is dropped.
     """
     window = pending.shape[1]
     queued = [waiting + new for waiting, new in zip(pending_lengths, lengths, strict=True)]
-    unit = SUBSAMPLING if is_final else window
-    usable = [count // unit * unit for count in queued]
+    ending = [is_final] * len(queued) if isinstance(is_final, bool) else list(is_final)
+    units = [SUBSAMPLING if end else window for end in ending]
+    usable = [count // unit * unit for count, unit in zip(queued, units, strict=True)]
     chunks = -(-max(usable) // window)
     queue = features.new_zeros(len(queued), (chunks + 1) * window, features.shape[2])
     for row, (waiting, new) in enumerate(zip(pending_lengths, lengths, strict=True)):
         queue[row, :waiting] = pending[row, :waiting]
         queue[row, waiting : waiting + new] = features[row, :new]
     rest = features.new_zeros(pending.shape)
-    left = [0 if is_final else count - used for count, used in zip(queued, usable, strict=True)]
+    left = [
+        0 if end else count - used for count, used, end in zip(queued, usable, ending, strict=True)
+    ]
     for row, (start, count) in enumerate(zip(usable, left, strict=True)):
         rest[row, :count] = queue[row, start : start + count]
         queue[row, start:] = 0.0

@@ -78,28 +78,46 @@ class State:
         if not states:
             raise StateMismatchError("cannot stack an empty list of states; give at least one")
         first = states[0]
-        parts: dict[str, list[Tensor]] = {name: [] for name, _ in first.named_tensors()}
+        if len(states) == 1:
+            return first
+        settings = settings_of(first)
         for number, state in enumerate(states):
-            if settings_of(state) != settings_of(first):
+            if settings_of(state) != settings:
                 raise StateMismatchError(
                     f"state {number} has settings {settings_of(state)}; expected those of state 0, "
-                    f"{settings_of(first)}: stack only streams of the same encoder and chunking"
+                    f"{settings}: stack only streams of the same encoder and chunking"
                 )
-            for name, tensor in state.named_tensors():
-                if tensor.shape[1:] != parts[name][0].shape[1:] if parts[name] else False:
+        names = [name for name, _ in first.named_tensors()]
+        columns = zip(*([t for _, t in state.named_tensors()] for state in states), strict=True)
+        joined = {}
+        for name, tensors in zip(names, columns, strict=True):
+            shape = tensors[0].shape[1:]
+            for number, tensor in enumerate(tensors):
+                if tensor.shape[1:] != shape:
                     raise StateMismatchError(
                         f"state {number} has {name} of shape {tuple(tensor.shape)}; expected "
-                        f"[*, {', '.join(map(str, parts[name][0].shape[1:]))}] as in state 0"
+                        f"[*, {', '.join(map(str, shape))}] as in state 0"
                     )
-                parts[name].append(tensor)
-        return first.map(lambda name, _: torch.cat(parts[name]))
+            joined[name] = torch.cat(tensors)
+        return first.map(lambda name, _: joined[name])
 
     def unstack(self) -> list[Self]:
         """One state per stream; the inverse of :meth:`stack`."""
+        rows = {name: tensor.split(1) for name, tensor in self.named_tensors()}
+        # Copies: a view would keep all streams in memory for one.
         return [
-            self.map(lambda _, tensor, row=row: tensor[row : row + 1].clone())  # type: ignore[misc]
+            self.map(lambda name, _, row=row: rows[name][row].clone())  # type: ignore[misc]
             for row in range(self.batch_size)
         ]
+
+    def rows(self, index: Tensor | slice) -> Self:
+        """The streams of the given rows, in that order; of a slice as views."""
+        return self.map(lambda _, tensor: tensor[index])
+
+    def with_rows(self, index: Tensor, other: Self) -> Self:
+        """This state with ``other``'s streams in the rows ``index``, none of them twice."""
+        others = dict(other.named_tensors())
+        return self.map(lambda name, tensor: tensor.index_copy(0, index, others[name]))
 
     def select(self, active: Tensor, other: Self) -> Self:
         """Rows of this state where ``active`` [B] is true, rows of ``other`` elsewhere."""

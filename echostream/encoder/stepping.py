@@ -51,6 +51,21 @@ class ChunkEncoder(abc.ABC):
         ``processed_frames``, ``stem``, ``stacks`` and ``memory``.
         """
 
+    def batch_sizes(self, most: int) -> frozenset[int]:
+        """The numbers of streams, up to ``most``, that one call is best made for."""
+        return frozenset(range(1, most + 1))
+
+    def prepare(self, state: StreamState) -> None:  # noqa: B027 (most have nothing to do)
+        """Do what the first chunk of states like this one would otherwise wait for."""
+
+    def _calls(self, busy: int, state: StreamState) -> tuple[int, ...]:
+        """How ``busy`` streams of a batch are computed: the batch sizes of the calls, in order.
+
+        Together they hold ``busy`` or more; a call larger than what is left is filled up, and a
+        single call for the whole batch takes it as it stands, the idle streams' results unused.
+        """
+        return (busy,)
+
     @torch.no_grad()
     def step(
         self,
@@ -58,18 +73,23 @@ class ChunkEncoder(abc.ABC):
         state: StreamState,
         lengths: Tensor | None = None,
         *,
-        is_final: bool = False,
+        is_final: bool | Tensor = False,
+        active: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, StreamState]:
         """Encode the next segment of each stream.
 
         Whole chunks are encoded one after the other; the feature frames that do not fill a chunk
         wait in the state. With ``is_final`` the rest is encoded as it is, and the streams end.
+        Streams may be at different positions, and none can disturb another, whatever its features.
 
         Args:
             features: ``[B, T, input_dim]`` new feature frames; ``T`` may be 0.
             state: from :meth:`init_state` or the step before; it is not changed.
             lengths: ``[B]`` new frames of each stream; ``None`` for all ``T``.
-            is_final: whether this is the end of every recording of the batch.
+            is_final: whether this is the end of every recording of the batch, or ``[B]`` bool, of
+                which ones.
+            active: ``[B]`` bool: which streams take part; ``None`` for all. Nothing else is read of
+                the others: they get no frames, and their state stays as it is, to the bit.
 
         Returns:
             ``[B, n, C]`` encoder frames, ``[B]`` how many of them are each stream's, new state.
@@ -80,33 +100,78 @@ class ChunkEncoder(abc.ABC):
         """
         self._check_features(features)
         batch, new, _ = features.shape
-        counts = [new] * batch if lengths is None else self._check_lengths(features, lengths)
+        taking_part = [True] * batch if active is None else _flags("active", active, batch)
+        given = is_final if isinstance(is_final, Tensor) else None
+        ending = [bool(is_final)] * batch if given is None else _flags("is_final", given, batch)
+        ending = [end and taken for end, taken in zip(ending, taking_part, strict=True)]
+        if lengths is None:
+            counts = [new if taken else 0 for taken in taking_part]
+        else:
+            counts = self._check_lengths(features, lengths, taking_part)
         self._check_state(state, counts)
+        device = features.device
         cut = cut_segment(
-            state.pending, state.pending_lengths.tolist(), features, counts, is_final=is_final
+            state.pending, state.pending_lengths.tolist(), features, counts, is_final=ending
         )
         outputs = []
         for chunk, here in zip(cut.chunks, cut.lengths, strict=True):
-            y, after = self._encode_chunk(chunk, here, state)
-            if not all(here):
-                # Streams with nothing in this chunk stay as they were.
-                active = torch.tensor(here, device=features.device) > 0
-                after = after.select(active, state)
-            state = after
+            y, state = self._encode_busy(chunk, here, state)
             outputs.append(y)
+        pending, one_more = cut.pending, 1 if active is None else active.long()
+        if active is not None:
+            pending = torch.where(active[:, None, None], pending, state.pending)
         state = dataclasses.replace(
             state,
-            pending=cut.pending,
-            pending_lengths=torch.tensor(cut.pending_lengths, device=features.device),
-            segment_id=state.segment_id + 1,
-            finished=torch.ones_like(state.finished) if is_final else state.finished,
+            pending=pending,
+            pending_lengths=torch.tensor(cut.pending_lengths, device=device),
+            segment_id=state.segment_id + one_more,
+            finished=(
+                state.finished | torch.tensor(ending, device=device)
+                if any(ending)
+                else state.finished
+            ),
         )
         if outputs:
             joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
             joined = joined[:, : max(cut.totals)]
         else:
             joined = features.new_zeros(batch, 0, self.config.output_dim)
-        return joined, torch.tensor(cut.totals, device=features.device), state
+        return joined, torch.tensor(cut.totals, device=device), state
+
+    def _encode_busy(
+        self, features: Tensor, lengths: tuple[int, ...], state: StreamState
+    ) -> tuple[Tensor, StreamState]:
+        """As :meth:`_encode_chunk`, for the streams that have frames; the others stay as they are.
+
+        Rows are taken out and put back, never multiplied by zero, so that a stream whose numbers
+        are not finite stays alone with them.
+        """
+        batch = len(lengths)
+        busy = [row for row, count in enumerate(lengths) if count]
+        calls = self._calls(len(busy), state)
+        if calls == (batch,):
+            y, after = self._encode_chunk(features, lengths, state)
+            if len(busy) < batch:
+                idle = torch.tensor(lengths, device=features.device) == 0
+                after = state.select(idle, after)
+                y = y.masked_fill(idle[:, None, None], 0.0)
+            return y, after
+        parts, states = [], []
+        start = 0
+        for size in calls:
+            own = busy[start : start + size]
+            start += size
+            rows = own + own[:1] * (size - len(own))
+            index = torch.tensor(rows, device=features.device)
+            y, after = self._encode_chunk(
+                features[index], tuple(lengths[row] for row in rows), state.rows(index)
+            )
+            parts.append(y[: len(own)])
+            states.append(after.rows(slice(len(own))))
+        index = torch.tensor(busy, device=features.device)
+        y = torch.cat(parts)
+        y = y.new_zeros(batch, *y.shape[1:]).index_copy(0, index, y)
+        return y, state.with_rows(index, StreamState.stack(states))
 
     def _check_features(self, features: Tensor) -> None:
         if features.dim() != 3 or features.shape[2] != self.config.input_dim:
@@ -120,9 +185,16 @@ class ChunkEncoder(abc.ABC):
                 "with .to(dtype)"
             )
 
-    def _check_lengths(self, features: Tensor, lengths: Tensor) -> list[int]:
+    def _check_lengths(
+        self, features: Tensor, lengths: Tensor, taking_part: list[bool] | None = None
+    ) -> list[int]:
+        """As numbers; those of streams that do not take part are 0, whatever they are."""
         batch, total, _ = features.shape
         counts: list[int] = lengths.tolist()
+        if lengths.shape == (batch,) and taking_part is not None:
+            counts = [
+                count if taken else 0 for count, taken in zip(counts, taking_part, strict=True)
+            ]
         if lengths.shape != (batch,) or not all(0 <= count <= total for count in counts):
             raise StateMismatchError(
                 f"lengths are {counts} for features of shape {tuple(features.shape)}; "
@@ -147,3 +219,13 @@ class ChunkEncoder(abc.ABC):
                 f"{max(counts)} feature frames were pushed into a finished stream; start a new one "
                 "with init_state()"
             )
+
+
+def _flags(name: str, given: Tensor, batch: int) -> list[bool]:
+    if given.shape != (batch,) or given.dtype != torch.bool:
+        raise StateMismatchError(
+            f"{name} has shape {tuple(given.shape)} and is {given.dtype} for features of {batch} "
+            f"streams; expected [{batch}] torch.bool"
+        )
+    flags: list[bool] = given.tolist()
+    return flags

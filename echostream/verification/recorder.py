@@ -117,7 +117,8 @@ class Recorder:
         """What was recorded since the last time.
 
         Args:
-            calls: for each call of the encoder the encoder frames of each stream in it.
+            calls: for each call of the encoder the encoder frames of each stream in it; 0 for
+                streams that wait, which the modules are not given.
 
         Returns:
             The frames of each module, in the order in which the modules were called.
@@ -135,12 +136,8 @@ class Recorder:
                 )
             pooled = self._pooled.get(name, 1)
             by_call = [
-                [row[: -(-length // pooled)] for row, length in zip(x, lengths, strict=True)]
-                for x, lengths in zip(
-                    (by_frame(x, len(lengths)) for x, lengths in zip(given, calls, strict=True)),
-                    calls,
-                    strict=True,
-                )
+                own_frames(output, lengths, pooled)
+                for output, lengths in zip(given, calls, strict=True)
             ]
             taken[name] = tuple(torch.cat(rows) for rows in zip(*by_call, strict=True))
         return taken
@@ -162,6 +159,17 @@ class Recorder:
 
     def _add(self, name: str, output: tuple[bool, Tensor]) -> None:
         self._outputs.setdefault(name, []).append(output)
+
+
+def own_frames(
+    output: tuple[bool, Tensor], lengths: Sequence[int], pooled: int = 1
+) -> list[Tensor]:
+    """Each stream's frames ``[n, C]`` in a call; a stream without frames is not part of it."""
+    busy = [length for length in lengths if length]
+    rows = iter(by_frame(output, len(busy)))
+    found = [next(rows)[: -(-length // pooled)] if length else None for length in lengths]
+    like = next(own for own in found if own is not None)
+    return [like[:0] if own is None else own for own in found]
 
 
 def by_frame(output: tuple[bool, Tensor], batch: int) -> Tensor:
