@@ -8,6 +8,9 @@ Each recording of the test part is streamed in segments as long as the chunk, on
 translations, LAAL, compute RTF. With several checkpoints each is tested against the first, at each
 chunk size, by approximate randomisation. References are lower-cased and without punctuation, as the
 models write text. Interrupted, the same command goes on where it was.
+
+With ``--join 60`` recordings of a corpus are first put end to end, a minute or more at a time. One
+such table has an output folder of its own.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from echostream.scoring.log import read_log
 from echostream.scoring.significance import bootstrap
 from echostream.text import normalise
 from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from eval.long_form import join_recordings
 
 ALL = "all"
 TRANSLATION = ("BLEU", "chrF", "LAAL", "compute_RTF")
@@ -63,6 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=[160, 320, 640, 1280],
         help="chunk sizes, which are the segment sizes too (default: 160 320 640 1280)",
     )
+    add("--join", type=float, metavar="SECONDS", help="put recordings end to end (default: do not)")
+    add("--max-future-frames", metavar="L", help="look-ahead (default: the configuration's)")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="(default: all cores, %(default)s)")
     return parser
 
@@ -83,12 +89,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def results(args: argparse.Namespace) -> str:
     """The tables as Markdown; the figures are also written to ``results.json``."""
-    rows = wanted_rows(args.data, args.split, args.corpora)
+    rows, data = wanted_rows(args.data, args.split, args.corpora), args.data
+    if args.join is not None:
+        data = args.output / "joined"
+        rows = join_recordings(rows, args.data, args.join, data)
     runs: dict[tuple[str, int, str], tuple[Instance, ...]] = {}
     for checkpoint in args.checkpoints:
         for chunk_ms in args.chunks:
             for task in ("s2tt", "asr"):
-                runs[checkpoint.name, chunk_ms, task] = run(checkpoint, chunk_ms, task, rows, args)
+                runs[checkpoint.name, chunk_ms, task] = run(
+                    checkpoint, chunk_ms, task, rows, data, args
+                )
     parts = [*sorted({row.corpus for row in rows}), ALL]
     figures = [
         {
@@ -158,15 +169,22 @@ def run(
     chunk_ms: int,
     task: str,
     rows: Sequence[ManifestRow],
+    data: Path,
     args: argparse.Namespace,
 ) -> tuple[Instance, ...]:
     """One pass over all recordings; the instances are in the order of the rows."""
     lists = args.output / "lists"
     texts = [row.src_text if task == "asr" else row.tgt_text for row in rows]
-    write_whole(lists / "wav_list", "".join(f"{args.data / r.audio}\n" for r in rows).encode())
+    write_whole(lists / "wav_list", "".join(f"{data / r.audio}\n" for r in rows).encode())
     write_whole(lists / task, "".join(f"{normalise(text)}\n" for text in texts).encode())
     sources = read_sources(lists / "wav_list", lists / task)
-    system = System(AgentOptions(checkpoint=str(checkpoint), chunk_ms=chunk_ms, task=task))
+    options = AgentOptions(
+        checkpoint=str(checkpoint),
+        chunk_ms=chunk_ms,
+        task=task,
+        max_future_frames=args.max_future_frames,
+    )
+    system = System(options)
     encodings = encode(
         system,
         sources,

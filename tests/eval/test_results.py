@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
 from echostream.constants import SAMPLE_RATE
-from echostream.training.recipes.manifest import ManifestRow, write_manifest
+from echostream.errors import DataError
+from echostream.training.recipes.manifest import ManifestRow, read_manifest, write_manifest
+from eval.long_form import join_recordings
 from eval.results import main
 from tests.agent.conftest import audio, checkpoint  # noqa: F401
 
@@ -72,3 +75,24 @@ def test_table_has_every_corpus_and_chunk(
 def test_a_missing_corpus_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["checkpoints/tiny-es-en", "--data", str(tmp_path)]) == 1
     assert "echostream data" in capsys.readouterr().err
+
+
+def test_joined_recordings(data: Path, tmp_path: Path) -> None:
+    rows = [row for row in read_manifest(data / "manifest.tsv") if row.tgt_text]
+    # 1.0 and 1.25 s, then 1.75 s and 1.75 s.
+    joined = join_recordings(rows, data, 1.1, tmp_path / "joined")
+    assert [row.corpus for row in joined] == ["one", "two", "two"]
+    assert joined[0].tgt_text == "the cat sat on a mat"
+    assert [row.tgt_text for row in joined[1:]] == ["it ran home", "My dog."]
+    samples, rate = soundfile.read(tmp_path / "joined" / joined[0].audio, dtype="float32")
+    parts = [soundfile.read(data / f"{n}.wav", dtype="float32")[0] for n in (0, 1)]
+    assert rate == SAMPLE_RATE and joined[0].num_samples == len(samples)
+    assert np.abs(samples - np.concatenate(parts)).max() < 1e-4
+    # The rest of a corpus goes to its last group, and a corpus that is too short is left out.
+    assert [row.corpus for row in join_recordings(rows, data, 2.0, tmp_path / "2")] == [
+        "one",
+        "two",
+    ]
+    assert [row.corpus for row in join_recordings(rows, data, 3.0, tmp_path / "3")] == ["two"]
+    with pytest.raises(DataError, match="100 s"):
+        join_recordings(rows, data, 100.0, tmp_path / "100")
