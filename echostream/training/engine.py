@@ -169,6 +169,8 @@ def run_fairseq(arguments: Sequence[str], processes: int = 1) -> None:
             # A file and the loopback interface, so that nothing listens on the network.
             *("--distributed-init-method", (Path(folder) / "rendezvous").as_uri()),
             *("--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"),
+            # Else one process sends its checkpoint to the others, which PyTorch will not unpickle.
+            "--load-checkpoint-on-all-dp-ranks",
         ]
         spawn(_run_rank, args=(shared, processes), nprocs=processes)
 

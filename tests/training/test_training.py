@@ -131,6 +131,12 @@ def test_two_processes_make_the_updates_of_one_with_the_same_batches(
         assert found == pytest.approx(expected, rel=1e-4)
     (*_, first), (*_, second) = (history.read(r / history.HISTORY, "dev") for r in (one, two))
     assert second == pytest.approx(first, rel=1e-4)
+    # Both go on from their checkpoints.
+    run_fairseq(arguments(shared_corpus, one, "--update-freq", "2"))
+    run_fairseq(arguments(shared_corpus, two), processes=2)
+    same_network(one, two)
+    assert losses(two)[-1] == pytest.approx(losses(one)[-1], rel=1e-4)
+    assert losses(two)[-1][0] == OPTIONS.updates
 
 
 def running() -> dict[int, int]:
