@@ -137,8 +137,8 @@ def train(args: argparse.Namespace, command: str) -> None:
     prepared = prepare(config, args.data, args.output)
     training, dev = (select(prepared.utterances, part) for part in ("train", "dev"))
     training = repeated(training, parse_repeat(args.repeat))
-    record_run(args.output, command, options.seed, training)
     done = updates_done(args.output)
+    record_run(args.output, command, options.seed, training, updates=done)
     logger.info(
         "%d training recordings (%.1f min), %d for development; %s",
         len(training),

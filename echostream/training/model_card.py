@@ -63,7 +63,11 @@ def card(
     if record is not None:
         lines += ["", "## Data", "", "| corpus | recordings | hours |", "|---|---|---|"]
         lines += [f"| {c} | {n} | {s / 3600:.2f} |" for c, n, s in record.train]
-        lines += ["", "## Command", "", f"    {record.command}", ""]
+        lines += ["", "## Command", ""]
+        for number, (updates, command) in enumerate(record.commands):
+            lines += ["", f"and from update {updates} on", ""] if number else []
+            lines += [f"    {command}"]
+        lines += [""]
         lines += [f"Seed {record.seed}; {record.versions}."]
     if dev is not None:
         lines += [

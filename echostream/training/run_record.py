@@ -19,23 +19,33 @@ RECORD = "run.json"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """``train`` has (corpus, recordings, seconds) of the training part; ``versions`` is a line."""
+    """``train`` has (corpus, recordings, seconds) of the training part; ``versions`` is a line.
 
-    command: str
+    ``commands`` has the updates that were done and the command of each start that was told
+    something else than the one before; a run that is resumed with the same command has one.
+    """
+
+    commands: tuple[tuple[int, str], ...]
     seed: int
     train: tuple[tuple[str, int, float], ...]
     versions: str
 
 
-def record_run(folder: Path, command: str, seed: int, train: Sequence[Utterance]) -> RunRecord:
-    """Write ``run.json``."""
+def record_run(
+    folder: Path, command: str, seed: int, train: Sequence[Utterance], *, updates: int = 0
+) -> RunRecord:
+    """Write ``run.json``; ``updates`` are those that the run has made before this start."""
     seconds: dict[str, float] = {}
     count: Counter[str] = Counter()
     for utterance in train:
         seconds[utterance.corpus] = seconds.get(utterance.corpus, 0.0) + utterance.seconds
         count[utterance.corpus] += 1
+    earlier = read_record(folder) if updates else None
+    commands = earlier.commands if earlier is not None else ()
+    if not commands or commands[-1][1] != command:
+        commands = (*commands, (updates, command))
     record = RunRecord(
-        command=command,
+        commands=commands,
         seed=seed,
         train=tuple((corpus, count[corpus], round(seconds[corpus], 1)) for corpus in sorted(count)),
         versions=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
@@ -50,5 +60,8 @@ def read_record(folder: Path) -> RunRecord | None:
     if not path.exists():
         return None
     values = json.loads(path.read_text(encoding="utf-8"))
+    if "command" in values:  # As it was written before a run could have several.
+        values["commands"] = [(0, values.pop("command"))]
+    values["commands"] = tuple((int(updates), str(text)) for updates, text in values["commands"])
     values["train"] = tuple((c, int(n), float(s)) for c, n, s in values["train"])
     return RunRecord(**values)

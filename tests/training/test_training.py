@@ -26,6 +26,7 @@ from echostream.training.export import export
 from echostream.training.features import FeatureReader
 from echostream.training.formats.streamspeech import StreamSpeechRow, write_streamspeech
 from echostream.training.preparation import prepare
+from echostream.training.run_record import read_record, record_run
 
 from .conftest import CONFORMER, ZIPFORMER
 
@@ -315,3 +316,17 @@ def test_wrong_options_are_named(
 ) -> None:
     with pytest.raises(Exception, match=message):
         run_fairseq(arguments(shared_corpus, tmp_path, *option))
+
+
+def test_record_of_a_run_that_was_continued_otherwise(tmp_path: Path) -> None:
+    for updates, command in ((0, "first"), (5, "first"), (9, "second"), (12, "second")):
+        record_run(tmp_path, command, 1, [], updates=updates)
+    record = read_record(tmp_path)
+    assert record is not None and record.commands == ((0, "first"), (9, "second"))
+    # Another run in the same place.
+    assert record_run(tmp_path, "third", 1, []).commands == ((0, "third"),)
+    kept = json.loads((tmp_path / "run.json").read_text())
+    del kept["commands"]
+    (tmp_path / "run.json").write_text(json.dumps({**kept, "command": "old"}))
+    record = read_record(tmp_path)
+    assert record is not None and record.commands == ((0, "old"),)
