@@ -10,7 +10,8 @@ chunk size, by approximate randomisation. References are lower-cased and without
 models write text. Interrupted, the same command goes on where it was.
 
 With ``--join 60`` recordings of a corpus are first put end to end, a minute or more at a time. One
-such table has an output folder of its own.
+such table has an output folder of its own. Options of the agent make another system of a
+checkpoint: ``checkpoints/tiny-es-en@backend=openvino,precision=int8``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +48,35 @@ DIGITS = {"LAAL": 0, "compute_RTF": 3}
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A checkpoint and what the agent is told beside it; ``name`` stands in the tables."""
+
+    name: str
+    options: AgentOptions
+
+
+def parse_system(text: str) -> Measured:
+    """``CHECKPOINT[@OPTION=VALUE,...]``; an option that the agent does not have is an error."""
+    folder, _, options = text.partition("@")
+    path = Path(folder)
+    name = path.name + (f"@{options}" if options else "")
+    known = {field.name for field in fields(AgentOptions)} - {"checkpoint", "task", "chunk_ms"}
+    values = {}
+    for part in options.split(",") if options else ():
+        key, equals, value = part.partition("=")
+        if not equals or key not in known:
+            raise argparse.ArgumentTypeError(
+                f"{part!r} in {text!r} is no option of the agent; expected NAME=VALUE with one of "
+                f"{', '.join(sorted(known))}"
+            )
+        values[key] = value
+    try:
+        return Measured(name, AgentOptions(checkpoint=str(path), **values))  # type: ignore[arg-type]
+    except EchoStreamError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(
@@ -54,7 +85,13 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("checkpoints", nargs="+", type=Path, help="checkpoint folders; the first is the baseline")
+    add(
+        "systems",
+        nargs="+",
+        type=parse_system,
+        metavar="CHECKPOINT[@OPTION=VALUE,...]",
+        help="checkpoint folders, with options of the agent if wanted; the first is the baseline",
+    )
     add("--data", type=Path, default=Path("data/es-en"), help="corpus (default: %(default)s)")
     add("--split", default="test", choices=("dev", "test"), help="(default: %(default)s)")
     add("--corpora", help="only these, comma-separated (default: all of the manifest)")
@@ -68,7 +105,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="chunk sizes, which are the segment sizes too (default: 160 320 640 1280)",
     )
     add("--join", type=float, metavar="SECONDS", help="put recordings end to end (default: do not)")
-    add("--max-future-frames", metavar="L", help="look-ahead (default: the configuration's)")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="(default: all cores, %(default)s)")
     return parser
 
@@ -94,26 +130,24 @@ def results(args: argparse.Namespace) -> str:
         data = args.output / "joined"
         rows = join_recordings(rows, args.data, args.join, data)
     runs: dict[tuple[str, int, str], tuple[Instance, ...]] = {}
-    for checkpoint in args.checkpoints:
+    for system in args.systems:
         for chunk_ms in args.chunks:
             for task in ("s2tt", "asr"):
-                runs[checkpoint.name, chunk_ms, task] = run(
-                    checkpoint, chunk_ms, task, rows, data, args
-                )
+                runs[system.name, chunk_ms, task] = run(system, chunk_ms, task, rows, data, args)
     parts = [*sorted({row.corpus for row in rows}), ALL]
     figures = [
         {
-            "checkpoint": checkpoint.name,
+            "checkpoint": system.name,
             "corpus": corpus,
             "chunk_ms": chunk_ms,
             **figures_of(
                 {
-                    task: of_corpus(runs[checkpoint.name, chunk_ms, task], rows, corpus)
+                    task: of_corpus(runs[system.name, chunk_ms, task], rows, corpus)
                     for task in ("s2tt", "asr")
                 }
             ),
         }
-        for checkpoint in args.checkpoints
+        for system in args.systems
         for corpus in parts
         for chunk_ms in args.chunks
     ]
@@ -133,8 +167,8 @@ def results(args: argparse.Namespace) -> str:
         for task, names in (("asr", TRANSCRIPT), ("s2tt", TRANSLATION))
         for name, found in paired_tests(
             {
-                checkpoint.name: of_corpus(runs[checkpoint.name, chunk_ms, task], rows, corpus)
-                for checkpoint in args.checkpoints
+                system.name: of_corpus(runs[system.name, chunk_ms, task], rows, corpus)
+                for system in args.systems
             },
             names=names,
         ).items()
@@ -165,7 +199,7 @@ def wanted_rows(data: Path, split: str, corpora: str | None) -> list[ManifestRow
 
 
 def run(
-    checkpoint: Path,
+    measured: Measured,
     chunk_ms: int,
     task: str,
     rows: Sequence[ManifestRow],
@@ -178,13 +212,7 @@ def run(
     write_whole(lists / "wav_list", "".join(f"{data / r.audio}\n" for r in rows).encode())
     write_whole(lists / task, "".join(f"{normalise(text)}\n" for text in texts).encode())
     sources = read_sources(lists / "wav_list", lists / task)
-    options = AgentOptions(
-        checkpoint=str(checkpoint),
-        chunk_ms=chunk_ms,
-        task=task,
-        max_future_frames=args.max_future_frames,
-    )
-    system = System(options)
+    system = System(replace(measured.options, chunk_ms=chunk_ms, task=task))
     encodings = encode(
         system,
         sources,
@@ -195,7 +223,7 @@ def run(
     )
     folder = replay(
         encodings,
-        output=args.output / "runs" / checkpoint.name / f"{task}-{chunk_ms}",
+        output=args.output / "runs" / measured.name / f"{task}-{chunk_ms}",
         policy="offline" if task == "asr" else None,
         jobs=args.jobs,
     )

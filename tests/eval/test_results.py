@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.recipes.manifest import ManifestRow, read_manifest, write_manifest
 from eval.long_form import join_recordings
-from eval.results import main
+from eval.results import main, parse_system
 from tests.agent.conftest import audio, checkpoint  # noqa: F401
 
 
@@ -55,12 +56,19 @@ def test_table_has_every_corpus_and_chunk(
     out = tmp_path / "out"
     other = tmp_path / "other"
     other.symlink_to(checkpoint)
-    arguments = [str(checkpoint), str(other), "--data", str(data), "--output", str(out)]
+    arguments = [
+        str(checkpoint),
+        f"{other}@max_future_frames=chunk",
+        "--data",
+        str(data),
+        "--output",
+        str(out),
+    ]
     assert main([*arguments, "--chunks", "160", "320", "--jobs", "1"]) == 0
     printed = capsys.readouterr().out
     details = json.loads((out / "results.json").read_text())
     shown = {(f["checkpoint"], f["corpus"], f["chunk_ms"]) for f in details["figures"]}
-    names = (checkpoint.name, "other")
+    names = (checkpoint.name, "other@max_future_frames=chunk")
     assert shown == {(n, c, ms) for n in names for c in ("one", "two", "all") for ms in (160, 320)}
     counts = {f["corpus"]: f["recordings"] for f in details["figures"]}
     assert counts == {"one": 2, "two": 2, "all": 4}, "what has no translation is left out"
@@ -70,6 +78,18 @@ def test_table_has_every_corpus_and_chunk(
     same = [t for t in details["tests"] if t["figure"] in ("WER", "BLEU", "chrF", "LAAL")]
     assert same and all(t["p"] == 1.0 and t["difference"] == 0 for t in same)
     assert printed.count("\n| ") > 20
+
+
+def test_options_of_a_system(capsys: pytest.CaptureFixture[str]) -> None:
+    found = parse_system("some/where@backend=openvino,precision=int8")
+    assert found.name == "where@backend=openvino,precision=int8"
+    assert (found.options.checkpoint, found.options.precision) == ("some/where", "int8")
+    for wrong in ("a@task=asr", "a@precision", "a@threshold=1"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=VALUE"):
+            parse_system(wrong)
+    with pytest.raises(SystemExit):
+        main(["a@encoder_mode=fast"])
+    assert "'fast'" in capsys.readouterr().err
 
 
 def test_a_missing_corpus_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
