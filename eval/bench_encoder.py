@@ -151,6 +151,7 @@ def run(args: argparse.Namespace, command: str) -> None:
             agent.name: {
                 "stages_ms": agent.stages(),
                 "beside_encoder": agent.beside_encoder(),
+                "heads_over_encoder": agent.heads_over_encoder(),
                 "wall_s": agent.total_wall_s,
                 "cpu_s": agent.total_cpu_s,
                 "audio_s": audio_s,
@@ -275,7 +276,10 @@ def agent_summary(agents: Sequence[AgentTimes]) -> dict[str, Any]:
     if not agents:
         return {}
     first = agents[0]
-    found: dict[str, Any] = {"agent_beside_encoder": round(first.beside_encoder(), 4)}
+    found: dict[str, Any] = {
+        "agent_beside_encoder": round(first.beside_encoder(), 4),
+        "heads_over_encoder": round(first.heads_over_encoder(), 4),
+    }
     for other in agents:
         if "recompute" in other.name:
             found["agent_recompute_over_echostream"] = round(

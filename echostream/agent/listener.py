@@ -142,7 +142,7 @@ class Listener:
         costs = StageCosts(
             front_end_ms=1000 * (heard - started),
             encoder_ms=1000 * (encoded - heard),
-            decoder_ms=1000 * (self.clock() - encoded),
+            heads_ms=1000 * (self.clock() - encoded),
         )
         state = dataclasses.replace(state, front_end=front_end, encoder=encoder, finished=is_final)
         return Encoded(chunks, costs), state

@@ -4,16 +4,19 @@ SimulEval's ``instances.log`` holds one elapsed time a word, in which all comput
 the audio sent. With this log beside it, named ``segments.log``, ``echostream score`` can say what a
 word's delay is made of, and what it would be where compute overlaps with waiting for audio.
 
-One JSON line for each recording, written when it ends::
+One JSON line for each recording, written when it ends; times are in ms and each segment is
+``[audio, front end, encoder, CTC heads, decoder, policy, words]``::
 
-    {"index": 0, "segments": [[audio_ms, front_end_ms, encoder_ms, decoder_ms, policy_ms, words]]}
+    {"index": 0, "segments": [[320.0, 0.5, 5.3, 0.2, 0.7, 0.1, 2], ...]}
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from echostream.agent.costs import StageCosts
 from echostream.errors import ConfigError
@@ -33,9 +36,14 @@ class SegmentRecord:
 
     def row(self) -> list[float | int]:
         """As the log has it; compute times to the microsecond."""
-        costs = self.costs
-        stages = (costs.front_end_ms, costs.encoder_ms, costs.decoder_ms, costs.policy_ms)
-        return [self.audio_ms, *(round(stage, 3) for stage in stages), self.num_words]
+        stages = (round(cost, 3) for cost in astuple(self.costs))
+        return [self.audio_ms, *stages, self.num_words]
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> SegmentRecord:
+        """What :meth:`row` wrote; TypeError or ValueError for a row of another length."""
+        audio_ms, front_end, encoder, heads, decoder, policy, num_words = row
+        return cls(audio_ms, StageCosts(front_end, encoder, heads, decoder, policy), num_words)
 
 
 def segment_line(index: int, records: list[SegmentRecord]) -> str:

@@ -7,6 +7,8 @@ into segments therefore changes when words come out, and nothing else.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from torch import Tensor
 from echostream.agent.costs import DEFAULT_CLOCK, Clock, StageCosts
 from echostream.agent.hypothesis import Hypothesis, HypothesisState, without_written
 from echostream.agent.listener import EncodedChunk
+from echostream.agent.word_values import WordValues
 from echostream.decoder import Decoder, WordAssembler
 from echostream.policy import Decision, Policy, PolicyContext, needs_encoder_history
 
@@ -163,14 +166,17 @@ class Writer:
                 state=state.policy,
             )
         )
-        pending = (*words, *tentative)
-        count = len(pending) if source_finished else min(decision.write, len(pending))
+        num_pending = len(words) + len(tentative)
+        count = num_pending if source_finished else min(decision.write, num_pending)
+        written = tuple(itertools.islice(itertools.chain(words, tentative), count))
+        passed = count
         if state.reference is not None:
             state = dataclasses.replace(state, reference=state.reference[count:])
-        else:
-            target = without_written(state.target, count)
-            source = target if self._target is None else state.source
-            state = dataclasses.replace(state, source=source, target=target)
+            # The search's own words are never written and must not pile up.
+            passed = len(state.target.words)
+        target = without_written(state.target, passed)
+        source = target if self._target is None else state.source
+        state = dataclasses.replace(state, source=source, target=target)
         state = dataclasses.replace(
             state, policy=decision.state, num_written=state.num_written + count
         )
@@ -178,21 +184,19 @@ class Writer:
             num_chunks=state.num_chunks,
             audio_ms=state.num_frames * self._frame_ms,
             reason=decision.reason,
-            words=tuple(pending[:count]),
+            words=written,
         )
         return turn, state
 
 
-def _pending(
-    state: WriterState,
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...] | range]:
+def _pending(state: WriterState) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
     """Stable words, tentative words, and the target tokens up to the end of each."""
     if state.reference is not None:
         first = state.num_written + 1
         return state.reference, (), range(first, first + len(state.reference))
     target = state.target
     return (
-        tuple(word.text for word in target.words),
-        tuple(word.text for word in target.tentative_words),
-        tuple(word.num_tokens for word in target.pending),
+        WordValues(operator.attrgetter("text"), target.words),
+        WordValues(operator.attrgetter("text"), target.tentative_words),
+        WordValues(operator.attrgetter("num_tokens"), target.words, target.tentative_words),
     )

@@ -48,17 +48,27 @@ class AgentTimes:
         return {
             "front end": statistics.median(costs.front_end_ms for costs in self.costs),
             "encoder": statistics.median(costs.encoder_ms for costs in self.costs),
-            "CTC heads and search": statistics.median(costs.decoder_ms for costs in self.costs),
+            "CTC heads": statistics.median(costs.heads_ms for costs in self.costs),
+            "CTC search": statistics.median(costs.decoder_ms for costs in self.costs),
             "policy": statistics.median(costs.policy_ms for costs in self.costs),
             "glue": statistics.median(glue),
         }
 
     def beside_encoder(self) -> float:
-        """Median over segments of all but the encoder, as a share of the encoder's time."""
+        """Median over segments of front end, search, policy and glue, over the encoder's time.
+
+        The heads are the model's arithmetic like the encoder and have :meth:`heads_over_encoder`.
+        """
         return statistics.median(
-            (wall - costs.encoder_ms) / costs.encoder_ms
+            (wall - costs.encoder_ms - costs.heads_ms) / costs.encoder_ms
             for wall, costs in zip(self.wall_ms, self.costs, strict=True)
             if costs.encoder_ms > 0
+        )
+
+    def heads_over_encoder(self) -> float:
+        """Median over segments of the CTC heads, as a share of the encoder's time."""
+        return statistics.median(
+            costs.heads_ms / costs.encoder_ms for costs in self.costs if costs.encoder_ms > 0
         )
 
 

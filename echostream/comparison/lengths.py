@@ -150,6 +150,9 @@ def read_pass(path: Path) -> list[SegmentCost] | None:
     """A pass that was kept; ``None`` if it was not, or is damaged."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return [SegmentCost(row[0], StageCosts(*row[1:5]), row[5]) for row in rows]
+        return [
+            SegmentCost(audio_ms, StageCosts(front_end, encoder, heads, decoder, policy), nbytes)
+            for audio_ms, front_end, encoder, heads, decoder, policy, nbytes in rows
+        ]
     except (OSError, ValueError, TypeError, IndexError):
         return None

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from echostream.decoder.log_probs import CtcSearch
@@ -62,8 +63,9 @@ class GreedyCtc(CtcSearch):
         """
         require_open(state.finished)
         scores = self.usable(log_probs)
-        best, symbols = scores.max(dim=1)
-        symbols = symbols.masked_fill(best == -float("inf"), self.blank)
+        symbols = scores.argmax(axis=1)
+        best = scores[np.arange(len(scores)), symbols]
+        symbols[best == -np.inf] = self.blank
         tokens = []
         last = state.last
         for frame, symbol in enumerate(symbols.tolist(), start=state.num_frames):

@@ -8,11 +8,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.errors import CheckpointError, ConfigError
 from echostream.registry import check_options, option
+
+Scores = NDArray[np.floating[Any]]
+"""``[T, V]`` or ``[V]``, float32 or float64."""
 
 
 def check_indices(blank: int, suppress: Sequence[int]) -> tuple[int, ...]:
@@ -38,11 +45,11 @@ def check_indices(blank: int, suppress: Sequence[int]) -> tuple[int, ...]:
 
 def usable_log_probs(
     log_probs: Tensor, blank: int, suppress: tuple[int, ...], blank_penalty: float = 0.0
-) -> Tensor:
+) -> Scores:
     """``[T, V]`` scores: the suppressed indices at minus infinity, the blank made less likely.
 
     ``blank_penalty`` is subtracted from the blank's log-probability in every frame. The
-    result is detached; the input is not changed.
+    result is on the CPU and must not be written to; the input is not changed.
 
     Raises:
         ConfigError: if the shape is not ``[T, V]`` or ``V`` is too small for the indices.
@@ -55,17 +62,18 @@ def usable_log_probs(
             f"expected floating point [frames, vocabulary] with a vocabulary of at least "
             f"{highest + 1}: do the CTC head and the tokenizer belong together?"
         )
-    detached = log_probs.detach()
-    bad = detached.isnan().any(dim=1)
-    if bool(bad.any()):
+    dtype = torch.promote_types(log_probs.dtype, torch.float32)
+    given = log_probs.detach().to("cpu", dtype).numpy()
+    bad = np.isnan(given.max(axis=1))  # The maximum of a row with NaN is NaN.
+    if bad.any():
         raise CheckpointError(
-            f"log-probabilities of frame {int(bad.nonzero()[0])} of this step hold NaN; expected "
+            f"log-probabilities of frame {int(bad.argmax())} of this step hold NaN; expected "
             "numbers: the weights are damaged or the training diverged, use another checkpoint"
         )
     if not suppress and blank_penalty == 0.0:
-        return detached
-    scores = detached.clone()
-    scores[:, list(suppress)] = -float("inf")
+        return given
+    scores = given.copy()
+    scores[:, suppress] = -np.inf
     scores[:, blank] -= blank_penalty
     return scores
 
@@ -89,6 +97,6 @@ class CtcSearch:
         check_options(self, what)
         object.__setattr__(self, "suppress", check_indices(self.blank, self.suppress))
 
-    def usable(self, log_probs: Tensor) -> Tensor:
+    def usable(self, log_probs: Tensor) -> Scores:
         """The scores to search in; see :func:`usable_log_probs`."""
         return usable_log_probs(log_probs, self.blank, self.suppress, self.blank_penalty)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from echostream.decoder.log_probs import CtcSearch
-from echostream.decoder.prefix_search import PrefixBeamState, PrefixSearch
+from echostream.decoder.prefix_search import PrefixBeamState, PrefixSearch, frame_scores
 from echostream.decoder.protocol import DecoderOutput, register, require_open
 from echostream.errors import ConfigError
 from echostream.registry import option
@@ -58,10 +58,14 @@ class PrefixBeamCtc(CtcSearch):
         A frame in which no prefix could go on counts as blank.
         """
         require_open(state.finished)
-        scores = self.usable(log_probs)
         search = self._search(state)
-        for row in scores.double().cpu().numpy():
-            search.frame(row)
+        for frame in frame_scores(
+            self.usable(log_probs),
+            blank=self.blank,
+            beam_size=self.beam_size,
+            prune_log_prob=self.prune_log_prob,
+        ):
+            search.frame(frame)
         return search.output(), search.state()
 
     def flush(self, state: PrefixBeamState) -> tuple[DecoderOutput, PrefixBeamState]:

@@ -31,14 +31,16 @@ those of one alignment, traced along the largest term of each sum above.
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import math
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
+from echostream.decoder.log_probs import Scores
 from echostream.decoder.prefix_trie import NO_TOKEN, FlatNode, PrefixNode, flatten, rebuild
 from echostream.decoder.protocol import DecoderOutput, Token
 
@@ -87,6 +89,47 @@ class PrefixBeamState:
         return cls(**{**values, "nodes": nodes, "beam": beam})
 
 
+class FrameScores(NamedTuple):
+    """What a frame says; made by :func:`frame_scores`."""
+
+    row: Scores
+    """Log-probabilities ``[V]``."""
+    candidates: dict[int, float]
+    """The tokens that can make a new prefix, most probable first, and their log-probabilities."""
+    floor: float
+    """A new prefix of less log-probability cannot be kept."""
+
+
+def frame_scores(
+    log_probs: Scores, *, blank: int, beam_size: int, prune_log_prob: float
+) -> Iterator[FrameScores]:
+    """The frames of ``log_probs`` ``[T, V]``.
+
+    Leaving out tokens and prefixes changes nothing. A new prefix scores at most its token's
+    log-probability. The best prefix becomes, by staying or by growing, one that scores the row's
+    maximum, or half of it if that belongs to its own last token (two cases share it): what is
+    further below than the pruning allows is lost. And ``beam_size + 1`` tokens are enough: of the
+    extensions of one prefix at most one (its last token again) scores less than its token's
+    probability says, so ``beam_size`` others are at least as good as any token left out. All this
+    is not so where the longer prefix is in the beam already, since there probabilities add up;
+    those are tried in any case.
+    """
+    # One more, since the blank may be among them.
+    best = torch.from_numpy(log_probs).topk(min(beam_size + 2, log_probs.shape[1]), dim=1)
+    for row, scores, tokens in zip(
+        log_probs, best.values.tolist(), best.indices.tolist(), strict=True
+    ):
+        floor = scores[0] + prune_log_prob - _HALF
+        possible = [
+            (-score, token)
+            for score, token in zip(scores, tokens, strict=True)
+            if score >= floor and score > _IMPOSSIBLE and token != blank
+        ]
+        # Equal scores come in any order.
+        ordered = sorted(possible)[: beam_size + 1]
+        yield FrameScores(row, {token: -score for score, token in ordered}, floor)
+
+
 @dataclass(slots=True)
 class _Entry:
     """A prefix with its two log-probabilities: ``node``'s, or that and one more ``token``."""
@@ -99,10 +142,8 @@ class _Entry:
     frames_token: _Frames = None
     largest: float = _IMPOSSIBLE
     """Largest term of ``log_token`` so far, the one that ``frames_token`` belongs to."""
-
-    @property
-    def log_both(self) -> float:
-        return _log_add(self.log_blank, self.log_token)
+    log_both: float = _IMPOSSIBLE
+    """Of the two together, as :meth:`sum_up` found it."""
 
     @property
     def frames(self) -> _Frames:
@@ -112,6 +153,9 @@ class _Entry:
         self.log_token = _log_add(self.log_token, log_prob)
         if log_prob > self.largest:
             self.largest, self.frames_token = log_prob, frames
+
+    def sum_up(self) -> None:
+        self.log_both = _log_add(self.log_blank, self.log_token)
 
 
 class PrefixSearch:
@@ -147,18 +191,20 @@ class PrefixSearch:
         ]
         for entry in self._beam:
             entry.node.live = True
+            entry.sum_up()
         self._stable: list[Token] = []
         self._frames = 0
         self._settled = 0
         self._log_scale = state.log_scale
         self._last_frame = state.last_frame
 
-    def frame(self, row: NDArray[np.float64]) -> None:
-        """One frame; ``row`` is ``[V]``."""
+    def frame(self, scores: FrameScores) -> None:
+        """One frame."""
         now = self._before.num_frames + self._frames
         self._frames += 1
         # Best first. Sorting is stable, so that equal scores stay in the order of their making.
-        ranked = sorted(self._extended(row, now), key=lambda entry: entry.log_both, reverse=True)
+        extended = self._extended(scores, now)
+        ranked = sorted(extended, key=operator.attrgetter("log_both"), reverse=True)
         scale = ranked[0].log_both
         if scale > _IMPOSSIBLE:
             self._replace_beam(ranked[: self._beam_size], scale)
@@ -179,6 +225,7 @@ class PrefixSearch:
             entry.node.live = True
             entry.log_blank -= scale
             entry.log_token -= scale
+            entry.sum_up()
             self._beam.append(entry)
         for node in before:
             if not node.live:
@@ -217,56 +264,52 @@ class PrefixSearch:
             num_settled=self._before.num_settled + self._settled,
         )
 
-    def _extended(self, row: NDArray[np.float64], now: int) -> list[_Entry]:
+    def _extended(self, scores: FrameScores, now: int) -> list[_Entry]:
         """Prefixes one frame later, by the four equations at the top of this module."""
-        candidates = self._candidates(row)
-        log_stay = float(row[self._blank])
-        found: dict[tuple[int, int], _Entry] = {}
+        row, candidates, floor = scores
+        log_stay = row.item(self._blank)
+        # The best scores of different prefixes so far, as many as the beam takes: what is less than
+        # all of them is not made. A prefix that stays scores at least what its blank gives it.
+        most = [max(floor, entry.log_both + log_stay) for entry in self._beam]
+        most += [floor] * (self._beam_size - len(most))
+        heapq.heapify(most)
+        made: list[_Entry] = []
+        living: dict[int, _Entry] = {}
 
-        def entry_for(node: PrefixNode, token: int = NO_TOKEN) -> _Entry:
-            child = node.children.get(token)
-            node, token = (child, NO_TOKEN) if child is not None else (node, token)
-            return found.setdefault((id(node), token), _Entry(node, token))
+        def entry_of(node: PrefixNode) -> _Entry:
+            entry = living.get(id(node))
+            if entry is None:
+                entry = living[id(node)] = _Entry(node)
+                made.append(entry)
+            return entry
 
         for old in self._beam:
-            log_both, last = old.log_both, old.node.token
-            same = entry_for(old.node)
-            same.log_blank, same.frames_blank = log_both + log_stay, old.frames
+            node, last, log_both, frames = old.node, old.node.token, old.log_both, old.frames
+            same = entry_of(node)
+            same.log_blank, same.frames_blank = log_both + log_stay, frames
             if last != NO_TOKEN:
-                same.add_token_term(old.log_token + float(row[last]), old.frames_token)
+                same.add_token_term(old.log_token + row.item(last), old.frames_token)
             merging = {
-                token: float(row[token])
-                for token, child in old.node.children.items()
+                token: row.item(token)
+                for token, child in node.children.items()
                 if child.live and row[token] > _IMPOSSIBLE
             }
-            for token, log_prob in (candidates | merging).items():
-                longer = entry_for(old.node, token)
+            for token, log_prob in (candidates | merging if merging else candidates).items():
                 if token == last:
-                    longer.add_token_term(old.log_blank + log_prob, (now, old.frames_blank))
+                    term, links = old.log_blank + log_prob, (now, old.frames_blank)
                 else:
-                    longer.add_token_term(log_both + log_prob, (now, old.frames))
-        return list(found.values())
-
-    def _candidates(self, row: NDArray[np.float64]) -> dict[int, float]:
-        """The tokens that can make a new prefix at this frame, most probable first.
-
-        Leaving the others out changes nothing. A new prefix scores at most its token's log
-        probability. The best prefix becomes, by staying or by growing, one that scores the row's
-        maximum, or half of it if that belongs to its own last token (two cases share it): a token
-        further below than the pruning allows is lost. And ``beam_size + 1`` tokens are enough: of
-        the extensions of one prefix at most one (its last token again) scores less than its token's
-        probability says, so ``beam_size`` others are at least as good as any token left out. All
-        this is not so where the longer prefix is in the beam already, since there probabilities
-        add up; those are tried in any case.
-        """
-        floor = float(row.max()) + self._prune_log_prob - _HALF
-        tokens = np.flatnonzero((row >= floor) & (row > _IMPOSSIBLE))
-        tokens = tokens[tokens != self._blank]
-        count = self._beam_size + 1
-        if len(tokens) > count:
-            tokens = tokens[np.argpartition(-row[tokens], count)[:count]]
-        pairs = [(int(token), float(row[token])) for token in tokens]
-        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+                    term, links = log_both + log_prob, (now, frames)
+                if token in merging:
+                    entry_of(node.children[token]).add_token_term(term, links)
+                elif term >= most[0]:
+                    heapq.heapreplace(most, term)
+                    # Not in the beam, so there is no other way to it than this one.
+                    made.append(_Entry(node, token, _IMPOSSIBLE, term, None, links, term, term))
+                elif not merging and log_both + log_prob < most[0]:
+                    break  # As are all tokens after it.
+        for entry in living.values():
+            entry.sum_up()
+        return made
 
     def _advance_root(self) -> None:
         """Give out and forget what all live prefixes share."""
@@ -294,13 +337,15 @@ class PrefixSearch:
 
     def _settle_old(self, newest: int) -> None:
         """Decide in favour of the best prefix what was emitted at frame ``newest`` or before."""
-        while (first := self._first_frame(self._beam[0])) is not None and first <= newest:
+        if newest < 0 or not any(self._is_old(entry, newest) for entry in self._beam):
+            return
+        while self._is_old(self._beam[0], newest):
             winner = self._beam[0].node.path_from(self._root)[0]
             self._keep_through(winner)
             self._settled += 1
             self._advance_root()
         # The best prefix has no token that old (any more): a prefix that has one disagrees.
-        self._keep(lambda e: (first := self._first_frame(e)) is None or first > newest)
+        self._keep(lambda entry: not self._is_old(entry, newest))
         self._advance_root()
 
     def _keep_through(self, winner: PrefixNode) -> None:
@@ -309,10 +354,16 @@ class PrefixSearch:
         # Dropping has left no other child; a damaged saved state may hold one, and must not hang.
         self._root.children = {winner.token: winner}
 
-    def _first_frame(self, entry: _Entry) -> int | None:
-        """Frame of the prefix's first token after the root, if it has one."""
-        frames = _unlinked(entry.frames, entry.node.depth - self._root.depth)
-        return frames[0] if frames else None
+    def _is_old(self, entry: _Entry, newest: int) -> bool:
+        """Whether the prefix's first token after the root was emitted at ``newest`` or before."""
+        links = entry.frames
+        for _ in range(entry.node.depth - self._root.depth):
+            if links is None:  # No alignment leads there.
+                return False
+            if links[0] <= newest:
+                return True
+            links = links[1]
+        return False
 
     def _keep(self, wanted: Callable[[_Entry], bool]) -> None:
         dropped = [entry for entry in self._beam if not wanted(entry)]

@@ -46,7 +46,8 @@ class PolicyContext:
     target_tokens: int
     """Units of the target-language (ST) CTC hypothesis so far, tentative ones included."""
     words: Sequence[str]
-    """Complete words that no later audio can change and that are not written yet."""
+    """Complete words that no later audio can change and that are not written yet. A view: keep
+    ``tuple(words)`` of what is to be remembered."""
     tentative_words: Sequence[str] = ()
     """Complete words of the current hypothesis after ``words``; later audio may revise them."""
     token_ends: Sequence[int] = ()

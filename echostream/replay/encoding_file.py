@@ -27,7 +27,7 @@ from echostream.replay.files import write_whole
 from echostream.replay.sources import Source, cuts, read_samples
 from echostream.saved_state import metadata_of
 
-FORMAT = "echostream-encoding-1"
+FORMAT = "echostream-encoding-2"
 FRAMES = "frames"
 """``[K, C]``."""
 SOURCE_LOG_PROBS = "source_log_probs"
@@ -166,8 +166,8 @@ def tensor_names(task: str) -> tuple[str, ...]:
 
 
 def _segment(row: list[Any]) -> EncodedSegment:
-    audio_ms, front_end, encoder, decoder, policy, nbytes, *chunks = row
-    costs = StageCosts(front_end, encoder, decoder, policy)
+    audio_ms, front_end, encoder, heads, decoder, policy, nbytes, *chunks = row
+    costs = StageCosts(front_end, encoder, heads, decoder, policy)
     return EncodedSegment(audio_ms, costs, nbytes, tuple(chunks))
 
 

@@ -112,7 +112,7 @@ def replay(
 def run_compute_ms(folder: str | Path) -> float:
     """Compute of all stages and recordings of a run, from its ``segments.log``, ms."""
     lines = (Path(folder) / SEGMENT_LOG_NAME).read_text(encoding="utf-8").splitlines()
-    return sum(sum(row[1:5]) for line in lines for row in json.loads(line)["segments"])
+    return sum(sum(row[1:-1]) for line in lines for row in json.loads(line)["segments"])
 
 
 def instance_line(

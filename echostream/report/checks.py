@@ -11,7 +11,7 @@ from echostream.errors import DataError
 from echostream.report.reading import read_as
 from echostream.report.results import READINGS, Delay, Results, TimelineRun
 
-FORMAT = "echostream-compare-1"
+FORMAT = "echostream-compare-2"
 
 SUM_TOLERANCE = 1e-6
 """The parts of a delay may differ from its total by this much of it."""

@@ -25,6 +25,7 @@ PARTS = (
     ("waiting for audio", "#d9d9d9"),
     ("front end", "#56b4e9"),
     ("encoder", "#d55e00"),
+    ("CTC heads", "#cc79a7"),
     ("decoder", "#0072b2"),
     ("policy", "#009e73"),
 )

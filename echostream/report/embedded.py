@@ -34,12 +34,13 @@ def embedded_json(results: Results) -> str:
                 "system": _place(results, run.system),
                 "segment_ms": run.segment_ms,
                 "seconds": run.seconds,
-                # position in s, then the four parts of the computing time in ms
+                # position in s, then the five parts of the computing time in ms
                 "points": [
                     [
                         _short(cost.audio_ms / 1000),
                         _short(cost.front_end_ms),
                         _short(cost.encoder_ms),
+                        _short(cost.heads_ms),
                         _short(cost.decoder_ms),
                         _short(cost.policy_ms),
                     ]
@@ -141,7 +142,7 @@ def _run(results: Results, run: TimelineRun) -> dict[str, Any]:
     return {
         "name": f"{results.system(run.system).label}, {run.policy_label}, {run.segment_ms:g} ms",
         "forced": results.forced(run),
-        # audio and arrival in ms, the four parts of the computing time, words written, reason
+        # audio and arrival in ms, the five parts of the computing time, words written, reason
         "segments": [
             [
                 *(round(value, 2) for value in (segment.audio_ms, segment.arrival_ms)),
@@ -150,6 +151,7 @@ def _run(results: Results, run: TimelineRun) -> dict[str, Any]:
                     for value in (
                         segment.front_end_ms,
                         segment.encoder_ms,
+                        segment.heads_ms,
                         segment.decoder_ms,
                         segment.policy_ms,
                     )
@@ -159,7 +161,7 @@ def _run(results: Results, run: TimelineRun) -> dict[str, Any]:
             ]
             for segment in run.segments
         ],
-        # text, segment, delay, then for each reading the ends of the five parts of the delay.
+        # text, segment, delay, then for each reading the ends of the six parts of the delay.
         # Ends, not lengths: rounded lengths would no longer add up to the rounded total.
         "words": [
             [

@@ -108,13 +108,16 @@ class SegmentCost:
     audio_ms: float
     front_end_ms: float
     encoder_ms: float
+    heads_ms: float
     decoder_ms: float
     policy_ms: float
 
     @property
     def compute_ms(self) -> float:
-        """All four together."""
-        return self.front_end_ms + self.encoder_ms + self.decoder_ms + self.policy_ms
+        """All five together."""
+        return (
+            self.front_end_ms + self.encoder_ms + self.heads_ms + self.decoder_ms + self.policy_ms
+        )
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ class TimelineSegment:
     arrival_ms: float
     front_end_ms: float
     encoder_ms: float
+    heads_ms: float
     decoder_ms: float
     policy_ms: float
     words: int
@@ -155,6 +159,7 @@ class Delay:
     waiting_ms: float
     front_end_ms: float
     encoder_ms: float
+    heads_ms: float
     decoder_ms: float
     policy_ms: float
 
@@ -165,6 +170,7 @@ class Delay:
             self.waiting_ms,
             self.front_end_ms,
             self.encoder_ms,
+            self.heads_ms,
             self.decoder_ms,
             self.policy_ms,
         )

@@ -1,12 +1,12 @@
 """What each segment of a run cost: ``segments.log``, written beside ``instances.log``.
 
 SimulEval's log has times for words only. An agent that is told to (``--segment-log``) writes one
-JSON object per utterance, with a row for every segment that was pushed, whether or not anything was
-written after it:
+JSON object per utterance, ``{"index": 0, "segments": [row, ...]}``, with a row for every segment
+that was pushed, whether or not anything was written after it:
 
-    {"index": 0, "segments": [[audio_ms, front_end_ms, encoder_ms, decoder_ms, policy_ms, words]]}
+    [audio_ms, front_end_ms, encoder_ms, heads_ms, decoder_ms, policy_ms, words]
 
-audio_ms counts from the start of the utterance to the end of the segment; the four costs are wall
+audio_ms counts from the start of the utterance to the end of the segment; the five costs are wall
 time; words is how many were written after the segment. The order of rows is that of time.
 """
 
@@ -23,7 +23,7 @@ from echostream.scoring.times import milliseconds
 
 SEGMENT_LOG_NAME = "segments.log"
 
-_ROW = ("audio_ms", "front_end_ms", "encoder_ms", "decoder_ms", "policy_ms", "words")
+_ROW = ("audio_ms", "front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms", "words")
 
 _TOLERANCE_MS = 1.0
 """Agents may round the audio they have heard to whole ms."""

@@ -315,7 +315,7 @@ class StreamPool:
         chunks = listener.chunks(frames[: len(batch)], counts, states.chunk_size)
         costs = StageCosts(
             encoder_ms=1000 * (encoded - started) / len(batch),
-            decoder_ms=1000 * (listener.clock() - encoded) / len(batch),
+            heads_ms=1000 * (listener.clock() - encoded) / len(batch),
         )
         return {
             portion.stream.number: _Encoded(state, own_chunks, costs)

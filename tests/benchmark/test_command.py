@@ -95,6 +95,7 @@ def test_everything_at_once(
         summary["longest_position_over_shortest"],
         summary["most_streams_per_core_over_best_solo"],
         summary["agent_beside_encoder"],
+        summary["heads_over_encoder"],
     )
     assert sorted(path.name for path in plots.iterdir()) == [
         "chunk-time.svg",

@@ -13,7 +13,10 @@ from tests.agent.conftest import audio, checkpoint, translate  # noqa: F401
 def passes(*factors: float) -> list[list[SegmentCost]]:
     """Segment n of 320 ms costs n ms in the encoder, times the pass's factor."""
     return [
-        [SegmentCost(320 * n, StageCosts(0.0, factor * n, 0.5, 0.0), 100 * n) for n in range(1, 33)]
+        [
+            SegmentCost(320 * n, StageCosts(0.0, factor * n, 0.25, 0.25, 0.0), 100 * n)
+            for n in range(1, 33)
+        ]
         for factor in factors
     ]
 

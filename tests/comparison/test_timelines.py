@@ -18,10 +18,10 @@ from echostream.comparison.timelines import (
 from echostream.errors import DataError
 
 EXAMPLE = [
-    SegmentRecord(300.0, StageCosts(1.0, 100.0, 2.0, 0.5), 0),  # done at 403.5
-    SegmentRecord(600.0, StageCosts(1.0, 400.0, 2.0, 0.5), 1),  # done at 1003.5, late
-    SegmentRecord(900.0, StageCosts(1.0, 100.0, 2.0, 0.5), 1),  # begun at 1003.5
-    SegmentRecord(1200.0, StageCosts(1.0, 10.0, 2.0, 0.5), 2),  # waited for
+    SegmentRecord(300.0, StageCosts(1.0, 100.0, 0.5, 1.5, 0.5), 0),  # done at 403.5
+    SegmentRecord(600.0, StageCosts(1.0, 400.0, 0.5, 1.5, 0.5), 1),  # done at 1003.5, late
+    SegmentRecord(900.0, StageCosts(1.0, 100.0, 0.5, 1.5, 0.5), 1),  # begun at 1003.5
+    SegmentRecord(1200.0, StageCosts(1.0, 10.0, 0.5, 1.5, 0.5), 2),  # waited for
 ]
 
 
@@ -29,11 +29,11 @@ def test_by_hand() -> None:
     elapsed = elapsed_parts(EXAMPLE)
     assert [part.total_ms for part in elapsed] == [403.5, 1107.0, 1510.5, 1824.0]
     assert [part.waiting_ms for part in elapsed] == [300.0, 600.0, 900.0, 1200.0]
-    assert elapsed[-1].costs == StageCosts(4.0, 610.0, 8.0, 2.0)
+    assert elapsed[-1].costs == StageCosts(4.0, 610.0, 2.0, 6.0, 2.0)
     real = real_time_parts(EXAMPLE)
     assert [part.total_ms for part in real] == [403.5, 1003.5, 1107.0, 1213.5]
     assert [part.waiting_ms for part in real] == [300.0, 600.0, 600.0, 1200.0]
-    assert real[2].costs == StageCosts(2.0, 500.0, 4.0, 1.0)
+    assert real[2].costs == StageCosts(2.0, 500.0, 1.0, 3.0, 1.0)
 
 
 costs = st.floats(0, 2000, allow_nan=False)
@@ -41,7 +41,7 @@ records = st.lists(
     st.builds(
         SegmentRecord,
         st.just(0.0),
-        st.builds(StageCosts, costs, costs, costs, costs),
+        st.builds(StageCosts, *[costs] * 5),
         st.integers(0, 3),
     ),
     min_size=1,
@@ -83,7 +83,8 @@ def test_words_belong_to_their_segments() -> None:
         "waiting_ms": 600.0,
         "front_end_ms": 1.0,
         "encoder_ms": 400.0,
-        "decoder_ms": 2.0,
+        "heads_ms": 0.5,
+        "decoder_ms": 1.5,
         "policy_ms": 0.5,
     }
 

@@ -51,7 +51,7 @@ def synthetic_results(utterances: int = 12, runs: int = 5, seed: int = 7) -> dic
     """The content of a ``results.json``; ``runs`` is how many each utterance has."""
     random = np.random.default_rng(seed)
     results = {
-        "format": "echostream-compare-1",
+        "format": "echostream-compare-2",
         "created": "2026-11-22T18:00:00+00:00",
         "command": "python -m eval.compare --data data/es-en --output runs/compare",
         "machine": {
@@ -181,7 +181,8 @@ def _costs(random: Any, place: int, heard_ms: float) -> dict[str, float]:
     return {
         "front_end_ms": 0.45 * jitter,
         "encoder_ms": encoder * jitter,
-        "decoder_ms": 1.1 * jitter,
+        "heads_ms": 0.4 * jitter,
+        "decoder_ms": 0.7 * jitter,
         "policy_ms": 0.05 * jitter,
     }
 
@@ -224,7 +225,9 @@ def _run(random: Any, place: int, length: float, reference: str) -> dict[str, An
     texts = reference.split()
     segments: list[dict[str, Any]] = []
     words: list[dict[str, Any]] = []
-    spent = dict.fromkeys(("front_end_ms", "encoder_ms", "decoder_ms", "policy_ms"), 0.0)
+    spent = dict.fromkeys(
+        ("front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms"), 0.0
+    )
     waiting = free = 0.0
     busy = spent
     count = math.ceil(length / 320)

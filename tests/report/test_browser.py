@@ -172,7 +172,7 @@ def test_table_of_words(seen: dict[str, Any], key: str, reading: str) -> None:
         assert row[0] == pytest.approx(word["delay_ms"], abs=0.006)
         assert row[-1] == pytest.approx(delay["total_ms"], abs=0.006)
         assert sum(row[1:-1]) == pytest.approx(row[-1], abs=1e-9)
-        names = ("waiting_ms", "front_end_ms", "encoder_ms", "decoder_ms", "policy_ms")
+        names = ("waiting_ms", "front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms")
         assert row[1:-1] == pytest.approx([delay[name] for name in names], abs=0.0102)
 
 

@@ -57,7 +57,14 @@ def test_good_results_are_read() -> None:
     assert [system.name for system in read.systems] == [s["name"] for s in RESULTS["systems"]]
     assert read.utterances[1].runs[1].words[0].real_time.parts == tuple(
         RESULTS["utterances"][1]["runs"][1]["words"][0]["real_time"][key]
-        for key in ("waiting_ms", "front_end_ms", "encoder_ms", "decoder_ms", "policy_ms")
+        for key in (
+            "waiting_ms",
+            "front_end_ms",
+            "encoder_ms",
+            "heads_ms",
+            "decoder_ms",
+            "policy_ms",
+        )
     )
 
 
@@ -108,7 +115,7 @@ def test_wrong_values_are_named(path: str, value: Any, message: str) -> None:
 
 @pytest.mark.parametrize("value", [None, [], "text"])
 def test_what_is_no_mapping(value: Any) -> None:
-    with pytest.raises(DataError, match="expected 'echostream-compare-1'"):
+    with pytest.raises(DataError, match="expected 'echostream-compare-2'"):
         read_results(value)
 
 

@@ -18,7 +18,7 @@ from .hostile import ATTACKS, hostile_results
 from .synthetic import synthetic_results
 
 RESULTS = synthetic_results(utterances=1, runs=1)
-PARTS = ("waiting_ms", "front_end_ms", "encoder_ms", "decoder_ms", "policy_ms")
+PARTS = ("waiting_ms", "front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms")
 
 
 def embedded(results: dict[str, Any]) -> Any:
@@ -26,7 +26,7 @@ def embedded(results: dict[str, Any]) -> Any:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.floats(0, 5000), min_size=5, max_size=5))
+@given(st.lists(st.floats(0, 5000), min_size=6, max_size=6))
 def test_rounded_parts_add_up_to_the_rounded_total(parts: list[float]) -> None:
     results = copy.deepcopy(RESULTS)
     results["points"] = results["lengths"] = results["paired"] = []
@@ -49,7 +49,7 @@ def test_what_is_drawn_is_what_was_measured() -> None:
     assert drawn[:3] == [word["text"], word["segment"], round(word["delay_ms"], 2)]
     for reading, ends in zip(("elapsed", "real_time"), drawn[3:], strict=True):
         assert ends[0] == pytest.approx(word[reading]["waiting_ms"], abs=0.006)
-        assert ends[4] == pytest.approx(word[reading]["total_ms"], abs=0.006)
+        assert ends[5] == pytest.approx(word[reading]["total_ms"], abs=0.006)
 
     segment = RESULTS["utterances"][0]["runs"][0]["segments"][-1]
     assert content["utterances"][0]["runs"][0]["segments"][-1] == [

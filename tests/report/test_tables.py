@@ -133,7 +133,7 @@ def test_untrained_quality_is_not_tested() -> None:
 
 def test_first_and_last_segments() -> None:
     results = copy.deepcopy(RESULTS)
-    parts = {"front_end_ms": 0.25, "decoder_ms": 0.25, "policy_ms": 0.0}
+    parts = {"front_end_ms": 0.25, "heads_ms": 0.0, "decoder_ms": 0.25, "policy_ms": 0.0}
     results["lengths"] = [
         {
             "system": "echostream-tiny",

@@ -107,16 +107,16 @@ def test_origin() -> None:
 
 
 ROWS = [
-    [320, 1, 2, 3, 4, 1],
-    [640.4, 1, 0, 0, 0, 1],
-    [1000.0, 0, 0, 0.5, 0, 0],
-    [1000, 1, 1, 1, 1, 1],
+    [320, 1, 2, 1, 2, 4, 1],
+    [640.4, 1, 0, 0, 0, 0, 1],
+    [1000.0, 0, 0, 0.25, 0.25, 0, 0],
+    [1000, 1, 1, 1, 0, 1, 1],
 ]
 
 
 def test_segment_log_is_used_where_it_fits(tmp_path: Path) -> None:
     write_log(tmp_path / "instances.log", [record(), record(index=1), record(index=2)])
-    other = [row[:5] + [2 * row[5]] for row in ROWS]
+    other = [row[:6] + [2 * row[6]] for row in ROWS]
     lines = [
         {"index": 0, "segments": ROWS},
         {"index": 1, "segments": other},  # other numbers of words
@@ -152,13 +152,13 @@ def test_segment_log_is_used_where_it_fits(tmp_path: Path) -> None:
         '{"index": -1, "segments": []}',
         '{"index": "0", "segments": []}',
         '{"index": 0, "segments": 3}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 1]]}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 5, 1]]}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 1.5]]}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 4, -1]]}',
-        '{"index": 0, "segments": [[320, -1, 2, 3, 4, 1]]}',
-        '{"index": 0, "segments": [[320, NaN, 2, 3, 4, 1]]}',
-        '{"index": 0, "segments": [[640, 1, 2, 3, 4, 1], [320, 1, 2, 3, 4, 1]]}',
+        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 1]]}',
+        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 5, 6, 1]]}',
+        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 5, 1.5]]}',
+        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 5, -1]]}',
+        '{"index": 0, "segments": [[320, -1, 2, 3, 4, 5, 1]]}',
+        '{"index": 0, "segments": [[320, NaN, 2, 3, 4, 5, 1]]}',
+        '{"index": 0, "segments": [[640, 1, 2, 3, 4, 5, 1], [320, 1, 2, 3, 4, 5, 1]]}',
         '{"index": 0, "segments": [[]]}',
         '{"index": 0, "segments": [7]}',
     ],

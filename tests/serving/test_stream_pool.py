@@ -373,7 +373,7 @@ def test_costs_are_shared(translate: Make, checkpoint: Any) -> None:
     pool.finish(silent)  # Which is a step of the front end too.
     served = pool.run_ready()
     costs = {number: one.step.costs for number, one in served.items()}
-    shared = {"encoder_ms": 4_000.0, "decoder_ms": 1_000.0}
+    shared = {"encoder_ms": 4_000.0, "heads_ms": 1_000.0}
     assert costs == {
         first: StageCosts(front_end_ms=2_000.0, **shared),
         second: StageCosts(front_end_ms=1_000.0, **shared),

@@ -80,7 +80,7 @@ function computingAndMemory() {
     curves: bySystem(data.positions, (run, name) => run.points.map(([place, ...parts]) => {
       const total = parts.reduce((a, b) => a + b);
       const text = `${name}, at ${shown(place)} s: ${shown(total)} ms\n` +
-        ["front end", "encoder", "decoder", "policy"].map((part, i) => `${part} ${shown(parts[i])} ms`).join("\n");
+        ["front end", "encoder", "CTC heads", "decoder", "policy"].map((part, i) => `${part} ${shown(parts[i])} ms`).join("\n");
       return { x: place, y: total, text };
     }).filter((point) => point.y > 0), null),
   });

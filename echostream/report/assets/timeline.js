@@ -1,6 +1,6 @@
 // The timelines: lanes of all runs over one recording, and the delays of the words of one run.
 
-const PARTS = ["waiting for audio", "front end", "encoder", "decoder", "policy"];
+const PARTS = ["waiting for audio", "front end", "encoder", "CTC heads", "decoder", "policy"];
 const READINGS = [
   { name: "SimulEval's elapsed time", text: "SimulEval's elapsed time: all computing so far is added to the audio heard, as if the speaker stopped meanwhile." },
   { name: "real time", text: "Real time: computing goes on while the speaker does, so a word is late only by what could not be done in time." },
@@ -31,7 +31,7 @@ const seconds = (value) => `${(value / 1000).toFixed(2)} s`;
 function computing(run, reading) {
   let spent = 0, free = 0;
   return run.segments.map(([audio, arrival, ...rest]) => {
-    const parts = rest.slice(0, 4);
+    const parts = rest.slice(0, 5);
     const start = reading === 0 ? audio + spent : Math.max(arrival, free);
     const length = parts.reduce((a, b) => a + b);
     spent += length;
@@ -69,7 +69,7 @@ function timelines() {
   function end() {
     const ends = utterance().runs.flatMap((run) => [
       ...computing(run, chosen.reading).map((c) => c.end),
-      ...run.words.map((word) => endsOf(word, chosen.reading)[4]),
+      ...run.words.map((word) => endsOf(word, chosen.reading).at(-1)),
     ]);
     return Math.max(1, utterance().seconds * 1000, ...ends);
   }
@@ -106,8 +106,8 @@ function timelines() {
   function placeWords(run, place, width) {
     const groups = new Map();
     for (const word of run.words) {
-      const key = `${word[1]} ${endsOf(word, chosen.reading)[4]}`;
-      if (!groups.has(key)) groups.set(key, { time: endsOf(word, chosen.reading)[4], texts: [] });
+      const key = `${word[1]} ${endsOf(word, chosen.reading).at(-1)}`;
+      if (!groups.has(key)) groups.set(key, { time: endsOf(word, chosen.reading).at(-1), texts: [] });
       groups.get(key).texts.push(word[0]);
     }
     const rows = [];
@@ -136,7 +136,7 @@ function timelines() {
     const spent = computing(run, chosen.reading);
     let before = 0;
     run.segments.forEach(([audio, arrival, ...rest], i) => {
-      const [written, reason] = rest.slice(4);
+      const [written, reason] = rest.slice(5);
       const [x, size] = [place(before), Math.max(1.5, place(arrival) - place(before))];
       drawing.append(svg("rect", { x, y: boxes, width: size, height: 16, class: written ? "box-write" : "box-read" }));
       if (written && size > 11)
@@ -188,7 +188,7 @@ function timelines() {
     }
     const rows = run.words.map((word) => ({ word, ends: endsOf(word, chosen.reading) }));
     const whole = chosen.bars === 0;
-    const longest = Math.max(...rows.map(({ ends }) => ends[4] - ends[0]), 0.001);
+    const longest = Math.max(...rows.map(({ ends }) => ends.at(-1) - ends[0]), 0.001);
     const drawing = svg("svg");
     const bottom = 22 + 19 * rows.length;
     let place;
@@ -209,12 +209,12 @@ function timelines() {
       const lengths = lengthsOf(ends);
       if (whole) parts(drawing, [lengths[0]], 0, place, y, 13, 0);
       parts(drawing, lengths.slice(1), whole ? ends[0] : 0, place, y, 13, 1);
-      const tip = place(ends[4] - (whole ? 0 : ends[0]));
+      const tip = place(ends.at(-1) - (whole ? 0 : ends[0]));
       const inside = tip + 6 + widthOf(word[0]) > width;
       drawing.append(svg("text", {
         x: inside ? place(ends[0]) - 5 : tip + 5, y: y + 11, "text-anchor": inside ? "end" : "start", class: inside ? "" : "halo",
       }, word[0]));
-      const text = [`${word[0]}: written at ${ms(ends[4])}`, ...PARTS.map((part, k) => `${part} ${ms(lengths[k])}`)].join("\n");
+      const text = [`${word[0]}: written at ${ms(ends.at(-1))}`, ...PARTS.map((part, k) => `${part} ${ms(lengths[k])}`)].join("\n");
       return { x: tip, y: y + 6, text };
     });
     fill(drawing, { viewBox: `0 0 ${width} ${bottom}`, height: bottom }, []);
@@ -226,7 +226,7 @@ function timelines() {
     const run = utterance().runs[chosen.run];
     document.getElementById("word-rows").replaceChildren(...(run ? run.words : []).map((word) => {
       const ends = endsOf(word, chosen.reading);
-      const numbers = [word[2], ...lengthsOf(ends), ends[4]];
+      const numbers = [word[2], ...lengthsOf(ends), ends.at(-1)];
       return html("tr", {}, html("th", { scope: "row" }, word[0]),
         ...numbers.map((value) => html("td", { class: "number" }, value.toFixed(2))));
     }));

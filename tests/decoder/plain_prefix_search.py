@@ -1,0 +1,48 @@
+"""The prefix beam decoder with every prefix tried with every token at every frame."""
+
+from __future__ import annotations
+
+import math
+
+from echostream.decoder import PrefixBeamCtc, PrefixBeamState
+from echostream.decoder.prefix_search import FrameScores, PrefixSearch, _Entry
+
+
+class PlainSearch(PrefixSearch):
+    """Leaves out nothing: neither tokens nor prefixes that cannot be kept."""
+
+    def _extended(self, scores: FrameScores, now: int) -> list[_Entry]:
+        row = [float(score) for score in scores.row]
+        tokens = [t for t in range(len(row)) if t != self._blank and row[t] > -math.inf]
+        found: dict[tuple[int, ...], _Entry] = {}
+        for old in self._beam:
+            prefix = tuple(node.token for node in old.node.path_from(self._root))
+            last = old.node.token
+            same = found.setdefault(prefix, _Entry(old.node))
+            same.log_blank, same.frames_blank = old.log_both + row[self._blank], old.frames
+            if last >= 0:
+                same.add_token_term(old.log_token + row[last], old.frames_token)
+            for token in tokens:
+                child = old.node.children.get(token)
+                new = _Entry(old.node, token) if child is None else _Entry(child)
+                longer = found.setdefault((*prefix, token), new)
+                if token == last:
+                    longer.add_token_term(old.log_blank + row[token], (now, old.frames_blank))
+                else:
+                    longer.add_token_term(old.log_both + row[token], (now, old.frames))
+        for entry in found.values():
+            entry.sum_up()
+        return list(found.values())
+
+
+class PlainPrefixBeam(PrefixBeamCtc):
+    """As :class:`PrefixBeamCtc`, slowly."""
+
+    def _search(self, state: PrefixBeamState) -> PrefixSearch:
+        return PlainSearch(
+            state,
+            blank=self.blank,
+            beam_size=self.beam_size,
+            prune_log_prob=self.prune_log_prob,
+            hold_frames=self.hold_frames,
+        )
