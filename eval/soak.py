@@ -21,7 +21,6 @@ import argparse
 import gc
 import json
 import logging
-import os
 import statistics
 import sys
 import time
@@ -45,6 +44,7 @@ from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.agent.translator import TranslatorState
 from echostream.constants import ENCODER_FRAME_MS, SAMPLE_RATE
 from echostream.errors import AudioFormatError, EchoStreamError
+from echostream.machine import resident_bytes
 from eval.soak_audio import KINDS, LONGEST_S, find_speech, make_audio, pushed_form
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -270,15 +270,6 @@ class Utterance:
     def _fault(self, text: str) -> None:
         if len(self._result.faults) < 20:
             self._result.faults.append(f"utterance {self._result.utterances}: {text}")
-
-
-def resident_bytes() -> int:
-    """Resident set of this process; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _state_of(agent: EchoStreamAgent) -> TranslatorState:

@@ -7,7 +7,7 @@ the agent's options. Then, in the order of the events::
     {"event": "segment", "stream": 0, "segment": 0, "final": false,
      "audio": {"shape": [5120], "dtype": "float32", "sample_rate": 16000, "sha256": "..."},
      "turns": [{"num_chunks": 1, "audio_ms": 320, "reason": "...", "words": []}],
-     "counters": {"samples_heard": 5120, ...}, "costs_ms": [0.5, 3.1, 0.4, 0.1]}
+     "counters": {"samples_heard": 5120, ...}, "costs_ms": [0.5, 3.1, 0.2, 0.2, 0.1]}
 
 A segment that was refused has ``"error": {"kind": ..., "message": ...}`` in place of what came of
 it. With the audio itself, ``audio`` has ``base64`` too: the array's bytes, little-endian.

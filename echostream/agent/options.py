@@ -51,6 +51,7 @@ class AgentOptions:
     segment_log: str | None = None
     record: str | None = None
     record_audio: bool = False
+    save_state: str | None = None
     threads: int = 1
     verbose: bool = False
 
@@ -74,6 +75,11 @@ class AgentOptions:
         if self.record_audio and self.record is None:
             raise ConfigError(
                 "--record-audio was given without --record; expected --record FILE beside it"
+            )
+        if self.save_state is not None and (self.record or self.segment_log):
+            raise ConfigError(
+                "--save-state was given with --record or --segment-log, which begin anew in each "
+                "process and would lack what came before; expected one or the other"
             )
         for name, known in (("backend", BACKENDS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
@@ -226,6 +232,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="put the audio into the record, about 85 kB a second at 16 kHz, so that it can be "
         "replayed without the recordings",
+    )
+    add(
+        "--save-state",
+        metavar="DIR",
+        help="keep the recording in progress in this folder, segment by segment: after a crash the "
+        "same command with --continue-unfinished goes on where it ended",
     )
     add("--threads", type=int, metavar="N", help="CPU threads of the model (default 1)")
     add(

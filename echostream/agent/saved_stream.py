@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from typing import Any
 
 import numpy as np
@@ -32,16 +33,20 @@ from echostream.saved_state import header_in, metadata_of, seal, unseal
 
 FORMAT = "echostream-stream-1"
 _COUNTS = ("num_chunks", "num_frames", "num_written")
+_encoders: weakref.WeakKeyDictionary[ZipformerEncoder, str] = weakref.WeakKeyDictionary()
+"""Fingerprints: of ``base`` one takes longer than a chunk, and hosts may save every segment."""
 
 
 def save_stream(translator: Translator, state: TranslatorState) -> bytes:
-    """The whole state of one stream.
+    """The whole state of one stream; the model's weights must stay as they are.
 
     Raises:
         StateMismatchError: if a part cannot be saved: the baseline's encoder, a policy that keeps
             all encoder frames or something that JSON cannot hold, a search without ``to_json``.
     """
     encoder = _encoder_of(translator)
+    if encoder not in _encoders:
+        _encoders[encoder] = encoder.fingerprint()
     writer = state.writer
     if writer.history is not None:
         raise StateMismatchError(
@@ -68,7 +73,7 @@ def save_stream(translator: Translator, state: TranslatorState) -> bytes:
         ) from error
     parts = {
         "front_end": state.listener.front_end.to_bytes(),
-        "encoder": _stream_state(state).to_bytes(encoder.fingerprint()),
+        "encoder": _stream_state(state).to_bytes(_encoders[encoder]),
     }
     arrays = {name: np.frombuffer(data, np.uint8) for name, data in parts.items()}
     return seal(safetensors.numpy.save(arrays, metadata=metadata))

@@ -15,15 +15,17 @@ from typing import Any
 import torch
 from simuleval.agents import SpeechToTextAgent
 from simuleval.agents.actions import Action, ReadAction, WriteAction
+from simuleval.data.segments import Segment
 
 from echostream.agent.build import build_translator, read_forced_target
 from echostream.agent.flight_recorder import FlightRecorder
 from echostream.agent.options import AgentOptions, add_arguments
+from echostream.agent.saved_run import SavedRun
 from echostream.agent.segment_log import SegmentLog, SegmentRecord
-from echostream.agent.states import EchoStreamStates
+from echostream.agent.states import EchoStreamStates, RefusedSegment
 from echostream.agent.translator import Step, TranslatorState
 from echostream.agent.writer import Turn
-from echostream.errors import ConfigError, EchoStreamError
+from echostream.errors import AudioFormatError, ConfigError, EchoStreamError
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         self._segment_log = None if log is None else SegmentLog(log)
         recorded = self.options.record is not None
         self._recorder = FlightRecorder(self.options, self.translator) if recorded else None
+        folder = self.options.save_state
+        self._saved_run = None if folder is None else SavedRun(folder, self.translator)
         super().__init__(args)
 
     @staticmethod
@@ -66,7 +70,8 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
 
     def build_states(self) -> EchoStreamStates:
         """States of one more stream; they share the model."""
-        return EchoStreamStates(self._begin)
+        config = self.translator.listener.model.config
+        return EchoStreamStates(self._begin, config.audio.nan_policy)  # type: ignore[arg-type]
 
     def to(self, device: str, *_: object, fp16: bool = False, **__: object) -> None:
         """Move the model to ``cpu``, ``cuda``, ``cuda:0`` or ``gpu`` (the first GPU)."""
@@ -86,6 +91,35 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         self.device = device
         self.translator.listener.model.to(wanted)
         self.states = self.build_states()
+
+    def push(
+        self,
+        source_segment: Segment,
+        states: EchoStreamStates | None = None,
+        upstream_states: list[Any] | None = None,
+    ) -> None:
+        """Take a segment; what waits to be heard stays good if it is refused.
+
+        Raises:
+            AudioFormatError: for audio that cannot be used.
+            StreamClosedError: for audio after the end of the source.
+        """
+        states = self.states if states is None else states
+        try:
+            super().push(source_segment, states, upstream_states)
+        except AudioFormatError as error:
+            if self._recorder is not None and states.translator_state is not None:
+                refused = RefusedSegment(
+                    source_segment.content,
+                    source_segment.sample_rate,
+                    source_segment.finished,
+                    error,
+                )
+                with states.turn:
+                    states.refused.append(refused)
+                    if not states.unread:
+                        self._record_refused(states, states.translator_state)
+            raise
 
     def policy(self, states: EchoStreamStates | None = None) -> Action:
         """Hear what is unread; read on, or write the words that are due."""
@@ -125,19 +159,47 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         """The translator's step, in the flight record if there is one."""
         rate = states.source_sample_rate
         if self._recorder is None:
-            return self.translator.step(samples, rate, state, is_final=finished)
+            # States of another host's streams are that host's to keep.
+            run = self._saved_run if states is self.states else None
+            return (run or self.translator).step(samples, rate, state, is_final=finished)
+        try:
+            outcome = self.translator.step(samples, rate, state, is_final=finished)
+        except Exception as error:
+            self._record(states, state, samples, rate, is_final=finished, outcome=error)
+            raise
+        self._record(states, state, samples, rate, is_final=finished, outcome=outcome)
+        self._record_refused(states, outcome[1])
+        return outcome
+
+    def _record(
+        self,
+        states: EchoStreamStates,
+        state: TranslatorState,
+        samples: Any,
+        sample_rate: int | None,
+        *,
+        is_final: bool,
+        outcome: tuple[Step, TranslatorState] | Exception,
+    ) -> None:
+        assert self._recorder is not None
         if states.flight_stream is None:
             recording = self.options.forced_start + states.stream_number
             states.flight_stream = self._recorder.begin(recording, state)
         position = states.flight_stream, states.num_segments
         states.num_segments += 1
-        try:
-            outcome = self.translator.step(samples, rate, state, is_final=finished)
-        except Exception as error:
-            self._recorder.segment(position, samples, rate, is_final=finished, outcome=error)
-            raise
-        self._recorder.segment(position, samples, rate, is_final=finished, outcome=outcome)
-        return outcome
+        self._recorder.segment(position, samples, sample_rate, is_final=is_final, outcome=outcome)
+
+    def _record_refused(self, states: EchoStreamStates, state: TranslatorState) -> None:
+        refused, states.refused = states.refused, []
+        for each in refused:
+            self._record(
+                states,
+                state,
+                each.samples,
+                each.sample_rate,
+                is_final=each.is_final,
+                outcome=each.error,
+            )
 
     def _begin(self, stream_number: int) -> TranslatorState | None:
         if self._references is None:

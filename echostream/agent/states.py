@@ -1,19 +1,36 @@
-"""The agent's states as SimulEval sees them."""
+"""The agent's states as SimulEval sees them.
+
+Symbols: ``n`` samples of a segment.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from simuleval.agents.states import AgentStates
 from simuleval.data.segments import Segment, SpeechSegment
 
 from echostream.agent.segment_log import SegmentRecord
 from echostream.agent.translator import TranslatorState
-from echostream.audio.samples import as_array
-from echostream.errors import AudioFormatError, StreamClosedError
+from echostream.audio import check_segment
+from echostream.audio.samples import NanPolicy, as_array, to_float32
+from echostream.errors import StreamClosedError
+
+
+@dataclass(frozen=True, eq=False)
+class RefusedSegment:
+    """A segment that was not taken."""
+
+    samples: Any
+    """As it was pushed."""
+    sample_rate: Any
+    is_final: bool
+    error: Exception
 
 
 class EchoStreamStates(AgentStates):  # type: ignore[misc]
@@ -28,10 +45,14 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
     Args:
         begin: makes the state of stream number ``n``, counted from 0 for each states object;
             ``None`` if there can be no such stream.
+        nan_policy: of the model's front end.
     """
 
-    def __init__(self, begin: Callable[[int], TranslatorState | None]) -> None:
+    def __init__(
+        self, begin: Callable[[int], TranslatorState | None], nan_policy: NanPolicy = "error"
+    ) -> None:
         self._begin = begin
+        self._nan_policy = nan_policy
         self.stream_number = 0
         self._touched = False
         self.turn = threading.Lock()
@@ -47,19 +68,24 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
             self.stream_number += 1
             self._touched = False
         self.translator_state = self._begin(self.stream_number)
-        self.unread: list[Sequence[Any]] = []
-        """Segments, as they were pushed."""
+        self.unread: list[NDArray[Any]] = []
+        """Segments ``[n]`` or ``[n, 2]``, of the types they were pushed as."""
         self.segments: list[SegmentRecord] = []
         self.flight_stream: int | None = None
         """Number of this stream in the flight record, once it has begun there."""
         self.num_segments = 0
+        self.refused: list[RefusedSegment] = []
+        """Behind what is unread; for the flight record, which tells things in their order."""
 
     def update_source(self, segment: Segment) -> None:
         """Take a segment's samples; an empty segment only says whether the source is finished.
 
+        What is wrong with audio is said here, before it joins what waits to be heard: a segment
+        that is refused is as if it had not been pushed, and the one before it is still heard.
+
         Raises:
             StreamClosedError: for audio after a segment that said it was the last.
-            AudioFormatError: for audio of another sample rate than what is still unread.
+            AudioFormatError: for audio that cannot be used.
         """
         with self._unread_lock:
             content = segment.content if isinstance(segment, SpeechSegment) else ()
@@ -70,45 +96,48 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
                     f"a segment of {len(content)} samples arrived after the last one of its "
                     "stream; expected none: reset the agent to begin a new stream"
                 )
-            if self.unread and len(content) and segment.sample_rate != self.source_sample_rate:
-                raise AudioFormatError(
-                    f"the sample rate changed from {self.source_sample_rate} to "
-                    f"{segment.sample_rate} Hz between two segments; expected one rate for a "
-                    "whole stream"
-                )
+            samples = self._checked(content, segment.sample_rate) if len(content) else None
             self._touched = True
             self.source_finished = was_finished or segment.finished
             if isinstance(segment, SpeechSegment):
-                if len(content):
-                    self.unread.append(content)
+                if samples is not None:
+                    self.unread.append(samples)
                     self.source_sample_rate = segment.sample_rate
                 self.tgt_lang = segment.tgt_lang
 
-    def take_unread(self) -> tuple[Sequence[Any], bool]:
-        """The samples since the last call, and whether the source ends with them.
-
-        Raises:
-            AudioFormatError: if segments of different types or channels were pushed since.
-        """
+    def take_unread(self) -> tuple[NDArray[Any], bool]:
+        """The samples since the last call, and whether the source ends with them."""
         with self._unread_lock:
             parts, self.unread = self.unread, []
             finished = self.source_finished
         return _joined(parts), finished
 
+    def _checked(self, content: Any, sample_rate: int | None) -> NDArray[Any]:
+        """A segment's samples as an array, if the front end will take them."""
+        samples = as_array(content)
+        state = self.translator_state
+        rate, heard = None, 0
+        if state is not None:
+            rate = state.listener.front_end.sample_rate
+            heard = state.listener.front_end.samples_heard
+        check_segment(
+            samples,
+            sample_rate,
+            nan_policy=self._nan_policy,
+            # What another thread is just hearing is in neither place, but its rate is known here.
+            stream_rate=self.source_sample_rate or rate,
+            position=heard + sum(map(len, self.unread)),
+        )
+        return samples
 
-def _joined(parts: list[Sequence[Any]]) -> Sequence[Any]:
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     """One segment of several; usually there is one, which is passed on as it is."""
     if len(parts) < 2:
-        return parts[0] if parts else []
-    if all(isinstance(part, list) for part in parts):
-        return [sample for part in parts for sample in part]
-    # Joined as lists, whole numbers would lose the type that says how they are scaled.
-    arrays = [as_array(part) for part in parts]
-    kinds = sorted({f"{array.dtype} with {array.ndim} axes" for array in arrays})
-    if len(kinds) > 1:
-        raise AudioFormatError(
-            f"the segments pushed since the last call are of different kinds ({', '.join(kinds)}); "
-            "expected one dtype and number of channels for a whole stream"
-        )
-    joined: Sequence[Any] = np.concatenate(arrays)  # type: ignore[assignment]
-    return joined
+        return parts[0] if parts else np.zeros(0, np.float32)
+    if len({(part.dtype, part.ndim) for part in parts}) > 1:
+        # Whole numbers beside floats would lose the type that says how they are scaled.
+        parts = [to_float32(part) for part in parts]
+    if len({part.ndim for part in parts}) > 1:
+        parts = [np.stack((part, part), axis=1) if part.ndim == 1 else part for part in parts]
+    return np.concatenate(parts)

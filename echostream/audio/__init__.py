@@ -5,7 +5,7 @@ from __future__ import annotations
 from echostream.audio.cmvn import Cmvn
 from echostream.audio.fbank import Fbank, FbankState
 from echostream.audio.files import read_audio, stream_audio
-from echostream.audio.frontend import FrontEnd, FrontEndState
+from echostream.audio.frontend import FrontEnd, FrontEndState, check_segment
 from echostream.audio.resample import Resampler, ResamplerState
 from echostream.audio.samples import CheckedSamples, as_mono, check_samples
 
@@ -20,6 +20,7 @@ __all__ = [
     "ResamplerState",
     "as_mono",
     "check_samples",
+    "check_segment",
     "read_audio",
     "stream_audio",
 ]

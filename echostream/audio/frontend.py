@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from echostream.audio.cmvn import Cmvn
 from echostream.audio.fbank import Fbank, FbankState
 from echostream.audio.resample import Resampler, ResamplerState, check_sample_rate
-from echostream.audio.samples import NanPolicy, Samples, check_nan_policy, check_samples
+from echostream.audio.samples import (
+    CheckedSamples,
+    NanPolicy,
+    Samples,
+    check_nan_policy,
+    check_samples,
+)
 from echostream.constants import (
     FRAME_LENGTH_SAMPLES,
     FRAME_SHIFT_SAMPLES,
@@ -175,16 +181,15 @@ class FrontEnd:
                 f"audio was pushed into a stream that was finished after {state.samples_heard} "
                 "samples; start a new stream with init_state()"
             )
-        checked = check_samples(samples, nan_policy=self.nan_policy, position=state.samples_heard)
-        if checked.samples.size == 0:
+        checked, rate = check_segment(
+            samples,
+            sample_rate,
+            nan_policy=self.nan_policy,
+            stream_rate=state.sample_rate,
+            position=state.samples_heard,
+        )
+        if rate is None:
             return np.zeros((0, NUM_MEL_BINS), np.float32), state
-        rate = check_sample_rate(sample_rate)
-        if state.sample_rate not in (None, rate):
-            raise AudioFormatError(
-                f"the sample rate changed from {state.sample_rate} to {rate} Hz after "
-                f"{state.samples_heard} samples; expected one rate for a whole stream. Finish this "
-                "stream and start a new one, or resample before pushing"
-            )
         audio, resampler = Resampler(rate).step(checked.samples, state.resampler)
         features, fbank = self._features(audio, rate, state)
         return features, replace(
@@ -221,3 +226,35 @@ class FrontEnd:
             audio = np.concatenate((np.zeros(zeros, np.float32), audio))
         features, fbank = self._fbank.step(audio, state.fbank)
         return (features if self.cmvn is None else self.cmvn(features)), fbank
+
+
+def check_segment(
+    samples: Samples,
+    sample_rate: int | None,
+    *,
+    nan_policy: NanPolicy = "error",
+    stream_rate: int | None = None,
+    position: int = 0,
+) -> tuple[CheckedSamples, int | None]:
+    """More audio of a stream as `FrontEnd.step` would take it, and its rate in Hz.
+
+    Hosts that gather segments call it before they put audio they cannot use behind audio they can.
+
+    samples, sample_rate: as for `FrontEnd.step`; without samples the rate is not looked at and
+        None is returned for it.
+    stream_rate: of the audio before, Hz; None if there was none.
+    position: samples before these.
+
+    Raises AudioFormatError as `FrontEnd.step` does.
+    """
+    checked = check_samples(samples, nan_policy=nan_policy, position=position)
+    if checked.samples.size == 0:
+        return checked, None
+    rate = check_sample_rate(sample_rate)
+    if stream_rate not in (None, rate):
+        raise AudioFormatError(
+            f"the sample rate changed from {stream_rate} to {rate} Hz after {position} samples; "
+            "expected one rate for a whole stream. Finish this stream and start a new one, or "
+            "resample before pushing"
+        )
+    return checked, rate

@@ -93,7 +93,7 @@ def check_samples(
     pushed = as_array(samples)
     if pushed.size == 0:
         return CheckedSamples(np.zeros(0, np.float32), 0, 0)
-    array = _to_float32(pushed)
+    array = to_float32(pushed)
     # NaN fails both comparisons, so the usual case is settled by these two passes.
     if array.min() >= -1.0 and array.max() <= 1.0:
         return CheckedSamples(_down_mix(array), 0, 0)
@@ -189,8 +189,11 @@ def as_array(samples: Samples) -> NDArray[Any]:
     )
 
 
-def _to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Samples of an accepted dtype as float32 on the scale in which full scale is 1."""
+def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples of an accepted dtype as float32 on the scale in which full scale is 1.
+
+    Raises AudioFormatError for other dtypes.
+    """
     if array.dtype == np.float32:
         return array
     if array.dtype.kind == "f":

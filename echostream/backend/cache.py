@@ -21,6 +21,8 @@ from echostream.backend.graph import GraphSettings
 FORMAT = "echostream-graph-1"
 """Changes when graphs of older versions can no longer be used."""
 DESCRIPTION = "graph.json"
+SUMS = "sums.json"
+"""SHA-256 of the other files: a graph with damaged weights would compute something."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,11 +71,25 @@ def exported(
 
 
 def _is_whole(folder: Path, text: str) -> bool:
-    """The description is written last, so a graph that has one is complete."""
+    """The description is written last, so a graph that has one was complete."""
     try:
-        return (folder / DESCRIPTION).read_text(encoding="utf-8") == text
-    except (OSError, UnicodeDecodeError):
-        return False
+        if (folder / DESCRIPTION).read_text(encoding="utf-8") != text:
+            return False
+        if json.loads((folder / SUMS).read_text(encoding="utf-8")) == _sums(folder):
+            return True
+    except (OSError, ValueError):
+        pass
+    _log.warning("the compiled encoder in %s is not whole, so it is made again", folder)
+    return False
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.name not in (DESCRIPTION, SUMS):
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _export_into(folder: Path, text: str, export: Callable[[Path], None]) -> bool:
@@ -88,6 +104,7 @@ def _export_into(folder: Path, text: str, export: Callable[[Path], None]) -> boo
         return False
     try:
         export(temporary)
+        (temporary / SUMS).write_text(json.dumps(_sums(temporary), indent=1), encoding="utf-8")
         (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,18 +7,17 @@ Here the audio is really stepped through, in contrast to the positions of the ot
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.constants import FRAME_SHIFT_MS
 from echostream.encoder import StreamState, ZipformerEncoder
+from echostream.machine import resident_bytes
 
 WARM_UP = 0.1
 """Part of the audio, at its start, that the growth leaves out: libraries load, caches fill."""
@@ -60,15 +59,6 @@ class LongStream:
     def state_is_constant(self) -> bool:
         """Whether the state's size never changed."""
         return len({window.state_bytes for window in self.windows}) == 1
-
-
-def resident_bytes() -> int:
-    """Resident set of this process; 0 where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def long_stream(

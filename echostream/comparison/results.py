@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 import echostream
-from echostream.agent.costs import StageCosts
 from echostream.agent.segment_log import LOG_NAME as SEGMENT_LOG_NAME
 from echostream.agent.segment_log import SegmentRecord
 from echostream.audio import read_audio
@@ -22,11 +21,12 @@ from echostream.comparison.plan import ComparisonPlan, SystemEntry
 from echostream.comparison.timelines import outline, timeline
 from echostream.config import ChunkConformerConfig
 from echostream.errors import DataError
+from echostream.machine import processor_name
 from echostream.model import SpeechModel
 from echostream.replay import Source
 from echostream.scoring.instance import Instance
 
-FORMAT = "echostream-compare-1"
+FORMAT = "echostream-compare-2"
 RESULTS_NAME = "results.json"
 
 
@@ -52,7 +52,7 @@ def system_of(entry: SystemEntry, model: SpeechModel) -> dict[str, Any]:
 def machine(clock: str) -> dict[str, Any]:
     """What the costs were measured on, and how."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "threads": 1,
         "clock": {"cpu": "CPU time of the thread", "wall": "wall time"}[clock],
@@ -60,15 +60,6 @@ def machine(clock: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "echostream": echostream.__version__,
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def read_segment_records(folder: Path) -> dict[int, list[SegmentRecord]]:
@@ -81,9 +72,7 @@ def read_segment_records(folder: Path) -> dict[int, list[SegmentRecord]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return {
-            line["index"]: [
-                SegmentRecord(row[0], StageCosts(*row[1:5]), row[5]) for row in line["segments"]
-            ]
+            line["index"]: [SegmentRecord.from_row(row) for row in line["segments"]]
             for line in lines
         }
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 
 import torch
 
 import echostream
+from echostream.machine import processor_name
 
 _PACKAGES = ("torch", "numpy", "soxr", "kaldi-native-fbank", "openvino", "onnxruntime", "onnx")
 
@@ -29,16 +29,7 @@ def machine() -> dict[str, str | int]:
     """System, processor, cores to be used, threads of torch."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count() or 1,
         "torch_threads": torch.get_num_threads(),
     }
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
-    return names[0] if names else platform.processor()

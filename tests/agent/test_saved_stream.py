@@ -193,6 +193,25 @@ def test_the_baseline_cannot_be_saved(tmp_path: Path) -> None:
         saved_by(translator)
 
 
+class Rememberer:
+    """Remembers in every way that can be saved."""
+
+    def decide(self, context: PolicyContext) -> Decision:
+        seen = context.state["seen"] if context.state else ()
+        remembered = (*seen, (context.num_chunks, [1.5, "a", None, ((), [])]))
+        return Decision.read(state={"seen": remembered, "empty": {}, "none": ()})
+
+
+def test_the_policys_memory_comes_back_as_it_was(translate) -> None:
+    translator = translate(policy="tests.agent.test_saved_stream:Rememberer")
+    state = translator.init_state()
+    _, state = translator.step(audio(1.0), SAMPLE_RATE, state, is_final=False)
+    restored = restore_stream(translator, save_stream(translator, state))
+    assert len(state.writer.policy["seen"]) == 3
+    assert restored.writer == state.writer
+    assert repr(restored.writer.policy) == repr(state.writer.policy)
+
+
 def test_parts_put_together_by_hand_have_no_name(translate) -> None:
     made = translate()
     with pytest.raises(StateMismatchError, match="build_translator"):

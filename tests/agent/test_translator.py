@@ -107,6 +107,20 @@ def test_forced_writer_keeps_the_schedule(translate) -> None:
     assert state.writer.num_chunks == 10
 
 
+@pytest.mark.parametrize("task", ["s2tt", "asr"])
+def test_forced_writer_does_not_keep_what_the_search_finds(translate, task: str) -> None:
+    translator = translate(policy="offline", task=task)
+    samples = audio(4.0, seed=2)
+    free, kept = translator.init_state(), translator.init_state("a b c")
+    _, free = translator.step(samples, SAMPLE_RATE, free, is_final=False)
+    _, kept = translator.step(samples, SAMPLE_RATE, kept, is_final=False)
+    assert len(free.writer.target.words) > 3
+    assert kept.writer.target.words == kept.writer.source.words == ()
+    assert kept.writer.target.num_tokens == free.writer.target.num_tokens
+    step, _ = translator.step([], None, kept, is_final=True)
+    assert step.words == ("a", "b", "c")
+
+
 def test_stepping_twice_from_one_state_is_equal(translate) -> None:
     translator = translate(policy="ctc")
     samples = audio(2.0)

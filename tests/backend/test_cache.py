@@ -40,6 +40,9 @@ class Pickled:
     def version(self) -> str | None:
         return self._version
 
+    def mixes_streams(self, precision: str) -> bool:
+        return False
+
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         self.exports.append((precision, folder))
         torch.save(graph.encoder.state_dict(), folder / self.file_name)
@@ -113,6 +116,33 @@ def test_half_a_graph_is_made_again(tmp_path: Path) -> None:
         assert torch.equal(one_chunk(made(kind, tmp_path)), expected)
     assert len(kind.exports) == 3
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "empty", "missing", "more", "no sums"])
+def test_a_damaged_graph_is_made_again(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The description is that of the wanted graph, so only the sums can tell."""
+    kind = Pickled()
+    expected = one_chunk(made(kind, tmp_path))
+    (folder,) = tmp_path.iterdir()
+    path = folder / kind.file_name
+    data = path.read_bytes()
+    if damage in ("missing", "no sums"):
+        (path if damage == "missing" else folder / "sums.json").unlink()
+    elif damage == "more":
+        (folder / "weights.bin").write_bytes(b"?")
+    else:
+        middle = len(data) // 2
+        altered = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        path.write_bytes({"cut": data[:-1], "altered": altered, "empty": b""}[damage])
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(one_chunk(made(kind, tmp_path)), expected)
+    assert "is not whole" in caplog.text
+    assert len(kind.exports) == 2
+    caplog.clear()
+    one_chunk(made(kind, tmp_path))
+    assert len(kind.exports) == 2 and not caplog.text
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from echostream.benchmark.memory import LongStream, Window, long_stream, resident_bytes
+from echostream.benchmark.memory import LongStream, Window, long_stream
+from echostream.machine import resident_bytes
 from tests.encoder.small_encoder import small_encoder
 
 MIB = 2**20

@@ -28,6 +28,7 @@ class Fault:
 
 
 _SERVER = "there is no server yet"
+_POOL = "in the pool of streams; " + _SERVER
 
 FAULTS = (
     # Audio content
@@ -88,7 +89,11 @@ FAULTS = (
     ),
     # Model, configuration, checkpoint
     Fault("F26", "a pickle with code in it, at every loader", "refused, the code does not run"),
-    Fault("F27", "cut, empty or other files as weights", "CheckpointError with file and reason"),
+    Fault(
+        "F27",
+        "cut, empty or other files as weights, or as the compiled encoder",
+        "CheckpointError with file and reason; compiled again, with a warning",
+    ),
     Fault("F28", "missing, unexpected, misshapen tensors", "the first ten listed, expected, found"),
     Fault("F29", "weights of another configuration", "CheckpointError before the first audio"),
     Fault("F30", "a vocabulary that is missing, wrong or unmarked", "CheckpointError at loading"),
@@ -96,9 +101,9 @@ FAULTS = (
     Fault("F32", "unknown keys, wrong types, impossible sizes", "ConfigError, nearest key named"),
     Fault(
         "F33",
-        "a GPU that is not there; half precision on the CPU",
-        "ConfigError; a warning and float32",
-        note="out of memory while serving: " + _SERVER,
+        "a GPU or backend that is not there; half precision on the CPU; out of memory",
+        "ConfigError; a warning and float32; no stream is lost",
+        note="out of memory while serving: in the pool of streams, not on a GPU",
     ),
     Fault("F34", "weights that are NaN", "CheckpointError at loading or at the first chunk"),
     Fault("F35", "two runs of the same", "the same log but for times"),
@@ -106,7 +111,11 @@ FAULTS = (
     Fault("F36", "a state of another model, configuration, version", "StateMismatchError"),
     Fault("F37", "a saved state that is cut or altered", "StateMismatchError"),
     Fault("F38", "two steps from one state", "the same result, the state unchanged"),
-    Fault("F39", "restored in a new process in mid-utterance", "goes on to the bit"),
+    Fault(
+        "F39",
+        "restored in a new process in mid-utterance; killed and begun again",
+        "goes on to the bit; the same line in instances.log",
+    ),
     # Decoding and text
     Fault(
         "F40",
@@ -129,13 +138,17 @@ FAULTS = (
         "there is no vocoder yet",
     ),
     # Concurrency and service
-    Fault("F45", "many interleaved streams", "each is equal to its solo run"),
+    Fault(
+        "F45",
+        "many interleaved streams, faults in some of them",
+        "each is equal to its solo run",
+    ),
     Fault("F46", "two threads on one stream", "one policy call at a time, no audio lost"),
-    Fault("F47", "a client vanishes in mid-chunk", "its place is freed", "not yet", _SERVER),
-    Fault("F48", "a slow reader", "bounded queue, stated rule", "not yet", _SERVER),
+    Fault("F47", "a client vanishes in mid-chunk", "its place is freed", note=_POOL),
+    Fault("F48", "a slow reader", "bounded queue, stated rule", note=_POOL),
     Fault("F49", "wrong, oversize or too many messages", "error reply", "not yet", _SERVER),
     Fault("F50", "an idle session", "ended after a stated time", "not yet", _SERVER),
-    Fault("F51", "more clients than the limit", "told at once", "not yet", _SERVER),
+    Fault("F51", "more clients than the limit", "told at once", note=_POOL),
     Fault("F52", "SIGTERM while serving", "drained", "not yet", _SERVER),
     Fault(
         "F53",

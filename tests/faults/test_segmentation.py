@@ -15,7 +15,7 @@ from simuleval.data.segments import EmptySegment, SpeechSegment
 from echostream.agent import TranslatorState
 from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
-from echostream.errors import StreamClosedError
+from echostream.errors import AudioFormatError, StreamClosedError
 from echostream.scoring.log import read_log
 from echostream.scoring.problems import check_instances
 from tests.agent.conftest import audio
@@ -169,9 +169,9 @@ def test_F16_after_a_reset_a_stream_is_as_if_fresh(checkpoint: Path) -> None:
 
 def test_F16_a_refused_segment_does_not_leak_into_the_next_stream(checkpoint: Path) -> None:
     agent = make_agent(checkpoint)
-    agent.push(segment(np.full(100, np.nan)))
-    with pytest.raises(Exception, match="not finite"):
-        agent.pop()
+    agent.push(segment(audio(0.1)))
+    with pytest.raises(AudioFormatError, match="not finite"):
+        agent.push(segment(np.full(100, np.nan)))
     agent.reset()
     _ = agent.pushpop(segment(audio(0.5)))
     assert agent.states.translator_state.listener.front_end.samples_heard == 8000

@@ -176,17 +176,26 @@ def test_refused_segments_are_recorded_and_refused_again(checkpoint: Path, tmp_p
         (audio(0.2), 8000),
         ("text", 16_000),
     ):
-        agent.push(SpeechSegment(content=content, sample_rate=rate))
+        segment = SpeechSegment(content=content, sample_rate=rate)
         if rate == 16_000 and content is not bad and not isinstance(content, str):
-            agent.pop()
+            agent.pushpop(segment)
             continue
         with pytest.raises(AudioFormatError):
-            agent.pop()
+            agent.push(segment)
+        assert len(read_record(record).segments) > 1, "at once"
+    # Two that were refused behind audio that waits to be heard come after it.
+    agent.push(SpeechSegment(content=audio(0.3, seed=1), sample_rate=16_000))
+    for content, rate in ((bad, 16_000), (audio(0.2), 8000)):
+        with pytest.raises(AudioFormatError):
+            agent.push(SpeechSegment(content=content, sample_rate=rate))
+    agent.pop()
     agent.pushpop(EmptySegment(finished=True))
     outcomes = [
         segment.outcome.get("error", {}).get("kind") for segment in read_record(record).segments
     ]
-    assert outcomes == [None, "AudioFormatError", "AudioFormatError", "AudioFormatError", None]
+    refused = "AudioFormatError"
+    assert outcomes == [None, refused, refused, refused, None, refused, refused, None]
+    assert "sample 12877 is nan" in read_record(record).segments[5].outcome["error"]["message"]
     assert replay(record) == 0
     # The error is compared like anything else.
     rewritten(record, lambda v: v[3]["error"].update(kind="ValueError"))
