@@ -72,6 +72,8 @@ def exported(
 
 def _is_whole(folder: Path, text: str) -> bool:
     """The description is written last, so a graph that has one was complete."""
+    if not folder.exists():
+        return False
     try:
         if (folder / DESCRIPTION).read_text(encoding="utf-8") != text:
             return False

@@ -125,6 +125,7 @@ def test_a_damaged_graph_is_made_again(
     """The description is that of the wanted graph, so only the sums can tell."""
     kind = Pickled()
     expected = one_chunk(made(kind, tmp_path))
+    assert not caplog.text, "nothing is damaged where nothing was"
     (folder,) = tmp_path.iterdir()
     path = folder / kind.file_name
     data = path.read_bytes()
