@@ -80,6 +80,19 @@ def test_table_has_every_corpus_and_chunk(
     assert printed.count("\n| ") > 20
 
 
+def test_joined_table(
+    data: Path,
+    checkpoint: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """The corpus of which one recording is left has no row of its own."""
+    out = tmp_path / "out"
+    arguments = [str(checkpoint), "--data", str(data), "--output", str(out), "--chunks", "320"]
+    assert main([*arguments, "--join", "1.1", "--jobs", "1"]) == 0
+    figures = json.loads((out / "results.json").read_text())["figures"]
+    assert {f["corpus"]: f["recordings"] for f in figures} == {"two": 2, "all": 3}
+
+
 def test_options_of_a_system(capsys: pytest.CaptureFixture[str]) -> None:
     found = parse_system("some/where@backend=openvino,precision=int8")
     assert found.name == "where@backend=openvino,precision=int8"
