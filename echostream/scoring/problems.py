@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from echostream.scoring.degeneracy import degeneracy
 from echostream.scoring.instance import Instance
 from echostream.scoring.speech import SpeechInstance
 
@@ -54,12 +55,13 @@ def check_instances(instances: Sequence[Instance]) -> list[Problem]:
 
     Kinds: those of faults, ``empty-prediction``, ``empty-source``, ``missing-elapsed``,
     ``partly-missing-elapsed``, ``blank-reference``, ``reference-spacing``, ``delay-after-end``,
-    ``elapsed-below-delay``, ``decreasing-compute``, ``index-gap``.
+    ``elapsed-below-delay``, ``decreasing-compute``, ``index-gap``, ``likely-degenerate-policy``.
     """
     found = _faults(instances)
     for kind, (is_error, meaning, has_problem) in _KINDS.items():
         indices = [instance.index for instance in instances if has_problem(instance)]
         found += problem(kind, indices, meaning, is_error=is_error)
+    found += _degenerate_policy(instances)
     return found + _missing_elapsed(instances) + _index_gaps(instances)
 
 
@@ -106,6 +108,17 @@ def _index_gaps(instances: Sequence[Instance] | Sequence[SpeechInstance]) -> lis
         return []
     meaning = "missing between the first and the last index, so the corpus is not complete"
     return [Problem("index-gap", count, tuple(shown), meaning)]
+
+
+def _degenerate_policy(instances: Sequence[Instance]) -> list[Problem]:
+    found = degeneracy(instances)
+    if found is None or not found.is_likely:
+        return []
+    meaning = (
+        f"{found.simultaneous:.1f} % of the words come before the end of their source, where YAAL "
+        f"lets expect {found.expected:.1f} %; mean latencies say little of such a policy"
+    )
+    return [Problem("likely-degenerate-policy", len(instances), (), meaning, is_error=False)]
 
 
 def _missing_elapsed(instances: Sequence[Instance]) -> list[Problem]:

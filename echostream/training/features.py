@@ -135,11 +135,11 @@ class FeatureReader:
         self.front_end, self.cmvn = front_end, cmvn
         self.augment, self.seed = augment, seed
 
-    def __call__(self, utterance: Utterance, epoch: int = 0) -> Features:
+    def __call__(self, utterance: Utterance, epoch: int = 0, *, augmented: bool = True) -> Features:
         """``[T, F]``: the same for the same seed, epoch and utterance."""
         samples, features = read_recording(utterance)
         if samples is not None:
-            if self.augment is not None:
+            if self.augment is not None and augmented:
                 chance = np.random.default_rng(seed_of(self.seed, epoch, utterance.key))
                 samples = self.augment(samples, chance)
             first, state = self.front_end.step(samples, SAMPLE_RATE, self.front_end.init_state())

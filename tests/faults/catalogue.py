@@ -164,11 +164,5 @@ FAULTS = (
     ),
     Fault("F55", "a log of the release, scored as one of the main branch", "the same figures"),
     Fault("F56", "computation-aware figures below the others", "flagged"),
-    Fault(
-        "F57",
-        "a degenerate policy",
-        "flagged by OmniSTEval's rule",
-        "not yet",
-        "the rule is not in the scoring yet",
-    ),
+    Fault("F57", "a degenerate policy", "flagged by OmniSTEval's rule"),
 )

@@ -1,4 +1,4 @@
-"""F54 to F56: logs that are not what they should be."""
+"""F54 to F57: logs that are not what they should be."""
 
 from __future__ import annotations
 
@@ -97,3 +97,34 @@ def test_F56_computation_aware_below_ideal_is_flagged(tmp_path: Path) -> None:
     early = record(index=1, elapsed=[300.0, 600.0, 990.0])
     assert "elapsed-below-delay" in kinds(write(tmp_path, [record(index=0), early]))
     assert "elapsed-below-delay" not in kinds(write(tmp_path, [record(index=0), record(index=1)]))
+
+
+@pytest.mark.parametrize("late", [3, 8])
+def test_F57_a_policy_that_only_looks_simultaneous_is_flagged(tmp_path: Path, late: int) -> None:
+    """Ten words in ten seconds at an even pace; then all but a few at the end of the source."""
+    even = [1000.0 * word for word in range(10)]
+    delays = even[: 10 - late] + [10_000.0] * late
+    words = " ".join("abcdefghij")
+    line = record(
+        prediction=words,
+        reference=words,
+        delays=delays,
+        elapsed=delays,
+        source_length=10_000.0,
+        prediction_length=10,
+    )
+    write(tmp_path, [{**line, "index": number} for number in range(3)])
+    scores = score_folder(tmp_path)
+    (found,) = [p for p in scores.problems if p.kind == "likely-degenerate-policy"]
+    # The words before the end do not lag at all, so YAAL is 0 and all of the source is left.
+    assert f"{100 - 10 * late:.1f} %" in found.meaning and "100.0 %" in found.meaning
+    assert not scores.has_errors
+
+
+def test_F57_an_even_pace_is_not_flagged(tmp_path: Path) -> None:
+    words = " ".join("abcdefghij")
+    for shift, expected in ((0.0, False), (3000.0, False), (9900.0, False)):
+        delays = [min(1000.0 * word + shift, 10_000.0) for word in range(10)]
+        line = record(prediction=words, reference=words, delays=delays, elapsed=delays)
+        write(tmp_path, [{**line, "source_length": 10_000.0, "prediction_length": 10}])
+        assert ("likely-degenerate-policy" in kinds(tmp_path)) is expected, shift

@@ -13,6 +13,7 @@ import math
 import pytest
 from hypothesis import given, settings
 
+from echostream.scoring.degeneracy import degeneracy
 from echostream.scoring.instance import Instance
 from echostream.scoring.latency import LATENCY_METRICS, mean_latency, metric_named
 from echostream.scoring.quality import bleu, chrf
@@ -48,6 +49,14 @@ def test_omnisteval(corpus: list[Instance]) -> None:
             assert ours is None
         else:
             assert ours == pytest.approx(expected, rel=REL, abs=ABS), (name, reading)
+    expected = scoring.ShortformDegeneracyScorer()(theirs)
+    found = degeneracy(corpus)
+    if found is None:
+        assert math.isnan(expected["dsptv"])
+    else:
+        assert found.simultaneous == pytest.approx(expected["swf"], rel=REL, abs=ABS)
+        assert found.expected == pytest.approx(expected["efsw"], rel=REL, abs=ABS)
+        assert found.test_value == pytest.approx(expected["dsptv"], rel=REL, abs=ABS)
 
 
 @settings(deadline=None, max_examples=300)

@@ -25,7 +25,13 @@ from echostream.training.fairseq_plugin.dataset import SpeechDataset  # noqa: E4
 class Stub:
     """A reader whose features say which utterance and epoch they are of."""
 
-    def __call__(self, utterance: Any, epoch: int = 0) -> np.ndarray[Any, Any]:
+    def __init__(self) -> None:
+        self.augmented: list[bool] = []
+
+    def __call__(
+        self, utterance: Any, epoch: int = 0, *, augmented: bool = True
+    ) -> np.ndarray[Any, Any]:
+        self.augmented.append(augmented)
         frames = round(utterance.seconds * 100)
         return np.full((frames, 80), int(utterance.id) + 1000 * epoch, np.float32)
 
@@ -105,6 +111,8 @@ def test_masks_come_after_the_first_stage_and_never_in_validation(prepared: Prep
         data.set_epoch(epoch)
         values = [len(np.unique(data[index]["features"])) for index in range(len(data))]
         assert (max(values) > 4) == masked  # four utterances have four values
+        assert set(data.reader.augmented) == {masked}  # type: ignore[attr-defined]
+        data.reader.augmented.clear()  # type: ignore[attr-defined]
     dev = dataset(prepared, training=False)
     dev.set_epoch(9)
     assert [dev.groups[n] for n in range(3)] == [(0,), (1,), (2,)]

@@ -28,8 +28,9 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
 
     As many utterances in a row as is drawn from ``joined`` become one example, so that the model
     learns to go on after a sentence as it must in a stream. In the first ``solo_epochs`` epochs
-    each stands alone and nothing is masked: CTC finds the alignment of single short sentences much
-    sooner. What is drawn depends on seed and epoch alone, so a resumed run draws the same.
+    each stands alone and nothing is masked or augmented: CTC finds the alignment of single short
+    sentences much sooner. What is drawn depends on seed and epoch alone, so a resumed run draws the
+    same.
 
     Args:
         utterances: the part's.
@@ -165,7 +166,7 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
 
     def _features(self, member: int) -> Features:
         if self.training:
-            return self.reader(self.utterances[member], self.epoch)
+            return self.reader(self.utterances[member], self.epoch, augmented=not self.first_stage)
         # The validation part is small, and read again for each validation.
         if member not in self._kept:
             self._kept[member] = self.reader(self.utterances[member])
