@@ -202,7 +202,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=Path("data/es-en"), help="corpus (default: %(default)s)")
     add("--output", type=Path, default=Path("runs/collapse"), help="(default: %(default)s)")
     add("--corpus", default="asterisk", help="of the manifest (default: %(default)s)")
-    add("--updates", type=int, default=480, help="(default: %(default)s)")
+    add("--updates", type=int, default=240, help="(default: %(default)s)")
     add("--seed", type=int, default=1, help="(default: %(default)s)")
     add("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
     return parser
