@@ -11,8 +11,8 @@ _STEPS = 1 << 16
 class Dropout(nn.Dropout):
     """``torch.nn.Dropout`` that draws 16 bits for a number instead of 64.
 
-    On a CPU PyTorch draws its masks one number at a time, a fifth of a training step; this takes
-    two thirds of the time. The rate is exact to 1 / 65536.
+    On a CPU PyTorch draws its masks one number at a time, which shows in a training step: a mask
+    over all pairs of frames is drawn in each layer. The rate is exact to 1 / 65536.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
