@@ -142,7 +142,7 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         )
         if self.options.verbose:
             for turn in step.turns:
-                print(describe_turn(turn), file=sys.stderr)
+                print(turn_line(turn), file=sys.stderr)
         if self._segment_log is not None:
             audio_ms = states.translator_state.listener.audio_ms
             states.segments.append(SegmentRecord(audio_ms, step.costs, len(step.words)))
@@ -211,7 +211,7 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         return None
 
 
-def describe_turn(turn: Turn) -> str:
+def turn_line(turn: Turn) -> str:
     """One line: when, READ or WRITE, what, why."""
     what = f"WRITE {' '.join(turn.words)!r}" if turn.words else "READ"
     return f"{turn.audio_ms / 1000:8.2f} s  chunk {turn.num_chunks:4d}  {what}  ({turn.reason})"

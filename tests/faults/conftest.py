@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from echostream.agent import AgentOptions, Translator, TranslatorState, Turn, build_translator
 from echostream.constants import SAMPLE_RATE
+from echostream.model import SpeechModel
 from tests.agent.conftest import audio, checkpoint, translate  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,18 @@ ROOT = Path(__file__).parents[2]
 def shipped() -> Translator:
     """The checkpoint that comes with the project, which has learned what silence is."""
     return build_translator(AgentOptions())
+
+
+def spoil(model: SpeechModel, where: str) -> None:
+    """Make one weight NaN, in the ``encoder`` or in the ``head`` of the translation."""
+    weights = dict(model.named_parameters())
+    name = (
+        "st_head.projection.bias"
+        if where == "head"
+        else next(n for n in weights if n.startswith("encoder.stacks") and n.endswith("weight"))
+    )
+    with torch.no_grad():
+        weights[name].view(-1)[0] = float("nan")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from echostream.agent import AgentOptions, Translator, build_translator
 from echostream.agent.listener import Listener
@@ -27,7 +26,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, CheckpointError, ConfigError, StateMismatchError
 from tests.agent.conftest import audio
 from tests.backend.compiled import export_once
-from tests.faults.conftest import assert_equal_states, assert_finite, hear
+from tests.faults.conftest import assert_equal_states, assert_finite, hear, spoil
 
 COMPILED = [name for name in installed_backends() if name != "torch"]
 SAMPLES = audio(1.5, seed=11)
@@ -163,14 +162,7 @@ def test_F33_a_backend_that_is_not_there_is_refused(
 def test_F34_nan_weights_are_never_text(checkpoint: Path, backend: str, where: str) -> None:
     made = build(checkpoint, "torch")
     model = made.listener.model
-    weights = dict(model.named_parameters())
-    name = (
-        "st_head.projection.bias"
-        if where == "head"
-        else next(n for n in weights if n.startswith("encoder.stacks") and n.endswith("weight"))
-    )
-    with torch.no_grad():
-        weights[name].view(-1)[0] = float("nan")
+    spoil(model, where)
     encoder = make_backend(model.encoder, backend)  # type: ignore[arg-type]
     listener = Listener(model, made.listener.front_end, task="s2tt", chunking={}, encoder=encoder)
     translator = Translator(listener, made.writer)

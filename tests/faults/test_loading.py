@@ -32,7 +32,7 @@ from echostream.errors import CheckpointError, ConfigError, EchoStreamError
 from echostream.model import load_model
 from tests.agent.conftest import audio
 from tests.decoder.conftest import train
-from tests.faults.conftest import ROOT, hear
+from tests.faults.conftest import ROOT, hear, spoil
 
 WEIGHTS = "model.safetensors"
 
@@ -309,14 +309,7 @@ def test_F34_nan_weights_are_refused_at_loading(copied: Path) -> None:
 def test_F34_nan_that_arises_later_is_never_text(translate: Any, where: str, decoder: str) -> None:
     translator = translate(policy="stub", decoder=decoder)
     model = translator.listener.model
-    weights = dict(model.named_parameters())
-    name = (
-        "st_head.projection.bias"
-        if where == "head"
-        else next(n for n in weights if n.startswith("encoder.stacks") and n.endswith("weight"))
-    )
-    with torch.no_grad():
-        weights[name].view(-1)[0] = float("nan")
+    spoil(model, where)
     model.eval()
     with pytest.raises(CheckpointError, match="NaN"):
         translator.step(audio(1.0), SAMPLE_RATE, translator.init_state(), is_final=True)

@@ -7,21 +7,19 @@ import os
 import socket
 import threading
 import time
-from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from simuleval.data.dataloader import SpeechToTextDataloader
 from simuleval.data.segments import EmptySegment, SpeechSegment
-from simuleval.evaluator.evaluator import SentenceLevelEvaluator
 
 from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError
 from echostream.scoring.log import read_log
 from tests.agent.conftest import audio
+from tests.agent.evaluator import evaluate
 from tests.faults.conftest import ROOT, hear
 
 
@@ -164,27 +162,7 @@ def test_F53_nothing_listens_and_nothing_connects(
     (tmp_path / "list").write_text("\n".join(sources) + "\n")
     (tmp_path / "references").write_text("a b c\nd e f\n")
     agent = EchoStreamAgent(SimpleNamespace(record=str(tmp_path / "record")))
-    evaluate(agent, tmp_path)
+    evaluate(agent, tmp_path / "list", tmp_path / "references", tmp_path / "out")
     assert len(read_log(tmp_path / "out").instances) == 2
     if Path("/proc/net/tcp").exists():
         assert listening() == set()
-
-
-def evaluate(agent: Any, folder: Path) -> None:
-    """SimulEval's evaluator on ``list`` and ``references`` of a folder, into ``out``."""
-    (folder / "out").mkdir()
-    args = Namespace(
-        output=str(folder / "out"),
-        source_segment_size=320,
-        source_type="speech",
-        target_type="text",
-        eval_latency_unit="word",
-        score_only=False,
-        no_scoring=True,
-        continue_unfinished=False,
-        no_progress_bar=True,
-        start_index=0,
-        end_index=-1,
-    )
-    loader = SpeechToTextDataloader.from_files(folder / "list", folder / "references", None)
-    SentenceLevelEvaluator(loader, {}, {}, args)(agent)

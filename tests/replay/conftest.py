@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,32 +59,16 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def live(corpus: Corpus) -> Callable[..., Path]:
     """Runs SimulEval's evaluator, dataloader and instances around the agent, in this process."""
     pytest.importorskip("simuleval")
-    from simuleval.data.dataloader import SpeechToTextDataloader
-    from simuleval.evaluator.evaluator import SentenceLevelEvaluator
 
     from echostream.agent.baseline_agent import StreamSpeechBaselineAgent
     from echostream.agent.simuleval_agent import EchoStreamAgent
+    from tests.agent.evaluator import evaluate
 
     def run(output: Path, segment_ms: int, options: AgentOptions, baseline: bool = False) -> Path:
-        output.mkdir()
         options = dataclasses.replace(options, segment_log=str(output / "segments.log"))
         kind = StreamSpeechBaselineAgent if baseline else EchoStreamAgent
         agent = kind(SimpleNamespace(**dataclasses.asdict(options)))
-        args = Namespace(
-            output=str(output),
-            source_segment_size=segment_ms,
-            source_type="speech",
-            target_type="text",
-            eval_latency_unit="word",
-            score_only=False,
-            no_scoring=True,
-            continue_unfinished=False,
-            no_progress_bar=True,
-            start_index=0,
-            end_index=-1,
-        )
-        loader = SpeechToTextDataloader.from_files(corpus.wav_list, corpus.references, None)
-        SentenceLevelEvaluator(loader, {}, {}, args)(agent)
+        evaluate(agent, corpus.wav_list, corpus.references, output, segment_ms)
         return output
 
     return run
