@@ -8,6 +8,12 @@ import unicodedata
 _NOT_TEXT = re.compile(r"[^\w\s']", re.UNICODE)
 
 
+def without_marks(text: str) -> str:
+    """Letters without accents, tildes and other marks: ``ñ`` to ``n``, ``ü`` to ``u``."""
+    parts = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in parts if not unicodedata.combining(c)))
+
+
 def normalise(text: str) -> str:
     """Lower case, NFKC, without punctuation other than apostrophes inside words.
 

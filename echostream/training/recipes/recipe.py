@@ -12,6 +12,7 @@ from pathlib import Path
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
+from echostream.text import without_marks
 from echostream.training.recipes.apt import Package, describe, disk_errors
 from echostream.training.recipes.clip import Clip, usable
 from echostream.training.recipes.convert import convert
@@ -45,6 +46,9 @@ class Recipe:
     source: str
     target: str
     corpora: tuple[Corpus, ...]
+    unmarked: frozenset[str] = frozenset()
+    """Languages whose texts lose accents and tildes in the tables, since some corpora have none: a
+    model cannot hear which spelling a corpus has."""
 
     def english_of(self, clip: Clip) -> str:
         """The side of a clip that decides its split."""
@@ -199,6 +203,7 @@ def in_order(recipe: Recipe, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
 
 def write_tables(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> None:
     """manifest.tsv, one table per split, SimulEval's lists and LICENCES.txt."""
+    rows = [spelled_alike(recipe, row) for row in rows]
     write_manifest(output / "manifest.tsv", rows)
     for split in SPLITS:
         write_manifest(output / f"{split}.tsv", [row for row in rows if row.split == split])
@@ -215,6 +220,16 @@ def write_tables(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> N
     notices = [notice_path(output, name) for name in synthetic]
     paragraphs += [path.read_text(encoding="utf-8") for path in notices if path.is_file()]
     write_text(output / "LICENCES.txt", "\n".join(paragraphs))
+
+
+def spelled_alike(recipe: Recipe, row: ManifestRow) -> ManifestRow:
+    """The row without accents in the languages of which the recipe's corpora differ in that."""
+    texts = {
+        field: without_marks(getattr(row, field))
+        for field, language in (("src_text", row.src_lang), ("tgt_text", row.tgt_lang))
+        if language in recipe.unmarked
+    }
+    return replace(row, **texts)
 
 
 def notice_path(output: Path, corpus: str) -> Path:

@@ -83,6 +83,7 @@ ES_EN = Recipe(
         tuxpaint("es", "en", (648, 39, 65)),
         drascula("es", "en", (621, 45, 72)),
     ),
+    unmarked=frozenset({"es"}),
 )
 """The default pair."""
 
@@ -105,6 +106,7 @@ EN_ES = Recipe(
         asterisk("en", "es", (386, 15, 48)),
         drascula("en", "es", (620, 45, 72)),
     ),
+    unmarked=frozenset({"es"}),
 )
 """Tux Paint has 66 English captions of mostly one word, not worth its 161 MB. The Spanish texts are
 as published: Asterisk's without accents, Drascula's in capitals without accents."""

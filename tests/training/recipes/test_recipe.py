@@ -317,3 +317,27 @@ def test_resampling_keeps_full_scale_in_range() -> None:
     samples = to_sample_rate(square, 44_100)
     assert (samples.size, str(samples.dtype)) == (8_000, "float32")
     assert np.abs(samples).max() == 1.0
+
+
+def test_texts_are_spelled_alike_where_some_corpora_have_no_accents(
+    full_archive: Archive, options: Options
+) -> None:
+    recipe = mini_recipe()
+    run(replace(recipe, unmarked=frozenset({recipe.source})), options)
+    tables = [options.output / name for name in ("manifest.tsv", "train.tsv")]
+    plain = [read_manifest(table) for table in tables]
+    lists = [path.read_text("utf-8") for path in (options.output / "lists").glob("*.source_text")]
+    assert not any(marked(row.src_text) for rows in plain for row in rows)
+    assert not any(map(marked, lists))
+    # The same folder by a recipe that leaves texts as they are.
+    shutil.rmtree(options.output)
+    run(recipe, options)
+    before = {row.id: row for row in read_manifest(tables[0])}
+    changed = [row for row in plain[0] if row.src_text != before[row.id].src_text]
+    assert changed
+    assert all(marked(before[row.id].src_text) for row in changed)
+    assert all(row.tgt_text == before[row.id].tgt_text for row in plain[0])
+
+
+def marked(text: str) -> bool:
+    return any(letter in text for letter in "áéíóúüñÁÉÍÓÚÜÑ")
