@@ -63,7 +63,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--solo-epochs",
         type=int,
         default=defaults.solo_epochs,
-        help="epochs of the first stage, single utterances without masking (%(default)s)",
+        help="epochs of the first stage, short single utterances without masking (%(default)s)",
+    )
+    parser.add_argument(
+        "--solo-seconds",
+        type=float,
+        default=defaults.solo_seconds,
+        help="length of the longest utterance in the first stage (%(default)s)",
     )
     parser.add_argument(
         "--augment",
@@ -125,6 +131,7 @@ def train(args: argparse.Namespace, command: str) -> None:
         peak_rate=args.peak_rate,
         max_frames=args.max_frames,
         solo_epochs=args.solo_epochs,
+        solo_seconds=args.solo_seconds,
         augment=args.augment,
         repeat=args.repeat,
         seed=args.seed,

@@ -39,11 +39,12 @@ class TrainingOptions:
 
     updates: int = 4500
     minutes: float | None = None
-    peak_rate: float = 1.5e-3
+    peak_rate: float = 3e-3
     warmup: int = 300
     weight_decay: float = 0.02
-    max_frames: int = 5000
+    max_frames: int = 1500
     solo_epochs: int = 8
+    solo_seconds: float = 3.0
     augment: str = "full"
     repeat: str = ""
     seed: int = 1
@@ -94,7 +95,7 @@ def fairseq_arguments(
         "criterion": "echostream_multitask",
         "optimizer": "echostream_adamw",
         "weight-decay": options.weight_decay,
-        "clip-norm": 5.0,
+        "clip-norm": 2.0,
         "lr": options.peak_rate,
         "lr-scheduler": "cosine",
         "warmup-updates": warmup,
@@ -103,6 +104,7 @@ def fairseq_arguments(
         "max-update": options.updates,
         "max-tokens": options.max_frames,
         "solo-epochs": options.solo_epochs,
+        "solo-seconds": options.solo_seconds,
         "augment": options.augment,
         "repeat": options.repeat,
         "seed": options.seed,

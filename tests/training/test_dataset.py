@@ -68,6 +68,20 @@ def test_an_epoch_has_every_utterance_once(prepared: Preparation, solo_epochs: i
     assert (max(map(len, data.groups)) == 1) == bool(solo_epochs)
 
 
+def test_only_short_utterances_take_part_in_the_first_stage(prepared: Preparation) -> None:
+    data = dataset(prepared, solo_epochs=1, solo_frames=80)
+    data.set_epoch(1)
+    first = [member for group in data.groups for member in group]
+    assert sorted(first) == [n for n in range(60) if data.frames[n] <= 80]
+    assert 0 < len(first) < 60
+    data.set_epoch(2)
+    assert sorted(member for group in data.groups for member in group) == list(range(60))
+    # None as short as that: better all than none.
+    data = dataset(prepared, solo_epochs=1, solo_frames=10)
+    data.set_epoch(1)
+    assert len(data) == 60
+
+
 def test_the_parts_of_an_example_stay_together(prepared: Preparation) -> None:
     data = dataset(prepared)
     data.set_epoch(5)

@@ -28,9 +28,9 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
 
     As many utterances in a row as is drawn from ``joined`` become one example, so that the model
     learns to go on after a sentence as it must in a stream. In the first ``solo_epochs`` epochs
-    each stands alone and nothing is masked or augmented: CTC finds the alignment of single short
-    sentences much sooner. What is drawn depends on seed and epoch alone, so a resumed run draws the
-    same.
+    each stands alone, only short ones take part, and nothing is masked or augmented: CTC finds the
+    alignment of single short sentences much sooner. What is drawn depends on seed and epoch alone,
+    so a resumed run draws the same.
 
     Args:
         utterances: the part's.
@@ -40,6 +40,8 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         max_frames: an example is not made longer than this, if its first utterance is not.
         joined: numbers of utterances to draw from; ``(1,)`` for validation.
         solo_epochs: length of the first stage.
+        solo_frames: utterances of at most so many frames take part in the first stage; all of them
+            if there is none as short as that, or for ``None``.
         training: whether to shuffle, join, augment and mask.
     """
 
@@ -53,11 +55,13 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         max_frames: int | None = None,
         joined: Sequence[int] = (1,),
         solo_epochs: int = 0,
+        solo_frames: int | None = None,
         training: bool = True,
     ) -> None:
         self.utterances = list(utterances)
         self.reader, self.seed, self.training = reader, seed, training
         self.max_frames, self.joined, self.solo_epochs = max_frames, tuple(joined), solo_epochs
+        self.solo_frames = solo_frames
         self.frames = [max(1, round(u.seconds * FRAMES_PER_SECOND)) for u in self.utterances]
         self.source = [prepared.source.encode(u.source_text) for u in self.utterances]
         self.target = [prepared.target.encode(u.target_text) for u in self.utterances]
@@ -82,7 +86,7 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
             return
         self.epoch = epoch
         chance = random.Random(seed_of(self.seed, epoch, "examples"))
-        order = list(range(len(self.utterances)))
+        order = self._short() if self.first_stage else list(range(len(self.utterances)))
         chance.shuffle(order)
         joined = (1,) if self.first_stage else self.joined
         self.groups = []
@@ -99,6 +103,11 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         self.sizes = np.array(
             [sum(self.frames[index] for index in group) for group in self.groups], dtype=np.int64
         )
+
+    def _short(self) -> list[int]:
+        limit = self.solo_frames
+        short = [i for i, frames in enumerate(self.frames) if limit is None or frames <= limit]
+        return short or list(range(len(self.frames)))
 
     def __len__(self) -> int:
         return len(self.groups)

@@ -28,6 +28,12 @@ class SpeechTaskConfig(FairseqDataclass):  # type: ignore[misc]
         default=8,
         metadata={"help": "epochs of the first stage: single utterances, large chunks, no masks"},
     )
+    solo_seconds: float = field(
+        default=3.0,
+        metadata={
+            "help": "in the first stage only utterances of at most this length (s) take part"
+        },
+    )
     joined: str = field(
         default="1,1,2,3,4",
         metadata={"help": "numbers of utterances in an example to draw from, after that"},

@@ -19,7 +19,11 @@ from echostream.training.corpus import parse_repeat, repeated, select
 from echostream.training.ctc import best_path
 from echostream.training.evaluation import Evaluation
 from echostream.training.fairseq_plugin.criterion import LOSSES, MultitaskCriterion, summed
-from echostream.training.fairseq_plugin.dataset import SpeechDataset, seconds_of
+from echostream.training.fairseq_plugin.dataset import (
+    FRAMES_PER_SECOND,
+    SpeechDataset,
+    seconds_of,
+)
 from echostream.training.fairseq_plugin.model import ModelOutput
 from echostream.training.fairseq_plugin.options import SpeechTaskConfig
 from echostream.training.features import FeatureReader, augmentation
@@ -91,6 +95,7 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
             max_frames=self.cfg.max_tokens,
             joined=_counts(self.cfg.joined),
             solo_epochs=self.cfg.solo_epochs,
+            solo_frames=round(self.cfg.solo_seconds * FRAMES_PER_SECOND),
             training=training,
         )
         logger.info(
