@@ -20,6 +20,10 @@ COMMANDS = {
         "echostream.training.export",
         "make a checkpoint folder of a training run",
     ),
+    "language-model": (
+        "echostream.training.language_model",
+        "estimate n-gram models for a checkpoint's search",
+    ),
     "score": ("echostream.scoring.cli", "quality and latency from the logs of SimulEval runs"),
     "import-streamspeech": (
         "echostream.baseline.cli",

@@ -19,11 +19,16 @@ from echostream.audio import FrontEnd
 from echostream.backend import CompiledEncoder, default_cache, make_backend
 from echostream.baseline import RecomputingFrontEnd
 from echostream.config import load_config
-from echostream.decoder import Decoder, Tokenizer, WordAssembler, blank_index
+from echostream.decoder import Decoder, NgramModel, Tokenizer, WordAssembler, blank_index
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
-from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
+from echostream.model.checkpoint import (
+    SOURCE_NGRAM,
+    SOURCE_VOCABULARY,
+    TARGET_NGRAM,
+    TARGET_VOCABULARY,
+)
 
 RANDOM_SEED = 1
 """Untrained weights are the same in every run."""
@@ -50,10 +55,8 @@ def build_translator(
         "chunking": chunking(options, model.encoder),
         "policy": policy_settings(options, model),
         "decoder": decoder_settings(options, model),
-        "vocabularies": [
-            None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in vocabulary_paths(options)
-        ],
+        "vocabularies": _digests(vocabulary_paths(options)),
+        "language_models": _digests(language_model_paths(options, model)),
     }
     return Translator(listener, writer, settings)
 
@@ -164,8 +167,16 @@ def build_decoders(options: AgentOptions, model: SpeechModel) -> tuple[Decoder[A
         for path, size in zip(paths, sizes, strict=True)
     ]
     asr, st = (
-        decoder.create(name, blank=blank_index(size), suppress=suppress, **settings)
-        for size, suppress in zip(sizes, suppressed, strict=True)
+        decoder.create(
+            name,
+            blank=blank_index(size),
+            suppress=suppress,
+            **settings,
+            **({} if path is None else {"language_model": _language_model(path, size)}),
+        )
+        for size, suppress, path in zip(
+            sizes, suppressed, language_model_paths(options, model), strict=True
+        )
     )
     return asr, st
 
@@ -187,6 +198,16 @@ def vocabulary_paths(options: AgentOptions) -> tuple[Path | None, Path | None]:
     return _folder(options) / SOURCE_VOCABULARY, _folder(options) / TARGET_VOCABULARY
 
 
+def language_model_paths(
+    options: AgentOptions, model: SpeechModel
+) -> tuple[Path | None, Path | None]:
+    """The checkpoint's n-gram models, of source and target; ``None`` where none is asked for."""
+    wanted = decoder_settings(options, model)[1].get("lm_weight")
+    if options.random_weights is not None or not wanted:
+        return None, None
+    return _folder(options) / SOURCE_NGRAM, _folder(options) / TARGET_NGRAM
+
+
 def _folder(options: AgentOptions) -> Path:
     return Path(options.checkpoint or SHIPPED_CHECKPOINT)
 
@@ -199,6 +220,23 @@ def _vocabulary(path: Path, expected: int) -> Tokenizer:
             "the vocabulary is not the one the model was trained with"
         )
     return tokenizer
+
+
+def _language_model(path: Path, expected: int) -> NgramModel:
+    language_model = NgramModel.from_file(path)
+    if language_model.vocab_size != expected:
+        raise CheckpointError(
+            f"{path} is over {language_model.vocab_size} units; expected {expected} as in "
+            "config.json: it was made for another vocabulary, make it again with `echostream "
+            "language-model`"
+        )
+    return language_model
+
+
+def _digests(paths: tuple[Path | None, Path | None]) -> list[str | None]:
+    return [
+        None if path is None else hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
+    ]
 
 
 def read_forced_target(path: str) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from echostream.decoder.ctc_head import CtcHead
 from echostream.decoder.greedy import GreedyCtc, GreedyState
+from echostream.decoder.ngram import NgramModel
 from echostream.decoder.prefix_beam import PrefixBeamCtc
 from echostream.decoder.prefix_search import PrefixBeamState
 from echostream.decoder.protocol import (
@@ -33,6 +34,7 @@ __all__ = [
     "DecoderOutput",
     "GreedyCtc",
     "GreedyState",
+    "NgramModel",
     "PrefixBeamCtc",
     "PrefixBeamState",
     "RepetitionGuard",

@@ -6,12 +6,16 @@ Symbols: ``T`` encoder frames, ``V`` CTC vocabulary (pieces and blank).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from echostream.decoder.log_probs import CtcSearch
-from echostream.decoder.prefix_search import PrefixBeamState, PrefixSearch, frame_scores
+from echostream.decoder.frame_scores import FrameScores, frame_scores, fused_frame_scores
+from echostream.decoder.fusion import Fusion
+from echostream.decoder.log_probs import CtcSearch, Scores
+from echostream.decoder.ngram import NgramModel
+from echostream.decoder.prefix_search import PrefixBeamState, PrefixSearch
 from echostream.decoder.protocol import DecoderOutput, register, require_open
 from echostream.errors import ConfigError
 from echostream.registry import option
@@ -38,8 +42,33 @@ class PrefixBeamCtc(CtcSearch):
         minimum=1,
     )
 
+    lm_weight: float = option(
+        float,
+        "weight of the language model's log-probabilities; 0 searches without it",
+        default=0.0,
+        minimum=0,
+    )
+    unit_bonus: float = option(
+        float, "added for each unit, where a language model is used", default=0.0
+    )
+    lm_tokens: int = option(
+        int,
+        "most probable tokens of a frame that are tried with a language model",
+        default=24,
+        minimum=1,
+    )
+    language_model: NgramModel | None = dataclasses.field(
+        default=None, metadata={"help": "n-gram model over the head's units"}
+    )
+
     def __post_init__(self) -> None:
         self.check("decoder 'prefix-beam'")
+        if self.lm_weight > 0 and self.language_model is None:
+            raise ConfigError(
+                f"option 'lm_weight' of decoder 'prefix-beam' is {self.lm_weight}, but there is no "
+                "language model; expected one in the checkpoint folder (`echostream "
+                "language-model` makes it), or lm_weight=0"
+            )
         if self.prune_log_prob > 0:
             raise ConfigError(
                 f"option 'prune_log_prob' of decoder 'prefix-beam' is {self.prune_log_prob}; "
@@ -59,12 +88,7 @@ class PrefixBeamCtc(CtcSearch):
         """
         require_open(state.finished)
         search = self._search(state)
-        for frame in frame_scores(
-            self.usable(log_probs),
-            blank=self.blank,
-            beam_size=self.beam_size,
-            prune_log_prob=self.prune_log_prob,
-        ):
+        for frame in self._frames(self.usable(log_probs)):
             search.frame(frame)
         return search.output(), search.state()
 
@@ -76,6 +100,24 @@ class PrefixBeamCtc(CtcSearch):
         search.settle()
         return search.output(), dataclasses.replace(search.state(), finished=True)
 
+    def _frames(self, scores: Scores) -> Iterator[FrameScores]:
+        blank, prune = self.blank, self.prune_log_prob
+        if self._fusion is None:
+            return frame_scores(scores, blank=blank, beam_size=self.beam_size, prune_log_prob=prune)
+        return fused_frame_scores(
+            scores,
+            blank=blank,
+            tokens=self.lm_tokens,
+            prune_log_prob=prune,
+            most_gained=self._fusion.most,
+        )
+
+    @property
+    def _fusion(self) -> Fusion | None:
+        if self.language_model is None or self.lm_weight == 0:
+            return None
+        return Fusion(self.language_model, self.lm_weight, self.unit_bonus)
+
     def _search(self, state: PrefixBeamState) -> PrefixSearch:
         return PrefixSearch(
             state,
@@ -83,4 +125,5 @@ class PrefixBeamCtc(CtcSearch):
             beam_size=self.beam_size,
             prune_log_prob=self.prune_log_prob,
             hold_frames=self.hold_frames,
+            fusion=self._fusion,
         )

@@ -16,6 +16,9 @@ one frame later. For every prefix of the beam:
 after which the ``beam_size`` prefixes of greatest ``b' + n'`` are kept. All in natural logarithms,
 float64, scaled after each frame so that the best prefix has probability 1.
 
+With a language model the last two lines are multiplied by ``p_lm(c | l)^weight exp(bonus)``, each
+time that they add a unit to a prefix (:mod:`echostream.decoder.fusion`).
+
 A token is stable once all prefixes of the beam share it. CTC's frames are independent of each
 other, so what comes later says next to nothing about an old token, and two readings of it may stay
 in the beam for ever. Therefore a reading ``hold_frames`` old is settled in favour of the best
@@ -34,20 +37,19 @@ import dataclasses
 import heapq
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from echostream.decoder.log_probs import Scores
+from echostream.decoder.frame_scores import FrameScores
+from echostream.decoder.fusion import Fusion
 from echostream.decoder.prefix_trie import NO_TOKEN, FlatNode, PrefixNode, flatten, rebuild
 from echostream.decoder.protocol import DecoderOutput, Token
 
 _IMPOSSIBLE = -math.inf
-
-_HALF = math.log(2) + 1e-6
-"""Logarithm of a factor of two, and a margin for rounding."""
 
 FlatEntry = tuple[int, float, float, tuple[int, ...], tuple[int, ...]]
 """``(row of the node, log b, log n, frames of b, frames of n)``; the frames are those of the tokens
@@ -73,6 +75,8 @@ class PrefixBeamState:
     """Stable tokens given out."""
     last_frame: int = 0
     """Frame of the last stable token."""
+    history: tuple[int, ...] = ()
+    """The last stable tokens, as many as a language model looks back."""
     num_settled: int = 0
     """Tokens that became stable by their age, while a live prefix still disagreed."""
     finished: bool = False
@@ -86,48 +90,8 @@ class PrefixBeamState:
         """The state that :meth:`to_json` wrote."""
         nodes = tuple((parent, token) for parent, token in values["nodes"])
         beam = tuple((row, b, n, tuple(fb), tuple(fn)) for row, b, n, fb, fn in values["beam"])
-        return cls(**{**values, "nodes": nodes, "beam": beam})
-
-
-class FrameScores(NamedTuple):
-    """What a frame says; made by :func:`frame_scores`."""
-
-    row: Scores
-    """Log-probabilities ``[V]``."""
-    candidates: dict[int, float]
-    """The tokens that can make a new prefix, most probable first, and their log-probabilities."""
-    floor: float
-    """A new prefix of less log-probability cannot be kept."""
-
-
-def frame_scores(
-    log_probs: Scores, *, blank: int, beam_size: int, prune_log_prob: float
-) -> Iterator[FrameScores]:
-    """The frames of ``log_probs`` ``[T, V]``.
-
-    Leaving out tokens and prefixes changes nothing. A new prefix scores at most its token's
-    log-probability. The best prefix becomes, by staying or by growing, one that scores the row's
-    maximum, or half of it if that belongs to its own last token (two cases share it): what is
-    further below than the pruning allows is lost. And ``beam_size + 1`` tokens are enough: of the
-    extensions of one prefix at most one (its last token again) scores less than its token's
-    probability says, so ``beam_size`` others are at least as good as any token left out. All this
-    is not so where the longer prefix is in the beam already, since there probabilities add up;
-    those are tried in any case.
-    """
-    # One more, since the blank may be among them.
-    best = torch.from_numpy(log_probs).topk(min(beam_size + 2, log_probs.shape[1]), dim=1)
-    for row, scores, tokens in zip(
-        log_probs, best.values.tolist(), best.indices.tolist(), strict=True
-    ):
-        floor = scores[0] + prune_log_prob - _HALF
-        possible = [
-            (-score, token)
-            for score, token in zip(scores, tokens, strict=True)
-            if score >= floor and score > _IMPOSSIBLE and token != blank
-        ]
-        # Equal scores come in any order.
-        ordered = sorted(possible)[: beam_size + 1]
-        yield FrameScores(row, {token: -score for score, token in ordered}, floor)
+        history = tuple(values.get("history", ()))
+        return cls(**{**values, "nodes": nodes, "beam": beam, "history": history})
 
 
 @dataclass(slots=True)
@@ -167,6 +131,7 @@ class PrefixSearch:
         beam_size: prefixes kept after each frame.
         prune_log_prob: distance below the best at which a prefix is dropped, 0 or less.
         hold_frames: age at which an undecided token is settled.
+        fusion: the language model's part in it; ``None`` for none.
     """
 
     def __init__(
@@ -177,8 +142,11 @@ class PrefixSearch:
         beam_size: int,
         prune_log_prob: float,
         hold_frames: int,
+        fusion: Fusion | None = None,
     ) -> None:
         self._before = state
+        self._fusion = fusion
+        self._history = state.history
         self._blank = blank
         self._beam_size = beam_size
         self._prune_log_prob = prune_log_prob
@@ -261,6 +229,7 @@ class PrefixSearch:
             num_frames=self._before.num_frames + self._frames,
             num_tokens=self._before.num_tokens + len(self._stable),
             last_frame=self._last_frame,
+            history=self._history,
             num_settled=self._before.num_settled + self._settled,
         )
 
@@ -275,6 +244,9 @@ class PrefixSearch:
         heapq.heapify(most)
         made: list[_Entry] = []
         living: dict[int, _Entry] = {}
+
+        fusion = self._fusion
+        most_gained = 0.0 if fusion is None else fusion.most
 
         def entry_of(node: PrefixNode) -> _Entry:
             entry = living.get(id(node))
@@ -294,22 +266,31 @@ class PrefixSearch:
                 for token, child in node.children.items()
                 if child.live and row[token] > _IMPOSSIBLE
             }
+            gains = None if fusion is None or not (candidates or merging) else self._gains(node)
             for token, log_prob in (candidates | merging if merging else candidates).items():
+                gain = 0.0 if gains is None else gains.item(token)
                 if token == last:
-                    term, links = old.log_blank + log_prob, (now, old.frames_blank)
+                    term, links = old.log_blank + log_prob + gain, (now, old.frames_blank)
                 else:
-                    term, links = log_both + log_prob, (now, frames)
+                    term, links = log_both + log_prob + gain, (now, frames)
                 if token in merging:
                     entry_of(node.children[token]).add_token_term(term, links)
                 elif term >= most[0]:
                     heapq.heapreplace(most, term)
                     # Not in the beam, so there is no other way to it than this one.
                     made.append(_Entry(node, token, _IMPOSSIBLE, term, None, links, term, term))
-                elif not merging and log_both + log_prob < most[0]:
+                elif not merging and log_both + log_prob + most_gained < most[0]:
                     break  # As are all tokens after it.
         for entry in living.values():
             entry.sum_up()
         return made
+
+    def _gains(self, node: PrefixNode) -> NDArray[np.float64]:
+        assert self._fusion is not None
+        if node.gains is None:
+            path = node.path_from(self._root)
+            node.gains = self._fusion.gains((*self._history, *(n.token for n in path)))
+        return node.gains
 
     def _advance_root(self) -> None:
         """Give out and forget what all live prefixes share."""
@@ -322,6 +303,9 @@ class PrefixSearch:
             tokens = self._with_frames(shared)
             self._stable.extend(tokens)
             self._last_frame = tokens[-1].frame
+            if self._fusion is not None:
+                given = (*self._history, *(token.id for token in tokens))
+                self._history = self._fusion.shorten(given)
             self._root = root
             root.parent = None
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 NO_TOKEN = -1
 """Token of the empty prefix."""
 
@@ -19,7 +22,7 @@ FlatNode = tuple[int, int]
 class PrefixNode:
     """A prefix: its parent's prefix and one more token. Lives inside one decoder step."""
 
-    __slots__ = ("children", "depth", "live", "parent", "token")
+    __slots__ = ("children", "depth", "gains", "live", "parent", "token")
 
     def __init__(self, parent: PrefixNode | None, token: int, depth: int) -> None:
         self.parent = parent
@@ -27,6 +30,8 @@ class PrefixNode:
         self.depth = depth
         self.live = False
         self.children: dict[int, PrefixNode] = {}
+        self.gains: NDArray[np.float64] | None = None
+        """What a language model gives each token that may come next, once it was asked."""
 
     def add(self, token: int) -> PrefixNode:
         """The prefix with one more ``token``, made if it does not exist."""

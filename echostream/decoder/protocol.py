@@ -62,7 +62,7 @@ class Decoder(Protocol[S]):
 
 
 _REGISTRY: Registry[Decoder[Any]] = Registry(
-    "decoder", ("init_state", "step", "flush"), supplied=("blank", "suppress")
+    "decoder", ("init_state", "step", "flush"), supplied=("blank", "suppress", "language_model")
 )
 
 register = _REGISTRY.register

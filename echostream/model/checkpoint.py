@@ -4,6 +4,8 @@ model.safetensors   weights; never a pickle, so loading cannot run code
 config.json         the SystemConfig
 source.model        SentencePiece model of the transcript
 target.model        SentencePiece model of the translation
+source.ngram        language model over the units of the transcript, if there is one
+target.ngram        the same of the translation
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 SOURCE_VOCABULARY = "source.model"
 TARGET_VOCABULARY = "target.model"
+SOURCE_NGRAM = "source.ngram"
+TARGET_NGRAM = "target.ngram"
 
 _SHOWN = 10
 """How many misfitting tensors an error message lists."""
@@ -51,14 +55,20 @@ def save_model(
                 f"{name} has values that are not finite as {tensor.dtype}; nothing was saved. If "
                 "the weights themselves are finite, save them as float32"
             )
-    # Written beside and renamed, so that a kill in between leaves the old checkpoint whole.
-    for name, data in (
-        (WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"})),
-        (CONFIG, json.dumps(to_mapping(model.config), indent=2).encode() + b"\n"),
-    ):
-        part = folder / f"{name}.part"
-        part.write_bytes(data)
-        part.replace(folder / name)
+    _write(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    save_config_json(model.config, folder)
+
+
+def save_config_json(config: SystemConfig, folder: str | Path) -> None:
+    """Write the configuration of a checkpoint folder."""
+    _write(Path(folder) / CONFIG, json.dumps(to_mapping(config), indent=2).encode() + b"\n")
+
+
+def _write(path: Path, data: bytes) -> None:
+    # Beside and renamed, so that a kill in between leaves the old file whole.
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -124,10 +124,12 @@ class System:
     def decoder_settings(self) -> dict[str, Any]:
         """What decides the searches, as plain values."""
         name, options = build.decoder_settings(self.options, self.model)
-        paths = [path for path in build.vocabulary_paths(self.options) if path is not None]
+        vocabularies = build.vocabulary_paths(self.options)
+        language_models = build.language_model_paths(self.options, self.model)
         return {
             "name": name,
             "options": options,
-            "vocabularies": [file_digest(path) for path in paths],
+            "vocabularies": [file_digest(path) for path in vocabularies if path is not None],
+            "language_models": [file_digest(path) for path in language_models if path is not None],
             "plugin": plugin_digest(self.decoders()[0]),
         }

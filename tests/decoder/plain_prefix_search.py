@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from echostream.decoder import PrefixBeamCtc, PrefixBeamState
-from echostream.decoder.prefix_search import FrameScores, PrefixSearch, _Entry
+from echostream.decoder.frame_scores import FrameScores
+from echostream.decoder.prefix_search import PrefixSearch, _Entry
 
 
 class PlainSearch(PrefixSearch):
@@ -22,14 +23,19 @@ class PlainSearch(PrefixSearch):
             same.log_blank, same.frames_blank = old.log_both + row[self._blank], old.frames
             if last >= 0:
                 same.add_token_term(old.log_token + row[last], old.frames_token)
+            history = (*self._history, *prefix)
+            gains = None if self._fusion is None else self._fusion.gains(history)
             for token in tokens:
+                gain = 0.0 if gains is None else float(gains[token])
                 child = old.node.children.get(token)
                 new = _Entry(old.node, token) if child is None else _Entry(child)
                 longer = found.setdefault((*prefix, token), new)
                 if token == last:
-                    longer.add_token_term(old.log_blank + row[token], (now, old.frames_blank))
+                    longer.add_token_term(
+                        old.log_blank + row[token] + gain, (now, old.frames_blank)
+                    )
                 else:
-                    longer.add_token_term(old.log_both + row[token], (now, old.frames))
+                    longer.add_token_term(old.log_both + row[token] + gain, (now, old.frames))
         for entry in found.values():
             entry.sum_up()
         return list(found.values())
@@ -45,4 +51,5 @@ class PlainPrefixBeam(PrefixBeamCtc):
             beam_size=self.beam_size,
             prune_log_prob=self.prune_log_prob,
             hold_frames=self.hold_frames,
+            fusion=self._fusion,
         )

@@ -1,0 +1,84 @@
+"""What one frame says to the CTC prefix beam search: which tokens are worth trying.
+
+Symbols: ``T`` encoder frames, ``V`` CTC vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+
+from echostream.decoder.log_probs import Scores
+
+_IMPOSSIBLE = -math.inf
+
+_HALF = math.log(2) + 1e-6
+"""Logarithm of a factor of two, and a margin for rounding."""
+
+
+class FrameScores(NamedTuple):
+    """What a frame says; made by :func:`frame_scores`."""
+
+    row: Scores
+    """Log-probabilities ``[V]``."""
+    candidates: dict[int, float]
+    """The tokens that can make a new prefix, most probable first, and their log-probabilities."""
+    floor: float
+    """A new prefix of less log-probability cannot be kept."""
+
+
+def frame_scores(
+    log_probs: Scores, *, blank: int, beam_size: int, prune_log_prob: float
+) -> Iterator[FrameScores]:
+    """The frames of ``log_probs`` ``[T, V]``.
+
+    Leaving out tokens and prefixes changes nothing. A new prefix scores at most its token's
+    log-probability. The best prefix becomes, by staying or by growing, one that scores the row's
+    maximum, or half of it if that belongs to its own last token (two cases share it): what is
+    further below than the pruning allows is lost. And ``beam_size + 1`` tokens are enough: of the
+    extensions of one prefix at most one (its last token again) scores less than its token's
+    probability says, so ``beam_size`` others are at least as good as any token left out. All this
+    is not so where the longer prefix is in the beam already, since there probabilities add up;
+    those are tried in any case.
+    """
+    # One more, since the blank may be among them.
+    best = torch.from_numpy(log_probs).topk(min(beam_size + 2, log_probs.shape[1]), dim=1)
+    for row, scores, tokens in zip(
+        log_probs, best.values.tolist(), best.indices.tolist(), strict=True
+    ):
+        floor = scores[0] + prune_log_prob - _HALF
+        possible = [
+            (-score, token)
+            for score, token in zip(scores, tokens, strict=True)
+            if score >= floor and score > _IMPOSSIBLE and token != blank
+        ]
+        # Equal scores come in any order.
+        ordered = sorted(possible)[: beam_size + 1]
+        yield FrameScores(row, {token: -score for score, token in ordered}, floor)
+
+
+def fused_frame_scores(
+    log_probs: Scores, *, blank: int, tokens: int, prune_log_prob: float, most_gained: float
+) -> Iterator[FrameScores]:
+    """As :func:`frame_scores` for a search with a language model, which can make any token likely.
+
+    The best prefix stays at least as good as its blank makes it, so a new prefix must come within
+    the pruning of that, with no more help from the language model than ``most_gained``. Beyond
+    that only the ``tokens`` most probable are tried, which may leave out what the language model
+    would have chosen.
+    """
+    best = torch.from_numpy(log_probs).topk(min(tokens + 1, log_probs.shape[1]), dim=1)
+    for row, scores, indices in zip(
+        log_probs, best.values.tolist(), best.indices.tolist(), strict=True
+    ):
+        floor = row.item(blank) + prune_log_prob - _HALF
+        possible = [
+            (-score, token)
+            for score, token in zip(scores, indices, strict=True)
+            if score + most_gained >= floor and score > _IMPOSSIBLE and token != blank
+        ]
+        ordered = sorted(possible)[:tokens]
+        yield FrameScores(row, {token: -score for score, token in ordered}, floor)

@@ -1,0 +1,164 @@
+"""An n-gram language model over SentencePiece units, for shallow fusion with a CTC search.
+
+Symbols: ``V`` units, ``h`` a history of units, ``w`` a unit, ``n`` the order.
+
+What is stored is a trie: the n-grams of each length in lexical order, each with ``log p(w | h)``,
+the logarithm of its backoff weight as a history, and where the n-grams that go on from it begin. A
+history's probabilities come from the longest n-grams that are there, and from shorter ones times
+backoff weights where they are not (Katz 1987, the form of ARPA files):
+
+    p(w | h) = stored                        if h w is stored
+               backoff(h) p(w | h without its first unit)   if not
+
+The unit ``V`` stands for the start of a text in histories and is never predicted.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from echostream.errors import CheckpointError
+
+_ARRAYS = {
+    "unit": np.uint16,
+    "log_prob": np.float16,
+    "log_backoff": np.float16,
+    "first_child": np.uint32,
+}
+_CACHED_HISTORIES = 1 << 14
+
+
+class NgramModel:
+    """Probabilities of the next unit. Immutable; streams share one.
+
+    Args:
+        order: ``n``, the longest n-gram.
+        vocab_size: ``V``.
+        arrays: of the trie, as :func:`echostream.training.ngram.estimate` makes them: ``unit``,
+            ``log_prob`` (natural), ``log_backoff`` and ``first_child`` ``[nodes + 1]``, where node
+            0 is the empty history, and the children of node ``i`` are ``first_child[i]`` to
+            ``first_child[i + 1] - 1``, ordered by unit.
+
+    Raises:
+        CheckpointError: if the arrays are not those of such a trie.
+    """
+
+    def __init__(self, order: int, vocab_size: int, arrays: dict[str, NDArray[np.generic]]) -> None:
+        self.order, self.vocab_size = order, vocab_size
+        if set(arrays) != set(_ARRAYS) or len({len(array) for array in arrays.values()}) != 1:
+            raise CheckpointError(
+                f"an n-gram model has the arrays {sorted(arrays)} of lengths "
+                f"{[len(array) for array in arrays.values()]}; expected {sorted(_ARRAYS)}, all of "
+                "one length"
+            )
+        self.arrays = {name: arrays[name].astype(kind) for name, kind in _ARRAYS.items()}
+        self._unit = self.arrays["unit"].astype(np.int64)
+        self._first = self.arrays["first_child"].astype(np.int64)
+        self._log_prob = self.arrays["log_prob"].astype(np.float64)
+        self._log_backoff = self.arrays["log_backoff"].astype(np.float64)
+        self._check()
+        self._row = functools.lru_cache(maxsize=_CACHED_HISTORIES)(self._make_row)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> NgramModel:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged, or holds something else.
+        """
+        try:
+            with safetensors.safe_open(str(path), framework="numpy") as file:
+                about = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            order, vocab_size = int(about["order"]), int(about["vocab_size"])
+        except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"cannot read the n-gram model {path}: {error}; expected a file that `echostream "
+                "language-model` wrote"
+            ) from error
+        return cls(order, vocab_size, arrays)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file."""
+        about = {"order": str(self.order), "vocab_size": str(self.vocab_size)}
+        Path(path).write_bytes(safetensors.numpy.save(self.arrays, metadata=about))
+
+    @property
+    def start(self) -> int:
+        """The unit that stands for the start of a text."""
+        return self.vocab_size
+
+    @property
+    def num_ngrams(self) -> int:
+        """Stored n-grams of all lengths."""
+        return len(self._unit) - 2
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all numbers."""
+        sums = hashlib.sha256(f"{self.order} {self.vocab_size}".encode())
+        for name in sorted(self.arrays):
+            sums.update(self.arrays[name].tobytes())
+        return sums.hexdigest()
+
+    def shorten(self, history: Sequence[int]) -> tuple[int, ...]:
+        """The part of a history that matters: its last ``n - 1`` units."""
+        return tuple(history[max(0, len(history) - self.order + 1) :])
+
+    def log_probs(self, history: tuple[int, ...]) -> NDArray[np.float64]:
+        """``log p(w | history)`` of all units ``[V]``; not to be written to."""
+        return self._row(self.shorten(history))
+
+    def _make_row(self, history: tuple[int, ...]) -> NDArray[np.float64]:
+        row = self._overlaid(np.zeros(self.vocab_size), 0)
+        for length in range(1, len(history) + 1):
+            node = self._find(history[len(history) - length :])
+            if node is not None:
+                row = self._overlaid(row + self._log_backoff[node], node)
+        row.setflags(write=False)
+        return row
+
+    def _overlaid(self, row: NDArray[np.float64], node: int) -> NDArray[np.float64]:
+        first, last = self._first[node], self._first[node + 1]
+        units = self._unit[first:last]
+        predicted = units < self.vocab_size
+        row[units[predicted]] = self._log_prob[first:last][predicted]
+        return row
+
+    def _find(self, history: Sequence[int]) -> int | None:
+        node = 0
+        for unit in history:
+            first, last = self._first[node], self._first[node + 1]
+            place = first + int(np.searchsorted(self._unit[first:last], unit))
+            if place == last or self._unit[place] != unit:
+                return None
+            node = int(place)
+        return node
+
+    def _check(self) -> None:
+        nodes = len(self._unit) - 1
+        first = self._first
+        good = (
+            self.order >= 1
+            and nodes >= 1
+            and first[0] == 1
+            and first[-1] == nodes
+            and bool((np.diff(first) >= 0).all())
+            and bool((first[:-1] > np.arange(nodes)).all())
+            and int(self._unit[:-1].max()) <= self.vocab_size
+            and int(first[1]) - 1 >= self.vocab_size
+            and bool(np.isfinite(self._log_prob).all())
+            and bool(np.isfinite(self._log_backoff).all())
+        )
+        if not good:
+            raise CheckpointError(
+                f"the arrays of an n-gram model of order {self.order} over {self.vocab_size} units "
+                "are damaged; expected a trie that `echostream language-model` wrote"
+            )

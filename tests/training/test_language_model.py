@@ -1,0 +1,136 @@
+"""`echostream language-model`: what it reads, and that the agent's search uses what it writes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echostream.agent import AgentOptions, build_translator
+from echostream.agent.build import build_decoders, build_model
+from echostream.agent.options import SHIPPED_CHECKPOINT
+from echostream.decoder import NgramModel, Tokenizer
+from echostream.errors import CheckpointError, ConfigError
+from echostream.model.checkpoint import load_config_json
+from echostream.training.language_model import main, make_language_models
+from echostream.training.recipes.parallel_text import sentence_pair, write_texts
+
+WORDS = (
+    "green",
+    "red",
+    "blue",
+    "old",
+    "ripe",
+    "wild",
+    "cold",
+    "sweet",
+    "sour",
+    "new",
+    "dry",
+    "good",
+)
+USED = "lm_weight=0.5,unit_bonus=1.0"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of the shipped checkpoint, without language models."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(SHIPPED_CHECKPOINT, folder)
+    for path in folder.glob("*.ngram"):
+        path.unlink()
+    return folder
+
+
+def favourite(checkpoint: Path, file: str, text: str) -> str:
+    """What the model finds most probable after a text."""
+    tokenizer = Tokenizer.from_file(checkpoint / file.replace("ngram", "model"))
+    model = NgramModel.from_file(checkpoint / file)
+    history = (model.start, *tokenizer.encode(text))
+    return tokenizer.decode([int(model.log_probs(history).argmax())])
+
+
+def options(checkpoint: Path, **more: str) -> AgentOptions:
+    return AgentOptions(checkpoint=str(checkpoint), **more)  # type: ignore[arg-type]
+
+
+def test_only_the_training_side_is_read(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+    words = [f"{size} {colour}" for size in ("big", "small") for colour in WORDS]
+    pairs = [sentence_pair("a", "none", f"{word} apples", f"{word} manzanas") for word in words]
+    by_side = {split: [p for p in pairs if p.split == split] for split in ("train", "dev", "test")}
+    assert all(by_side.values())
+    texts = tmp_path / "texts.tsv"
+    write_texts(texts, pairs)
+    source, target = make_language_models(checkpoint, corpus, texts=texts, least_count=1)
+    sizes = source.num_ngrams, target.num_ngrams
+    write_texts(texts, by_side["train"])
+    again = make_language_models(checkpoint, corpus, texts=texts, least_count=1)
+    assert tuple(model.num_ngrams for model in again) == sizes
+    write_texts(texts, by_side["dev"] + by_side["test"])
+    without = make_language_models(checkpoint, corpus, texts=texts, least_count=1)
+    assert without[1].num_ngrams < sizes[1]
+
+
+def test_each_side_has_its_own_texts(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+    pair = sentence_pair("a", "none", "green apples", "manzanas verdes")
+    assert pair.split == "train"
+    texts = tmp_path / "texts.tsv"
+    write_texts(texts, [pair] * 9)
+    command = [str(checkpoint), "--data", str(corpus), "--texts", str(texts)]
+    assert main(command) == 0
+    assert "green apple".startswith(f"green {favourite(checkpoint, 'target.ngram', 'green')}")
+    assert main([*command, "--source-is-english"]) == 0
+    assert "green apple".startswith(f"green {favourite(checkpoint, 'source.ngram', 'green')}")
+
+
+def test_the_search_of_the_agent_uses_them(checkpoint: Path, corpus: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"source\.ngram"):
+        build_translator(options(checkpoint, decoder_options=USED))
+    make_language_models(checkpoint, corpus)
+    model = build_model(options(checkpoint))
+    for given, expected in ((USED, True), ("blank_penalty=1", False), ("lm_weight=0", False)):
+        asr, st = build_decoders(options(checkpoint, decoder_options=given), model)
+        for decoder, size in ((asr, model.config.asr_vocab_size), (st, model.config.st_vocab_size)):
+            assert (decoder.language_model is not None) == expected  # type: ignore[attr-defined]
+            assert not expected or decoder.language_model.vocab_size == size  # type: ignore[attr-defined]
+    # States of a search with it are not those of a search without.
+    used, unused = (
+        build_translator(options(checkpoint, decoder_options=given)).settings
+        for given in (USED, "blank_penalty=1")
+    )
+    assert used["language_models"] != unused["language_models"] == [None, None]
+
+
+def test_weights_go_into_the_configuration(checkpoint: Path, corpus: Path) -> None:
+    before = load_config_json(checkpoint)
+    command = [str(checkpoint), "--data", str(corpus), "--weight", "0.7", "--bonus", "1.2"]
+    assert main(command) == 0
+    after = load_config_json(checkpoint)
+    wanted = {**before.decoder.options, "lm_weight": 0.7, "unit_bonus": 1.2}
+    assert after == replace(before, decoder=replace(before.decoder, options=wanted))
+    assert build_translator(options(checkpoint)).settings["decoder"] == ("prefix-beam", wanted)
+
+
+def test_models_of_another_vocabulary_are_refused(checkpoint: Path, corpus: Path) -> None:
+    make_language_models(checkpoint, corpus)
+    target, source = checkpoint / "target.ngram", checkpoint / "source.ngram"
+    shutil.copyfile(target, source)
+    with pytest.raises(CheckpointError, match="another vocabulary"):
+        build_translator(options(checkpoint, decoder_options=USED))
+
+
+def test_untrained_models_have_none(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("some words\n", encoding="utf-8")
+    random = AgentOptions(
+        random_weights="configs/tiny.yaml", forced_target=str(target), decoder_options=USED
+    )
+    with pytest.raises(ConfigError, match="language model"):
+        build_translator(random)
+
+
+def test_errors_are_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main([str(tmp_path), "--data", str(tmp_path / "nothing")]) == 1
+    assert caplog.records[-1].getMessage().startswith("error: ")
