@@ -61,7 +61,7 @@ bench: $(INSTALLED)
 train-mini: $(INSTALLED)
 	$(BIN)/echostream data es-en
 	OMP_NUM_THREADS=1 $(BIN)/echostream train configs/tiny.yaml --output runs/mini --processes 2 \
-	  --max-frames 2500 --updates 1000 --minutes 10 --solo-epochs 12
+	  --updates 1500 --minutes 10
 
 train: $(INSTALLED)
 	$(BIN)/echostream data es-en

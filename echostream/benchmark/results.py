@@ -138,6 +138,7 @@ class Results:
                 "best_int8_ms": int8[0].wall_ms_p50 if int8 else None,
                 "int8_over_best_float32": (self.ratio(int8[0].case, best.case) if int8 else None),
                 "streaming_over_offline": best.over_offline,
+                "int8_streaming_over_offline": int8[0].over_offline if int8 else None,
                 "torch_streaming_over_offline": torch_row and torch_row.over_offline,
                 "longest_position_over_shortest": self._position_ratio(best.case),
                 "most_streams_per_core_over_best_solo": self._batch_gain(best.case),

@@ -37,13 +37,13 @@ _OWN_LOGGERS = ("echostream", "train", "dev", "test", "__main__")
 class TrainingOptions:
     """What a run can be told in short; ``minutes`` is wall time of this start, ``None`` no end."""
 
-    updates: int = 4500
+    updates: int = 9000
     minutes: float | None = None
     peak_rate: float = 3e-3
     warmup: int = 300
     weight_decay: float = 0.02
     max_frames: int = 1500
-    solo_epochs: int = 8
+    solo_epochs: int = 12
     solo_seconds: float = 3.0
     augment: str = "full"
     repeat: str = ""

@@ -65,6 +65,7 @@ def test_the_summary_holds_what_the_aims_are_stated_in() -> None:
     assert summary["torch_over_bound"] == pytest.approx(4.0)
     assert summary["int8_over_best_float32"] == pytest.approx(0.75)
     assert summary["streaming_over_offline"] == pytest.approx((20 / 0.32) / (250 / 10), rel=1e-3)
+    assert summary["int8_streaming_over_offline"] == pytest.approx((15 / 0.32) / 25, rel=1e-3)
     assert summary["longest_position_over_shortest"] == pytest.approx(1.05)
     # 16 streams in 120 ms against one in 20.
     assert summary["most_streams_per_core_over_best_solo"] == pytest.approx(16 / 6, rel=1e-3)

@@ -25,7 +25,7 @@ class SpeechTaskConfig(FairseqDataclass):  # type: ignore[misc]
         default="", metadata={"help": "folder for vocabularies, CMVN and history (--save-dir)"}
     )
     solo_epochs: int = field(
-        default=8,
+        default=12,
         metadata={"help": "epochs of the first stage: single utterances, large chunks, no masks"},
     )
     solo_seconds: float = field(

@@ -224,12 +224,9 @@ def write_tables(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> N
 
 def spelled_alike(recipe: Recipe, row: ManifestRow) -> ManifestRow:
     """The row without accents in the languages of which the recipe's corpora differ in that."""
-    texts = {
-        field: without_marks(getattr(row, field))
-        for field, language in (("src_text", row.src_lang), ("tgt_text", row.tgt_lang))
-        if language in recipe.unmarked
-    }
-    return replace(row, **texts)
+    source = without_marks(row.src_text) if row.src_lang in recipe.unmarked else row.src_text
+    target = without_marks(row.tgt_text) if row.tgt_lang in recipe.unmarked else row.tgt_text
+    return replace(row, src_text=source, tgt_text=target)
 
 
 def notice_path(output: Path, corpus: str) -> Path:

@@ -108,7 +108,7 @@ EN_ES = Recipe(
     ),
     unmarked=frozenset({"es"}),
 )
-"""Tux Paint has 66 English captions of mostly one word, not worth its 161 MB. The Spanish texts are
-as published: Asterisk's without accents, Drascula's in capitals without accents."""
+"""Tux Paint has 66 English captions of mostly one word, not worth its 161 MB. Drascula's
+Spanish texts are in capitals."""
 
 RECIPES = {recipe.name: recipe for recipe in (ES_EN, FR_EN, EN_ES)}
