@@ -22,7 +22,7 @@ from echostream.training.engine import (
 )
 from echostream.training.export import export
 from echostream.training.features import AUGMENTATIONS
-from echostream.training.preparation import SYSTEM, prepare
+from echostream.training.preparation import SYSTEM, prepare, start_from
 from echostream.training.run_record import record_run
 from echostream.training.vocabulary import vocabulary
 
@@ -83,6 +83,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CORPUS=TIMES,...",
         help="corpora that come several times in an epoch, each time augmented otherwise (none)",
     )
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="checkpoint folder whose weights, vocabularies and normalisation a new run starts from "
+        "(random weights)",
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="(%(default)s)")
     parser.add_argument(
         "--processes",
@@ -133,6 +140,7 @@ def train(args: argparse.Namespace, command: str) -> None:
         solo_epochs=args.solo_epochs,
         solo_seconds=args.solo_seconds,
         augment=args.augment,
+        start_from=args.start_from,
         repeat=args.repeat,
         seed=args.seed,
         processes=args.processes,
@@ -141,6 +149,8 @@ def train(args: argparse.Namespace, command: str) -> None:
         keep=max(TrainingOptions.keep, args.average),
     )
     config = load_config(args.config)
+    if args.start_from is not None:
+        start_from(args.start_from, config, args.output)
     prepared = prepare(config, args.data, args.output)
     training, dev = (select(prepared.utterances, part) for part in ("train", "dev"))
     training = repeated(training, parse_repeat(args.repeat))

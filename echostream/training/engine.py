@@ -46,6 +46,7 @@ class TrainingOptions:
     solo_epochs: int = 12
     solo_seconds: float = 3.0
     augment: str = "full"
+    start_from: Path | None = None
     repeat: str = ""
     seed: int = 1
     processes: int = 1
@@ -106,6 +107,7 @@ def fairseq_arguments(
         "solo-epochs": options.solo_epochs,
         "solo-seconds": options.solo_seconds,
         "augment": options.augment,
+        "start-from": "" if options.start_from is None else options.start_from,
         "repeat": options.repeat,
         "seed": options.seed,
         "train-subset": "train",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,11 @@ from echostream.audio import Cmvn, FrontEnd
 from echostream.config import SystemConfig, load_config, save_config, to_mapping
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError, DataError
+from echostream.model import load_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from echostream.training.corpus import Utterance, read_corpus, select
 from echostream.training.features import FeatureReader, Features
-from echostream.training.recipes.manifest import write_text
+from echostream.training.recipes.manifest import replacing, write_text
 from echostream.training.vocabulary import vocabulary
 
 logger = logging.getLogger(__name__)
@@ -97,6 +99,31 @@ def prepare(config: SystemConfig, data: Path, run: Path) -> Preparation:
             sum(len(target.encode(u.target_text)) for u in train),
         ),
     )
+
+
+def start_from(checkpoint: Path, config: SystemConfig, run: Path) -> None:
+    """Give a new run the vocabularies and the normalisation of a checkpoint, whose weights it will
+    start from; a run that has its own keeps them.
+
+    Raises:
+        ConfigError: if the checkpoint is of another network than the configuration.
+        CheckpointError: if it cannot be read.
+    """
+    model = load_model(checkpoint)
+    before, now = _network(model.config), _network(config)
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        raise ConfigError(
+            f"{checkpoint} has {changed[0]} = {before.get(changed[0])!r}; the configuration has "
+            f"{now[changed[0]]!r}. Give the configuration of the checkpoint's own network"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    for name in (SOURCE_VOCABULARY, TARGET_VOCABULARY):
+        if not (run / name).exists():
+            with replacing(run / name) as part:
+                shutil.copyfile(checkpoint / name, part)
+    if not (run / CMVN).exists():
+        _write_cmvn(run / CMVN, model.cmvn)
 
 
 def _keep_configuration(config: SystemConfig, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -18,7 +19,7 @@ import torch
 
 from echostream.config import load_config, save_config
 from echostream.errors import CheckpointError, ConfigError
-from echostream.model import load_model
+from echostream.model import SpeechModel, load_model, save_model
 from echostream.training import cli, history
 from echostream.training.checkpoints import averaged_model, last_checkpoints, read_checkpoint
 from echostream.training.engine import TrainingOptions, fairseq_arguments, run_fairseq
@@ -241,6 +242,38 @@ def test_the_short_form_trains_goes_on_and_exports(
     assert record["train"] == [["c", 8, pytest.approx(5.8, abs=0.1)]]
     assert cli.main([*command, "--updates", "4"]) == 0  # nothing left to do but export
     assert read_checkpoint(run / "fairseq" / "checkpoint_last.pt").updates == 4
+
+
+def test_a_run_starts_from_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    system = [str(corpus / "zipformer.yaml"), "--data", str(corpus)]
+    few = ["--max-frames", "200", "--workers", "0", "--updates", "2"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli.main([*system, "--output", str(first), *few]) == 0
+    # Another seed gives other random weights; a rate of next to nothing leaves the first run's.
+    other = ["--seed", "9", "--peak-rate", "1e-12", "--output", str(second), *few]
+    for extra, same in ((["--start-from", str(first)], True), ([], False)):
+        shutil.rmtree(second, ignore_errors=True)
+        assert cli.main([*system, *other, *extra]) == 0
+        a, b = (load_model(run).state_dict() for run in (first, second))
+        assert a["cmvn_mean"].equal(b["cmvn_mean"])
+        assert all(torch.allclose(a[name], b[name], atol=1e-5) for name in a) == same
+    # It brings its own vocabularies and normalisation, whatever the data.
+    (first / "source.model").write_bytes((first / "target.model").read_bytes())
+    shutil.rmtree(second)
+    assert cli.main([*system, *other, "--start-from", str(first)]) == 0
+    assert (second / "source.model").read_bytes() == (first / "target.model").read_bytes()
+
+
+def test_a_run_starts_from_no_other_network(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = dataclasses.replace(ZIPFORMER, st_vocab_size=17)
+    save_model(SpeechModel(small), tmp_path / "checkpoint")
+    command = [str(corpus / "zipformer.yaml"), "--data", str(corpus)]
+    command += ["--output", str(tmp_path / "run"), "--start-from", str(tmp_path / "checkpoint")]
+    assert cli.main(command) == 1
+    assert "st_vocab_size = 17" in caplog.text
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_corpus_in_streamspeechs_format_is_trained_on(corpus: Path, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ class SpeechTaskConfig(FairseqDataclass):  # type: ignore[misc]
     work_dir: str = field(
         default="", metadata={"help": "folder for vocabularies, CMVN and history (--save-dir)"}
     )
+    start_from: str = field(
+        default="", metadata={"help": "checkpoint folder whose weights a new run starts from"}
+    )
     solo_epochs: int = field(
         default=12,
         metadata={"help": "epochs of the first stage: single utterances, large chunks, no masks"},

@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 
 from echostream.config import load_config, to_mapping
 from echostream.errors import ConfigError, DataError
+from echostream.model import load_model
 from echostream.training import history
 from echostream.training.averaging import RunningAverage
 from echostream.training.corpus import parse_repeat, repeated, select
@@ -27,7 +28,7 @@ from echostream.training.fairseq_plugin.dataset import (
 from echostream.training.fairseq_plugin.model import ModelOutput
 from echostream.training.fairseq_plugin.options import SpeechTaskConfig
 from echostream.training.features import FeatureReader, augmentation
-from echostream.training.preparation import Preparation, prepare
+from echostream.training.preparation import Preparation, prepare, start_from
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
         shared = distributed.is_available() and distributed.is_initialized()
         if shared and distributed.get_rank() > 0:
             distributed.barrier()
+        if cfg.start_from:
+            start_from(Path(cfg.start_from), config, folder)
         prepared = prepare(config, Path(cfg.data), folder)
         if shared and distributed.get_rank() == 0:
             distributed.barrier()
@@ -105,6 +108,9 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """The network, and with it the average of its weights."""
         model = super().build_model(cfg, from_checkpoint)
+        if self.cfg.start_from:
+            # Where a run goes on, fairseq's own checkpoint comes after this.
+            model.network.load_state_dict(load_model(self.cfg.start_from).state_dict())
         self.average = RunningAverage(model, self.cfg.average_decay)
         # Later fairseq hands over wrappers of it, one in the other.
         self._network = model
