@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="CHECKPOINT",
         help="checkpoint folder whose weights, vocabularies and normalisation a new run starts from "
-        "(random weights)",
+        "from (random weights)",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="(%(default)s)")
     parser.add_argument(
