@@ -87,8 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--start-from",
         type=Path,
         metavar="CHECKPOINT",
-        help="checkpoint folder whose weights, vocabularies and normalisation a new run starts from "
-        "from (random weights)",
+        help="checkpoint folder that a new run starts from: weights, vocabularies, normalisation "
+        "(random weights)",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="(%(default)s)")
     parser.add_argument(
