@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from echostream.training.corpus import select
 from echostream.training.preparation import Preparation, prepare
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
+
+from fairseq.tasks import LegacyFairseqTask  # noqa: E402
 
 from echostream.training.fairseq_plugin.dataset import SpeechDataset  # noqa: E402
 
@@ -151,6 +154,17 @@ def test_no_example_is_lost_and_no_batch_too_large(
         assert max_sentences is None or len(batch) <= max_sentences
         area = len(batch) * int(data.sizes[batch].max())
         assert len(batch) == 1 or max_tokens is None or area <= max_tokens
+
+
+def test_an_example_longer_than_a_batch_is_not_left_out(prepared: Preparation) -> None:
+    data = dataset(prepared)
+    data.set_epoch(1)
+    task = LegacyFairseqTask(Namespace())
+    batches = task.get_batch_iterator(
+        data, max_tokens=100, max_positions=100, ignore_invalid_inputs=True, seed=1
+    ).frozen_batches
+    assert sorted(itertools.chain(*batches)) == list(range(len(data)))
+    assert max(data.sizes) > 100
 
 
 def test_no_samples_make_an_empty_batch(prepared: Preparation) -> None:

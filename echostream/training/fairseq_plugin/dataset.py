@@ -129,6 +129,12 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         """By length, so that examples of similar length share a batch; fairseq shuffles batches."""
         return np.argsort(self.sizes, kind="stable")
 
+    def filter_indices_by_size(
+        self, indices: NDArray[np.int64], max_sizes: object
+    ) -> tuple[NDArray[np.int64], list[int]]:
+        """All of them: fairseq would leave out what is longer than a batch may be."""
+        return indices, []
+
     def batch_by_size(
         self,
         indices: NDArray[np.int64],
