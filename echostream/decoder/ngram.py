@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,9 @@ _ARRAYS = {
     "log_backoff": np.float16,
     "first_child": np.uint32,
 }
+_ABOUT = "ngram"
+"""Entry of the file's header that says what is in it, as JSON."""
+
 _CACHED_HISTORIES = 1 << 14
 
 
@@ -76,10 +80,10 @@ class NgramModel:
         """
         try:
             with safetensors.safe_open(str(path), framework="numpy") as file:
-                about = file.metadata() or {}
+                about = json.loads((file.metadata() or {})[_ABOUT])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             order, vocab_size = int(about["order"]), int(about["vocab_size"])
-        except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"cannot read the n-gram model {path}: {error}; expected a file that `echostream "
                 "language-model` wrote"
@@ -88,8 +92,9 @@ class NgramModel:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file."""
-        about = {"order": str(self.order), "vocab_size": str(self.vocab_size)}
-        Path(path).write_bytes(safetensors.numpy.save(self.arrays, metadata=about))
+        about = json.dumps({"order": self.order, "vocab_size": self.vocab_size})
+        # One entry, because those of a header come in any order.
+        Path(path).write_bytes(safetensors.numpy.save(self.arrays, metadata={_ABOUT: about}))
 
     @property
     def start(self) -> int:

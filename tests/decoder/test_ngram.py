@@ -90,6 +90,8 @@ def test_only_the_last_units_of_a_history_count() -> None:
 def test_a_saved_model_is_the_same(tmp_path: Path) -> None:
     model = estimate([[0, 1, 2, 0, 1], [1, 1, 0]], order=3, vocab_size=3)
     model.save(tmp_path / "a.ngram")
+    model.save(tmp_path / "b.ngram")
+    assert (tmp_path / "a.ngram").read_bytes() == (tmp_path / "b.ngram").read_bytes()
     again = NgramModel.from_file(tmp_path / "a.ngram")
     assert (again.order, again.vocab_size, again.num_ngrams) == (3, 3, model.num_ngrams)
     for history in ((), (3,), (3, 0), (1, 1), (2, 2)):
