@@ -275,6 +275,8 @@ class DecoderConfig:
 
     name: str = "greedy"
     options: dict[str, Any] = field(default_factory=dict)
+    st_options: dict[str, Any] = field(default_factory=dict)
+    """Those in which the search of the translation differs from that of the transcript."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -54,7 +54,7 @@ def build_translator(
         "task": options.task,
         "chunking": chunking(options, model.encoder),
         "policy": policy_settings(options, model),
-        "decoder": decoder_settings(options, model),
+        "decoder": (*decoder_settings(options, model), st_decoder_options(options, model)),
         "vocabularies": _digests(vocabulary_paths(options)),
         "language_models": _digests(language_model_paths(options, model)),
     }
@@ -151,6 +151,14 @@ def decoder_settings(options: AgentOptions, model: SpeechModel) -> tuple[str, di
     return name, {**defaults, **given}
 
 
+def st_decoder_options(options: AgentOptions, model: SpeechModel) -> dict[str, Any]:
+    """All options of the translation's search: those that are given here hold for both heads."""
+    name, settings = decoder_settings(options, model)
+    configured = model.config.decoder
+    own = configured.st_options if name == configured.name else {}
+    return {**settings, **own, **parse_options(options.decoder_options, "--decoder-options")}
+
+
 def build_policy(options: AgentOptions, model: SpeechModel) -> policy.Policy:
     """The READ/WRITE policy."""
     name, settings = policy_settings(options, model)
@@ -159,7 +167,7 @@ def build_policy(options: AgentOptions, model: SpeechModel) -> policy.Policy:
 
 def build_decoders(options: AgentOptions, model: SpeechModel) -> tuple[Decoder[Any], Decoder[Any]]:
     """The CTC searches of the ASR head and of the ST head."""
-    name, settings = decoder_settings(options, model)
+    name, asr_settings = decoder_settings(options, model)
     sizes = (model.config.asr_vocab_size, model.config.st_vocab_size)
     paths = vocabulary_paths(options)
     suppressed = [
@@ -174,8 +182,12 @@ def build_decoders(options: AgentOptions, model: SpeechModel) -> tuple[Decoder[A
             **settings,
             **({} if path is None else {"language_model": _language_model(path, size)}),
         )
-        for size, suppress, path in zip(
-            sizes, suppressed, language_model_paths(options, model), strict=True
+        for settings, size, suppress, path in zip(
+            (asr_settings, st_decoder_options(options, model)),
+            sizes,
+            suppressed,
+            language_model_paths(options, model),
+            strict=True,
         )
     )
     return asr, st
@@ -202,10 +214,13 @@ def language_model_paths(
     options: AgentOptions, model: SpeechModel
 ) -> tuple[Path | None, Path | None]:
     """The checkpoint's n-gram models, of source and target; ``None`` where none is asked for."""
-    wanted = decoder_settings(options, model)[1].get("lm_weight")
-    if options.random_weights is not None or not wanted:
+    if options.random_weights is not None:
         return None, None
-    return _folder(options) / SOURCE_NGRAM, _folder(options) / TARGET_NGRAM
+    asr, st = decoder_settings(options, model)[1], st_decoder_options(options, model)
+    return (
+        _folder(options) / SOURCE_NGRAM if asr.get("lm_weight") else None,
+        _folder(options) / TARGET_NGRAM if st.get("lm_weight") else None,
+    )
 
 
 def _folder(options: AgentOptions) -> Path:

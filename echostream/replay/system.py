@@ -129,6 +129,7 @@ class System:
         return {
             "name": name,
             "options": options,
+            "st_options": build.st_decoder_options(self.options, self.model),
             "vocabularies": [file_digest(path) for path in vocabularies if path is not None],
             "language_models": [file_digest(path) for path in language_models if path is not None],
             "plugin": plugin_digest(self.decoders()[0]),

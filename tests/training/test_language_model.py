@@ -11,9 +11,10 @@ import pytest
 from echostream.agent import AgentOptions, build_translator
 from echostream.agent.build import build_decoders, build_model
 from echostream.agent.options import SHIPPED_CHECKPOINT
+from echostream.config import DecoderConfig
 from echostream.decoder import NgramModel, Tokenizer
 from echostream.errors import CheckpointError, ConfigError
-from echostream.model.checkpoint import load_config_json
+from echostream.model.checkpoint import load_config_json, save_config_json
 from echostream.training.language_model import main, make_language_models
 from echostream.training.recipes.parallel_text import sentence_pair, write_texts
 
@@ -41,6 +42,9 @@ def checkpoint(tmp_path: Path) -> Path:
     shutil.copytree(SHIPPED_CHECKPOINT, folder)
     for path in folder.glob("*.ngram"):
         path.unlink()
+    config = load_config_json(folder)
+    plain = DecoderConfig("prefix-beam", {"blank_penalty": 1.0})
+    save_config_json(replace(config, decoder=plain), folder)
     return folder
 
 
@@ -110,7 +114,27 @@ def test_weights_go_into_the_configuration(checkpoint: Path, corpus: Path) -> No
     after = load_config_json(checkpoint)
     wanted = {**before.decoder.options, "lm_weight": 0.7, "unit_bonus": 1.2}
     assert after == replace(before, decoder=replace(before.decoder, options=wanted))
-    assert build_translator(options(checkpoint)).settings["decoder"] == ("prefix-beam", wanted)
+    used = build_translator(options(checkpoint)).settings["decoder"]
+    assert used == ("prefix-beam", wanted, wanted)
+
+
+def test_the_translation_may_be_searched_otherwise(checkpoint: Path, corpus: Path) -> None:
+    make_language_models(checkpoint, corpus)
+    config = load_config_json(checkpoint)
+    decoder = replace(
+        config.decoder,
+        options={"lm_weight": 0.0, "beam_size": 5},
+        st_options={"lm_weight": 0.5, "beam_size": 7},
+    )
+    save_config_json(replace(config, decoder=decoder), checkpoint)
+    model = build_model(options(checkpoint))
+    asr, st = build_decoders(options(checkpoint), model)
+    assert (asr.beam_size, asr.language_model) == (5, None)  # type: ignore[attr-defined]
+    assert st.beam_size == 7 and st.language_model is not None  # type: ignore[attr-defined]
+    # What the user says holds for both, and another search has neither's options.
+    asr, st = build_decoders(options(checkpoint, decoder_options="beam_size=3"), model)
+    assert (asr.beam_size, st.beam_size) == (3, 3)  # type: ignore[attr-defined]
+    build_decoders(options(checkpoint, decoder="greedy"), model)
 
 
 def test_models_of_another_vocabulary_are_refused(checkpoint: Path, corpus: Path) -> None:
