@@ -16,7 +16,6 @@ The unit ``V`` stands for the start of a text in histories and is never predicte
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +36,9 @@ _ARRAYS = {
 _ABOUT = "ngram"
 """Entry of the file's header that says what is in it, as JSON."""
 
-_CACHED_HISTORIES = 1 << 14
+_CACHED_NUMBERS = 1 << 17
+"""Log-probabilities kept for histories that come again: a megabyte whatever ``V`` is, so that
+memory stays flat in a long stream."""
 
 
 class NgramModel:
@@ -69,7 +70,9 @@ class NgramModel:
         self._log_prob = self.arrays["log_prob"].astype(np.float64)
         self._log_backoff = self.arrays["log_backoff"].astype(np.float64)
         self._check()
-        self._row = functools.lru_cache(maxsize=_CACHED_HISTORIES)(self._make_row)
+        self._row = functools.lru_cache(maxsize=max(1, _CACHED_NUMBERS // vocab_size))(
+            self._make_row
+        )
 
     @classmethod
     def from_file(cls, path: str | Path) -> NgramModel:
@@ -105,13 +108,6 @@ class NgramModel:
     def num_ngrams(self) -> int:
         """Stored n-grams of all lengths."""
         return len(self._unit) - 2
-
-    def fingerprint(self) -> str:
-        """SHA-256 of all numbers."""
-        sums = hashlib.sha256(f"{self.order} {self.vocab_size}".encode())
-        for name in sorted(self.arrays):
-            sums.update(self.arrays[name].tobytes())
-        return sums.hexdigest()
 
     def shorten(self, history: Sequence[int]) -> tuple[int, ...]:
         """The part of a history that matters: its last ``n - 1`` units."""
@@ -152,6 +148,7 @@ class NgramModel:
         first = self._first
         good = (
             self.order >= 1
+            and self.vocab_size >= 1
             and nodes >= 1
             and first[0] == 1
             and first[-1] == nodes

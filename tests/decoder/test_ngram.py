@@ -87,6 +87,14 @@ def test_only_the_last_units_of_a_history_count() -> None:
     assert estimate([[0]], order=1, vocab_size=2).shorten((0, 1)) == ()
 
 
+def test_what_is_kept_in_memory_is_bounded() -> None:
+    model = estimate([[0, 1, 2, 0, 1], [1, 1, 0]], order=12, vocab_size=3)
+    info = model._row.cache_info
+    assert info().maxsize * model.vocab_size * 8 <= 2**20
+    large = estimate([[5]], order=2, vocab_size=60_000)
+    assert large._row.cache_info().maxsize == 2
+
+
 def test_a_saved_model_is_the_same(tmp_path: Path) -> None:
     model = estimate([[0, 1, 2, 0, 1], [1, 1, 0]], order=3, vocab_size=3)
     model.save(tmp_path / "a.ngram")
