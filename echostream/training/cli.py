@@ -11,7 +11,7 @@ from pathlib import Path
 from echostream.config import load_config
 from echostream.errors import EchoStreamError
 from echostream.training.checkpoints import FAIRSEQ, last_checkpoints
-from echostream.training.corpus import parse_repeat, repeated, select
+from echostream.training.corpus import parse_corpora, parse_repeat, repeated, select
 from echostream.training.engine import (
     TrainingOptions,
     configure_logging,
@@ -78,6 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="change of the recordings (%(default)s)",
     )
     parser.add_argument(
+        "--corpora",
+        default=defaults.corpora,
+        metavar="CORPUS,...",
+        help="train and validate on these corpora only (all)",
+    )
+    parser.add_argument(
         "--repeat",
         default=defaults.repeat,
         metavar="CORPUS=TIMES,...",
@@ -141,6 +147,7 @@ def train(args: argparse.Namespace, command: str) -> None:
         solo_seconds=args.solo_seconds,
         augment=args.augment,
         start_from=args.start_from,
+        corpora=args.corpora,
         repeat=args.repeat,
         seed=args.seed,
         processes=args.processes,
@@ -151,7 +158,7 @@ def train(args: argparse.Namespace, command: str) -> None:
     config = load_config(args.config)
     if args.start_from is not None:
         start_from(args.start_from, config, args.output)
-    prepared = prepare(config, args.data, args.output)
+    prepared = prepare(config, args.data, args.output, parse_corpora(args.corpora))
     training, dev = (select(prepared.utterances, part) for part in ("train", "dev"))
     training = repeated(training, parse_repeat(args.repeat))
     done = updates_done(args.output)

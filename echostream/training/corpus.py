@@ -12,7 +12,7 @@ and the tables' recordings are audio files or pieces of a zip archive
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,10 +58,15 @@ class Utterance:
         return self.num_samples / SAMPLE_RATE
 
 
-def read_corpus(folder: Path) -> list[Utterance]:
+def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
     """The utterances of the tables in ``folder`` that have both texts.
 
+    Args:
+        folder: with the tables.
+        corpora: only of these; of all if none is named.
+
     Raises:
+        ConfigError: for a corpus of which there is no utterance.
         DataError: if there is no table, or it cannot be read.
     """
     if (folder / MANIFEST).exists() or not (folder / "train.tsv").exists():
@@ -69,7 +74,23 @@ def read_corpus(folder: Path) -> list[Utterance]:
     else:
         tables = [split for split in SPLITS if (folder / f"{split}.tsv").exists()]
         utterances = [u for split in tables for u in _of_table(folder, split)]
-    return [u for u in utterances if u.source_text and u.target_text]
+    known = {utterance.corpus for utterance in utterances}
+    for corpus in corpora:
+        _check_known(corpus, known, "--corpora")
+    chosen = set(corpora or known)
+    return [u for u in utterances if u.source_text and u.target_text and u.corpus in chosen]
+
+
+def parse_corpora(text: str) -> tuple[str, ...]:
+    """``"asterisk,tuxpaint"`` to the names; empty text to none."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _check_known(corpus: str, known: Collection[str], option: str) -> None:
+    if corpus not in known:
+        raise ConfigError(
+            f"{option} names the corpus {corpus!r}; expected one of {', '.join(sorted(known))}"
+        )
 
 
 def select(utterances: Sequence[Utterance], split: str) -> list[Utterance]:
@@ -110,10 +131,7 @@ def repeated(utterances: Sequence[Utterance], counts: Mapping[str, int]) -> list
     """
     known = {utterance.corpus for utterance in utterances}
     for corpus in counts:
-        if corpus not in known:
-            raise ConfigError(
-                f"--repeat names the corpus {corpus!r}; expected one of {', '.join(sorted(known))}"
-            )
+        _check_known(corpus, known, "--repeat")
     return [
         utterance if copy == 0 else replace(utterance, id=f"{utterance.id}#{copy}")
         for utterance in utterances
@@ -122,18 +140,22 @@ def repeated(utterances: Sequence[Utterance], counts: Mapping[str, int]) -> list
 
 
 def _of_manifest(folder: Path) -> list[Utterance]:
-    return [
-        Utterance(
-            id=row.id,
-            corpus=row.corpus,
-            split=row.split,
-            audio=folder / row.audio,
-            num_samples=row.num_samples,
-            source_text=normalise(row.src_text),
-            target_text=normalise(row.tgt_text),
+    utterances = []
+    for row in read_manifest(folder / MANIFEST):
+        audio, piece = _place(folder, row.audio)
+        utterances.append(
+            Utterance(
+                id=row.id,
+                corpus=row.corpus,
+                split=row.split,
+                audio=audio,
+                num_samples=row.num_samples,
+                source_text=normalise(row.src_text),
+                target_text=normalise(row.tgt_text),
+                slice=piece,
+            )
         )
-        for row in read_manifest(folder / MANIFEST)
-    ]
+    return utterances
 
 
 def _of_table(folder: Path, split: str) -> list[Utterance]:

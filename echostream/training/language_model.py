@@ -19,7 +19,7 @@ from echostream.model.checkpoint import (
     save_config_json,
 )
 from echostream.text import normalise, without_marks
-from echostream.training.corpus import read_corpus, select
+from echostream.training.corpus import parse_corpora, read_corpus, select
 from echostream.training.ngram import estimate
 from echostream.training.recipes.manifest import replacing
 from echostream.training.recipes.parallel_text import read_texts
@@ -34,6 +34,7 @@ def make_language_models(
     checkpoint: Path,
     data: Path,
     *,
+    corpora: Sequence[str] = (),
     texts: Path | None = None,
     source_is_english: bool = False,
     repeat: int = 1,
@@ -45,6 +46,7 @@ def make_language_models(
     Args:
         checkpoint: folder with the vocabularies.
         data: folder of the corpus; its training part counts ``repeat`` times.
+        corpora: only of these corpora of the folder; of all if none is named.
         texts: a table of sentence pairs (``texts.tsv``) to add; only its training side is read.
         source_is_english: which side of those pairs is the source.
         repeat: how often each transcript counts for one sentence of ``texts``.
@@ -52,10 +54,12 @@ def make_language_models(
         least_count: as of :func:`echostream.training.ngram.estimate`.
 
     Raises:
+        ConfigError: for an unknown corpus.
         DataError: if a table cannot be read.
         CheckpointError: if a vocabulary cannot.
     """
-    spoken = [(u.source_text, u.target_text) for u in select(read_corpus(data), "train")]
+    utterances = select(read_corpus(data, corpora), "train")
+    spoken = [(u.source_text, u.target_text) for u in utterances]
     pairs: list[Pair] = spoken * repeat
     if texts is not None:
         pairs += _written(texts, source_is_english)
@@ -125,6 +129,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="corpus whose training part is read (%(default)s)",
     )
     parser.add_argument(
+        "--corpora",
+        default="",
+        metavar="CORPUS,...",
+        help="read these corpora only, as those that the checkpoint was trained on (all)",
+    )
+    parser.add_argument(
         "--texts",
         type=Path,
         help="texts.tsv of `echostream data --synthetic`, whose training side is added",
@@ -162,6 +172,7 @@ def main(argv: list[str] | None = None) -> int:
         make_language_models(
             args.checkpoint,
             args.data,
+            corpora=parse_corpora(args.corpora),
             texts=args.texts,
             source_is_english=args.source_is_english,
             repeat=args.repeat,

@@ -67,14 +67,16 @@ def make_front_end(config: SystemConfig) -> FrontEnd:
     )
 
 
-def prepare(config: SystemConfig, data: Path, run: Path) -> Preparation:
-    """Read the corpus in ``data``; make what is missing in the folder ``run``.
+def prepare(
+    config: SystemConfig, data: Path, run: Path, corpora: Sequence[str] = ()
+) -> Preparation:
+    """Read the corpus in ``data``, or only some corpora of it; make what the folder ``run`` lacks.
 
     Raises:
-        ConfigError: if the run was started with another configuration.
+        ConfigError: if the run was started with another configuration, or for an unknown corpus.
         DataError: if the corpus cannot be used.
     """
-    utterances = read_corpus(data)
+    utterances = read_corpus(data, corpora)
     train = select(utterances, "train")
     run.mkdir(parents=True, exist_ok=True)
     _keep_configuration(config, run / SYSTEM)

@@ -48,10 +48,15 @@ def record_run(
         commands=commands,
         seed=seed,
         train=tuple((corpus, count[corpus], round(seconds[corpus], 1)) for corpus in sorted(count)),
-        versions=f"Python {platform.python_version()}, PyTorch {torch.__version__}",
+        versions=_versions(),
     )
     write_text(folder / RECORD, json.dumps(asdict(record), indent=2) + "\n")
     return record
+
+
+def _versions() -> str:
+    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}"
+    return f"{versions}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else versions
 
 
 def read_record(folder: Path) -> RunRecord | None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import soundfile
 
 from echostream.errors import ConfigError, DataError
-from echostream.training.corpus import Utterance, parse_repeat, read_corpus, repeated, select
+from echostream.training.corpus import (
+    Utterance,
+    parse_corpora,
+    parse_repeat,
+    read_corpus,
+    repeated,
+    select,
+)
+from echostream.training.recipes.manifest import read_manifest, write_manifest
 
 
 def test_the_manifest_is_read_with_normalised_texts(corpus: Path) -> None:
@@ -16,6 +25,16 @@ def test_the_manifest_is_read_with_normalised_texts(corpus: Path) -> None:
     assert [u.split for u in utterances] == ["train"] * 8 + ["dev"] * 2
     assert utterances[0].source_text == "uno dos tres cuatro"
     assert utterances[0].audio == corpus / "0.wav" and utterances[0].seconds == 0.5
+
+
+def test_corpora_are_chosen_by_name(corpus: Path) -> None:
+    rows = read_manifest(corpus / "manifest.tsv")
+    named = [replace(row, corpus="d" if row.id in "01" else "c") for row in rows]
+    write_manifest(corpus / "manifest.tsv", named)
+    assert [u.id for u in read_corpus(corpus, parse_corpora(" d, "))] == ["0", "1"]
+    assert read_corpus(corpus, ["c", "d"]) == read_corpus(corpus, parse_corpora(""))
+    with pytest.raises(ConfigError, match="'e'; expected one of c, d"):
+        read_corpus(corpus, ["c", "e"])
 
 
 def test_streamspeech_tables_are_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from fairseq.optim import FairseqOptimizer, register_optimizer
 from torch import Tensor
 from torch.nn import Parameter
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from echostream.training.fairseq_plugin.options import AdamWConfig
 
@@ -58,7 +59,14 @@ class AdamW(FairseqOptimizer):  # type: ignore[misc]
         self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
         """The norm before clipping; 0 if it was not finite, and then so are all gradients."""
-        norm: Tensor = super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        # Not fairseq's own, which takes the norm of each parameter by itself: on a GPU that is some
+        # hundred operations more in every update.
+        gradients = [p.grad for p in self.params if p.grad is not None]
+        norm = get_total_norm(gradients, foreach=True)
+        if aggregate_norm_fn is not None:
+            norm = aggregate_norm_fn(norm)
+        if max_norm > 0:
+            clip_grads_with_norm_(self.params, max_norm, norm, foreach=True)
         if not bool(torch.isfinite(norm)):
             self.skipped += 1
             logger.warning("an update was skipped, its gradient is not finite (%d)", self.skipped)

@@ -44,6 +44,10 @@ class SpeechTaskConfig(FairseqDataclass):  # type: ignore[misc]
     augment: str = field(
         default="full", metadata={"help": f"change of the samples: {', '.join(AUGMENTATIONS)}"}
     )
+    corpora: str = field(
+        default="",
+        metadata={"help": "train and validate on these corpora only, e.g. asterisk,tuxpaint"},
+    )
     repeat: str = field(
         default="",
         metadata={"help": "corpora that come several times in an epoch, e.g. asterisk=3"},

@@ -16,7 +16,7 @@ from echostream.errors import ConfigError, DataError
 from echostream.model import load_model
 from echostream.training import history
 from echostream.training.averaging import RunningAverage
-from echostream.training.corpus import parse_repeat, repeated, select
+from echostream.training.corpus import parse_corpora, parse_repeat, repeated, select
 from echostream.training.ctc import best_path
 from echostream.training.evaluation import Evaluation
 from echostream.training.fairseq_plugin.criterion import LOSSES, MultitaskCriterion, summed
@@ -69,7 +69,7 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
             distributed.barrier()
         if cfg.start_from:
             start_from(Path(cfg.start_from), config, folder)
-        prepared = prepare(config, Path(cfg.data), folder)
+        prepared = prepare(config, Path(cfg.data), folder, parse_corpora(cfg.corpora))
         if shared and distributed.get_rank() == 0:
             distributed.barrier()
         return cls(cfg, prepared, folder)

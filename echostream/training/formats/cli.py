@@ -2,6 +2,8 @@
 
 ... import must-c FOLDER --source en --target es --output data/must-c
 ... export fairseq-s2t data/es-en
+... features data/es-en --output data/es-en-features
+... opus data/es-en --output data/es-en-opus
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import logging
 import sys
 from pathlib import Path
 
+from echostream.config import load_config
 from echostream.errors import DataError, EchoStreamError
+from echostream.training.features import AUGMENTATIONS
 from echostream.training.formats.conversion import convert_corpus
 from echostream.training.formats.fairseq_s2t import s2t_row, write_s2t
 from echostream.training.formats.folders import (
@@ -22,6 +26,8 @@ from echostream.training.formats.folders import (
     read_must_c,
 )
 from echostream.training.formats.lhotse_cuts import write_cuts
+from echostream.training.formats.opus_copy import copy_as_opus
+from echostream.training.formats.stored_features import StoringOptions, store_features
 from echostream.training.formats.streamspeech import streamspeech_row, write_streamspeech
 from echostream.training.recipes.manifest import ManifestRow, read_manifest
 from echostream.training.recipes.split import SPLITS, Split
@@ -51,6 +57,35 @@ def build_parser() -> argparse.ArgumentParser:
     writing.add_argument("format", choices=EXPORTS)
     writing.add_argument("folder", type=Path, help="folder with manifest.tsv")
     writing.add_argument("--output", type=Path, help="folder to write (FOLDER/FORMAT)")
+    storing = commands.add_parser(
+        "features", help="a copy that holds feature frames, for training on a GPU"
+    )
+    storing.add_argument("folder", type=Path, help="folder with manifest.tsv")
+    storing.add_argument("--output", type=Path, required=True)
+    storing.add_argument(
+        "--config",
+        type=Path,
+        default=Path("configs/tiny.yaml"),
+        help="the system that will be trained (%(default)s)",
+    )
+    storing.add_argument(
+        "--augment",
+        choices=list(AUGMENTATIONS),
+        default="speed",
+        help="change of all but the first copy (%(default)s)",
+    )
+    storing.add_argument(
+        "--copies", type=int, default=3, help="of each training recording (%(default)s)"
+    )
+    storing.add_argument("--seed", type=int, default=1, help="of the changes (%(default)s)")
+    storing.add_argument("--jobs", type=int, default=1, help="processes")
+    coding = commands.add_parser("opus", help="a copy with recordings as Ogg Opus, to carry")
+    coding.add_argument("folder", type=Path, help="folder with manifest.tsv")
+    coding.add_argument("--output", type=Path, required=True)
+    coding.add_argument(
+        "--kbps", type=float, default=24.0, help="kbit/s of the recordings (%(default)s)"
+    )
+    coding.add_argument("--jobs", type=int, default=1, help="recordings coded at once")
     return parser
 
 
@@ -58,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line: 0 when done, 1 with a one-line message otherwise."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    jobs = max(1, getattr(arguments, "jobs", 1))
     try:
         if arguments.command == "import":
             rows = convert_corpus(
@@ -67,9 +103,21 @@ def main(argv: list[str] | None = None) -> int:
                 target=arguments.target,
                 licence=LICENCES[arguments.corpus],
                 output=arguments.output,
-                jobs=max(1, arguments.jobs),
+                jobs=jobs,
             )
             print(f"{len(rows)} utterances written to {arguments.output}")
+        elif arguments.command == "features":
+            options = StoringOptions(
+                audio=load_config(arguments.config).audio,
+                augment=arguments.augment,
+                copies=arguments.copies,
+                seed=arguments.seed,
+            )
+            rows = store_features(arguments.folder, arguments.output, options, jobs)
+            print(f"{len(rows)} copies written to {arguments.output}")
+        elif arguments.command == "opus":
+            rows = copy_as_opus(arguments.folder, arguments.output, arguments.kbps, jobs)
+            print(f"{len(rows)} recordings written to {arguments.output}")
         else:
             output = arguments.output or arguments.folder / arguments.format
             for path in export(arguments.format, arguments.folder, output):
