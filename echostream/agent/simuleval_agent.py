@@ -88,6 +88,10 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
             )
         if fp16:
             logger.warning("half precision is not supported; the model runs in float32")
+        if wanted.type == "cuda":
+            # PyTorch convolves in TF32 by default, and a stream would then differ from the whole
+            # recording in the third digit.
+            torch.backends.cudnn.allow_tf32 = False
         self.device = device
         self.translator.listener.model.to(wanted)
         self.states = self.build_states()
