@@ -19,6 +19,7 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -98,6 +99,10 @@ class NgramModel:
         about = json.dumps({"order": self.order, "vocab_size": self.vocab_size})
         # One entry, because those of a header come in any order.
         Path(path).write_bytes(safetensors.numpy.save(self.arrays, metadata={_ABOUT: about}))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rows that were kept stay behind: a model goes to other processes as it was read."""
+        return type(self), (self.order, self.vocab_size, self.arrays)
 
     @property
     def start(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -104,6 +105,15 @@ def test_a_saved_model_is_the_same(tmp_path: Path) -> None:
     assert (again.order, again.vocab_size, again.num_ngrams) == (3, 3, model.num_ngrams)
     for history in ((), (3,), (3, 0), (1, 1), (2, 2)):
         assert (again.log_probs(history) == model.log_probs(history)).all()
+
+
+def test_another_process_gets_the_same_model() -> None:
+    model = estimate([[0, 1, 2, 0, 1], [1, 1, 0]], order=3, vocab_size=3)
+    expected = {history: model.log_probs(history).copy() for history in ((), (3, 0), (1, 1))}
+    again = pickle.loads(pickle.dumps(model))
+    assert again._row.cache_info().currsize == 0
+    for history, row in expected.items():
+        assert (again.log_probs(history) == row).all()
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from echostream.agent import AgentOptions
+from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.errors import AudioFormatError, DataError
 from echostream.replay import System, encode, replay
 from echostream.replay.encoding_file import read_encoding, tensor_names
@@ -70,10 +71,12 @@ def test_a_worker_that_dies_is_an_error(items: list[str], tmp_path: Path) -> Non
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("shipped", [False, True], ids=["small", "with language models"])
 def test_two_processes_write_what_one_writes(
-    checkpoint: Path, corpus: Corpus, tmp_path: Path
+    shipped: bool, checkpoint: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
-    system = System(AgentOptions(checkpoint=str(checkpoint), decoder="prefix-beam"))
+    folder = SHIPPED_CHECKPOINT if shipped else checkpoint
+    system = System(AgentOptions(checkpoint=str(folder), decoder="prefix-beam"))
     sources = corpus.sources()
     one, two = (
         encode(system, sources, segment_ms=320, folder=tmp_path / str(jobs), jobs=jobs)
