@@ -42,6 +42,15 @@ def windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
     return cut.reshape(-1, heads, whole.shape[2] // heads, width)
 
 
+def value_windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
+    """As :func:`windows`, with frames before channels: ``[B * N, H, W, C / H]``."""
+    width = view.left + view.chunk
+    if whole.shape[1] == width:
+        # Not by two transpositions: a compiler does not see that they undo each other.
+        return whole.reshape(-1, width, heads, whole.shape[2] // heads).transpose(1, 2)
+    return windows(whole, view, heads).transpose(2, 3)
+
+
 def split_heads(x: Tensor, view: FrameView, heads: int) -> Tensor:
     """``[B, N * S, C] -> [B * N, H, S, C / H]``."""
     return x.reshape(-1, view.chunk, heads, x.shape[2] // heads).transpose(1, 2)
@@ -136,7 +145,7 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, H * value_dim] values)``."""
         values, new_past = extend(past_values, self.in_proj(x))
-        mixed = weights @ windows(values, view, self.heads).transpose(2, 3)
+        mixed = weights @ value_windows(values, view, self.heads)
         return self.out_proj(join_heads(mixed, x.shape[0])), new_past
 
 
@@ -154,5 +163,5 @@ class NonlinearAttention(nn.Module):
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, hidden] values)``."""
         gate_in, value, gate_out = self.in_proj(x).chunk(3, dim=-1)
         values, new_past = extend(past_values, value * gate_in.tanh())
-        mixed = weights[:, :1] @ windows(values, view, 1).transpose(2, 3)
+        mixed = weights[:, :1] @ value_windows(values, view, 1)
         return self.out_proj(join_heads(mixed, x.shape[0]) * gate_out), new_past

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from echostream.encoder.activation import swoosh_r
 from echostream.encoder.norm import BiasNorm
@@ -68,8 +69,20 @@ class Stem(nn.Module):
     def forward(self, features: Tensor, state: StemState) -> tuple[Tensor, StemState]:
         """``[B, 2 T, F] -> ([B, T, C], state)``."""
         whole = torch.cat((state.features, features), dim=1)
-        x = swoosh_r(self.conv1(whole.unsqueeze(1)))
+        x = swoosh_r(self._first(whole))
         x = swoosh_r(self.conv2(x))
         x = swoosh_r(self.conv3(x))
         x = self.norm(self.projection(x.transpose(1, 2).flatten(2)))
         return x, StemState(whole[:, whole.shape[1] - _HISTORY :].clone())
+
+    def _first(self, features: Tensor) -> Tensor:
+        """The first convolution of ``[B, t, F]``, of a copy of its one channel for each output.
+
+        Compilers are slow with a single channel (0.4 ms for a chunk) and quick with channels that
+        do not mix.
+        """
+        conv = self.conv1
+        copies = features.unsqueeze(1).expand(-1, conv.out_channels, -1, -1)
+        return functional.conv2d(
+            copies, conv.weight, conv.bias, padding=(0, 1), groups=conv.out_channels
+        )
