@@ -16,15 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 from simuleval.data.segments import EmptySegment, SpeechSegment
 
@@ -33,6 +30,7 @@ from echostream.agent.saved_stream import restore_stream, save_stream
 from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, StateMismatchError, StreamClosedError
+from tests.agent.state_machines import run
 from tests.agent.stream_model import (
     Oracle,
     Piece,
@@ -49,7 +47,6 @@ STEPS = {"translator": 5_000, "agent": 5_100}
 """Done in CI: more than 10,000 together."""
 LONG = 8
 """Times as many, and with other draws each time, in the run marked slow."""
-STEPS_OF_A_RUN = 50
 
 
 @dataclass(frozen=True)
@@ -342,25 +339,6 @@ class AgentMachine(RuleBasedStateMachine):
             self.agent.push(segment, session.states)
         assert states.translator_state is before
         assert list(map(id, states.unread)) == list(map(id, unread))
-
-
-def run(machine: type[Any], steps: int, *, derandomize: bool) -> None:
-    """Run until at least so many steps were done."""
-    # A second thread costs more than it gives, and far more on a busy machine.
-    torch.set_num_threads(1)
-    machine.steps = 0
-    wanted = settings(
-        # Hypothesis cuts some runs short.
-        max_examples=-(-steps * 5 // (STEPS_OF_A_RUN * 4)) + 20,
-        stateful_step_count=STEPS_OF_A_RUN,
-        deadline=None,
-        derandomize=derandomize,
-        database=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(machine, settings=wanted)
-    assert machine.steps >= steps, f"{machine.steps} steps were done, expected {steps}"
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,28 +14,11 @@ import pytest
 import soundfile
 from simuleval.data.segments import EmptySegment, SpeechSegment
 
-from echostream.agent.options import AgentOptions
-from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
-from echostream.errors import AudioFormatError, ConfigError, DataError
-from echostream.flight import cli, read_record
+from echostream.errors import AudioFormatError, DataError
+from echostream.flight import read_record
 from tests.agent.conftest import audio
-
-
-def make_agent(checkpoint: Path, **options: Any) -> EchoStreamAgent:
-    return EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint), **options))
-
-
-def send(agent: Any, samples: Any, size: int, rate: int = SAMPLE_RATE, states: Any = None) -> str:
-    said = []
-    for i in range(0, len(samples), size):
-        part = samples[i : i + size]
-        segment = SpeechSegment(
-            content=part.tolist(), sample_rate=rate, finished=i + size >= len(samples)
-        )
-        answer = agent.pushpop(segment, states)
-        said.append(answer.content if not answer.is_empty else "")
-    return " ".join(filter(None, said))
+from tests.flight.conftest import lines, make_agent, replay, send
 
 
 @pytest.fixture
@@ -54,19 +36,11 @@ def flown(checkpoint: Path, tmp_path: Path) -> tuple[Path, list[Path], list[str]
     return record, files, said
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def rewritten(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> Path:
     values = copy.deepcopy(lines(path))
     change(values)
     path.write_text("".join(json.dumps(value) + "\n" for value in values))
     return path
-
-
-def replay(record: Path, *arguments: Any) -> int:
-    return cli.main([str(record), *map(str, arguments)])
 
 
 def test_the_record_tells_what_was_said_and_why(flown: Any) -> None:
@@ -357,57 +331,3 @@ def test_audio_in_the_record_is_checked(checkpoint: Path, tmp_path: Path, capsys
     rewritten(record, damage)
     assert replay(record) == 2
     assert "hash does not match" in capsys.readouterr().err
-
-
-def test_recording_changes_nothing_and_costs_the_same_for_every_segment(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    samples = audio(4.0)
-    plain = send(make_agent(checkpoint), samples, 1600)
-    record = tmp_path / "record"
-    assert send(make_agent(checkpoint, record=str(record)), samples, 1600) == plain
-    sizes = [len(line) for line in record.read_text().splitlines()[2:-1]]
-    assert max(sizes) < 3000
-    assert max(sizes[len(sizes) // 2 :]) < 2 * max(sizes[: len(sizes) // 2])
-
-
-def test_a_full_disk_ends_the_record_and_not_the_translation(
-    checkpoint: Path, tmp_path: Path, caplog: Any
-) -> None:
-    folder = tmp_path / "folder"
-    samples = audio(1.0)
-    agent = make_agent(checkpoint, record=str(folder / "record"))
-    shutil.rmtree(folder)
-    assert send(agent, samples, 4000) == send(make_agent(checkpoint), samples, 4000)
-    assert agent._recorder is not None and agent._recorder.lost == 5
-    assert caplog.text.count("the translation goes on") == 1
-
-
-def test_a_record_that_cannot_be_begun_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="--record"):
-        make_agent(checkpoint, record=str(tmp_path / "file" / "record"))
-    with pytest.raises(ConfigError, match="--record-audio"):
-        AgentOptions(record_audio=True)
-
-
-def test_a_crash_in_the_translator_is_the_last_line(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    record = tmp_path / "record"
-    agent = make_agent(checkpoint, record=str(record), record_audio=True)
-    send(agent, audio(0.5), 4000)
-    agent.reset()
-    broken = "the encoder broke"
-
-    def step(*_: object, **__: object) -> None:
-        raise ZeroDivisionError(broken)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(agent.translator, "step", step)
-        with pytest.raises(ZeroDivisionError):
-            send(agent, audio(0.5), 4000)
-    last = lines(record)[-1]
-    assert last["error"] == {"kind": "ZeroDivisionError", "message": broken}
-    assert replay(record) == 1  # it works here
-    assert "stream 1, segment 0: error" in capsys.readouterr().out
