@@ -79,6 +79,7 @@ VARIANTS: dict[str, Variant] = {
     "without norms": (without_norm, WARM_UP, PEAK_RATE),
     "without warm-up": (as_shipped, 1, PEAK_RATE),
     "ten times the rate": (as_shipped, WARM_UP, 10 * PEAK_RATE),
+    "thirty times the rate": (as_shipped, WARM_UP, 30 * PEAK_RATE),
 }
 
 
