@@ -78,8 +78,7 @@ class Stem(nn.Module):
     def _first(self, features: Tensor) -> Tensor:
         """The first convolution of ``[B, t, F]``, of a copy of its one channel for each output.
 
-        Compilers are slow with a single channel (0.4 ms for a chunk) and quick with channels that
-        do not mix.
+        Compilers are slow with a single channel and quick with channels that do not mix.
         """
         conv = self.conv1
         copies = features.unsqueeze(1).expand(-1, conv.out_channels, -1, -1)

@@ -73,7 +73,10 @@ def test_wrong_input_is_named(
         copy_as_opus(corpus, corpus)
     soundfile.write(corpus / "3.wav", np.zeros(8_000), 8_000)
     with pytest.raises(EchoStreamError, match="3.wav has 8000 Hz"):
-        copy_as_opus(corpus, tmp_path)
-    assert not (tmp_path / "manifest.tsv").exists() or not list(tmp_path.glob("*.part"))
+        copy_as_opus(corpus, tmp_path / "stopped")
+    stopped = tmp_path / "stopped"
+    # What was stopped is no corpus yet.
+    assert not (stopped / "manifest.tsv").exists() and not (stopped / "train.tsv").exists()
+    assert not list(stopped.rglob("*.part"))
     assert main(["opus", str(corpus), "--output", str(tmp_path), "--kbps", "300"]) == 1
     assert "kbps is 300" in capsys.readouterr().err
