@@ -24,7 +24,7 @@ from echostream.text import normalise
 from echostream.training.formats.fairseq_s2t import S2TRow, read_s2t
 from echostream.training.formats.streamspeech import COLUMNS as STREAMSPEECH_COLUMNS
 from echostream.training.formats.streamspeech import read_streamspeech
-from echostream.training.recipes.manifest import read_manifest
+from echostream.training.recipes.manifest import ManifestRow, read_manifest
 from echostream.training.recipes.split import SPLITS
 
 MANIFEST = "manifest.tsv"
@@ -79,6 +79,21 @@ def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
         _check_known(corpus, known, "--corpora")
     chosen = set(corpora or known)
     return [u for u in utterances if u.source_text and u.target_text and u.corpus in chosen]
+
+
+def utterance_of(row: ManifestRow, folder: Path) -> Utterance:
+    """The recording of a row of ``folder``'s manifest."""
+    audio, piece = _place(folder, row.audio)
+    return Utterance(
+        id=row.id,
+        corpus=row.corpus,
+        split=row.split,
+        audio=audio,
+        num_samples=row.num_samples,
+        source_text=normalise(row.src_text),
+        target_text=normalise(row.tgt_text),
+        slice=piece,
+    )
 
 
 def parse_corpora(text: str) -> tuple[str, ...]:
@@ -140,22 +155,7 @@ def repeated(utterances: Sequence[Utterance], counts: Mapping[str, int]) -> list
 
 
 def _of_manifest(folder: Path) -> list[Utterance]:
-    utterances = []
-    for row in read_manifest(folder / MANIFEST):
-        audio, piece = _place(folder, row.audio)
-        utterances.append(
-            Utterance(
-                id=row.id,
-                corpus=row.corpus,
-                split=row.split,
-                audio=audio,
-                num_samples=row.num_samples,
-                source_text=normalise(row.src_text),
-                target_text=normalise(row.tgt_text),
-                slice=piece,
-            )
-        )
-    return utterances
+    return [utterance_of(row, folder) for row in read_manifest(folder / MANIFEST)]
 
 
 def _of_table(folder: Path, split: str) -> list[Utterance]:

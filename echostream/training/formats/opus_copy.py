@@ -9,6 +9,7 @@ Symbols: ``n`` samples at 16 kHz.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,14 @@ from echostream.training.recipes.split import SPLITS
 LOWEST_KBPS, HIGHEST_KBPS = 6.0, 256.0
 """What Opus can be asked for, for one channel."""
 
-_NOT_COPIED = ("audio", "lists", "work", "manifest.tsv", *(f"{split}.tsv" for split in SPLITS))
+_RATE = "opus.json"
+"""Tells the rate of a copy, also of one that was stopped."""
+
+_NOT_COPIED = (
+    _RATE,
+    *("audio", "lists", "work", "manifest.tsv"),
+    *(f"{split}.tsv" for split in SPLITS),
+)
 """Made anew, the tables last: a copy that was stopped has none, or rows without recordings."""
 
 
@@ -54,7 +62,8 @@ def copy_as_opus(
 
     Raises:
         ConfigError: for a rate that Opus does not have.
-        DataError, AudioFormatError: if the folder cannot be read or the copy not be written.
+        DataError, AudioFormatError: if the folder cannot be read or the copy not be written, or an
+            earlier run wrote recordings at another rate.
     """
     if not LOWEST_KBPS <= kbps <= HIGHEST_KBPS:
         raise ConfigError(
@@ -65,6 +74,7 @@ def copy_as_opus(
     rows = read_manifest(folder / "manifest.tsv")
     copies = [replace(row, audio=str(PurePosixPath(row.audio).with_suffix(".ogg"))) for row in rows]
     with disk_errors(output):
+        _keep_rate(output, kbps)
         _copy_the_rest(folder, output)
         pool = ThreadPoolExecutor(max_workers=jobs)
         try:
@@ -81,8 +91,21 @@ def copy_as_opus(
     return copies
 
 
-def _copy_the_rest(folder: Path, output: Path) -> None:
+def _keep_rate(output: Path, kbps: float) -> None:
+    """A copy has one rate."""
     output.mkdir(parents=True, exist_ok=True)
+    record = output / _RATE
+    if not record.exists():
+        record.write_text(json.dumps({"kbps": kbps}) + "\n", encoding="utf-8")
+    earlier = json.loads(record.read_text(encoding="utf-8"))["kbps"]
+    if earlier != kbps:
+        raise DataError(
+            f"{output} has recordings at {earlier:g} kbit/s, but {kbps:g} were asked for; give "
+            f"--kbps {earlier:g} to go on with it, or name another --output"
+        )
+
+
+def _copy_the_rest(folder: Path, output: Path) -> None:
     for entry in sorted(folder.iterdir()):
         if entry.name in _NOT_COPIED or entry.name.startswith("."):
             continue

@@ -30,8 +30,8 @@ import numpy as np
 from echostream.config import AudioConfig, SystemConfig
 from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
-from echostream.training.corpus import Utterance
-from echostream.training.features import FeatureReader, augmentation
+from echostream.training.corpus import Utterance, utterance_of
+from echostream.training.features import FeatureReader, augmentation, read_recording
 from echostream.training.preparation import make_front_end
 from echostream.training.recipes.apt import disk_errors
 from echostream.training.recipes.manifest import (
@@ -72,10 +72,10 @@ class StoringOptions:
 
 @dataclass(frozen=True)
 class _Task:
-    """One copy of one recording: its row, where the recording lies, its number."""
+    """One copy of one recording: its row, what the row names, the number of the copy."""
 
     row: ManifestRow
-    audio: Path
+    utterance: Utterance
     copy: int
 
 
@@ -128,7 +128,16 @@ def _name(row: ManifestRow, copy: int) -> str:
 def _write_archive(
     archive: Path, folder: Path, rows: Sequence[ManifestRow], options: StoringOptions, jobs: int
 ) -> None:
-    tasks = [_Task(row, folder / row.audio, copy) for row in rows for copy in _copies(row, options)]
+    tasks = [
+        _Task(row, utterance_of(row, folder), copy)
+        for row in rows
+        for copy in _copies(row, options)
+    ]
+    if read_recording(tasks[0].utterance)[0] is None:
+        raise DataError(
+            f"{folder} holds feature frames, which cannot be augmented; expected recordings: name "
+            "the folder that they were made from"
+        )
     # Threads would wait for each other: much of augmentation is Python. And not forked: the threads
     # of torch do not survive that.
     with (
@@ -149,16 +158,7 @@ def _reader(options: StoringOptions) -> FeatureReader:
 
 
 def _features(task: _Task, options: StoringOptions) -> bytes:
-    utterance = Utterance(
-        id=task.row.id,
-        corpus=task.row.corpus,
-        split=task.row.split,
-        audio=task.audio,
-        num_samples=task.row.num_samples,
-        source_text="",
-        target_text="",
-    )
-    features = _reader(options)(utterance, task.copy, augmented=task.copy > 0)
+    features = _reader(options)(task.utterance, task.copy, augmented=task.copy > 0)
     file = io.BytesIO()
     # Half precision errs by 0.4 % of a standard deviation at most.
     np.save(file, features.astype(np.float16), allow_pickle=False)

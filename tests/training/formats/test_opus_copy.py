@@ -60,7 +60,9 @@ def test_a_higher_rate_is_larger_and_what_is_there_is_kept(corpus: Path, tmp_pat
     assert sizes[0] < sizes[1] < sizes[2]
     kept = tmp_path / "12.0" / rows[0].audio
     before = kept.stat().st_mtime_ns
-    copy_as_opus(corpus, tmp_path / "12.0", 96.0)
+    copy_as_opus(corpus, tmp_path / "12.0", 12.0)
+    with pytest.raises(DataError, match="at 12 kbit/s, but 96 were asked for.*--kbps 12"):
+        copy_as_opus(corpus, tmp_path / "12.0", 96.0)
     assert kept.stat().st_mtime_ns == before
 
 

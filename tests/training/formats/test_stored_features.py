@@ -101,6 +101,14 @@ def test_wrong_options_are_named(corpus: Path) -> None:
         store_features(corpus, corpus, OPTIONS)
 
 
+def test_features_are_not_stored_again_as_if_they_could_be_augmented(
+    stored: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=f"{stored[1]} holds feature frames.*expected recordings"):
+        store_features(stored[1], tmp_path, OPTIONS)
+    assert not list(tmp_path.rglob("*.zip"))
+
+
 def test_a_corpus_of_features_is_trained_on(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
