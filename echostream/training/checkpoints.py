@@ -44,22 +44,35 @@ class TrainingState:
     average: dict[str, Tensor]
 
 
-def last_checkpoints(folder: Path, count: int) -> list[Path]:
+def last_checkpoints(folder: Path, count: int, update: int | None = None) -> list[Path]:
     """The last ``count`` checkpoints, or as many as there are, oldest first.
 
-    That is ``checkpoint_last.pt`` and, of other updates than it, those that fairseq writes every so
-    many updates.
+    Args:
+        folder: with ``checkpoint_last.pt`` and those that fairseq writes every so many updates.
+        count: from 1 on.
+        update: of the last one to take; ``None`` for ``checkpoint_last.pt``.
+
+    Raises:
+        CheckpointError: if there is no checkpoint of that update.
     """
-    last = folder / LAST
-    if count < 2:
-        return [last]
-    updates = read_checkpoint(last).updates
-    found = [
-        (int(match[1]), path)
+    written = {
+        int(match[1]): path
         for path in folder.glob("checkpoint_*_*.pt")
-        if (match := _INTERVAL.fullmatch(path.name)) and int(match[1]) < updates
-    ]
-    return [path for _, path in sorted(found)[1 - count :]] + [last]
+        if (match := _INTERVAL.fullmatch(path.name))
+    }
+    last = folder / LAST
+    if update is not None:
+        if update not in written:
+            known = ", ".join(map(str, sorted(written))) or "none"
+            raise CheckpointError(
+                f"{folder} has no checkpoint of update {update}; expected one of those that are "
+                f"there ({known}), or leave --update out for the last"
+            )
+        last = written[update]
+    elif count > 1:
+        update = read_checkpoint(last).updates
+    before = sorted(n for n in written if update is not None and n < update)
+    return [written[n] for n in before[max(0, len(before) - count + 1) :]] + [last]
 
 
 def read_checkpoint(path: Path) -> TrainingState:

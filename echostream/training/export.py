@@ -31,6 +31,7 @@ def export(
     output: Path | None = None,
     *,
     average: int = 1,
+    update: int | None = None,
     running: bool = True,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
@@ -40,6 +41,7 @@ def export(
         run: folder of the run; fairseq's checkpoints are in its ``fairseq`` or in it.
         output: where to; ``None`` for the run's folder itself.
         average: how many of the last checkpoints to average; 1 for the last alone.
+        update: leave out what came after this one; ``None`` for nothing.
         running: of each checkpoint take the running average of the weights.
         dtype: of the stored weights.
 
@@ -48,7 +50,7 @@ def export(
     """
     output = output or run
     folder = run / FAIRSEQ if (run / FAIRSEQ).is_dir() else run
-    paths = last_checkpoints(folder, average)
+    paths = last_checkpoints(folder, average, update)
     if len(paths) < average:
         raise CheckpointError(
             f"{folder} has checkpoints of {len(paths)} updates; expected at least the {average} to "
@@ -79,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--average", type=int, default=1, help="last checkpoints to average (%(default)s)"
     )
     parser.add_argument(
+        "--update", type=int, help="of the checkpoint to take, one that is still there (the last)"
+    )
+    parser.add_argument(
         "--last-weights",
         action="store_true",
         help="take the weights after the last update, not their running average",
@@ -96,6 +101,7 @@ def main(argv: list[str] | None = None) -> int:
             args.run,
             args.output,
             average=max(1, args.average),
+            update=args.update,
             running=not args.last_weights,
             dtype=TYPES[args.dtype],
         )

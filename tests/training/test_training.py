@@ -24,6 +24,7 @@ from echostream.training import cli, history
 from echostream.training.checkpoints import averaged_model, last_checkpoints, read_checkpoint
 from echostream.training.engine import TrainingOptions, fairseq_arguments, run_fairseq
 from echostream.training.export import export
+from echostream.training.export import main as export_command
 from echostream.training.features import FeatureReader
 from echostream.training.formats.streamspeech import StreamSpeechRow, write_streamspeech
 from echostream.training.preparation import prepare
@@ -208,6 +209,22 @@ def test_the_last_checkpoints_are_averaged(whole: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-7)
     with pytest.raises(CheckpointError, match="at least the 9"):
         export(whole, tmp_path, average=9)
+
+
+def test_an_earlier_update_can_be_exported(whole: Path, tmp_path: Path) -> None:
+    earlier, last = last_checkpoints(whole / "fairseq", 2)
+    update = read_checkpoint(earlier).updates
+    assert last_checkpoints(whole / "fairseq", 1, update) == [earlier]
+    assert last_checkpoints(whole / "fairseq", 9, update)[-1] == earlier
+    arguments = ["--output", str(tmp_path), "--update", str(update), "--dtype", "float32"]
+    assert export_command([str(whole), *arguments]) == 0
+    exported, expected = load_model(tmp_path).state_dict(), read_checkpoint(earlier).average
+    assert exported.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in exported.items())
+    head = "asr_head.projection.weight"
+    assert not torch.equal(exported[head], read_checkpoint(last).average[head])
+    with pytest.raises(CheckpointError, match=rf"no checkpoint of update 7; .*{update}"):
+        export(whole, tmp_path, update=7)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(whole: Path, tmp_path: Path) -> None:
