@@ -3,8 +3,8 @@
 Symbols: ``V`` units, ``h`` a history of units, ``w`` a unit, ``n`` the order.
 
 What is stored is a trie: the n-grams of each length in lexical order, each with ``log p(w | h)``,
-the logarithm of its backoff weight as a history, and where the n-grams that go on from it begin. A
-history's probabilities come from the longest n-grams that are there, and from shorter ones times
+the logarithm of its backoff weight as a history, and how many n-grams go on from it. A history's
+probabilities come from the longest n-grams that are there, and from shorter ones times
 backoff weights where they are not (Katz 1987, the form of ARPA files):
 
     p(w | h) = stored                        if h w is stored
@@ -28,12 +28,7 @@ from numpy.typing import NDArray
 
 from echostream.errors import CheckpointError
 
-_ARRAYS = {
-    "unit": np.uint16,
-    "log_prob": np.float16,
-    "log_backoff": np.float16,
-    "first_child": np.uint32,
-}
+_ARRAYS = ("children", "log_backoff", "log_prob", "unit")
 _ABOUT = "ngram"
 """Entry of the file's header that says what is in it, as JSON."""
 
@@ -42,16 +37,22 @@ _CACHED_NUMBERS = 1 << 17
 memory stays flat in a long stream."""
 
 
+def _narrowest(numbers: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Whole numbers in the smallest type that holds them all."""
+    whole = numbers.astype(np.int64)
+    return whole.astype(np.min_scalar_type(whole.max(initial=0)))
+
+
 class NgramModel:
     """Probabilities of the next unit. Immutable; streams share one.
 
     Args:
         order: ``n``, the longest n-gram.
         vocab_size: ``V``.
-        arrays: of the trie, as :func:`echostream.training.ngram.estimate` makes them: ``unit``,
-            ``log_prob`` (natural), ``log_backoff`` and ``first_child`` ``[nodes + 1]``, where node
-            0 is the empty history, and the children of node ``i`` are ``first_child[i]`` to
-            ``first_child[i + 1] - 1``, ordered by unit.
+        arrays: of the trie, ``[nodes]`` each, as :func:`echostream.training.ngram.estimate` makes
+            them: ``unit``, ``log_prob`` (natural), ``log_backoff`` and the number of ``children``.
+            Node 0 is the empty history; then come the children of node 0, those of node 1 and so
+            on, each node's ordered by unit.
 
     Raises:
         CheckpointError: if the arrays are not those of such a trie.
@@ -59,15 +60,21 @@ class NgramModel:
 
     def __init__(self, order: int, vocab_size: int, arrays: dict[str, NDArray[np.generic]]) -> None:
         self.order, self.vocab_size = order, vocab_size
-        if set(arrays) != set(_ARRAYS) or len({len(array) for array in arrays.values()}) != 1:
+        if sorted(arrays) != list(_ARRAYS) or len({len(array) for array in arrays.values()}) != 1:
             raise CheckpointError(
                 f"an n-gram model has the arrays {sorted(arrays)} of lengths "
-                f"{[len(array) for array in arrays.values()]}; expected {sorted(_ARRAYS)}, all of "
-                "one length"
+                f"{[len(array) for array in arrays.values()]}; expected {list(_ARRAYS)}, all of "
+                "one length: make it again with `echostream language-model`"
             )
-        self.arrays = {name: arrays[name].astype(kind) for name, kind in _ARRAYS.items()}
+        self.arrays = {
+            "unit": _narrowest(arrays["unit"]),
+            "children": _narrowest(arrays["children"]),
+            "log_prob": arrays["log_prob"].astype(np.float16),
+            "log_backoff": arrays["log_backoff"].astype(np.float16),
+        }
         self._unit = self.arrays["unit"].astype(np.int64)
-        self._first = self.arrays["first_child"].astype(np.int64)
+        children = self.arrays["children"].astype(np.int64)
+        self._first = np.concatenate(([1], 1 + children.cumsum()))
         self._log_prob = self.arrays["log_prob"].astype(np.float64)
         self._log_backoff = self.arrays["log_backoff"].astype(np.float64)
         self._check()
@@ -112,7 +119,7 @@ class NgramModel:
     @property
     def num_ngrams(self) -> int:
         """Stored n-grams of all lengths."""
-        return len(self._unit) - 2
+        return len(self._unit) - 1
 
     def shorten(self, history: Sequence[int]) -> tuple[int, ...]:
         """The part of a history that matters: its last ``n - 1`` units."""
@@ -149,17 +156,15 @@ class NgramModel:
         return node
 
     def _check(self) -> None:
-        nodes = len(self._unit) - 1
-        first = self._first
+        nodes, first = len(self._unit), self._first
         good = (
             self.order >= 1
             and self.vocab_size >= 1
             and nodes >= 1
-            and first[0] == 1
             and first[-1] == nodes
             and bool((np.diff(first) >= 0).all())
             and bool((first[:-1] > np.arange(nodes)).all())
-            and int(self._unit[:-1].max()) <= self.vocab_size
+            and 0 <= int(self._unit.min()) <= int(self._unit.max()) <= self.vocab_size
             and int(first[1]) - 1 >= self.vocab_size
             and bool(np.isfinite(self._log_prob).all())
             and bool(np.isfinite(self._log_backoff).all())

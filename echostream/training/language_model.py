@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from echostream.training.recipes.parallel_text import read_texts
 
 logger = logging.getLogger(__name__)
 
+SIDES = ("source", "target")
+
 Pair = tuple[str, str]
 """Source and target text, normalised."""
 
@@ -40,8 +42,9 @@ def make_language_models(
     repeat: int = 1,
     order: int = 6,
     least_count: int = 2,
-) -> tuple[NgramModel, NgramModel]:
-    """Estimate both models from the training side of the split and write them to the checkpoint.
+    sides: Collection[str] = SIDES,
+) -> list[NgramModel]:
+    """Estimate the models from the training side of the split and write them to the checkpoint.
 
     Args:
         checkpoint: folder with the vocabularies.
@@ -52,6 +55,10 @@ def make_language_models(
         repeat: how often each transcript counts for one sentence of ``texts``.
         order: of both models.
         least_count: as of :func:`echostream.training.ngram.estimate`.
+        sides: of these texts only; the other model of the checkpoint stays as it is.
+
+    Returns:
+        The models, that of the source first.
 
     Raises:
         ConfigError: for an unknown corpus.
@@ -64,11 +71,15 @@ def make_language_models(
     if texts is not None:
         pairs += _written(texts, source_is_english)
     models = []
-    for side, vocabulary, file in (
-        (0, SOURCE_VOCABULARY, SOURCE_NGRAM),
-        (1, TARGET_VOCABULARY, TARGET_NGRAM),
+    for place, (side, vocabulary, file) in enumerate(
+        (
+            ("source", SOURCE_VOCABULARY, SOURCE_NGRAM),
+            ("target", TARGET_VOCABULARY, TARGET_NGRAM),
+        )
     ):
-        model = _estimate(checkpoint / vocabulary, [p[side] for p in pairs], order, least_count)
+        if side not in sides:
+            continue
+        model = _estimate(checkpoint / vocabulary, [p[place] for p in pairs], order, least_count)
         with replacing(checkpoint / file) as part:
             model.save(part)
         logger.info(
@@ -79,7 +90,7 @@ def make_language_models(
             (checkpoint / file).stat().st_size / 1e6,
         )
         models.append(model)
-    return models[0], models[1]
+    return models
 
 
 def set_weights(checkpoint: Path, weight: float, bonus: float) -> None:
@@ -148,6 +159,11 @@ def build_parser() -> argparse.ArgumentParser:
         default=1,
         help="how often a transcript counts for one sentence of --texts (%(default)s)",
     )
+    parser.add_argument(
+        "--only",
+        choices=SIDES,
+        help="make this model only, as where --texts are of use to one of them (both)",
+    )
     parser.add_argument("--order", type=int, default=6, help="longest n-gram (%(default)s)")
     parser.add_argument(
         "--least-count",
@@ -178,6 +194,7 @@ def main(argv: list[str] | None = None) -> int:
             repeat=args.repeat,
             order=args.order,
             least_count=args.least_count,
+            sides=SIDES if args.only is None else (args.only,),
         )
         if args.weight is not None:
             set_weights(args.checkpoint, args.weight, args.bonus)

@@ -116,28 +116,23 @@ def _model(probs: Mapping[Ngram, float], order: int, vocab_size: int) -> NgramMo
             shorter[ngram[:-1]] += probs[ngram[1:]]
     nodes: list[Ngram] = sorted([(), (vocab_size,), *probs], key=lambda ngram: (len(ngram), ngram))
     children = Counter(node[:-1] for node in nodes if node)
-    first, place = [], 1
-    for node in nodes:
-        first.append(place)
-        place += children[node]
 
     def log_backoff(history: Ngram) -> float:
         rest, rest_shorter = 1.0 - stored[history], 1.0 - shorter[history]
         # Where all units are stored nothing is left over, and nothing asks for it.
         return math.log(rest / rest_shorter) if min(rest, rest_shorter) > 1e-9 else 0.0
 
-    padding = 1
     return NgramModel(
         order,
         vocab_size,
         {
-            "unit": np.array([node[-1] if node else 0 for node in nodes] + [0] * padding),
+            "unit": np.array([node[-1] if node else 0 for node in nodes]),
+            "children": np.array([children[node] for node in nodes]),
             "log_prob": np.array(
-                [math.log(probs[node]) if node in probs else 0.0 for node in nodes] + [0] * padding
+                [math.log(probs[node]) if node in probs else 0.0 for node in nodes]
             ),
             "log_backoff": np.array(
-                [log_backoff(node) if node in stored else 0.0 for node in nodes] + [0] * padding
+                [log_backoff(node) if node in stored else 0.0 for node in nodes]
             ),
-            "first_child": np.array([*first, place]),
         },
     )

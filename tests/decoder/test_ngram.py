@@ -124,11 +124,11 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         NgramModel.from_file(tmp_path / "bad.ngram")
 
 
-@pytest.mark.parametrize("name", ["unit", "first_child", "log_prob", "log_backoff"])
+@pytest.mark.parametrize("name", ["unit", "children", "log_prob", "log_backoff"])
 def test_damaged_arrays_are_refused(name: str) -> None:
     model = estimate([[0, 1, 2, 0, 1], [1, 1, 0]], order=3, vocab_size=3)
     arrays = {key: array.copy() for key, array in model.arrays.items()}
-    arrays[name][:] = 9 if name in ("unit", "first_child") else np.nan
+    arrays[name][:] = 9 if name in ("unit", "children") else np.nan
     with pytest.raises(CheckpointError, match="damaged"):
         NgramModel(3, 3, arrays)
     with pytest.raises(CheckpointError, match="expected"):

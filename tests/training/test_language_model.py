@@ -89,6 +89,18 @@ def test_each_side_has_its_own_texts(checkpoint: Path, corpus: Path, tmp_path: P
     assert "green apple".startswith(f"green {favourite(checkpoint, 'source.ngram', 'green')}")
 
 
+def test_one_of_both_can_be_made_with_other_texts(
+    checkpoint: Path, corpus: Path, tmp_path: Path
+) -> None:
+    write_texts(tmp_path / "texts.tsv", [sentence_pair("a", "none", "green apples", "verdes")] * 9)
+    common = [str(checkpoint), "--data", str(corpus)]
+    assert main(common) == 0
+    before = {name: (checkpoint / name).read_bytes() for name in ("source.ngram", "target.ngram")}
+    assert main([*common, "--texts", str(tmp_path / "texts.tsv"), "--only", "source"]) == 0
+    assert (checkpoint / "source.ngram").read_bytes() != before["source.ngram"]
+    assert (checkpoint / "target.ngram").read_bytes() == before["target.ngram"]
+
+
 def test_the_search_of_the_agent_uses_them(checkpoint: Path, corpus: Path) -> None:
     with pytest.raises(CheckpointError, match=r"source\.ngram"):
         build_translator(options(checkpoint, decoder_options=USED))
