@@ -40,7 +40,8 @@ memory stays flat in a long stream."""
 def _narrowest(numbers: NDArray[np.generic]) -> NDArray[np.generic]:
     """Whole numbers in the smallest type that holds them all."""
     whole = numbers.astype(np.int64)
-    return whole.astype(np.min_scalar_type(whole.max(initial=0)))
+    ends = whole.min(initial=0), whole.max(initial=0)
+    return whole.astype(np.result_type(*map(np.min_scalar_type, ends)))
 
 
 class NgramModel:

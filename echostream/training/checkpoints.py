@@ -60,19 +60,21 @@ def last_checkpoints(folder: Path, count: int, update: int | None = None) -> lis
         for path in folder.glob("checkpoint_*_*.pt")
         if (match := _INTERVAL.fullmatch(path.name))
     }
-    last = folder / LAST
-    if update is not None:
-        if update not in written:
-            known = ", ".join(map(str, sorted(written))) or "none"
-            raise CheckpointError(
-                f"{folder} has no checkpoint of update {update}; expected one of those that are "
-                f"there ({known}), or leave --update out for the last"
-            )
-        last = written[update]
-    elif count > 1:
+    if update is None:
+        last = folder / LAST
+        if count == 1:
+            return [last]
         update = read_checkpoint(last).updates
-    before = sorted(n for n in written if update is not None and n < update)
-    return [written[n] for n in before[max(0, len(before) - count + 1) :]] + [last]
+    elif update in written:
+        last = written[update]
+    else:
+        known = ", ".join(map(str, sorted(written))) or "none"
+        raise CheckpointError(
+            f"{folder} has no checkpoint of update {update}; expected one of those that are "
+            f"there ({known}), or leave --update out for the last"
+        )
+    before = [written[n] for n in sorted(written) if n < update]
+    return [*before, last][-count:]
 
 
 def read_checkpoint(path: Path) -> TrainingState:

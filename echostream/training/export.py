@@ -41,7 +41,7 @@ def export(
         run: folder of the run; fairseq's checkpoints are in its ``fairseq`` or in it.
         output: where to; ``None`` for the run's folder itself.
         average: how many of the last checkpoints to average; 1 for the last alone.
-        update: leave out what came after this one; ``None`` for nothing.
+        update: of the last checkpoint to take; ``None`` for the last there is.
         running: of each checkpoint take the running average of the weights.
         dtype: of the stored weights.
 
@@ -81,7 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--average", type=int, default=1, help="last checkpoints to average (%(default)s)"
     )
     parser.add_argument(
-        "--update", type=int, help="of the checkpoint to take, one that is still there (the last)"
+        "--update",
+        type=int,
+        help="of the last checkpoint to take, one that is still there (the last of all)",
     )
     parser.add_argument(
         "--last-weights",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,11 @@ from echostream.training.recipes.parallel_text import read_texts
 
 logger = logging.getLogger(__name__)
 
-SIDES = ("source", "target")
+_FILES = {
+    "source": (SOURCE_VOCABULARY, SOURCE_NGRAM),
+    "target": (TARGET_VOCABULARY, TARGET_NGRAM),
+}
+SIDES = tuple(_FILES)
 
 Pair = tuple[str, str]
 """Source and target text, normalised."""
@@ -42,7 +46,7 @@ def make_language_models(
     repeat: int = 1,
     order: int = 6,
     least_count: int = 2,
-    sides: Collection[str] = SIDES,
+    sides: Sequence[str] = SIDES,
 ) -> list[NgramModel]:
     """Estimate the models from the training side of the split and write them to the checkpoint.
 
@@ -58,7 +62,7 @@ def make_language_models(
         sides: of these texts only; the other model of the checkpoint stays as it is.
 
     Returns:
-        The models, that of the source first.
+        The models, in the order of ``sides``.
 
     Raises:
         ConfigError: for an unknown corpus.
@@ -71,15 +75,10 @@ def make_language_models(
     if texts is not None:
         pairs += _written(texts, source_is_english)
     models = []
-    for place, (side, vocabulary, file) in enumerate(
-        (
-            ("source", SOURCE_VOCABULARY, SOURCE_NGRAM),
-            ("target", TARGET_VOCABULARY, TARGET_NGRAM),
-        )
-    ):
-        if side not in sides:
-            continue
-        model = _estimate(checkpoint / vocabulary, [p[place] for p in pairs], order, least_count)
+    for side in sides:
+        vocabulary, file = _FILES[side]
+        own = [pair[SIDES.index(side)] for pair in pairs]
+        model = _estimate(checkpoint / vocabulary, own, order, least_count)
         with replacing(checkpoint / file) as part:
             model.save(part)
         logger.info(

@@ -135,6 +135,22 @@ def test_damaged_arrays_are_refused(name: str) -> None:
         NgramModel(3, 3, {**model.arrays, name: model.arrays[name][:-1]})
 
 
+@pytest.mark.parametrize("name", ["unit", "children"])
+def test_numbers_below_zero_are_refused_whatever_type_they_come_in(name: str) -> None:
+    model = estimate([[0, 1, 2, 0, 1], [1, 1, 0]], order=3, vocab_size=3)
+    numbers = model.arrays[name].astype(np.int64)
+    numbers[-1] -= 256  # What a cast to a byte would undo.
+    with pytest.raises(CheckpointError, match="damaged"):
+        NgramModel(3, 3, {**model.arrays, name: numbers})
+
+
+def test_an_older_file_is_refused_with_advice() -> None:
+    arrays = dict(estimate([[0, 1]], order=2, vocab_size=3).arrays)
+    arrays["first_child"] = arrays.pop("children")
+    with pytest.raises(CheckpointError, match="make it again with `echostream language-model`"):
+        NgramModel(2, 3, arrays)
+
+
 @pytest.mark.parametrize(
     ("texts", "options"),
     [

@@ -96,7 +96,8 @@ def _keep_rate(output: Path, kbps: float) -> None:
     output.mkdir(parents=True, exist_ok=True)
     record = output / _RATE
     if not record.exists():
-        record.write_text(json.dumps({"kbps": kbps}) + "\n", encoding="utf-8")
+        with replacing(record) as part:
+            part.write_text(json.dumps({"kbps": kbps}) + "\n", encoding="utf-8")
     earlier = json.loads(record.read_text(encoding="utf-8"))["kbps"]
     if earlier != kbps:
         raise DataError(

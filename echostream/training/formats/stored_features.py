@@ -72,9 +72,8 @@ class StoringOptions:
 
 @dataclass(frozen=True)
 class _Task:
-    """One copy of one recording: its row, what the row names, the number of the copy."""
+    """One copy of one recording."""
 
-    row: ManifestRow
     utterance: Utterance
     copy: int
 
@@ -121,17 +120,15 @@ def _copies(row: ManifestRow, options: StoringOptions) -> range:
     return range(options.copies if row.split == "train" else 1)
 
 
-def _name(row: ManifestRow, copy: int) -> str:
-    return f"{row.split}/{row.id}@{copy}.npy"
+def _name(recording: ManifestRow | Utterance, copy: int) -> str:
+    return f"{recording.split}/{recording.id}@{copy}.npy"
 
 
 def _write_archive(
     archive: Path, folder: Path, rows: Sequence[ManifestRow], options: StoringOptions, jobs: int
 ) -> None:
     tasks = [
-        _Task(row, utterance_of(row, folder), copy)
-        for row in rows
-        for copy in _copies(row, options)
+        _Task(utterance_of(row, folder), copy) for row in rows for copy in _copies(row, options)
     ]
     if read_recording(tasks[0].utterance)[0] is None:
         raise DataError(
@@ -148,7 +145,7 @@ def _write_archive(
         made = pool.map(functools.partial(_features, options=options), tasks, chunksize=16)
         title = f"features of {rows[0].corpus}"
         for task, data in zip(tasks, progress(made, len(tasks), title, "copy"), strict=True):
-            entries.writestr(_name(task.row, task.copy), data)
+            entries.writestr(_name(task.utterance, task.copy), data)
 
 
 @functools.lru_cache(maxsize=1)
