@@ -88,7 +88,8 @@ class NgramModel:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: if the file is missing, damaged, or holds something else.
+            CheckpointError: if the file is missing, damaged, or holds something else or an older
+                form.
         """
         try:
             with safetensors.safe_open(str(path), framework="numpy") as file:
@@ -100,7 +101,10 @@ class NgramModel:
                 f"cannot read the n-gram model {path}: {error}; expected a file that `echostream "
                 "language-model` wrote"
             ) from error
-        return cls(order, vocab_size, arrays)
+        try:
+            return cls(order, vocab_size, arrays)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file."""

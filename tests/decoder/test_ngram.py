@@ -144,11 +144,13 @@ def test_numbers_below_zero_are_refused_whatever_type_they_come_in(name: str) ->
         NgramModel(3, 3, {**model.arrays, name: numbers})
 
 
-def test_an_older_file_is_refused_with_advice() -> None:
-    arrays = dict(estimate([[0, 1]], order=2, vocab_size=3).arrays)
-    arrays["first_child"] = arrays.pop("children")
-    with pytest.raises(CheckpointError, match="make it again with `echostream language-model`"):
-        NgramModel(2, 3, arrays)
+def test_an_older_file_is_named_with_advice(tmp_path: Path) -> None:
+    model = estimate([[0, 1]], order=2, vocab_size=3)
+    model.arrays["first_child"] = model.arrays.pop("children")
+    model.save(tmp_path / "old.ngram")
+    advice = r"old\.ngram: .*make it again with `echostream language-model`"
+    with pytest.raises(CheckpointError, match=advice):
+        NgramModel.from_file(tmp_path / "old.ngram")
 
 
 @pytest.mark.parametrize(
