@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
-from echostream.backend import BACKENDS, PRECISIONS, installed_backends
+from echostream.backend import BACKENDS, installed_backends, precisions_of
 from echostream.baseline import ChunkConformerEncoder
 from echostream.benchmark.agents import AgentTimes
 from echostream.benchmark.baseline_streams import measured_baseline
@@ -177,19 +177,14 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def plan_of(args: argparse.Namespace, config: EncoderConfig) -> Plan:
     """What to vary, by the options."""
-    names = args.backends or installed_backends()
+    names = args.backends or installed_backends(at_once=False)
     given = any((args.chunks, args.threads, args.streams))
     cores = os.cpu_count() or 1
     futures = dict.fromkeys((config.max_future_frames, *FUTURES))
     return Plan(
         chunk_ms=config.chunk_size * ENCODER_FRAME_MS,
         max_future_frames=config.max_future_frames,
-        backends=tuple(
-            (name, precision)
-            for name in names
-            for precision in PRECISIONS
-            if name != "torch" or precision == "float32"
-        ),
+        backends=tuple((name, precision) for name in names for precision in precisions_of(name)),
         chunks=tuple(args.chunks or CHUNKS),
         positions=tuple(args.positions or (QUICK_POSITIONS if args.quick else POSITIONS)),
         threads=tuple(args.threads or ((1,) if args.quick or cores < 2 else (1, 2))),

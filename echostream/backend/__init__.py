@@ -2,7 +2,13 @@
 
 from echostream.backend.cache import default_cache
 from echostream.backend.compiled_encoder import CompiledEncoder
-from echostream.backend.select import BACKENDS, PRECISIONS, installed_backends, make_backend
+from echostream.backend.select import (
+    BACKENDS,
+    PRECISIONS,
+    installed_backends,
+    make_backend,
+    precisions_of,
+)
 
 __all__ = [
     "BACKENDS",
@@ -11,4 +17,5 @@ __all__ = [
     "default_cache",
     "installed_backends",
     "make_backend",
+    "precisions_of",
 ]

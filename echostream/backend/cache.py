@@ -47,6 +47,27 @@ def description_of(
     }
 
 
+def holds_graph(cache: Path | None, kind: EngineKind, fingerprint: str, precision: str) -> bool:
+    """Whether there is a graph of that kind, of any size, which this machine can use."""
+    wanted = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "backend": kind.name,
+        "backend_version": kind.version(),
+        "torch_version": torch.__version__,
+        "precision": precision,
+    }
+    if cache is None:
+        return False
+    for path in cache.glob(f"{kind.name}-*/{DESCRIPTION}"):
+        try:
+            if wanted.items() <= json.loads(path.read_text(encoding="utf-8")).items():
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
 @contextmanager
 def exported(
     cache: Path | None, description: dict[str, object], export: Callable[[Path], None]

@@ -30,6 +30,9 @@ class EngineKind(Protocol):
     name: str
     file_name: str
     """Of the exported graph, in a folder of its own."""
+    precisions: tuple[str, ...]
+    at_once: bool
+    """Whether a graph is made in seconds; for one that takes minutes nobody waits unasked."""
 
     def version(self) -> str | None:
         """Of the package; ``None`` if it is not installed."""

@@ -47,6 +47,8 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     file_name = "graph.onnx"
+    precisions: tuple[str, ...] = ("float32", "int8")
+    at_once = True
 
     def version(self) -> str | None:
         """See :class:`echostream.backend.engine.EngineKind`."""

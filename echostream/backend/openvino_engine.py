@@ -75,6 +75,8 @@ class OpenVino:
 
     name = "openvino"
     file_name = "graph.xml"
+    precisions: tuple[str, ...] = ("float32", "int8")
+    at_once = True
 
     def version(self) -> str | None:
         """See :class:`echostream.backend.engine.EngineKind`."""

@@ -13,6 +13,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,21 +47,10 @@ class StatePacking:
 
     def pack(self, state: StreamState) -> Tensor:
         """All that a chunk changes, but for the counters, as one flat tensor."""
+        if isinstance(state, PackedState) and state.flat is not None:
+            return state.flat
         # Without a left context some tensors are empty, which not every compiler can take.
-        tensors = [tensor for tensor in _carried(state) if tensor.numel()]
-        flat = tensors[0]._base
-        if flat is not None and self._lie_in(flat, tensors):
-            return flat
-        return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-    def _lie_in(self, flat: Tensor, tensors: list[Tensor]) -> bool:
-        """Whether these are the views that :meth:`unpack` made of ``flat``."""
-        start = 0
-        for tensor in tensors:
-            if tensor._base is not flat or tensor.storage_offset() != start:
-                return False
-            start += tensor.numel()
-        return flat.shape == (start,) and flat.is_contiguous() and flat.storage_offset() == 0
+        return torch.cat([tensor.reshape(-1) for tensor in _carried(state) if tensor.numel()])
 
     def unpack(self, flat: Tensor, state: StreamState) -> StreamState:
         """``state`` with the tensors that lie in ``flat``, which they keep alive as views."""
@@ -81,6 +71,47 @@ class StatePacking:
         )
         memory = MemoryState(next(tensors)) if self.has_memory else None
         return dataclasses.replace(state, stem=stem, stacks=stacks, memory=memory)
+
+
+_CARRIED = ("stem", "stacks", "memory")
+
+
+class PackedState(StreamState):
+    """A state whose carried tensors lie in one, and are cut out of it when somebody asks for them.
+
+    From chunk to chunk nobody does, and making a hundred tensors takes as long as a layer. What is
+    made of it field by field has the tensors themselves, as any :class:`StreamState`.
+    """
+
+    @classmethod
+    def of(
+        cls, state: StreamState, packing: StatePacking, flat: Tensor, **changes: Any
+    ) -> PackedState:
+        """``state`` with what lies in ``flat``, and other changes to what is not carried."""
+        new = object.__new__(cls)
+        kept = {name: value for name, value in vars(state).items() if name not in _CARRIED}
+        vars(new).update(kept, **changes, _packing=packing, _flat=flat)
+        return new
+
+    @property
+    def flat(self) -> Tensor | None:
+        """Where the carried tensors lie."""
+        found: Tensor | None = vars(self).get("_flat")
+        return found
+
+    def replaced(self, **changes: Any) -> StreamState:
+        """See :class:`StreamState`."""
+        if self.flat is None or changes.keys() & set(_CARRIED):
+            return super().replaced(**changes)
+        return PackedState.of(self, vars(self)["_packing"], self.flat, **changes)
+
+    def __getattr__(self, name: str) -> Any:
+        """Only called for what is not there yet."""
+        if name not in _CARRIED or self.flat is None:
+            raise AttributeError(f"{type(self).__name__} has no {name}")
+        whole = vars(self)["_packing"].unpack(self.flat, self)
+        vars(self).update({carried: getattr(whole, carried) for carried in _CARRIED})
+        return vars(self)[name]
 
 
 _LAYER_FIELDS = tuple(field.name for field in dataclasses.fields(LayerState))

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from echostream.backend.cache import holds_graph
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.backend.engine import EngineKind
+from echostream.backend.inductor_engine import Inductor
 from echostream.backend.onnxruntime_engine import OnnxRuntime
 from echostream.backend.openvino_engine import OpenVino
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 
-_KINDS: dict[str, EngineKind] = {kind.name: kind for kind in (OpenVino(), OnnxRuntime())}
+_ENGINES: tuple[EngineKind, ...] = (Inductor(), OpenVino(), OnnxRuntime())
 """Fastest first, as measured at one thread and 320 ms chunks."""
+_KINDS = {kind.name: kind for kind in _ENGINES}
 
 BACKENDS = ("torch", *_KINDS, "auto")
 PRECISIONS = ("float32", "int8")
+_GET = {
+    "inductor": "it needs a C++ compiler on Linux (on Debian: apt-get install g++)",
+    "openvino": "pip install 'echostream[backends]'",
+    "onnxruntime": "pip install 'echostream[backends]'",
+}
 
 
-def installed_backends() -> tuple[str, ...]:
-    """The backends that can be used here, fastest first."""
-    return (*(name for name, kind in _KINDS.items() if kind.version() is not None), "torch")
+def installed_backends(*, at_once: bool = True) -> tuple[str, ...]:
+    """The backends that can be used here, fastest first.
+
+    Args:
+        at_once: only those whose graphs are made in seconds.
+    """
+    kinds = (kind for kind in _KINDS.values() if kind.at_once or not at_once)
+    return (*(kind.name for kind in kinds if kind.version() is not None), "torch")
+
+
+def precisions_of(backend: str) -> tuple[str, ...]:
+    """What a backend computes in, of ``PRECISIONS``."""
+    return ("float32",) if backend == "torch" else _KINDS[backend].precisions
 
 
 def make_backend(
@@ -35,14 +53,16 @@ def make_backend(
 
     Args:
         encoder: in evaluation mode.
-        backend: one of ``BACKENDS``; ``auto`` is the fastest that is installed and can run where
-            the encoder is.
+        backend: one of ``BACKENDS``; ``auto`` is the fastest that is installed, has the precision
+            and can run where the encoder is. Inductor, which takes minutes to compile, it is only
+            where ``cache`` has graphs of this encoder from before.
         precision: one of ``PRECISIONS``.
         threads: for one chunk; ``torch`` has a setting of its own for the whole process.
         cache: folder for exported graphs.
 
     Raises:
-        ConfigError: for an unknown name, a package that is missing, or int8 in torch.
+        ConfigError: for an unknown name, what a backend needs and is missing, or a precision that
+            it lacks.
     """
     for name, value, known in (
         ("backend", backend, BACKENDS),
@@ -53,19 +73,28 @@ def make_backend(
     if threads < 1:
         raise ConfigError(f"threads is {threads}; expected a number from 1 on")
     if backend == "auto":
-        on_cpu = encoder.stem.norm.bias.device.type == "cpu"
-        backend = installed_backends()[0] if on_cpu else "torch"
+        backend = _fastest(encoder, precision, cache)
+    if precision not in precisions_of(backend):
+        raise ConfigError(
+            f"precision is {precision!r} with backend {backend}, which has float32 only; use "
+            "openvino or onnxruntime (pip install 'echostream[backends]')"
+        )
     if backend == "torch":
-        if precision != "float32":
-            raise ConfigError(
-                f"precision is {precision!r} with backend torch, which has float32 only; use "
-                "openvino or onnxruntime (pip install 'echostream[backends]')"
-            )
         return encoder
     kind = _KINDS[backend]
     if kind.version() is None:
         raise ConfigError(
-            f"backend {backend} is not installed; pip install 'echostream[backends]', or choose "
-            f"one of {', '.join(installed_backends())}"
+            f"backend {backend} is not installed: {_GET[backend]}; or choose one of "
+            f"{', '.join(installed_backends())}"
         )
     return CompiledEncoder(encoder, kind, precision=precision, threads=threads, cache=cache)
+
+
+def _fastest(encoder: ZipformerEncoder, precision: str, cache: Path | None) -> str:
+    if encoder.stem.norm.bias.device.type == "cpu":
+        for kind in _KINDS.values():
+            if kind.version() is None or precision not in kind.precisions:
+                continue
+            if kind.at_once or holds_graph(cache, kind, encoder.fingerprint(), precision):
+                return kind.name
+    return "torch"

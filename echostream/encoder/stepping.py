@@ -11,7 +11,6 @@ audio was cut changes nothing, to the bit.
 from __future__ import annotations
 
 import abc
-import dataclasses
 
 import torch
 from torch import Tensor
@@ -120,8 +119,7 @@ class ChunkEncoder(abc.ABC):
         pending, one_more = cut.pending, 1 if active is None else active.long()
         if active is not None:
             pending = torch.where(active[:, None, None], pending, state.pending)
-        state = dataclasses.replace(
-            state,
+        state = state.replaced(
             pending=pending,
             pending_lengths=torch.tensor(cut.pending_lengths, device=device),
             segment_id=state.segment_id + one_more,

@@ -5,8 +5,9 @@ Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``F`` mel bins.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
@@ -50,6 +51,10 @@ class StreamState(State):
     max_future_frames: int | None
     layout: str
     """Which configuration the tensors are laid out for (``ZipformerEncoder.layout``)."""
+
+    def replaced(self, **changes: Any) -> StreamState:
+        """The state with other values in some fields."""
+        return dataclasses.replace(self, **changes)
 
     def to_bytes(self, fingerprint: str) -> bytes:
         """The state as safetensors with a JSON header; ``fingerprint`` is the encoder's."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from echostream.backend import PRECISIONS as COMPILED_PRECISIONS
-from echostream.backend import installed_backends, make_backend
+from echostream.backend import installed_backends, make_backend, precisions_of
 from echostream.encoder import ZipformerEncoder
 from echostream.encoder.state import State
 from echostream.errors import ConfigError
@@ -37,11 +37,17 @@ def _compiled_backends() -> tuple[str, ...]:
     return tuple(name for name in installed_backends() if name != "torch")
 
 
+def _slow_backends() -> tuple[str, ...]:
+    return tuple(set(installed_backends(at_once=False)) - set(installed_backends()))
+
+
 @dataclass(frozen=True, eq=False)
 class Backends:
     """The backends there are besides torch; by default those of :mod:`echostream.backend`."""
 
     installed: tuple[str, ...] = field(default_factory=_compiled_backends)
+    slow: tuple[str, ...] = field(default_factory=_slow_backends)
+    """Each of their graphs takes a minute to make; verified where they are asked for by name."""
     precisions: tuple[str, ...] = COMPILED_PRECISIONS
     make: Callable[..., Any] = make_backend
     """Takes what :func:`echostream.backend.make_backend` takes."""
@@ -49,7 +55,7 @@ class Backends:
     @classmethod
     def fastest(cls) -> Backends:
         """The fastest one in float32."""
-        return cls(_compiled_backends()[:1], ("float32",))
+        return cls(_compiled_backends()[:1], precisions=("float32",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +170,7 @@ def subjects_of(
 
     Args:
         model: in evaluation mode, float32, on the CPU.
-        backend: ``all``, ``torch``, or a compiled one.
+        backend: ``all`` but the slow ones, ``torch``, or a compiled one.
         precision: one of ``PRECISIONS``.
         threads: of a compiled encoder.
         cache: folder for exported graphs.
@@ -174,7 +180,7 @@ def subjects_of(
         ConfigError: if there is no such backend, or it has no such precision.
     """
     backends = Backends() if backends is None else backends
-    known = ("torch", *backends.installed)
+    known = ("torch", *backends.installed, *backends.slow)
     if backend not in ("all", *known):
         raise ConfigError(
             f"--backend is {backend!r}; expected all or one of those installed: {', '.join(known)}"
@@ -188,6 +194,8 @@ def subjects_of(
     if isinstance(model.encoder, ZipformerEncoder):
         for name in backends.installed if backend == "all" else (backend,):
             for kind in backends.precisions:
+                if name in backends.slow and kind not in precisions_of(name):
+                    continue
                 if name != "torch" and precision in ("all", kind):
                     encoder = backends.make(
                         model.encoder, name, precision=kind, threads=threads, cache=cache

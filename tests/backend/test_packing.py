@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 
 import pytest
 import torch
 
-from echostream.backend.packing import StatePacking, pack_view, unpack_view
+from echostream.backend.packing import PackedState, StatePacking, pack_view, unpack_view
 from echostream.encoder.call_view import Sight, call_view
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
 
@@ -32,21 +34,48 @@ def test_state(memory: int, batch: int) -> None:
         assert torch.equal(tensor, expected), name
 
 
-def test_what_was_unpacked_is_not_copied_again() -> None:
-    """Unless something else has been put in its place since."""
+def test_a_packed_state_is_cut_up_only_when_it_must_be() -> None:
     encoder = small_encoder(4, torch.float32)
     state = encoder.init_state(1)
     packing = StatePacking.of(state)
     flat = noise(packing.pack(state).numel(), dtype=torch.float32)
-    unpacked = packing.unpack(flat, state)
-    assert packing.pack(unpacked) is flat
-    assert torch.equal(packing.pack(unpacked.clone()), flat)
-    other = noise(len(flat), seed=1, dtype=torch.float32)
-    mixed = dataclasses.replace(unpacked, memory=packing.unpack(other, state).memory)
+    heard = torch.tensor([16])
+    packed = PackedState.of(state, packing, flat, processed_frames=heard)
+    moved = packed.replaced(segment_id=torch.tensor([7]))
+    assert packing.pack(packed) is packing.pack(moved) is flat
+    assert not vars(moved).keys() & {"stem", "stacks", "memory"}
+    counted = dataclasses.replace(state, processed_frames=heard, segment_id=torch.tensor([7]))
+    expected = dict(packing.unpack(flat, counted).named_tensors())
+    found = dict(moved.named_tensors())
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert packing.pack(moved) is flat
+    with pytest.raises(AttributeError, match="nonsense"):
+        moved.nonsense  # noqa: B018
+    for copied in (moved.clone(), copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
+        assert torch.equal(packing.pack(copied), flat)
+        assert copied.batch_size == 1
+
+
+@pytest.mark.parametrize("how", ["replaced", "replace"])
+def test_what_is_put_into_a_packed_state_counts(how: str) -> None:
+    encoder = small_encoder(4, torch.float32)
+    state = encoder.init_state(1)
+    packing = StatePacking.of(state)
+    flat, other = (
+        noise(packing.pack(state).numel(), seed=seed, dtype=torch.float32) for seed in (0, 1)
+    )
+    packed = PackedState.of(state, packing, flat)
+    memory = packing.unpack(other, state).memory
+    mixed = (
+        packed.replaced(memory=memory)
+        if how == "replaced"
+        else dataclasses.replace(packed, memory=memory)
+    )
+    mixed = mixed.replaced(segment_id=torch.tensor([3]))
     tail = packing.shapes[-1][1] * packing.shapes[-1][2]
     assert torch.equal(packing.pack(mixed), torch.cat((flat[:-tail], other[-tail:])))
-    longer = torch.cat((flat, other))
-    assert torch.equal(packing.pack(packing.unpack(longer[: len(flat)], state)), flat)
+    assert packing.pack(packed) is flat
 
 
 @pytest.mark.parametrize("memory", [0, 2])

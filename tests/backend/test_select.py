@@ -49,7 +49,7 @@ def test_torch_is_the_encoder_itself() -> None:
 @pytest.mark.parametrize(
     "options, match",
     [
-        ({"backend": "tensorrt"}, "tensorrt.*torch, openvino"),
+        ({"backend": "tensorrt"}, "tensorrt.*torch, inductor, openvino"),
         ({"precision": "int4"}, "int4.*float32, int8"),
         ({"threads": 0}, "threads is 0"),
     ],

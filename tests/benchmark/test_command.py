@@ -75,7 +75,7 @@ def test_everything_at_once(
     pytest.importorskip("simuleval")
     # Each graph takes seconds to compile.
     monkeypatch.setattr(bench_encoder, "FUTURES", (None,))
-    monkeypatch.setattr(bench_encoder, "PRECISIONS", ("float32",))
+    monkeypatch.setattr(bench_encoder, "precisions_of", lambda name: ("float32",))
     monkeypatch.setattr(bench_encoder, "STAGES_S", 2)
     compiled = [name for name in installed_backends() if name == "onnxruntime"]
     plots = tmp_path / "plots"

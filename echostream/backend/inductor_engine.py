@@ -1,0 +1,140 @@
+"""The graph compiled ahead of time by torch's own compiler, Inductor.
+
+Inductor makes C++ of all that lies between the matrix products, one pass over memory for what
+eager torch does in ten, and linear layers run in :mod:`echostream.backend.panel_linear`. A C++
+compiler must be there when a graph is made, which takes about a minute, and no longer afterwards.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from echostream.backend.graph import ChunkGraph
+from echostream.backend.panel_linear import (
+    C_DECLARATION,
+    Kernel,
+    PanelLinears,
+    PanelWeights,
+    compile_kernel,
+    compiler,
+    kernel_version,
+    load_weights,
+)
+from echostream.errors import ConfigError
+
+KERNEL, WEIGHTS = "panel_linear.so", "weights.bin"
+
+_log = logging.getLogger(__name__)
+
+
+class InductorEngine:
+    """A compiled graph; calls from several threads wait for each other.
+
+    It runs in a thread of its own, whose memory the C library keeps apart: in the heap of a process
+    that has been loading models, finding room for some 400 intermediate results takes up to a sixth
+    of a chunk's time.
+    """
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._kernel = Kernel(folder / KERNEL)
+        self._threads = threads
+        self._weights = load_weights(folder / WEIGHTS)
+        # torch's public loader also compiles a few test programs, at every start.
+        runner: Any = torch._C._aoti.AOTIModelContainerRunnerCpu
+        self._graph = runner(str(folder / Inductor.file_name), 1)
+        self._worker = ThreadPoolExecutor(1, "echostream-inductor")
+
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """See :class:`echostream.backend.engine.Engine`."""
+        return self._worker.submit(self._run, inputs).result()
+
+    def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        self._kernel.set_threads(self._threads)
+        with torch.no_grad():
+            given = [tensor.contiguous() for tensor in inputs]
+            frames, carried = self._graph.run([self._weights, *given])
+        return frames, carried
+
+
+class Inductor:
+    """See :class:`echostream.backend.engine.EngineKind`."""
+
+    name = "inductor"
+    file_name = "graph.so"
+    at_once = False
+    precisions: tuple[str, ...] = ("float32",)
+
+    def version(self) -> str | None:
+        """See :class:`echostream.backend.engine.EngineKind`; torch's own stands beside it."""
+        if sys.platform != "linux" or compiler() is None:
+            return None
+        return kernel_version()
+
+    def mixes_streams(self, precision: str) -> bool:
+        """See :class:`echostream.backend.engine.EngineKind`."""
+        return False
+
+    @torch.no_grad()
+    def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
+        """See :class:`echostream.backend.engine.EngineKind`."""
+        inductor: Any = importlib.import_module("torch._inductor")
+
+        _log.warning("compiling a graph with torch's Inductor; this takes about a minute, once")
+        compile_kernel(folder / KERNEL)
+        example = graph.example()
+        panels = PanelWeights(graph)
+        panels.flat.numpy().tofile(folder / WEIGHTS)
+
+        def from_panels(weights: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+            with PanelLinears(panels, weights):
+                frames, carried = graph(*inputs)
+            return frames, carried
+
+        inputs = (panels.flat, *example)
+        traced = torch.export.export(make_fx(from_panels)(*inputs), inputs).module()
+        try:
+            with _settings():
+                shutil.copyfile(inductor.aot_compile(traced, inputs), folder / self.file_name)
+        except Exception as error:
+            raise ConfigError(
+                f"torch's Inductor cannot compile the encoder here: {str(error)[-2000:]}; use "
+                "another backend (pip install 'echostream[backends]')"
+            ) from error
+
+    def load(self, folder: Path, precision: str, threads: int) -> InductorEngine:
+        """See :class:`echostream.backend.engine.EngineKind`."""
+        return InductorEngine(folder, threads)
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Inductor's settings while it compiles, and a folder that is gone afterwards."""
+    config: Any = importlib.import_module("torch._inductor.config")
+    cache: Any = importlib.import_module("torch._inductor.utils")
+
+    changes = {
+        "freezing": True,  # Weights that are left become constants.
+        "compile_threads": 1,
+        # What is between the layers is too little to be shared out; layers have their own threads.
+        "cpp.threads": 1,
+        # They leave whole loops scalar, of which the stem's activation is a slow one.
+        "cpp.enable_tiling_heuristics": False,
+        "aot_inductor.precompile_headers": False,  # They would be left behind.
+        "aot_inductor.custom_ops_to_c_shims": {
+            torch.ops.echostream.panel_linear.default: [C_DECLARATION]
+        },
+    }
+    with cache.fresh_cache(), config.patch(changes):
+        yield

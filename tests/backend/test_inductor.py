@@ -1,0 +1,243 @@
+"""The graph compiled by torch's own compiler, and the kernel of its linear layers.
+
+A graph takes up to a minute to compile, so one serves most of these tests, and one the slow one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from echostream.backend import CompiledEncoder, installed_backends, make_backend, panel_linear
+from echostream.backend.huge_pages import in_huge_pages
+from echostream.backend.inductor_engine import Inductor
+from echostream.encoder.stream_state import StreamState
+from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.errors import ConfigError
+from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
+
+from .compiled import CHUNKINGS
+
+AVAILABLE = "inductor" in installed_backends(at_once=False)
+needs_compiler = pytest.mark.skipif(not AVAILABLE, reason="no C++ compiler: apt-get install g++")
+BATCHES = {4: 1, 0: 2}
+"""Streams of the graph of each memory size."""
+FLOAT = torch.float32
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs")
+
+
+def inductor(cache: Path, memory_size: int = 4, **options: Any) -> CompiledEncoder:
+    encoder = make_backend(small_encoder(memory_size, FLOAT), "inductor", cache=cache, **options)
+    assert isinstance(encoder, CompiledEncoder)
+    return encoder
+
+
+def state_of(encoder: CompiledEncoder | ZipformerEncoder, memory_size: int = 4) -> StreamState:
+    return encoder.init_state(BATCHES[memory_size], **CHUNKINGS[memory_size])
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> panel_linear.Kernel:
+    path = tmp_path_factory.mktemp("kernel") / "panel_linear.so"
+    panel_linear.compile_kernel(path)
+    return panel_linear.Kernel(path)
+
+
+layers = given(
+    rows=st.integers(1, 35),
+    inputs=st.integers(1, 70),
+    outputs=st.integers(1, 100),
+    bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
+
+
+def layer(rows: int, inputs: int, outputs: int, bias: bool, seed: int) -> tuple[Tensor, ...]:
+    """Input, layer in panels, and what torch makes of it in float64."""
+    torch.manual_seed(seed)
+    x, weight, offset = (torch.randn(*s) for s in ((rows, inputs), (outputs, inputs), (outputs,)))
+    used = offset if bias else None
+    exact = functional.linear(x.double(), weight.double(), None if used is None else used.double())
+    return x, panel_linear.in_panels(weight, used), exact
+
+
+@settings(deadline=None, max_examples=60)
+@layers
+def test_what_is_traced_is_the_layer(**shape: Any) -> None:
+    x, panels, exact = layer(**shape)
+    weights = torch.cat((noise(5, dtype=FLOAT), panels, noise(7, dtype=FLOAT)))
+    y = panel_linear.panel_linear(x, weights, 5, shape["outputs"])
+    torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
+
+
+@needs_compiler
+@settings(deadline=None, max_examples=150)
+@layers
+def test_the_kernel_computes_the_layer(kernel: panel_linear.Kernel, **shape: Any) -> None:
+    x, panels, exact = layer(**shape)
+    kernel.set_threads(1)
+    y = kernel.linear(x, panels, shape["outputs"])
+    torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
+    kernel.set_threads(2)
+    assert torch.equal(kernel.linear(x, panels, shape["outputs"]), y)
+    # A row is the same bits whoever its neighbours are.
+    kernel.set_threads(1)
+    for row in range(0, len(x), 3):
+        alone = kernel.linear(x[row : row + 1].contiguous(), panels, shape["outputs"])
+        assert torch.equal(alone[0], y[row])
+
+
+@needs_compiler
+def test_writing_stops_at_the_layers_edge(kernel: panel_linear.Kernel) -> None:
+    """What stands after the result is left alone, though panels are wider than the layer."""
+    x, panels, _ = layer(3, 20, 33, True, 0)
+    whole = torch.full((3 * 33 + 40,), 7.0)
+    kernel.set_threads(1)
+    y = kernel.linear(x, panels, 33)
+    view = whole[: 3 * 33].view(3, 33)
+    x.new_empty = lambda *_: view  # type: ignore[method-assign]
+    kernel.linear(x, panels, 33)
+    assert torch.equal(view, y) and bool((whole[3 * 33 :] == 7.0).all())
+
+
+@needs_compiler
+def test_streaming_equals_forward(cache: Path) -> None:
+    encoder = small_encoder(4, FLOAT)
+    compiled = inductor(cache)
+    features = noise(1, 2 * 16 * 21 + 9, INPUT_DIM, dtype=FLOAT)
+    with torch.no_grad():
+        expected = encoder(features, **CHUNKINGS[4])["encoder_out"]
+    state, outputs = state_of(compiled), []
+    for start in range(0, features.shape[1], 50):
+        piece = features[:, start : start + 50]
+        end = start + 50 >= features.shape[1]
+        y, _, state = compiled.step(piece, state, is_final=end)
+        outputs.append(y)
+    torch.testing.assert_close(torch.cat(outputs, 1), expected, atol=2e-5, rtol=1e-5)
+    assert float(expected.std()) > 0.1
+
+
+@needs_compiler
+def test_a_stream_goes_on_in_torch_and_back(cache: Path) -> None:
+    encoder, compiled = small_encoder(4, FLOAT), inductor(cache)
+    features = noise(1, 32 * 6, INPUT_DIM, dtype=FLOAT)
+    alone, moved, frames = state_of(encoder), state_of(compiled), []
+    for number, piece in enumerate(features.split(32, 1)):
+        expected, _, alone = encoder.step(piece, alone)
+        y, _, moved = (compiled, encoder)[number % 2].step(piece, moved)
+        frames.append((y, expected))
+        saved = moved.to_bytes(encoder.fingerprint())
+        moved = StreamState.from_bytes(saved, encoder)
+    for y, expected in frames:
+        torch.testing.assert_close(y, expected, atol=2e-5, rtol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_streams_of_a_batch_do_not_meet(cache: Path) -> None:
+    """One of them idle, one with numbers that are not finite."""
+    encoder, compiled = small_encoder(0, FLOAT), inductor(cache, 0)
+    features = noise(2, 16, INPUT_DIM, dtype=FLOAT)
+    state = state_of(compiled, 0)
+    _, _, state = compiled.step(features, state)
+    before = {name: tensor.clone() for name, tensor in state.named_tensors()}
+    active = torch.tensor([True, False])
+    y, counts, after = compiled.step(features, state, active=active)
+    assert counts.tolist() == [8, 0]
+    for name, tensor in after.named_tensors():
+        assert torch.equal(tensor[1], before[name][1]), name
+    poisoned = features.clone()
+    poisoned[1] = float("nan")
+    beside, _, _ = compiled.step(poisoned, state)
+    assert torch.equal(beside[0], y[0])
+    solo = encoder.init_state(1, **CHUNKINGS[0])
+    for _ in range(2):
+        expected, _, solo = encoder.step(features[:1], solo)
+    torch.testing.assert_close(y[:1], expected, atol=2e-5, rtol=1e-5)
+
+
+@needs_compiler
+def test_a_later_start_needs_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And auto takes what was compiled before, on the processor that it was compiled for."""
+    first = inductor(cache)
+    first.prepare(state_of(first))
+    assert make_backend(small_encoder(4, FLOAT), "auto", cache=cache).name == "inductor"  # type: ignore[union-attr]
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(Inductor, "export", refuse)
+    again = inductor(cache, threads=2)
+    features = noise(1, 96, INPUT_DIM, dtype=FLOAT)
+    y, _, _ = again.step(features, state_of(again))
+    assert torch.equal(y, first.step(features, state_of(first))[0])
+
+    others = small_encoder(4, FLOAT), small_encoder(0, FLOAT)
+    monkeypatch.setattr(panel_linear, "_processor", lambda: b"another processor")
+    for encoder, folder in ((others[0], cache), (others[1], cache / "none"), (others[1], None)):
+        chosen = make_backend(encoder, "auto", cache=folder)
+        assert getattr(chosen, "name", "torch") != "inductor"
+    with pytest.raises(AssertionError, match="compiled again"):
+        inductor(cache).prepare(state_of(first))
+
+
+@needs_compiler
+def test_compiling_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where it works nor where the compiler fails, which is said with its words."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho out of letters >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    failing = inductor(tmp_path / "cache")
+    with pytest.raises(ConfigError, match="out of letters.*backend openvino"):
+        failing.prepare(state_of(failing))
+    assert list(temporary.iterdir()) == [] and list((tmp_path / "cache").iterdir()) == []
+
+
+@needs_compiler
+def test_int8_is_refused(cache: Path) -> None:
+    with pytest.raises(ConfigError, match="int8.*inductor.*float32 only; use openvino"):
+        inductor(cache, precision="int8")
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    assert "inductor" not in installed_backends(at_once=False)
+    with pytest.raises(ConfigError, match=r"inductor is not installed.*compiler.*g\+\+"):
+        make_backend(small_encoder(4, FLOAT), "inductor")
+
+
+def test_huge_pages_hold_what_is_written() -> None:
+    for count in (0, 1, 3_000_001):
+        numbers = in_huge_pages(count)
+        assert numbers.shape == (count,) and numbers.dtype == FLOAT and numbers.is_contiguous()
+        assert not numbers.any()
+        numbers.copy_(torch.arange(count))
+        assert numbers.sum(dtype=torch.float64) == pytest.approx(count * (count - 1) / 2, rel=1e-6)
+
+
+def test_graphs_know_what_they_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's source and the processor's instructions."""
+    versions = {panel_linear.kernel_version()}
+    monkeypatch.setattr(panel_linear, "_processor", lambda: b"another processor")
+    versions.add(panel_linear.kernel_version())
+    monkeypatch.setattr(panel_linear, "_SOURCE", Path(__file__))
+    versions.add(panel_linear.kernel_version())
+    assert len(versions) == 3
