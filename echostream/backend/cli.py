@@ -60,8 +60,8 @@ def export(args: argparse.Namespace) -> list[str]:
     compiled = make_backend(encoder, args.backend, precision=args.precision, cache=cache)
     if not isinstance(compiled, CompiledEncoder):
         raise ConfigError(
-            "backend torch needs no export; choose inductor, which needs a C++ compiler, or openvino "
-            "or onnxruntime (pip install 'echostream[backends]')"
+            "backend torch needs no export; choose inductor, which needs a C++ compiler, or "
+            "openvino or onnxruntime (pip install 'echostream[backends]')"
         )
     lines = []
     for batch_size in args.batch_size:

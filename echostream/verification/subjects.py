@@ -46,11 +46,11 @@ class Backends:
     """The backends there are besides torch; by default those of :mod:`echostream.backend`."""
 
     installed: tuple[str, ...] = field(default_factory=_compiled_backends)
-    slow: tuple[str, ...] = field(default_factory=_slow_backends)
-    """Each of their graphs takes a minute to make; verified where they are asked for by name."""
     precisions: tuple[str, ...] = COMPILED_PRECISIONS
     make: Callable[..., Any] = make_backend
     """Takes what :func:`echostream.backend.make_backend` takes."""
+    slow: tuple[str, ...] = field(default_factory=_slow_backends)
+    """Each of their graphs takes a minute to make; verified where they are asked for by name."""
 
     @classmethod
     def fastest(cls) -> Backends:
