@@ -30,9 +30,12 @@ class EngineKind(Protocol):
     name: str
     file_name: str
     """Of the exported graph, in a folder of its own."""
-    precisions: tuple[str, ...]
     at_once: bool
     """Whether a graph is made in seconds; for one that takes minutes nobody waits unasked."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What it computes in here, of ``float32`` and ``int8``."""
 
     def version(self) -> str | None:
         """Of the package; ``None`` if it is not installed."""

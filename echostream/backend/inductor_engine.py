@@ -23,7 +23,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.panel_linear import (
-    C_DECLARATION,
+    C_DECLARATIONS,
     Kernel,
     PanelLinears,
     PanelWeights,
@@ -31,6 +31,7 @@ from echostream.backend.panel_linear import (
     compiler,
     kernel_version,
     load_weights,
+    multiplies_bytes,
 )
 from echostream.errors import ConfigError
 
@@ -74,7 +75,11 @@ class Inductor:
     name = "inductor"
     file_name = "graph.so"
     at_once = False
-    precisions: tuple[str, ...] = ("float32",)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """See :class:`echostream.backend.engine.EngineKind`."""
+        return ("float32", "int8") if multiplies_bytes() else ("float32",)
 
     def version(self) -> str | None:
         """See :class:`echostream.backend.engine.EngineKind`; torch's own stands beside it."""
@@ -94,7 +99,7 @@ class Inductor:
         _log.warning("compiling a graph with torch's Inductor; this takes about a minute, once")
         compile_kernel(folder / KERNEL)
         example = graph.example()
-        panels = PanelWeights(graph)
+        panels = PanelWeights(graph, precision)
         panels.flat.numpy().tofile(folder / WEIGHTS)
 
         def from_panels(weights: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,9 +137,7 @@ def _settings() -> Iterator[None]:
         # They leave whole loops scalar, of which the stem's activation is a slow one.
         "cpp.enable_tiling_heuristics": False,
         "aot_inductor.precompile_headers": False,  # They would be left behind.
-        "aot_inductor.custom_ops_to_c_shims": {
-            torch.ops.echostream.panel_linear.default: [C_DECLARATION]
-        },
+        "aot_inductor.custom_ops_to_c_shims": C_DECLARATIONS,
     }
     with cache.fresh_cache(), config.patch(changes):
         yield

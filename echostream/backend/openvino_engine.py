@@ -24,6 +24,7 @@ from torch import Tensor
 
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.onnx_export import export_onnx
+from echostream.backend.rounding import to_bytes
 
 _SMALLEST_SIDE = 32
 """Weights narrower than this stay in float32: there is little to save."""
@@ -125,13 +126,3 @@ def _weights_to_bytes(model: Any) -> None:
         bytes_ = opset.convert(opset.constant(values, types.i8), types.f32)
         product = opset.multiply(bytes_, opset.constant(scales))
         operation.input(1).replace_source_output(product.output(0))
-
-
-def to_bytes(weights: Any, inputs_axis: int) -> tuple[Any, Any]:
-    """Signed bytes from -127 to 127 and float32 scales, whose product is nearest to ``weights``.
-
-    Each output has one scale: ``scales`` has size 1 along ``inputs_axis``.
-    """
-    largest = np.abs(weights).max(axis=inputs_axis, keepdims=True)
-    scales = np.maximum(largest, 1e-12).astype(np.float32) / np.float32(127)
-    return np.rint(weights / scales).clip(-127, 127).astype(np.int8), scales

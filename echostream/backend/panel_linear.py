@@ -26,16 +26,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import cpp_extension
 
 from echostream.backend.huge_pages import in_huge_pages
+from echostream.backend.rounding import to_bytes
 from echostream.errors import ConfigError
 
 PANEL = 32
 """Outputs that are computed side by side."""
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17")
-C_DECLARATION = (
-    "AOTITorchError aoti_torch_cpu_panel_linear(AtenTensorHandle x, AtenTensorHandle weights, "
-    "int64_t offset, int64_t outputs, AtenTensorHandle* result)"
-)
+GROUP = 64
+"""Inputs that are rounded to bytes with one scale."""
 
 
 @torch.library.custom_op("echostream::panel_linear", mutates_args=())
@@ -56,6 +55,42 @@ def _(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tensor:
     return x.new_empty(x.shape[0], outputs)
 
 
+@torch.library.custom_op("echostream::panel_linear_of_bytes", mutates_args=())
+def panel_linear_of_bytes(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tensor:
+    """As :func:`panel_linear`, of weights in bytes; inputs are rounded to bytes too."""
+    missing = -x.shape[1] % GROUP
+    inputs = x.shape[1] + missing
+    padded = -(-outputs // PANEL) * PANEL
+    quarters, scales, bias = weights[offset : offset + padded * (inputs // 4 + 2)].split(
+        (padded * inputs // 4, padded, padded)
+    )
+    stored = quarters.contiguous().view(torch.uint8).view(-1, inputs // 4, PANEL, 4).float() - 128
+    weight = stored.transpose(1, 2).reshape(padded, -1, GROUP)
+    groups = functional.pad(x, (0, missing)).view(len(x), -1, GROUP)
+    steps = groups.abs().amax(dim=2, keepdim=True).clamp(min=1e-30) / 127
+    products = torch.einsum("mgk,ngk->mng", (groups / steps).round(), weight)
+    y = (products * steps.transpose(1, 2)).sum(2) * scales + bias
+    return y[:, :outputs].contiguous()
+
+
+@panel_linear_of_bytes.register_fake
+def _(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tensor:
+    return x.new_empty(x.shape[0], outputs)
+
+
+C_DECLARATIONS = {
+    operator: [
+        f"AOTITorchError aoti_torch_cpu_{operator.name().partition('::')[2]}(AtenTensorHandle x, "
+        "AtenTensorHandle weights, int64_t offset, int64_t outputs, AtenTensorHandle* result)"
+    ]
+    for operator in (
+        torch.ops.echostream.panel_linear.default,
+        torch.ops.echostream.panel_linear_of_bytes.default,
+    )
+}
+"""How compiled graphs call the kernels."""
+
+
 def in_panels(weight: Tensor, bias: Tensor | None) -> Tensor:
     """``[N, K]`` and ``[N]`` as the kernel reads them, one after the other: a flat tensor."""
     outputs, inputs = weight.shape
@@ -65,17 +100,41 @@ def in_panels(weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.cat((panels.reshape(-1), functional.pad(end, (0, missing))))
 
 
-class PanelWeights:
-    """The linear layers of a module in one flat tensor."""
+def in_panels_of_bytes(weight: Tensor, bias: Tensor | None) -> Tensor:
+    """As :func:`in_panels`, with bytes, four in a float32, and the scale of each output."""
+    outputs, inputs = weight.shape
+    rounded, scales = to_bytes(weight.numpy(), 1)
+    missing = -outputs % PANEL
+    padded = functional.pad(torch.from_numpy(rounded), (0, -inputs % GROUP, 0, missing))
+    # Of two bytes that are multiplied, one must be unsigned.
+    stored = (padded.to(torch.int16) + 128).to(torch.uint8)
+    panels = stored.view(-1, PANEL, padded.shape[1] // 4, 4).transpose(1, 2).reshape(-1)
+    end = weight.new_zeros(outputs) if bias is None else bias
+    columns = (torch.from_numpy(scales).flatten(), end)
+    return torch.cat(
+        (panels.view(torch.float32), *(functional.pad(column, (0, missing)) for column in columns))
+    )
 
-    def __init__(self, module: nn.Module) -> None:
+
+class PanelWeights:
+    """The linear layers of a module in one flat tensor.
+
+    Args:
+        module: whose layers.
+        precision: ``float32``, or ``int8`` for bytes.
+    """
+
+    def __init__(self, module: nn.Module, precision: str = "float32") -> None:
+        self.linear = panel_linear if precision == "float32" else panel_linear_of_bytes
+        """What computes a layer from them."""
+        arrange = in_panels if precision == "float32" else in_panels_of_bytes
         self._offsets: dict[int, int] = {}
         pieces = []
         end = 0
         for layer in module.modules():
             if isinstance(layer, nn.Linear) and id(layer.weight) not in self._offsets:
                 self._offsets[id(layer.weight)] = end
-                pieces.append(in_panels(layer.weight.detach(), _detached(layer.bias)))
+                pieces.append(arrange(layer.weight.detach(), _detached(layer.bias)))
                 end += pieces[-1].shape[0]
         self.flat = torch.cat(pieces)
 
@@ -108,7 +167,7 @@ class PanelLinears(TorchFunctionMode):
             if offset is not None:
                 outputs = weight.shape[0]
                 rows = x.reshape(-1, x.shape[-1])
-                y = panel_linear(rows, self._weights, offset, outputs)
+                y = self._panels.linear(rows, self._weights, offset, outputs)
                 return y.view(*x.shape[:-1], outputs)
         return func(*args, **(kwargs or {}))
 
@@ -171,20 +230,29 @@ class Kernel:
         if Kernel._library is None:
             Kernel._library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
         self._set_threads = Kernel._library.echostream_linear_threads
-        self._linear = Kernel._library.echostream_linear
+        self._functions = {
+            "float32": Kernel._library.echostream_linear,
+            "int8": Kernel._library.echostream_linear_of_bytes,
+        }
 
     def set_threads(self, count: int) -> None:
         """For the graphs that the calling thread runs from now on."""
         self._set_threads(ctypes.c_int(count))
 
-    def linear(self, x: Tensor, weights: Tensor, outputs: int) -> Tensor:
+    def linear(self, x: Tensor, weights: Tensor, outputs: int, precision: str) -> Tensor:
         """As :func:`panel_linear` at offset 0; contiguous float32 tensors on the CPU."""
         y = x.new_empty(x.shape[0], outputs)
         size = ctypes.c_int64
-        pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, weights, y))
-        given, layer, result = pointers
-        self._linear(given, size(x.shape[0]), size(x.shape[1]), layer, size(outputs), result)
+        given, layer, result = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, weights, y))
+        self._functions[precision](
+            given, size(x.shape[0]), size(x.shape[1]), layer, size(outputs), result
+        )
         return y
+
+
+def multiplies_bytes() -> bool:
+    """Whether the processor has the instructions for weights in bytes."""
+    return b"avx512_vnni" in _processor().split()
 
 
 def load_weights(path: Path) -> Tensor:

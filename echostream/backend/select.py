@@ -76,7 +76,7 @@ def make_backend(
         backend = _fastest(encoder, precision, cache)
     if precision not in precisions_of(backend):
         raise ConfigError(
-            f"precision is {precision!r} with backend {backend}, which has float32 only; use "
+            f"precision is {precision!r} with backend {backend}, which has float32 only here; use "
             "openvino or onnxruntime (pip install 'echostream[backends]')"
         )
     if backend == "torch":

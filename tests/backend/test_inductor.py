@@ -16,18 +16,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.backend import CompiledEncoder, installed_backends, make_backend, panel_linear
 from echostream.backend.huge_pages import in_huge_pages
 from echostream.backend.inductor_engine import Inductor
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
+from echostream.model import load_model
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
 
 from .compiled import CHUNKINGS
 
 AVAILABLE = "inductor" in installed_backends(at_once=False)
 needs_compiler = pytest.mark.skipif(not AVAILABLE, reason="no C++ compiler: apt-get install g++")
+needs_bytes = pytest.mark.skipif(
+    not (AVAILABLE and panel_linear.multiplies_bytes()), reason="no products of bytes here"
+)
 BATCHES = {4: 1, 0: 2}
 """Streams of the graph of each memory size."""
 FLOAT = torch.float32
@@ -64,11 +69,19 @@ layers = given(
 )
 
 
+def stored_layer(
+    rows: int, inputs: int, outputs: int, bias: bool, seed: int
+) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias."""
+    torch.manual_seed(seed)
+    weight, offset = torch.randn(outputs, inputs), torch.randn(outputs)
+    return weight, offset if bias else None
+
+
 def layer(rows: int, inputs: int, outputs: int, bias: bool, seed: int) -> tuple[Tensor, ...]:
     """Input, layer in panels, and what torch makes of it in float64."""
-    torch.manual_seed(seed)
-    x, weight, offset = (torch.randn(*s) for s in ((rows, inputs), (outputs, inputs), (outputs,)))
-    used = offset if bias else None
+    weight, used = stored_layer(rows, inputs, outputs, bias, seed)
+    x = torch.randn(rows, inputs)
     exact = functional.linear(x.double(), weight.double(), None if used is None else used.double())
     return x, panel_linear.in_panels(weight, used), exact
 
@@ -88,15 +101,64 @@ def test_what_is_traced_is_the_layer(**shape: Any) -> None:
 def test_the_kernel_computes_the_layer(kernel: panel_linear.Kernel, **shape: Any) -> None:
     x, panels, exact = layer(**shape)
     kernel.set_threads(1)
-    y = kernel.linear(x, panels, shape["outputs"])
+    y = kernel.linear(x, panels, shape["outputs"], "float32")
     torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
+    check_rows_and_threads(kernel, x, panels, y, "float32")
+
+
+def check_rows_and_threads(
+    kernel: panel_linear.Kernel, x: Tensor, panels: Tensor, y: Tensor, precision: str
+) -> None:
+    """A row is the same bits whoever its neighbours are, and however many threads compute."""
     kernel.set_threads(2)
-    assert torch.equal(kernel.linear(x, panels, shape["outputs"]), y)
-    # A row is the same bits whoever its neighbours are.
+    assert torch.equal(kernel.linear(x, panels, y.shape[1], precision), y)
     kernel.set_threads(1)
     for row in range(0, len(x), 3):
-        alone = kernel.linear(x[row : row + 1].contiguous(), panels, shape["outputs"])
+        alone = kernel.linear(x[row : row + 1].contiguous(), panels, y.shape[1], precision)
         assert torch.equal(alone[0], y[row])
+
+
+@settings(deadline=None, max_examples=60)
+@layers
+def test_what_is_traced_of_bytes_is_near_the_layer(**shape: Any) -> None:
+    """Within what rounding 127 steps to each side can do; weights themselves are the nearest."""
+    x, _, exact = layer(**shape)
+    weight, bias = stored_layer(**shape)
+    panels = panel_linear.in_panels_of_bytes(weight, bias)
+    weights = torch.cat((noise(5, dtype=FLOAT), panels, noise(7, dtype=FLOAT)))
+    y = panel_linear.panel_linear_of_bytes(x, weights, 5, shape["outputs"])
+    largest_x, largest_w = x.abs().max(), weight.abs().amax(1)
+    sizes = x.abs().sum(1, keepdim=True) * largest_w + weight.abs().sum(1) * largest_x
+    assert bool(((y - exact).abs() <= sizes * 0.505 / 127 + 1e-4).all())
+
+
+@needs_bytes
+@settings(deadline=None, max_examples=150)
+@layers
+def test_the_kernel_of_bytes_computes_what_is_traced(
+    kernel: panel_linear.Kernel, **shape: Any
+) -> None:
+    x, _, _ = layer(**shape)
+    # Numbers that are whole after scaling, so that no tie is rounded to the other side.
+    x = (x * 20).round().clamp(-127, 127)
+    x[:, :: panel_linear.GROUP] = 127.0
+    panels = panel_linear.in_panels_of_bytes(*stored_layer(**shape))
+    kernel.set_threads(1)
+    y = kernel.linear(x, panels, shape["outputs"], "int8")
+    expected = panel_linear.panel_linear_of_bytes(x, panels, 0, shape["outputs"])
+    torch.testing.assert_close(y, expected, atol=1e-2, rtol=1e-4)
+    check_rows_and_threads(kernel, x, panels, y, "int8")
+
+
+@needs_bytes
+def test_rows_of_zeros_and_large_numbers_in_bytes(kernel: panel_linear.Kernel) -> None:
+    weight, bias = stored_layer(0, 70, 40, True, 3)
+    panels = panel_linear.in_panels_of_bytes(weight, bias)
+    kernel.set_threads(1)
+    assert torch.equal(kernel.linear(torch.zeros(3, 70), panels, 40, "int8")[1], bias)
+    large = kernel.linear(torch.full((1, 70), 1e20), panels, 40, "int8")
+    exact = functional.linear(torch.full((1, 70), 1e20), weight, bias)
+    assert bool(((large - exact).abs() < 1e20).all())
 
 
 @needs_compiler
@@ -105,10 +167,10 @@ def test_writing_stops_at_the_layers_edge(kernel: panel_linear.Kernel) -> None:
     x, panels, _ = layer(3, 20, 33, True, 0)
     whole = torch.full((3 * 33 + 40,), 7.0)
     kernel.set_threads(1)
-    y = kernel.linear(x, panels, 33)
+    y = kernel.linear(x, panels, 33, "float32")
     view = whole[: 3 * 33].view(3, 33)
     x.new_empty = lambda *_: view  # type: ignore[method-assign]
-    kernel.linear(x, panels, 33)
+    kernel.linear(x, panels, 33, "float32")
     assert torch.equal(view, y) and bool((whole[3 * 33 :] == 7.0).all())
 
 
@@ -211,9 +273,27 @@ def test_compiling_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @needs_compiler
-def test_int8_is_refused(cache: Path) -> None:
-    with pytest.raises(ConfigError, match="int8.*inductor.*float32 only; use openvino"):
+def test_int8_is_refused_where_bytes_cannot_be_multiplied(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel_linear, "_processor", lambda: b"flags : sse2 avx2")
+    with pytest.raises(ConfigError, match="int8.*inductor.*float32 only here.*openvino"):
         inductor(cache, precision="int8")
+
+
+@needs_bytes
+@pytest.mark.slow
+def test_int8_is_near_and_not_the_same(cache: Path) -> None:
+    """With the shipped weights, as the other backends."""
+    encoder = load_model(SHIPPED_CHECKPOINT).encoder
+    assert isinstance(encoder, ZipformerEncoder)
+    rounded = make_backend(encoder, "inductor", precision="int8", cache=cache)
+    features = noise(1, 200, 80, dtype=FLOAT)
+    with torch.no_grad():
+        expected = encoder(features)["encoder_out"]
+    y, _, _ = rounded.step(features, rounded.init_state(), is_final=True)
+    error = (y - expected).square().mean().sqrt() / expected.square().mean().sqrt()
+    assert 1e-4 < float(error) < 0.1
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from echostream.backend import (
     installed_backends,
     make_backend,
 )
-from echostream.backend.openvino_engine import to_bytes
+from echostream.backend.rounding import to_bytes
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
@@ -42,7 +42,7 @@ def needs(backend: str) -> None:
 def test_torch_is_the_encoder_itself() -> None:
     encoder = small_encoder(4, FLOAT)
     assert make_backend(encoder) is encoder
-    with pytest.raises(ConfigError, match="float32 only"):
+    with pytest.raises(ConfigError, match="float32 only here"):
         make_backend(encoder, precision="int8")
 
 

@@ -1,0 +1,17 @@
+"""Weights as bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def to_bytes(weights: Any, inputs_axis: int) -> tuple[Any, Any]:
+    """Signed bytes from -127 to 127 and float32 scales, whose product is nearest to ``weights``.
+
+    Each output has one scale: ``scales`` has size 1 along ``inputs_axis``.
+    """
+    largest = np.abs(weights).max(axis=inputs_axis, keepdims=True)
+    scales = np.maximum(largest, 1e-12).astype(np.float32) / np.float32(127)
+    return np.rint(weights / scales).clip(-127, 127).astype(np.int8), scales
