@@ -215,9 +215,9 @@ class Utterance:
             if content is None
             else SpeechSegment(content=content, sample_rate=rate, finished=finished)
         )
-        before = time.thread_time()
+        before = time.process_time()
         answer = self._agent.pushpop(segment)
-        spent = time.thread_time() - before
+        spent = time.process_time() - before
         self._result.segments += 1
         text = "" if answer.is_empty else answer.content
         words = text.split(" ") if text else []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Clock = Callable[[], float]
-"""Seconds since some moment: ``time.perf_counter`` (wall) or ``time.thread_time`` (CPU)."""
+"""Seconds since some moment: ``time.perf_counter`` (wall) or ``time.process_time`` (CPU)."""
 
 DEFAULT_CLOCK: Clock = time.perf_counter
 

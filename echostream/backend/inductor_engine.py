@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -55,10 +56,16 @@ class InductorEngine:
         # torch's public loader also compiles a few test programs, at every start.
         runner: Any = torch._C._aoti.AOTIModelContainerRunnerCpu
         self._graph = runner(str(folder / Inductor.file_name), 1)
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
         self._worker = ThreadPoolExecutor(1, "echostream-inductor")
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """See :class:`echostream.backend.engine.Engine`."""
+        if self._process != os.getpid():  # After a fork the thread is only in the parent.
+            self._start()
         return self._worker.submit(self._run, inputs).result()
 
     def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

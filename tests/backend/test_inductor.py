@@ -5,7 +5,10 @@ A graph takes up to a minute to compile, so one serves most of these tests, and 
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +207,30 @@ def test_a_stream_goes_on_in_torch_and_back(cache: Path) -> None:
         moved = StreamState.from_bytes(saved, encoder)
     for y, expected in frames:
         torch.testing.assert_close(y, expected, atol=2e-5, rtol=1e-5)
+
+
+@needs_compiler
+def test_a_forked_process_goes_on(cache: Path) -> None:
+    """The thread that the graph runs in is not there any more."""
+    compiled = inductor(cache)
+    features = noise(1, 64, INPUT_DIM, dtype=FLOAT)
+    expected, _, _ = compiled.step(features, state_of(compiled))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks beside threads.
+        process = multiprocessing.get_context("fork").Process(
+            target=_check_step, args=(compiled, features, expected)
+        )
+        process.start()
+    process.join(60)
+    code = process.exitcode
+    process.kill()
+    assert code == 0
+
+
+def _check_step(compiled: CompiledEncoder, features: Tensor, expected: Tensor) -> None:
+    torch.set_num_threads(1)
+    y, _, _ = compiled.step(features, state_of(compiled))
+    os._exit(0 if torch.equal(y, expected) else 3)
 
 
 @needs_compiler
