@@ -133,7 +133,11 @@ struct Rounded {
         int8_t* to = bytes.data() + (m * groups + g) * GROUP;
         const int64_t count = K - g * GROUP < GROUP ? K - g * GROUP : GROUP;
         float largest = 1e-30f;
-        for (int64_t k = 0; k < count; k++) largest = std::fmax(largest, std::fabs(from[k]));
+#pragma omp simd reduction(max : largest)
+        for (int64_t k = 0; k < count; k++) {
+          const float size = std::fabs(from[k]);
+          largest = size > largest ? size : largest;
+        }
         const float inverse = 127.0f / largest;
         int32_t sum = 0;
         for (int64_t k = 0; k < count; k++) {

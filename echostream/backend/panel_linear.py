@@ -32,7 +32,12 @@ from echostream.errors import ConfigError
 PANEL = 32
 """Outputs that are computed side by side."""
 _SOURCE = Path(__file__).with_suffix(".cpp")
-_FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17")
+_FLAGS = (
+    *("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=c++17"),
+    # Not -ffast-math: of that, some compilers make a library that flushes denormal numbers to zero
+    # in whatever loads it.
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+)
 GROUP = 64
 """Inputs that are rounded to bytes with one scale."""
 

@@ -84,7 +84,7 @@ def make_backend(
     kind = _KINDS[backend]
     if kind.version() is None:
         raise ConfigError(
-            f"backend {backend} is not installed: {_GET[backend]}; or choose one of "
+            f"backend {backend} is not installed; {_GET[backend]}, or choose one of "
             f"{', '.join(installed_backends())}"
         )
     return CompiledEncoder(encoder, kind, precision=precision, threads=threads, cache=cache)
