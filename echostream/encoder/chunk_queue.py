@@ -46,7 +46,8 @@ def cut_segment(
     if not any(pending_lengths) and features.shape[1] == window == min(lengths):
         # The usual segment of a stream, one whole chunk, goes through as it is.
         frames = (window // SUBSAMPLING,) * len(lengths)
-        return CutSegment((features,), (frames,), frames, pending, (0,) * len(lengths))
+        rest = features.new_zeros(pending.shape)
+        return CutSegment((features,), (frames,), frames, rest, (0,) * len(lengths))
     queued = [waiting + new for waiting, new in zip(pending_lengths, lengths, strict=True)]
     ending = [is_final] * len(queued) if isinstance(is_final, bool) else list(is_final)
     units = [SUBSAMPLING if end else window for end in ending]
