@@ -32,10 +32,8 @@ def default_cache(checkpoint: Path) -> Path:
     return checkpoint / "compiled"
 
 
-def description_of(
-    kind: EngineKind, fingerprint: str, precision: str, settings: GraphSettings
-) -> dict[str, object]:
-    """All that a graph depends on."""
+def graphs_of(kind: EngineKind, fingerprint: str, precision: str) -> dict[str, object]:
+    """What all graphs of an encoder have in common that can be used here, whatever their sizes."""
     return {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -43,28 +41,25 @@ def description_of(
         "backend_version": kind.version(),
         "torch_version": torch.__version__,
         "precision": precision,
-        **dataclasses.asdict(settings),
     }
 
 
-def holds_graph(cache: Path | None, kind: EngineKind, fingerprint: str, precision: str) -> bool:
-    """Whether there is a graph of that kind, of any size, which this machine can use."""
-    wanted = {
-        "format": FORMAT,
-        "fingerprint": fingerprint,
-        "backend": kind.name,
-        "backend_version": kind.version(),
-        "torch_version": torch.__version__,
-        "precision": precision,
-    }
-    if cache is None:
-        return False
-    for path in cache.glob(f"{kind.name}-*/{DESCRIPTION}"):
+def description_of(
+    kind: EngineKind, fingerprint: str, precision: str, settings: GraphSettings
+) -> dict[str, object]:
+    """All that a graph depends on."""
+    return {**graphs_of(kind, fingerprint, precision), **dataclasses.asdict(settings)}
+
+
+def holds_graph(cache: Path, wanted: dict[str, object]) -> bool:
+    """Whether there is a graph whose description has all that is ``wanted``, and perhaps more."""
+    for path in cache.glob(f"{wanted['backend']}-*/{DESCRIPTION}"):
         try:
-            if wanted.items() <= json.loads(path.read_text(encoding="utf-8")).items():
-                return True
+            found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
+        if wanted.items() <= found.items():
+            return True
     return False
 
 

@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,8 +46,7 @@ class InductorEngine:
     """A compiled graph; calls from several threads wait for each other.
 
     It runs in a thread of its own, whose memory the C library keeps apart: in the heap of a process
-    that has been loading models, finding room for some 400 intermediate results takes up to a sixth
-    of a chunk's time.
+    that has been loading models, finding room for hundreds of intermediate results takes long.
     """
 
     def __init__(self, folder: Path, threads: int) -> None:
@@ -119,7 +119,7 @@ class Inductor:
         try:
             with _settings():
                 shutil.copyfile(inductor.aot_compile(traced, inputs), folder / self.file_name)
-        except Exception as error:
+        except (RuntimeError, OSError) as error:
             raise ConfigError(
                 f"torch's Inductor cannot compile the encoder here: {str(error)[-2000:]}; use "
                 "another backend (pip install 'echostream[backends]')"
@@ -146,5 +146,10 @@ def _settings() -> Iterator[None]:
         "aot_inductor.precompile_headers": False,  # They would be left behind.
         "aot_inductor.custom_ops_to_c_shims": C_DECLARATIONS,
     }
-    with cache.fresh_cache(), config.patch(changes):
+    with (
+        # Around Inductor's own folder, which is kept when it fails.
+        tempfile.TemporaryDirectory(prefix="echostream-") as temporary,
+        cache.fresh_cache(dir=temporary),
+        config.patch(changes),
+    ):
         yield

@@ -3,9 +3,8 @@
 Symbols: ``M`` rows, ``K`` inputs, ``N`` outputs.
 
 A stream reads every weight for each chunk and multiplies it with 2 to 16 rows, so the time goes
-into reading. General matrix products read at a third to three quarters of the memory's speed here;
-the kernel in ``panel_linear.cpp`` at nearly all of it. The weights of all layers lie in one tensor,
-in huge pages where there are any.
+into reading, which general matrix products are not made for; the kernel in ``panel_linear.cpp`` is.
+The weights of all layers lie in one tensor, in huge pages where there are any.
 """
 
 from __future__ import annotations
@@ -55,11 +54,6 @@ def panel_linear(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tenso
     return functional.linear(x, weight[:outputs], bias[:outputs])
 
 
-@panel_linear.register_fake
-def _(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tensor:
-    return x.new_empty(x.shape[0], outputs)
-
-
 @torch.library.custom_op("echostream::panel_linear_of_bytes", mutates_args=())
 def panel_linear_of_bytes(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tensor:
     """As :func:`panel_linear`, of weights in bytes; inputs are rounded to bytes too."""
@@ -78,9 +72,12 @@ def panel_linear_of_bytes(x: Tensor, weights: Tensor, offset: int, outputs: int)
     return y[:, :outputs].contiguous()
 
 
-@panel_linear_of_bytes.register_fake
-def _(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tensor:
+def _result_like(x: Tensor, weights: Tensor, offset: int, outputs: int) -> Tensor:
     return x.new_empty(x.shape[0], outputs)
+
+
+panel_linear.register_fake(_result_like)
+panel_linear_of_bytes.register_fake(_result_like)
 
 
 C_DECLARATIONS = {
@@ -234,25 +231,11 @@ class Kernel:
     def __init__(self, path: Path) -> None:
         if Kernel._library is None:
             Kernel._library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-        self._set_threads = Kernel._library.echostream_linear_threads
-        self._functions = {
-            "float32": Kernel._library.echostream_linear,
-            "int8": Kernel._library.echostream_linear_of_bytes,
-        }
+        self.library = Kernel._library
 
     def set_threads(self, count: int) -> None:
         """For the graphs that the calling thread runs from now on."""
-        self._set_threads(ctypes.c_int(count))
-
-    def linear(self, x: Tensor, weights: Tensor, outputs: int, precision: str) -> Tensor:
-        """As :func:`panel_linear` at offset 0; contiguous float32 tensors on the CPU."""
-        y = x.new_empty(x.shape[0], outputs)
-        size = ctypes.c_int64
-        given, layer, result = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, weights, y))
-        self._functions[precision](
-            given, size(x.shape[0]), size(x.shape[1]), layer, size(outputs), result
-        )
-        return y
+        self.library.echostream_linear_threads(ctypes.c_int(count))
 
 
 def multiplies_bytes() -> bool:

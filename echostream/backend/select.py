@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echostream.backend.cache import holds_graph
+from echostream.backend.cache import graphs_of, holds_graph
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.backend.engine import EngineKind
 from echostream.backend.inductor_engine import Inductor
@@ -91,10 +91,15 @@ def make_backend(
 
 
 def _fastest(encoder: ZipformerEncoder, precision: str, cache: Path | None) -> str:
-    if encoder.stem.norm.bias.device.type == "cpu":
-        for kind in _KINDS.values():
-            if kind.version() is None or precision not in kind.precisions:
-                continue
-            if kind.at_once or holds_graph(cache, kind, encoder.fingerprint(), precision):
-                return kind.name
+    if encoder.stem.norm.bias.device.type != "cpu":
+        return "torch"
+    for kind in _ENGINES:
+        if kind.version() is None or precision not in kind.precisions:
+            continue
+        if kind.at_once:
+            return kind.name
+        if cache is not None and holds_graph(
+            cache, graphs_of(kind, encoder.fingerprint(), precision)
+        ):
+            return kind.name
     return "torch"

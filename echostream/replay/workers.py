@@ -172,6 +172,9 @@ def _serve(job: Job[Any, Any], there: Connection) -> None:
         if not isinstance(error, EchoStreamError):
             error.add_note(traceback.format_exc())
         there.send((error, None))
+    finally:
+        # What is left is to let go of the work, which an exception would only disturb.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _next(there: Connection) -> tuple[Any] | None:

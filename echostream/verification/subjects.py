@@ -38,7 +38,8 @@ def _compiled_backends() -> tuple[str, ...]:
 
 
 def _slow_backends() -> tuple[str, ...]:
-    return tuple(set(installed_backends(at_once=False)) - set(installed_backends()))
+    every = installed_backends(at_once=False)
+    return tuple(name for name in every if name not in installed_backends())
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.backend import (
     CompiledEncoder,
     installed_backends,
@@ -19,7 +20,9 @@ from echostream.backend import (
 )
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.onnx_export import export_onnx
-from tests.encoder.small_encoder import small_encoder
+from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.model import load_model
+from tests.encoder.small_encoder import noise, small_encoder
 
 torch.set_num_threads(1)
 
@@ -62,3 +65,16 @@ def compiled(backend: str, memory_size: int = 4) -> CompiledEncoder:
     encoder = make_backend(small_encoder(memory_size, torch.float32), backend)
     assert isinstance(encoder, CompiledEncoder)
     return encoder
+
+
+def error_of_int8(backend: str, cache: Path | None = None) -> float:
+    """Relative to torch's frames; of the shipped weights, as the small encoder's layers are too
+    narrow to be rounded everywhere."""
+    encoder = load_model(SHIPPED_CHECKPOINT).encoder
+    assert isinstance(encoder, ZipformerEncoder)
+    rounded = make_backend(encoder, backend, precision="int8", cache=cache)
+    features = noise(1, 200, 80, dtype=torch.float32)
+    with torch.no_grad():
+        expected = encoder(features)["encoder_out"]
+    y, _, _ = rounded.step(features, rounded.init_state(), is_final=True)
+    return float((y - expected).square().mean().sqrt() / expected.square().mean().sqrt())

@@ -5,12 +5,13 @@ A graph takes up to a minute to compile, so one serves most of these tests, and 
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,17 +21,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.backend import CompiledEncoder, installed_backends, make_backend, panel_linear
 from echostream.backend.huge_pages import in_huge_pages
 from echostream.backend.inductor_engine import Inductor
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
-from echostream.model import load_model
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
 
-from .compiled import CHUNKINGS
+from .compiled import CHUNKINGS, error_of_int8
 
 AVAILABLE = "inductor" in installed_backends(at_once=False)
 needs_compiler = pytest.mark.skipif(not AVAILABLE, reason="no C++ compiler: apt-get install g++")
@@ -42,9 +41,36 @@ BATCHES = {4: 1, 0: 2}
 FLOAT = torch.float32
 
 
+def temporary_files_in(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go from now on."""
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    patch.setattr(tempfile, "tempdir", str(temporary))
+    patch.setenv("TMPDIR", str(temporary))
+    return temporary
+
+
+class Compiled(NamedTuple):
+    """The graph of most tests, made once."""
+
+    cache: Path
+    temporary: Path
+    """Where temporary files went meanwhile."""
+
+
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("graphs")
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        temporary = temporary_files_in(folder, patch)
+        encoder = inductor(folder / "graphs")
+        encoder.prepare(state_of(encoder))
+    return Compiled(folder / "graphs", temporary)
+
+
+@pytest.fixture(scope="module")
+def cache(compiled_once: Compiled) -> Path:
+    return compiled_once.cache
 
 
 def inductor(cache: Path, memory_size: int = 4, **options: Any) -> CompiledEncoder:
@@ -71,6 +97,26 @@ layers = given(
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
+
+
+def linear(
+    kernel: panel_linear.Kernel,
+    x: Tensor,
+    weights: Tensor,
+    outputs: int,
+    precision: str,
+    result: Tensor | None = None,
+) -> Tensor:
+    """The kernel's function, without a graph around it."""
+    y = x.new_empty(x.shape[0], outputs) if result is None else result
+    function = {
+        "float32": kernel.library.echostream_linear,
+        "int8": kernel.library.echostream_linear_of_bytes,
+    }[precision]
+    given, layer, to = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, weights, y))
+    size = ctypes.c_int64
+    function(given, size(x.shape[0]), size(x.shape[1]), layer, size(outputs), to)
+    return y
 
 
 def stored_layer(
@@ -105,7 +151,7 @@ def test_what_is_traced_is_the_layer(**shape: Any) -> None:
 def test_the_kernel_computes_the_layer(kernel: panel_linear.Kernel, **shape: Any) -> None:
     x, panels, exact = layer(**shape)
     kernel.set_threads(1)
-    y = kernel.linear(x, panels, shape["outputs"], "float32")
+    y = linear(kernel, x, panels, shape["outputs"], "float32")
     torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
     check_rows_and_threads(kernel, x, panels, y, "float32")
 
@@ -115,10 +161,10 @@ def check_rows_and_threads(
 ) -> None:
     """A row is the same bits whoever its neighbours are, and however many threads compute."""
     kernel.set_threads(2)
-    assert torch.equal(kernel.linear(x, panels, y.shape[1], precision), y)
+    assert torch.equal(linear(kernel, x, panels, y.shape[1], precision), y)
     kernel.set_threads(1)
     for row in range(0, len(x), 3):
-        alone = kernel.linear(x[row : row + 1].contiguous(), panels, y.shape[1], precision)
+        alone = linear(kernel, x[row : row + 1].contiguous(), panels, y.shape[1], precision)
         assert torch.equal(alone[0], y[row])
 
 
@@ -148,7 +194,7 @@ def test_the_kernel_of_bytes_computes_what_is_traced(
     x[:, :: panel_linear.GROUP] = 127.0
     panels = panel_linear.in_panels_of_bytes(*stored_layer(**shape))
     kernel.set_threads(1)
-    y = kernel.linear(x, panels, shape["outputs"], "int8")
+    y = linear(kernel, x, panels, shape["outputs"], "int8")
     expected = panel_linear.panel_linear_of_bytes(x, panels, 0, shape["outputs"])
     torch.testing.assert_close(y, expected, atol=1e-2, rtol=1e-4)
     check_rows_and_threads(kernel, x, panels, y, "int8")
@@ -159,8 +205,8 @@ def test_rows_of_zeros_and_large_numbers_in_bytes(kernel: panel_linear.Kernel) -
     weight, bias = stored_layer(0, 70, 40, True, 3)
     panels = panel_linear.in_panels_of_bytes(weight, bias)
     kernel.set_threads(1)
-    assert torch.equal(kernel.linear(torch.zeros(3, 70), panels, 40, "int8")[1], bias)
-    large = kernel.linear(torch.full((1, 70), 1e20), panels, 40, "int8")
+    assert torch.equal(linear(kernel, torch.zeros(3, 70), panels, 40, "int8")[1], bias)
+    large = linear(kernel, torch.full((1, 70), 1e20), panels, 40, "int8")
     exact = functional.linear(torch.full((1, 70), 1e20), weight, bias)
     assert bool(((large - exact).abs() < 1e20).all())
 
@@ -169,13 +215,18 @@ def test_rows_of_zeros_and_large_numbers_in_bytes(kernel: panel_linear.Kernel) -
 def test_writing_stops_at_the_layers_edge(kernel: panel_linear.Kernel) -> None:
     """What stands after the result is left alone, though panels are wider than the layer."""
     x, panels, _ = layer(3, 20, 33, True, 0)
-    whole = torch.full((3 * 33 + 40,), 7.0)
     kernel.set_threads(1)
-    y = kernel.linear(x, panels, 33, "float32")
-    view = whole[: 3 * 33].view(3, 33)
-    x.new_empty = lambda *_: view  # type: ignore[method-assign]
-    kernel.linear(x, panels, 33, "float32")
-    assert torch.equal(view, y) and bool((whole[3 * 33 :] == 7.0).all())
+    whole = torch.full((3 * 33 + 40,), 7.0)
+    for precision, layer_in_panels in (
+        ("float32", panels),
+        ("int8", panel_linear.in_panels_of_bytes(*stored_layer(3, 20, 33, True, 0))),
+    ):
+        if precision == "int8" and not panel_linear.multiplies_bytes():
+            continue
+        y = linear(kernel, x, layer_in_panels, 33, precision)
+        linear(kernel, x, layer_in_panels, 33, precision, result=whole)
+        assert torch.equal(whole[: 3 * 33].view(3, 33), y)
+        assert bool((whole[3 * 33 :] == 7.0).all())
 
 
 @needs_compiler
@@ -292,44 +343,48 @@ def test_a_later_start_needs_no_compiler(cache: Path, monkeypatch: pytest.Monkey
 
 
 @needs_compiler
-def test_compiling_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where it works nor where the compiler fails, which is said with its words."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\necho out of letters >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
+def test_compiling_leaves_nothing_behind(compiled_once: Compiled) -> None:
+    assert list(compiled_once.temporary.iterdir()) == []
+    assert len(list(compiled_once.cache.iterdir())) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("what", ["kernel", "graph"])
+def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    temporary = temporary_files_in(tmp_path, monkeypatch)
+    if what == "kernel":
+        broken = tmp_path / "c++"
+        broken.write_text("#!/bin/sh\necho out of letters >&2\nexit 1\n")
+        broken.chmod(0o755)
+        monkeypatch.setenv("CXX", str(broken))
+    else:
+
+        def fail(*_: Any) -> None:
+            (Path(torch._inductor.runtime.cache_dir_utils.cache_dir()) / "half").touch()
+            raise RuntimeError("out of letters")
+
+        monkeypatch.setattr("torch._inductor.aot_compile", fail)
     failing = inductor(tmp_path / "cache")
-    with pytest.raises(ConfigError, match="out of letters.*backend openvino"):
+    with pytest.raises(ConfigError, match="out of letters.*backend"):
         failing.prepare(state_of(failing))
     assert list(temporary.iterdir()) == [] and list((tmp_path / "cache").iterdir()) == []
 
 
 @needs_compiler
 def test_int8_is_refused_where_bytes_cannot_be_multiplied(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(panel_linear, "_processor", lambda: b"flags : sse2 avx2")
     with pytest.raises(ConfigError, match="int8.*inductor.*float32 only here.*openvino"):
-        inductor(cache, precision="int8")
+        inductor(tmp_path, precision="int8")
 
 
 @needs_bytes
 @pytest.mark.slow
 def test_int8_is_near_and_not_the_same(cache: Path) -> None:
-    """With the shipped weights, as the other backends."""
-    encoder = load_model(SHIPPED_CHECKPOINT).encoder
-    assert isinstance(encoder, ZipformerEncoder)
-    rounded = make_backend(encoder, "inductor", precision="int8", cache=cache)
-    features = noise(1, 200, 80, dtype=FLOAT)
-    with torch.no_grad():
-        expected = encoder(features)["encoder_out"]
-    y, _, _ = rounded.step(features, rounded.init_state(), is_final=True)
-    error = (y - expected).square().mean().sqrt() / expected.square().mean().sqrt()
-    assert 1e-4 < float(error) < 0.1
+    assert 1e-4 < error_of_int8("inductor", cache) < 0.1
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
