@@ -41,7 +41,7 @@ class EngineKind(Protocol):
         """Of the package; ``None`` if it is not installed."""
 
     def mixes_streams(self, precision: str) -> bool:
-        """Whether what one stream of a batch gives depends on the others."""
+        """Whether a stream gives something else in a batch than alone, so that none is made."""
 
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         """Write the graph, ``precision`` being ``float32`` or ``int8``."""

@@ -95,8 +95,12 @@ class Inductor:
         return kernel_version()
 
     def mixes_streams(self, precision: str) -> bool:
-        """See :class:`echostream.backend.engine.EngineKind`."""
-        return False
+        """See :class:`echostream.backend.engine.EngineKind`.
+
+        Graphs of other numbers of streams round the rest otherwise in the last bit, of which
+        rounding to bytes then makes whole steps.
+        """
+        return precision == "int8"
 
     @torch.no_grad()
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
