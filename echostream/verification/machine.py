@@ -11,7 +11,7 @@ import torch
 import echostream
 from echostream.machine import processor_name
 
-_PACKAGES = ("torch", "numpy", "soxr", "kaldi-native-fbank", "openvino", "onnxruntime", "onnx")
+_PACKAGES = ("torch", "numpy", "soxr", "openvino", "onnxruntime", "onnx")
 
 
 def versions() -> dict[str, str]:
