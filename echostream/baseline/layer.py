@@ -8,6 +8,7 @@ Half a feed-forward module, attention, convolution, half a feed-forward module, 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -78,6 +79,13 @@ class ConformerLayer(nn.Module):
         self.conv_module = ConvolutionModule(embed_dim, conv_kernel, dropout)
         self.ffn2 = FeedForward(embed_dim, ffn_dim, dropout)
         self.final_layer_norm = nn.LayerNorm(embed_dim)
+
+    @torch.no_grad()
+    def shrink_branches(self, factor: float) -> None:
+        """Scale what each branch adds to its input, so that a new layer nearly passes it on."""
+        convolution = self.conv_module.pointwise_conv2
+        for last in (self.ffn1.w_2, self.self_attn.linear_out, convolution, self.ffn2.w_2):
+            last.weight *= factor
 
     def init_state(self, batch_size: int) -> LayerState:
         """The state before the first frame."""

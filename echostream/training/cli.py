@@ -93,8 +93,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--start-from",
         type=Path,
         metavar="CHECKPOINT",
-        help="checkpoint folder that a new run starts from: weights, vocabularies, normalisation "
-        "(random weights)",
+        help="checkpoint folder that a new run starts from: weights, normalisation and, where "
+        "their sizes are the configuration's, vocabularies (random weights)",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="(%(default)s)")
     parser.add_argument(

@@ -24,7 +24,7 @@ from echostream.audio import Cmvn, FrontEnd
 from echostream.config import SystemConfig, load_config, save_config, to_mapping
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError, DataError
-from echostream.model import load_model
+from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from echostream.training.corpus import Utterance, read_corpus, select
 from echostream.training.features import FeatureReader, Features
@@ -107,25 +107,43 @@ def start_from(checkpoint: Path, config: SystemConfig, run: Path) -> None:
     """Give a new run the vocabularies and the normalisation of a checkpoint, whose weights it will
     start from; a run that has its own keeps them.
 
+    Where the configuration asks for a vocabulary of another size, the checkpoint's is left out:
+    :func:`prepare` makes one from the data, and its CTC head starts from random weights.
+
     Raises:
         ConfigError: if the checkpoint is of another network than the configuration.
         CheckpointError: if it cannot be read.
     """
     model = load_model(checkpoint)
     before, now = _network(model.config), _network(config)
-    changed = [key for key in now if before.get(key) != now[key]]
+    sizes = {"asr_vocab_size": SOURCE_VOCABULARY, "st_vocab_size": TARGET_VOCABULARY}
+    changed = [key for key in now if before.get(key) != now[key] and key not in sizes]
     if changed:
         raise ConfigError(
             f"{checkpoint} has {changed[0]} = {before.get(changed[0])!r}; the configuration has "
             f"{now[changed[0]]!r}. Give the configuration of the checkpoint's own network"
         )
     run.mkdir(parents=True, exist_ok=True)
-    for name in (SOURCE_VOCABULARY, TARGET_VOCABULARY):
-        if not (run / name).exists():
+    for size, name in sizes.items():
+        if before[size] != now[size]:
+            logger.info("%s: %s units in place of %s", name, now[size], before[size])
+        elif not (run / name).exists():
             with replacing(run / name) as part:
                 shutil.copyfile(checkpoint / name, part)
     if not (run / CMVN).exists():
         _write_cmvn(run / CMVN, model.cmvn)
+
+
+def load_weights(checkpoint: Path, network: SpeechModel) -> None:
+    """Give a network the weights of a checkpoint that :func:`start_from` has accepted.
+
+    A CTC head of another vocabulary keeps its random ones.
+    """
+    own = network.state_dict()
+    given = load_model(checkpoint).state_dict()
+    network.load_state_dict(
+        own | {name: value for name, value in given.items() if value.shape == own[name].shape}
+    )
 
 
 def _keep_configuration(config: SystemConfig, path: Path) -> None:

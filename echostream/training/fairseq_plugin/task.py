@@ -13,7 +13,6 @@ from torch import Tensor, distributed
 
 from echostream.config import load_config, to_mapping
 from echostream.errors import ConfigError, DataError
-from echostream.model import load_model
 from echostream.training import history
 from echostream.training.averaging import RunningAverage
 from echostream.training.corpus import parse_corpora, parse_repeat, repeated, select
@@ -28,7 +27,7 @@ from echostream.training.fairseq_plugin.dataset import (
 from echostream.training.fairseq_plugin.model import ModelOutput
 from echostream.training.fairseq_plugin.options import SpeechTaskConfig
 from echostream.training.features import FeatureReader, augmentation
-from echostream.training.preparation import Preparation, prepare, start_from
+from echostream.training.preparation import Preparation, load_weights, prepare, start_from
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
         model = super().build_model(cfg, from_checkpoint)
         if self.cfg.start_from:
             # Where a run goes on, fairseq's own checkpoint comes after this.
-            model.network.load_state_dict(load_model(self.cfg.start_from).state_dict())
+            load_weights(Path(self.cfg.start_from), model.network)
         self.average = RunningAverage(model, self.cfg.average_decay)
         # Later fairseq hands over wrappers of it, one in the other.
         self._network = model
