@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from echostream.baseline.dropout import Dropout
+from echostream.encoder.linear import Linear
 
 _SMALLEST_TABLE = 512
 
@@ -82,11 +83,11 @@ class RelativeAttention(nn.Module):
         super().__init__()
         self.heads = num_heads
         self.head_dim = embed_dim // num_heads
-        self.linear_q = nn.Linear(embed_dim, embed_dim)
-        self.linear_k = nn.Linear(embed_dim, embed_dim)
-        self.linear_v = nn.Linear(embed_dim, embed_dim)
-        self.linear_out = nn.Linear(embed_dim, embed_dim)
-        self.linear_pos = nn.Linear(embed_dim, embed_dim, bias=False)
+        self.linear_q = Linear(embed_dim, embed_dim)
+        self.linear_k = Linear(embed_dim, embed_dim)
+        self.linear_v = Linear(embed_dim, embed_dim)
+        self.linear_out = Linear(embed_dim, embed_dim)
+        self.linear_pos = Linear(embed_dim, embed_dim, bias=False)
         self.pos_bias_u = nn.Parameter(torch.empty(num_heads, self.head_dim))
         self.pos_bias_v = nn.Parameter(torch.empty(num_heads, self.head_dim))
         nn.init.xavier_uniform_(self.pos_bias_u)

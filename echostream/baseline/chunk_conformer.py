@@ -27,6 +27,7 @@ from echostream.baseline.layer import ConformerLayer
 from echostream.baseline.state import ChunkConformerState, ConformerCache
 from echostream.config import CONFORMER_MODES, ChunkConformerConfig, to_mapping
 from echostream.constants import FRAME_SHIFT_MS
+from echostream.encoder.linear import Linear
 from echostream.encoder.zipformer import EncoderOutput
 from echostream.errors import ConfigError, StateMismatchError, StreamClosedError
 
@@ -70,7 +71,7 @@ class ChunkConformerEncoder(nn.Module):
             mode=mode,
         )
         self.subsample = Subsampler(input_dim, conv_channels, embed_dim)
-        self.linear = nn.Linear(embed_dim, embed_dim)
+        self.linear = Linear(embed_dim, embed_dim)
         self.dropout = Dropout(dropout)
         self.conformer_layers = nn.ModuleList(
             ConformerLayer(embed_dim, ffn_dim, num_heads, conv_kernel, dropout)

@@ -16,6 +16,7 @@ from echostream.baseline.attention import RelativeAttention
 from echostream.baseline.convolution import ChunkConv1d
 from echostream.baseline.dropout import Dropout
 from echostream.baseline.state import LayerState
+from echostream.encoder.linear import Linear
 
 
 class FeedForward(nn.Module):
@@ -24,8 +25,8 @@ class FeedForward(nn.Module):
     def __init__(self, embed_dim: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
         self.layer_norm = nn.LayerNorm(embed_dim)
-        self.w_1 = nn.Linear(embed_dim, ffn_dim)
-        self.w_2 = nn.Linear(ffn_dim, embed_dim)
+        self.w_1 = Linear(embed_dim, ffn_dim)
+        self.w_2 = Linear(ffn_dim, embed_dim)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from echostream.decoder.vocabulary import blank_index, ctc_vocab_size
+from echostream.encoder.linear import Linear
 from echostream.errors import ConfigError
 
 
@@ -33,7 +34,7 @@ class CtcHead(nn.Module):
                 raise ConfigError(f"{name} of a CTC head is {value}; expected at least 1")
         self.vocab_size = vocab_size
         self.blank = blank_index(vocab_size)
-        self.projection = nn.Linear(embed_dim, ctc_vocab_size(vocab_size))
+        self.projection = Linear(embed_dim, ctc_vocab_size(vocab_size))
 
     def forward(self, encoder_out: Tensor) -> Tensor:
         """``encoder_out`` ``[B, T, D]`` to log-probabilities ``[B, T, V]``, float32.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from echostream.encoder.ct_mask import FrameView
-from echostream.encoder.norm import scaled_linear
+from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.prepared import PreparedModule
 
 
@@ -137,7 +137,7 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int, value_dim: int) -> None:
         super().__init__()
         self.heads = heads
-        self.in_proj = nn.Linear(channels, heads * value_dim)
+        self.in_proj = Linear(channels, heads * value_dim)
         self.out_proj = scaled_linear(heads * value_dim, channels, 0.5)
 
     def forward(
@@ -154,7 +154,7 @@ class NonlinearAttention(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.in_proj = nn.Linear(channels, 3 * hidden)
+        self.in_proj = Linear(channels, 3 * hidden)
         self.out_proj = scaled_linear(hidden, channels, 0.5)
 
     def forward(

@@ -13,7 +13,7 @@ from torch.nn import functional
 from echostream.encoder.activation import swoosh_r
 from echostream.encoder.attention import extend
 from echostream.encoder.ct_mask import FrameView
-from echostream.encoder.norm import scaled_linear
+from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.prepared import PreparedModule
 
 _LARGEST_MATRIX = 1 << 17
@@ -31,7 +31,7 @@ class Convolution(PreparedModule):
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
         self.history = kernel // 2
-        self.in_proj = nn.Linear(channels, 2 * channels)
+        self.in_proj = Linear(channels, 2 * channels)
         self.past_taps = nn.Conv1d(channels, channels, self.history + 1, groups=channels)
         self.future_taps = nn.Conv1d(channels, channels, self.history, groups=channels, bias=False)
         self.out_proj = scaled_linear(channels, channels, 0.5)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from echostream.encoder.activation import swoosh_l
-from echostream.encoder.norm import scaled_linear
+from echostream.encoder.linear import Linear, scaled_linear
 
 
 class FeedForward(nn.Module):
@@ -16,7 +16,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.in_proj = nn.Linear(channels, hidden)
+        self.in_proj = Linear(channels, hidden)
         self.out_proj = scaled_linear(hidden, channels, 0.5)
         self.dropout = nn.Dropout(dropout)
 

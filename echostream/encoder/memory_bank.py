@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from echostream.constants import CHUNK_MULTIPLE
 from echostream.encoder.attention import extend
 from echostream.encoder.ct_mask import HIDDEN
-from echostream.encoder.norm import scaled_linear
+from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.state import State
 
 
@@ -55,9 +55,9 @@ class MemoryBank(nn.Module):
         self.heads = heads
         # As many channels for each head, so a few less than asked for where it does not divide.
         self.dim = dim // heads * heads
-        self.summary = nn.Linear(channels, channels)
-        self.query = nn.Linear(channels, self.dim)
-        self.key_value = nn.Linear(channels, 2 * self.dim)
+        self.summary = Linear(channels, channels)
+        self.query = Linear(channels, self.dim)
+        self.key_value = Linear(channels, 2 * self.dim)
         self.empty_slot = nn.Parameter(torch.zeros(channels))
         self.output = scaled_linear(self.dim, channels, 0.5)
 

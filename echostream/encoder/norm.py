@@ -1,4 +1,4 @@
-"""Normalisation, bypass and scaled initialisation of the Zipformer layers.
+"""Normalisation and bypass of the Zipformer layers.
 
 Symbols: ``B`` streams, ``T`` frames, ``C`` channels.
 """
@@ -37,17 +37,3 @@ class Bypass(nn.Module):
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """``before + (after - before) * scale``, all ``[..., C]``."""
         return torch.lerp(before, after, self.scale)
-
-
-def scaled_linear(inputs: int, outputs: int, scale: float, *, bias: bool = True) -> nn.Linear:
-    """A linear layer whose weights start ``scale`` times the usual size.
-
-    Residual branches start small, so that the network begins near the identity and every layer
-    sees the input from the first update on.
-    """
-    linear = nn.Linear(inputs, outputs, bias=bias)
-    with torch.no_grad():
-        linear.weight.mul_(scale)
-        if linear.bias is not None:
-            linear.bias.zero_()
-    return linear

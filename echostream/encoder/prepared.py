@@ -25,8 +25,8 @@ class PreparedModule(nn.Module):
     the one change that goes unseen; call ``eval()`` after it.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self._kept: dict[Hashable, tuple[tuple[int, ...], Tensor]] = {}
 
     def prepared(
@@ -53,6 +53,10 @@ class PreparedModule(nn.Module):
                 del self._kept[next(iter(self._kept))]
             self._kept[settings] = kept
         return kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy makes its own: some of the values cannot be copied.
+        return self.__dict__ | {"_kept": {}}
 
     def train(self, mode: bool = True) -> Self:
         """See :class:`torch.nn.Module`."""

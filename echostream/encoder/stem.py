@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.encoder.activation import swoosh_r
+from echostream.encoder.linear import Linear
 from echostream.encoder.norm import BiasNorm
 from echostream.encoder.state import State
 
@@ -43,7 +44,7 @@ class Stem(nn.Module):
         self.conv3 = nn.Conv2d(second, third, 3, stride=(1, 2), padding=(0, 1))
         bins = (input_dim + 1) // 2
         bins = (bins + 1) // 2
-        self.projection = nn.Linear(third * bins, channels)
+        self.projection = Linear(third * bins, channels)
         self.norm = BiasNorm(channels)
         self._initialise()
 

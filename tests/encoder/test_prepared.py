@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from echostream.encoder import linear
 from echostream.encoder.attention import AttentionWeights
 from echostream.encoder.convolution import Convolution
+from echostream.encoder.linear import Linear
 from echostream.encoder.prepared import PreparedModule
 from echostream.encoder.stack import Downsample
 from echostream.encoder.zipformer import ZipformerEncoder
@@ -71,9 +73,12 @@ def widen(encoder: ZipformerEncoder) -> None:
 @pytest.mark.parametrize(
     "change", [update, load, assign, write_through_data, widen], ids=lambda f: f.__name__
 )
+@pytest.mark.parametrize("packed", [False, True])
 def test_changed_weights_count_at_once(
-    change: Callable[[ZipformerEncoder], None], monkeypatch: pytest.MonkeyPatch
+    change: Callable[[ZipformerEncoder], None], packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if packed:  # Linear layers of this size usually are not.
+        monkeypatch.setattr(linear, "_LEAST_PACKED", 0)
     encoder = made()
     before = encoded(encoder)
     change(encoder)
@@ -98,7 +103,7 @@ def test_training_reaches_what_is_prepared() -> None:
                 sources = [module.pos_proj.weight]
             elif isinstance(module, Convolution):
                 sources = [module.past_taps.weight, module.future_taps.weight]
-            elif isinstance(module, Downsample):
+            elif isinstance(module, Downsample | Linear):
                 sources = [module.weight]
             assert sources, f"{name} is a kind this test does not know"
             for source in sources:

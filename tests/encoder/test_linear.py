@@ -1,0 +1,139 @@
+"""Packed linear layers are linear layers, whatever happens to their weights."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from echostream.encoder.linear import Linear, scaled_linear
+
+INPUTS, OUTPUTS = 512, 384
+
+pytestmark = pytest.mark.skipif(not Linear.packs, reason="PyTorch was built without oneDNN")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry for each time that weights were packed."""
+    found: list[None] = []
+    pack = Linear._pack
+
+    def counted(self: Linear) -> Tensor:
+        found.append(None)
+        return pack(self)
+
+    monkeypatch.setattr(Linear, "_pack", counted)
+    return found
+
+
+@pytest.fixture
+def layer() -> Linear:
+    torch.manual_seed(1)
+    return Linear(INPUTS, OUTPUTS).eval()
+
+
+def expected(layer: nn.Linear, x: Tensor) -> Tensor:
+    """In float64, by another product."""
+    bias = 0.0 if layer.bias is None else layer.bias.double()
+    return torch.einsum("...i,oi->...o", x.double(), layer.weight.double()) + bias
+
+
+@pytest.mark.parametrize("shape", [(1,), (16,), (1, 1), (1, 16), (3, 2, 7), (1, 300)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_equals_the_product(shape: tuple[int, ...], bias: bool, calls: list[None]) -> None:
+    torch.manual_seed(2)
+    layer = Linear(INPUTS, OUTPUTS, bias).eval()
+    x = torch.randn(*shape, INPUTS)
+    with torch.no_grad():
+        y, again = layer(x), layer(x)
+    assert y.shape == (*shape, OUTPUTS)
+    torch.testing.assert_close(y.double(), expected(layer, x), atol=1e-5, rtol=1e-5)
+    assert torch.equal(y, again)
+    assert len(calls) == 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.weight.mul_(2),
+        lambda layer: layer.load_state_dict(Linear(INPUTS, OUTPUTS).state_dict()),
+        lambda layer: torch.optim.SGD(layer.parameters(), lr=1.0).step(),
+        lambda layer: layer.double().float(),
+        lambda layer: (setattr(layer.weight, "data", layer.weight * 3), layer.eval()),
+    ],
+    ids=["in place", "loaded", "updated", "converted", "data"],
+)
+def test_new_weights_are_packed_anew(layer: Linear, change: Callable[[Linear], object]) -> None:
+    x = torch.randn(4, INPUTS)
+    layer(x)
+    layer.weight.grad = torch.ones_like(layer.weight)
+    change(layer)
+    torch.testing.assert_close(layer(x).double(), expected(layer, x), atol=1e-4, rtol=1e-4)
+
+
+def test_gradients_go_through(layer: Linear, calls: list[None]) -> None:
+    x = torch.randn(4, INPUTS, requires_grad=True)
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None and x.grad is not None
+    torch.testing.assert_close(x.grad[0], layer.weight.sum(dim=0))
+    assert calls == []
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_have_their_own_weights(layer: Linear, copied: Callable[[Linear], Linear]) -> None:
+    x = torch.randn(4, INPUTS)
+    before = layer(x)
+    other = copied(layer)
+    other.weight.zero_()
+    assert torch.equal(layer(x), before)
+    torch.testing.assert_close(other(x), layer.bias.expand(4, -1))
+
+
+@torch.no_grad()
+def test_what_is_watched_or_recorded_is_the_usual_layer(layer: Linear, calls: list[None]) -> None:
+    x = torch.randn(4, INPUTS)
+    with FlopCounterMode(display=False) as counter:
+        layer(x)
+    assert counter.get_total_flops() == 2 * 4 * INPUTS * OUTPUTS
+    graph = torch.jit.trace(layer, (x,), check_trace=False).inlined_graph
+    assert "aten::linear" in str(graph)
+    exported = torch.export.export(layer, (x,))
+    assert "aten.linear" in str(exported.graph)
+    assert calls == []
+
+
+@torch.no_grad()
+def test_other_numbers_and_no_frames(layer: Linear, calls: list[None]) -> None:
+    assert layer(torch.randn(0, INPUTS)).shape == (0, OUTPUTS)
+    assert layer.double()(torch.randn(2, INPUTS, dtype=torch.float64)).dtype == torch.float64
+    small = Linear(8, 4)
+    x = torch.randn(3, 8)
+    assert torch.equal(small(x), functional.linear(x, small.weight, small.bias))
+    assert calls == []
+
+
+def test_in_inference_mode_and_after_it(layer: Linear) -> None:
+    x = torch.randn(4, INPUTS)
+    with torch.inference_mode():
+        y = layer(x)
+    with torch.no_grad():
+        assert torch.equal(layer(x), y)
+    layer(x).sum().backward()
+
+
+@torch.no_grad()
+def test_a_scaled_layer_starts_small_and_without_bias() -> None:
+    torch.manual_seed(3)
+    scaled = scaled_linear(INPUTS, OUTPUTS, 0.25)
+    torch.manual_seed(3)
+    torch.testing.assert_close(scaled.weight, 0.25 * Linear(INPUTS, OUTPUTS).weight)
+    assert not scaled.bias.any()
