@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from echostream.decoder.log_probs import CtcSearch
@@ -62,13 +61,10 @@ class GreedyCtc(CtcSearch):
         counts as blank.
         """
         require_open(state.finished)
-        scores = self.usable(log_probs)
-        symbols = scores.argmax(axis=1)
-        best = scores[np.arange(len(scores)), symbols]
-        symbols[best == -np.inf] = self.blank
+        symbols = self.best_symbols(log_probs)
         tokens = []
         last = state.last
-        for frame, symbol in enumerate(symbols.tolist(), start=state.num_frames):
+        for frame, symbol in enumerate(symbols, start=state.num_frames):
             if symbol not in (self.blank, last):
                 tokens.append(Token(symbol, frame))
             last = symbol

@@ -43,17 +43,11 @@ def check_indices(blank: int, suppress: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(suppress)))
 
 
-def usable_log_probs(
-    log_probs: Tensor, blank: int, suppress: tuple[int, ...], blank_penalty: float = 0.0
-) -> Scores:
-    """``[T, V]`` scores: the suppressed indices at minus infinity, the blank made less likely.
-
-    ``blank_penalty`` is subtracted from the blank's log-probability in every frame. The
-    result is on the CPU and must not be written to; the input is not changed.
+def as_scores(log_probs: Tensor, blank: int, suppress: tuple[int, ...]) -> Scores:
+    """The log-probabilities ``[T, V]`` as they are, on the CPU; must not be written to.
 
     Raises:
         ConfigError: if the shape is not ``[T, V]`` or ``V`` is too small for the indices.
-        CheckpointError: if there is a NaN in it, the mark of damaged weights.
     """
     highest = max((blank, *suppress))
     if log_probs.dim() != 2 or log_probs.shape[1] <= highest or not log_probs.is_floating_point():
@@ -63,13 +57,32 @@ def usable_log_probs(
             f"{highest + 1}: do the CTC head and the tokenizer belong together?"
         )
     dtype = torch.promote_types(log_probs.dtype, torch.float32)
-    given = log_probs.detach().to("cpu", dtype).numpy()
-    bad = np.isnan(given.max(axis=1))  # The maximum of a row with NaN is NaN.
+    scores: Scores = log_probs.detach().to("cpu", dtype).numpy()
+    return scores
+
+
+def check_no_nan(best: Scores) -> None:
+    """Check the highest scores ``[T]`` of the frames, where a NaN in a frame shows.
+
+    Raises:
+        CheckpointError: if there is a NaN, the mark of damaged weights.
+    """
+    bad = np.isnan(best)
     if bad.any():
         raise CheckpointError(
             f"log-probabilities of frame {int(bad.argmax())} of this step hold NaN; expected "
             "numbers: the weights are damaged or the training diverged, use another checkpoint"
         )
+
+
+def adjusted(
+    given: Scores, blank: int, suppress: tuple[int, ...], blank_penalty: float = 0.0
+) -> Scores:
+    """Scores ``[T, V]`` with the suppressed indices at minus infinity, the blank made less likely.
+
+    ``blank_penalty`` is subtracted from the blank's log-probability in every frame. The input is
+    not changed; the result may be the input and must not be written to.
+    """
     if not suppress and blank_penalty == 0.0:
         return given
     scores = given.copy()
@@ -98,5 +111,31 @@ class CtcSearch:
         object.__setattr__(self, "suppress", check_indices(self.blank, self.suppress))
 
     def usable(self, log_probs: Tensor) -> Scores:
-        """The scores to search in; see :func:`usable_log_probs`."""
-        return usable_log_probs(log_probs, self.blank, self.suppress, self.blank_penalty)
+        """The scores ``[T, V]`` to search in, which must not be written to.
+
+        Raises as :func:`as_scores` and :func:`check_no_nan` do.
+        """
+        given = as_scores(log_probs, self.blank, self.suppress)
+        check_no_nan(given.max(axis=1))
+        return adjusted(given, self.blank, self.suppress, self.blank_penalty)
+
+    def best_symbols(self, log_probs: Tensor) -> list[int]:
+        """The best symbol of each of ``T`` frames; of equals the lowest, of none the blank.
+
+        What ``usable(log_probs).argmax(axis=1)`` says. But where the best as given is nothing that
+        the options touch, it is the best, and the scores of a large vocabulary need no copy.
+        Raises as :meth:`usable` does.
+        """
+        scores = as_scores(log_probs, self.blank, self.suppress)
+        frames = np.arange(len(scores))
+        symbols = scores.argmax(axis=1)
+        best = scores[frames, symbols]
+        check_no_nan(best)  # To argmax a NaN is the highest number.
+        touched = (*self.suppress, self.blank) if self.blank_penalty > 0 else self.suppress
+        if self.blank_penalty < 0 or any(symbol in touched for symbol in symbols.tolist()):
+            scores = adjusted(scores, self.blank, self.suppress, self.blank_penalty)
+            symbols = scores.argmax(axis=1)
+            best = scores[frames, symbols]
+        symbols[best == -np.inf] = self.blank
+        found: list[int] = symbols.tolist()
+        return found

@@ -130,3 +130,22 @@ def test_blank_penalty_lets_the_second_best_speak() -> None:
     assert silent == still_silent == []
     assert [token.id for token in spoken] == [A]
     assert torch.equal(probs, before)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    seed=st.integers(0, 10_000),
+    suppress=st.sets(st.integers(0, 4)),
+    penalty=st.sampled_from([-3.0, -0.5, 0.0, 0.5, 3.0]),
+    impossible=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 5)), max_size=40),
+)
+def test_best_symbols_are_those_of_the_adjusted_scores(
+    seed: int, suppress: set[int], penalty: float, impossible: list[tuple[int, int]]
+) -> None:
+    log_probs = random_log_probs(seed, 12, 6)
+    for frame, symbol in impossible:
+        log_probs[frame, symbol] = -math.inf
+    decoder = GreedyCtc(blank=5, suppress=tuple(suppress), blank_penalty=penalty)
+    scores = decoder.usable(log_probs)
+    expected = [5 if row.max() == -math.inf else int(row.argmax()) for row in scores]
+    assert decoder.best_symbols(log_probs) == expected
