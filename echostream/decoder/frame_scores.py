@@ -9,7 +9,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from echostream.decoder.log_probs import Scores
 
@@ -24,8 +26,10 @@ class FrameScores(NamedTuple):
 
     row: Scores
     """Log-probabilities ``[V]``."""
-    candidates: dict[int, float]
-    """The tokens that can make a new prefix, most probable first, and their log-probabilities."""
+    tokens: NDArray[np.intp]
+    """The tokens that can make a new prefix, most probable first, of equals the lowest."""
+    log_probs: NDArray[np.float64]
+    """Theirs."""
     floor: float
     """A new prefix of less log-probability cannot be kept."""
 
@@ -44,20 +48,8 @@ def frame_scores(
     is not so where the longer prefix is in the beam already, since there probabilities add up;
     those are tried in any case.
     """
-    # One more, since the blank may be among them.
-    best = torch.from_numpy(log_probs).topk(min(beam_size + 2, log_probs.shape[1]), dim=1)
-    for row, scores, tokens in zip(
-        log_probs, best.values.tolist(), best.indices.tolist(), strict=True
-    ):
-        floor = scores[0] + prune_log_prob - _HALF
-        possible = [
-            (-score, token)
-            for score, token in zip(scores, tokens, strict=True)
-            if score >= floor and score > _IMPOSSIBLE and token != blank
-        ]
-        # Equal scores come in any order.
-        ordered = sorted(possible)[: beam_size + 1]
-        yield FrameScores(row, {token: -score for score, token in ordered}, floor)
+    floors = log_probs.max(axis=1).astype(np.float64) + prune_log_prob - _HALF
+    return _chosen(log_probs, floors, floors, blank=blank, most=beam_size + 1)
 
 
 def fused_frame_scores(
@@ -70,15 +62,29 @@ def fused_frame_scores(
     that only the ``tokens`` most probable are tried, which may leave out what the language model
     would have chosen.
     """
-    best = torch.from_numpy(log_probs).topk(min(tokens + 1, log_probs.shape[1]), dim=1)
-    for row, scores, indices in zip(
-        log_probs, best.values.tolist(), best.indices.tolist(), strict=True
+    floors = log_probs[:, blank].astype(np.float64) + prune_log_prob - _HALF
+    return _chosen(log_probs, floors, floors - most_gained, blank=blank, most=tokens)
+
+
+def _chosen(
+    log_probs: Scores,
+    floors: NDArray[np.float64],
+    least: NDArray[np.float64],
+    *,
+    blank: int,
+    most: int,
+) -> Iterator[FrameScores]:
+    """The ``most`` best tokens of each frame that score at least ``least`` ``[T]``."""
+    # One more, since the blank may be among them.
+    best = torch.from_numpy(log_probs).topk(min(most + 1, log_probs.shape[1]), dim=1)
+    values = best.values.numpy().astype(np.float64)
+    indices = best.indices.numpy()
+    # Equal scores come in any order.
+    order = np.lexsort((indices, -values))
+    values = np.take_along_axis(values, order, axis=1)
+    indices = np.take_along_axis(indices, order, axis=1)
+    good = (values >= least[:, None]) & (values > _IMPOSSIBLE) & (indices != blank)
+    for row, scores, tokens, mask, floor in zip(
+        log_probs, values, indices, good, floors.tolist(), strict=True
     ):
-        floor = row.item(blank) + prune_log_prob - _HALF
-        possible = [
-            (-score, token)
-            for score, token in zip(scores, indices, strict=True)
-            if score + most_gained >= floor and score > _IMPOSSIBLE and token != blank
-        ]
-        ordered = sorted(possible)[:tokens]
-        yield FrameScores(row, {token: -score for score, token in ordered}, floor)
+        yield FrameScores(row, tokens[mask][:most], scores[mask][:most], floor)

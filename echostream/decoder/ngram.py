@@ -15,6 +15,7 @@ The unit ``V`` stands for the start of a text in histories and is never predicte
 
 from __future__ import annotations
 
+import bisect
 import functools
 import json
 from collections.abc import Sequence
@@ -76,6 +77,8 @@ class NgramModel:
         self._unit = self.arrays["unit"].astype(np.int64)
         children = self.arrays["children"].astype(np.int64)
         self._first = np.concatenate(([1], 1 + children.cumsum()))
+        # Views that give Python's own numbers, which is the quickest way to look one up.
+        self._unit_view, self._first_view = self._unit.data, self._first.data
         self._log_prob = self.arrays["log_prob"].astype(np.float64)
         self._log_backoff = self.arrays["log_backoff"].astype(np.float64)
         self._check()
@@ -135,29 +138,30 @@ class NgramModel:
         return self._row(self.shorten(history))
 
     def _make_row(self, history: tuple[int, ...]) -> NDArray[np.float64]:
-        row = self._overlaid(np.zeros(self.vocab_size), 0)
+        # With a place for the start of a text, which is a child of node 0 but never predicted.
+        row = self._overlaid(np.zeros(self.vocab_size + 1), 0)
         for length in range(1, len(history) + 1):
             node = self._find(history[len(history) - length :])
             if node is not None:
-                row = self._overlaid(row + self._log_backoff[node], node)
+                row += self._log_backoff[node]
+                row = self._overlaid(row, node)
+        row = row[: self.vocab_size]
         row.setflags(write=False)
         return row
 
     def _overlaid(self, row: NDArray[np.float64], node: int) -> NDArray[np.float64]:
         first, last = self._first[node], self._first[node + 1]
-        units = self._unit[first:last]
-        predicted = units < self.vocab_size
-        row[units[predicted]] = self._log_prob[first:last][predicted]
+        row[self._unit[first:last]] = self._log_prob[first:last]
         return row
 
     def _find(self, history: Sequence[int]) -> int | None:
         node = 0
+        units, first_of = self._unit_view, self._first_view
         for unit in history:
-            first, last = self._first[node], self._first[node + 1]
-            place = first + int(np.searchsorted(self._unit[first:last], unit))
-            if place == last or self._unit[place] != unit:
+            first, last = first_of[node], first_of[node + 1]
+            node = bisect.bisect_left(units, unit, first, last)
+            if node == last or units[node] != unit:
                 return None
-            node = int(place)
         return node
 
     def _check(self) -> None:

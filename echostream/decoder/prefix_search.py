@@ -34,8 +34,6 @@ those of one alignment, traced along the largest term of each sum above.
 from __future__ import annotations
 
 import dataclasses
-import heapq
-import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,17 +44,14 @@ from numpy.typing import NDArray
 
 from echostream.decoder.frame_scores import FrameScores
 from echostream.decoder.fusion import Fusion
+from echostream.decoder.log_probs import Scores
+from echostream.decoder.prefix_entry import IMPOSSIBLE, Entry, linked, unlinked
 from echostream.decoder.prefix_trie import NO_TOKEN, FlatNode, PrefixNode, flatten, rebuild
 from echostream.decoder.protocol import DecoderOutput, Token
-
-_IMPOSSIBLE = -math.inf
 
 FlatEntry = tuple[int, float, float, tuple[int, ...], tuple[int, ...]]
 """``(row of the node, log b, log n, frames of b, frames of n)``; the frames are those of the tokens
 after the root, for the alignments that end in a blank and in the last token."""
-
-_Frames = tuple[int, Any] | None
-"""Frames of a prefix's tokens as a linked list: ``(frame of the last token, those before)``."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class PrefixBeamState:
 
     nodes: tuple[FlatNode, ...] = ((-1, NO_TOKEN),)
     """Live prefixes and their ancestors down to the root, the last stable token."""
-    beam: tuple[FlatEntry, ...] = ((0, 0.0, _IMPOSSIBLE, (), ()),)
+    beam: tuple[FlatEntry, ...] = ((0, 0.0, IMPOSSIBLE, (), ()),)
     """Live prefixes, best first."""
     log_scale: float = 0.0
     """What scaling took out: the log-probability of a prefix is this plus its scaled one."""
@@ -92,34 +87,6 @@ class PrefixBeamState:
         beam = tuple((row, b, n, tuple(fb), tuple(fn)) for row, b, n, fb, fn in values["beam"])
         history = tuple(values.get("history", ()))
         return cls(**{**values, "nodes": nodes, "beam": beam, "history": history})
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A prefix with its two log-probabilities: ``node``'s, or that and one more ``token``."""
-
-    node: PrefixNode
-    token: int = NO_TOKEN
-    log_blank: float = _IMPOSSIBLE
-    log_token: float = _IMPOSSIBLE
-    frames_blank: _Frames = None
-    frames_token: _Frames = None
-    largest: float = _IMPOSSIBLE
-    """Largest term of ``log_token`` so far, the one that ``frames_token`` belongs to."""
-    log_both: float = _IMPOSSIBLE
-    """Of the two together, as :meth:`sum_up` found it."""
-
-    @property
-    def frames(self) -> _Frames:
-        return self.frames_blank if self.log_blank >= self.log_token else self.frames_token
-
-    def add_token_term(self, log_prob: float, frames: _Frames) -> None:
-        self.log_token = _log_add(self.log_token, log_prob)
-        if log_prob > self.largest:
-            self.largest, self.frames_token = log_prob, frames
-
-    def sum_up(self) -> None:
-        self.log_both = _log_add(self.log_blank, self.log_token)
 
 
 class PrefixSearch:
@@ -154,7 +121,7 @@ class PrefixSearch:
         nodes = rebuild(state.nodes)
         self._root = nodes[0]
         self._beam = [
-            _Entry(nodes[row], NO_TOKEN, log_b, log_n, _linked(frames_b), _linked(frames_n))
+            Entry(nodes[row], NO_TOKEN, log_b, log_n, linked(frames_b), linked(frames_n))
             for row, log_b, log_n, frames_b, frames_n in state.beam
         ]
         for entry in self._beam:
@@ -174,15 +141,15 @@ class PrefixSearch:
         extended = self._extended(scores, now)
         ranked = sorted(extended, key=operator.attrgetter("log_both"), reverse=True)
         scale = ranked[0].log_both
-        if scale > _IMPOSSIBLE:
+        if scale > IMPOSSIBLE:
             self._replace_beam(ranked[: self._beam_size], scale)
             self._advance_root()
         self._settle_old(now - self._hold_frames)
 
-    def _replace_beam(self, ranked: list[_Entry], scale: float) -> None:
+    def _replace_beam(self, ranked: list[Entry], scale: float) -> None:
         """Make the good ones of ``ranked`` the beam, scaled so that the best has log 0."""
         floor = scale + self._prune_log_prob
-        kept = [e for e in ranked if e.log_both >= floor and e.log_both > _IMPOSSIBLE]
+        kept = [e for e in ranked if e.log_both >= floor and e.log_both > IMPOSSIBLE]
         before = [entry.node for entry in self._beam]
         for node in before:
             node.live = False
@@ -220,8 +187,8 @@ class PrefixSearch:
                     index[id(e.node)],
                     e.log_blank,
                     e.log_token,
-                    _unlinked(e.frames_blank, e.node.depth - self._root.depth),
-                    _unlinked(e.frames_token, e.node.depth - self._root.depth),
+                    unlinked(e.frames_blank, e.node.depth - self._root.depth),
+                    unlinked(e.frames_token, e.node.depth - self._root.depth),
                 )
                 for e in self._beam
             ),
@@ -233,57 +200,103 @@ class PrefixSearch:
             num_settled=self._before.num_settled + self._settled,
         )
 
-    def _extended(self, scores: FrameScores, now: int) -> list[_Entry]:
+    def _extended(self, scores: FrameScores, now: int) -> list[Entry]:
         """Prefixes one frame later, by the four equations at the top of this module."""
-        row, candidates, floor = scores
-        log_stay = row.item(self._blank)
-        # The best scores of different prefixes so far, as many as the beam takes: what is less than
-        # all of them is not made. A prefix that stays scores at least what its blank gives it.
-        most = [max(floor, entry.log_both + log_stay) for entry in self._beam]
-        most += [floor] * (self._beam_size - len(most))
-        heapq.heapify(most)
-        made: list[_Entry] = []
-        living: dict[int, _Entry] = {}
-
-        fusion = self._fusion
-        most_gained = 0.0 if fusion is None else fusion.most
-
-        def entry_of(node: PrefixNode) -> _Entry:
-            entry = living.get(id(node))
-            if entry is None:
-                entry = living[id(node)] = _Entry(node)
-                made.append(entry)
-            return entry
-
-        for old in self._beam:
-            node, last, log_both, frames = old.node, old.node.token, old.log_both, old.frames
-            same = entry_of(node)
-            same.log_blank, same.frames_blank = log_both + log_stay, frames
-            if last != NO_TOKEN:
-                same.add_token_term(old.log_token + row.item(last), old.frames_token)
-            merging = {
-                token: row.item(token)
-                for token, child in node.children.items()
-                if child.live and row[token] > _IMPOSSIBLE
-            }
-            gains = None if fusion is None or not (candidates or merging) else self._gains(node)
-            for token, log_prob in (candidates | merging if merging else candidates).items():
-                gain = 0.0 if gains is None else gains.item(token)
-                if token == last:
-                    term, links = old.log_blank + log_prob + gain, (now, old.frames_blank)
-                else:
-                    term, links = log_both + log_prob + gain, (now, frames)
-                if token in merging:
-                    entry_of(node.children[token]).add_token_term(term, links)
-                elif term >= most[0]:
-                    heapq.heapreplace(most, term)
-                    # Not in the beam, so there is no other way to it than this one.
-                    made.append(_Entry(node, token, _IMPOSSIBLE, term, None, links, term, term))
-                elif not merging and log_both + log_prob + most_gained < most[0]:
-                    break  # As are all tokens after it.
-        for entry in living.values():
+        row, tokens, log_probs, floor = scores
+        stays = [self._stay(old, row) for old in self._beam]
+        columns = {token: column for column, token in enumerate(tokens.tolist())}
+        merged = self._merge(stays, row, now)
+        for entry in stays:
             entry.sum_up()
-        return made
+        if not columns:
+            return stays
+        # The best scores of different prefixes as far as they are known, as many as the beam takes:
+        # what is less than all of them is not made.
+        known = [max(floor, entry.log_both) for entry in stays]
+        known += [floor] * (self._beam_size - len(known))
+        most_gained = 0.0 if self._fusion is None else self._fusion.most
+        least = min(known) - log_probs.item(0) - most_gained
+        growing = [old for old in self._beam if old.log_both >= least]
+        if not growing:
+            return stays
+        terms = self._terms(growing, tokens, log_probs, columns)
+        if merged:
+            for place, old in enumerate(growing):
+                for token in merged.get(id(old.node), ()):
+                    if token in columns:
+                        terms[place, columns[token]] = IMPOSSIBLE
+        return stays + self._grown(growing, terms, known, tokens, now)
+
+    def _stay(self, old: Entry, row: Scores) -> Entry:
+        """The same prefix: a blank, or its last token goes on."""
+        node, links = old.node, old.frames_token
+        log_blank = old.log_both + row.item(self._blank)
+        if node.token == NO_TOKEN:
+            return Entry(node, NO_TOKEN, log_blank, IMPOSSIBLE, old.frames)
+        log_token = old.log_token + row.item(node.token)
+        return Entry(node, NO_TOKEN, log_blank, log_token, old.frames, links, log_token)
+
+    def _merge(self, stays: list[Entry], row: Scores, now: int) -> dict[int, list[int]]:
+        """Add to prefixes of the beam what comes from others of it by one more token.
+
+        Returns those tokens, by the ``id`` of the node that they come after.
+        """
+        merged: dict[int, list[int]] = {}
+        entry_of = {id(entry.node): entry for entry in stays}
+        for old in self._beam:
+            node = old.node
+            for token, child in node.children.items():
+                if not child.live or row[token] == IMPOSSIBLE:
+                    continue
+                merged.setdefault(id(node), []).append(token)
+                repeated = token == node.token
+                term = (old.log_blank if repeated else old.log_both) + row.item(token)
+                if self._fusion is not None:
+                    term += self._gains(node).item(token)
+                links = (now, old.frames_blank if repeated else old.frames)
+                entry_of[id(child)].add_token_term(term, links)
+        return merged
+
+    def _terms(
+        self,
+        growing: list[Entry],
+        tokens: NDArray[np.intp],
+        log_probs: NDArray[np.float64],
+        columns: dict[int, int],
+    ) -> NDArray[np.float64]:
+        """What each prefix scores with each candidate after it, ``[prefixes, candidates]``."""
+        terms = np.array([old.log_both for old in growing])[:, None] + log_probs
+        for place, old in enumerate(growing):
+            column = columns.get(old.node.token)
+            if column is not None:
+                terms[place, column] = old.log_blank + log_probs[column]
+        if self._fusion is not None:
+            for place, old in enumerate(growing):
+                terms[place] += self._gains(old.node)[tokens]
+        return terms
+
+    def _grown(
+        self,
+        growing: list[Entry],
+        terms: NDArray[np.float64],
+        known: list[float],
+        tokens: NDArray[np.intp],
+        now: int,
+    ) -> list[Entry]:
+        """Prefixes with one more token that can be among the best, given the ``known`` scores."""
+        scores = np.concatenate((known, terms.ravel()))
+        place = len(scores) - self._beam_size
+        least = max(np.partition(scores, place)[place], np.nextafter(IMPOSSIBLE, 0))
+        grown = []
+        rows, chosen = np.nonzero(terms >= least)
+        for index, token, term in zip(
+            rows.tolist(), tokens[chosen].tolist(), terms[rows, chosen].tolist(), strict=True
+        ):
+            old = growing[index]
+            links = (now, old.frames_blank if token == old.node.token else old.frames)
+            # Not in the beam, so there is no other way to it than this one.
+            grown.append(Entry(old.node, token, IMPOSSIBLE, term, None, links, term, term))
+        return grown
 
     def _gains(self, node: PrefixNode) -> NDArray[np.float64]:
         assert self._fusion is not None
@@ -312,7 +325,7 @@ class PrefixSearch:
     def _with_frames(self, path: list[PrefixNode]) -> tuple[Token, ...]:
         """Tokens of ``path``, which starts below the root and lies on the best prefix."""
         best = self._beam[0]
-        frames = _unlinked(best.frames, best.node.depth - self._root.depth)
+        frames = unlinked(best.frames, best.node.depth - self._root.depth)
         # The best alignment now may differ from the one by which earlier tokens were reported.
         return tuple(
             Token(node.token, max(frame, self._last_frame))
@@ -338,7 +351,7 @@ class PrefixSearch:
         # Dropping has left no other child; a damaged saved state may hold one, and must not hang.
         self._root.children = {winner.token: winner}
 
-    def _is_old(self, entry: _Entry, newest: int) -> bool:
+    def _is_old(self, entry: Entry, newest: int) -> bool:
         """Whether the prefix's first token after the root was emitted at ``newest`` or before."""
         links = entry.frames
         for _ in range(entry.node.depth - self._root.depth):
@@ -349,33 +362,10 @@ class PrefixSearch:
             links = links[1]
         return False
 
-    def _keep(self, wanted: Callable[[_Entry], bool]) -> None:
+    def _keep(self, wanted: Callable[[Entry], bool]) -> None:
         dropped = [entry for entry in self._beam if not wanted(entry)]
         if not dropped:
             return
         self._beam = [entry for entry in self._beam if wanted(entry)]
         for entry in dropped:
             entry.node.discard()
-
-
-def _linked(frames: tuple[int, ...]) -> _Frames:
-    links: _Frames = None
-    for frame in frames:
-        links = (frame, links)
-    return links
-
-
-def _unlinked(links: _Frames, count: int) -> tuple[int, ...]:
-    """The last ``count`` frames in order; none if no alignment leads there."""
-    frames: list[int] = []
-    while links is not None and len(frames) < count:
-        frames.append(links[0])
-        links = links[1]
-    return tuple(frames[::-1])
-
-
-def _log_add(a: float, b: float) -> float:
-    """``log(exp(a) + exp(b))``."""
-    if a < b:
-        a, b = b, a
-    return a if b == _IMPOSSIBLE else a + math.log1p(math.exp(b - a))

@@ -6,20 +6,21 @@ import math
 
 from echostream.decoder import PrefixBeamCtc, PrefixBeamState
 from echostream.decoder.frame_scores import FrameScores
-from echostream.decoder.prefix_search import PrefixSearch, _Entry
+from echostream.decoder.prefix_entry import Entry
+from echostream.decoder.prefix_search import PrefixSearch
 
 
 class PlainSearch(PrefixSearch):
     """Leaves out nothing: neither tokens nor prefixes that cannot be kept."""
 
-    def _extended(self, scores: FrameScores, now: int) -> list[_Entry]:
+    def _extended(self, scores: FrameScores, now: int) -> list[Entry]:
         row = [float(score) for score in scores.row]
         tokens = [t for t in range(len(row)) if t != self._blank and row[t] > -math.inf]
-        found: dict[tuple[int, ...], _Entry] = {}
+        found: dict[tuple[int, ...], Entry] = {}
         for old in self._beam:
             prefix = tuple(node.token for node in old.node.path_from(self._root))
             last = old.node.token
-            same = found.setdefault(prefix, _Entry(old.node))
+            same = found.setdefault(prefix, Entry(old.node))
             same.log_blank, same.frames_blank = old.log_both + row[self._blank], old.frames
             if last >= 0:
                 same.add_token_term(old.log_token + row[last], old.frames_token)
@@ -28,7 +29,7 @@ class PlainSearch(PrefixSearch):
             for token in tokens:
                 gain = 0.0 if gains is None else float(gains[token])
                 child = old.node.children.get(token)
-                new = _Entry(old.node, token) if child is None else _Entry(child)
+                new = Entry(old.node, token) if child is None else Entry(child)
                 longer = found.setdefault((*prefix, token), new)
                 if token == last:
                     longer.add_token_term(
