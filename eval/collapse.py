@@ -7,6 +7,10 @@ prompts by CTC, once as shipped and once without each measure, with the same see
 Printed are the loss on recordings of the development part and the variance of the encoder's output
 over their frames (``echostream/training/collapse.py``). A few minutes for each on one core; a
 variant that is done is not run again.
+
+    python -m eval.collapse --variants "as shipped" --config configs/streamspeech-tiny.yaml --units 72
+
+trains another network, and with longer units than characters, those of a SentencePiece vocabulary.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import json
 import logging
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,15 +32,18 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 
 from echostream.audio import Cmvn, FrontEnd
+from echostream.baseline import ChunkConformerEncoder
+from echostream.baseline.chunk_conformer import BRANCH_SCALE
 from echostream.config import load_config
-from echostream.encoder import ZipformerEncoder
 from echostream.encoder.norm import BiasNorm, Bypass
-from echostream.errors import DataError, EchoStreamError
+from echostream.errors import ConfigError, DataError, EchoStreamError
+from echostream.model.speech_model import make_encoder
 from echostream.replay.files import write_whole
 from echostream.training.collapse import OutputSpread
 from echostream.training.corpus import Utterance, read_corpus, select
 from echostream.training.ctc import ctc_loss
 from echostream.training.features import FeatureReader
+from echostream.training.vocabulary import vocabulary
 
 CONFIG = Path("configs/tiny.yaml")
 PEAK_RATE, WARM_UP, CLIP = 1.5e-3, 100, 5.0
@@ -84,9 +92,9 @@ VARIANTS: dict[str, Variant] = {
 
 
 class Task:
-    """Features and characters of the recordings."""
+    """Features and units of the recordings: characters, or those of a vocabulary of ``units``."""
 
-    def __init__(self, utterances: Sequence[Utterance]) -> None:
+    def __init__(self, utterances: Sequence[Utterance], units: int | None = None) -> None:
         reader = FeatureReader(FrontEnd(None, lead_in_samples=240))
         chosen = [u for u in utterances if u.source_text and u.seconds <= MAX_SECONDS]
         if len(select(chosen, "train")) < BATCH or not select(chosen, "dev"):
@@ -98,16 +106,21 @@ class Task:
         frames = np.concatenate([features[u.key] for u in select(chosen, "train")])
         cmvn = Cmvn(frames.mean(axis=0), frames.std(axis=0))
         self.features = {key: torch.from_numpy(cmvn(own)) for key, own in features.items()}
-        characters = sorted({c for u in chosen for c in u.source_text})
-        self.units = len(characters)
-        self.targets = {
-            u.key: torch.tensor([characters.index(c) for c in u.source_text]) for u in chosen
-        }
         self.train = [u.key for u in select(chosen, "train")]
+        if units is None:
+            characters = sorted({c for u in chosen for c in u.source_text})
+            self.units = len(characters)
+            encode = lambda text: [characters.index(c) for c in text]  # noqa: E731
+        else:
+            texts = [u.source_text for u in select(chosen, "train")]
+            with tempfile.TemporaryDirectory() as folder:
+                encode = vocabulary(Path(folder) / "source.model", texts, units).encode
+            self.units = units
+        self.targets = {u.key: torch.tensor(encode(u.source_text)) for u in chosen}
         self.dev = [u.key for u in select(chosen, "dev")]
 
     def batch(self, keys: Sequence[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features ``[B, T, F]``, their lengths, characters end to end, their counts."""
+        """Features ``[B, T, F]``, their lengths, units end to end, their counts."""
         features = [self.features[key] for key in keys]
         targets = [self.targets[key] for key in keys]
         return (
@@ -121,11 +134,13 @@ class Task:
 class Network(nn.Module):
     """Encoder and one CTC head."""
 
-    def __init__(self, units: int) -> None:
+    def __init__(self, units: int, config: Path) -> None:
         super().__init__()
-        config = load_config(CONFIG).encoder
-        self.encoder: Any = ZipformerEncoder.from_config(config)  # type: ignore[arg-type]
-        self.head = nn.Linear(config.output_dim, units + 1)
+        encoder = make_encoder(load_config(config).encoder)
+        if isinstance(encoder, ChunkConformerEncoder):
+            encoder.shrink_branches(BRANCH_SCALE)
+        self.encoder: Any = encoder
+        self.head = nn.Linear(self.encoder.output_dim, units + 1)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encoder frames, their numbers, log-probabilities."""
@@ -134,12 +149,14 @@ class Network(nn.Module):
         return frames, out["encoder_out_lengths"], self.head(frames).log_softmax(dim=2)
 
 
-def train(task: Task, name: str, updates: int, seed: int) -> list[dict[str, float]]:
-    """One run: update, loss per character and variance at regular intervals."""
+def train(
+    task: Task, name: str, updates: int, seed: int, config: Path = CONFIG
+) -> list[dict[str, float]]:
+    """One run: update, loss per unit and variance at regular intervals."""
     change, warm_up, peak = VARIANTS[name]
     torch.manual_seed(seed)
     chance = random.Random(seed)
-    network = Network(task.units)
+    network = Network(task.units, config)
     with torch.no_grad():
         change(network.encoder)
     optimizer = torch.optim.AdamW(network.parameters(), lr=peak)
@@ -202,6 +219,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=Path("data/es-en"), help="corpus (default: %(default)s)")
     add("--output", type=Path, default=Path("runs/collapse"), help="(default: %(default)s)")
     add("--corpus", default="asterisk", help="of the manifest (default: %(default)s)")
+    add("--config", type=Path, default=CONFIG, help="network (default: %(default)s)")
+    add("--units", type=int, help="of the transcripts (default: characters)")
     add("--updates", type=int, default=240, help="(default: %(default)s)")
     add("--seed", type=int, default=1, help="(default: %(default)s)")
     add("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
@@ -214,19 +233,29 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
     try:
-        task = Task([u for u in read_corpus(args.data) if u.corpus == args.corpus])
+        if args.config != CONFIG and args.variants != ["as shipped"]:
+            raise ConfigError(
+                f"the variants change parts of the network of {CONFIG}; with --config "
+                f'{args.config} expected --variants "as shipped"'
+            )
+        task = Task([u for u in read_corpus(args.data) if u.corpus == args.corpus], args.units)
     except EchoStreamError as error:
         print(f"collapse: error: {error}", file=sys.stderr)
         return 1
     runs = {}
     for name in args.variants:
-        kept = args.output / f"{name.replace(' ', '-')}-{args.updates}-{args.seed}.json"
+        parts = [name.replace(" ", "-"), str(args.updates), str(args.seed)]
+        if args.config != CONFIG:
+            parts.insert(0, args.config.stem)
+        if args.units is not None:
+            parts.append(f"{args.units}-units")
+        kept = args.output / f"{'-'.join(parts)}.json"
         if not kept.exists():
-            points = train(task, name, args.updates, args.seed)
+            points = train(task, name, args.updates, args.seed, args.config)
             write_whole(kept, (json.dumps(points, indent=1) + "\n").encode())
         runs[name] = json.loads(kept.read_text())
     print(f"{len(task.train)} recordings to train on, {len(task.dev)} to measure")
-    print("variance over frames (nats per character) after so many updates:\n")
+    print("variance over frames (nats per unit) after so many updates:\n")
     print(table(runs))
     return 0
 

@@ -31,6 +31,10 @@ from echostream.encoder.linear import Linear
 from echostream.encoder.zipformer import EncoderOutput
 from echostream.errors import ConfigError, StateMismatchError, StreamClosedError
 
+BRANCH_SCALE = 0.1
+"""To shrink the branches of random weights by before training: with PyTorch's own the encoder takes
+far longer to find where in the audio its units are."""
+
 
 class ChunkConformerEncoder(nn.Module):
     """Feature frames ``[B, T, 80]`` at 100 Hz to encoder frames ``[B, ceil(T / 4), C]`` at 25 Hz.
@@ -85,6 +89,11 @@ class ChunkConformerEncoder(nn.Module):
         """An encoder with random weights."""
         fields = {field.name for field in dataclasses.fields(config)} - {"name"}
         return cls(**{name: getattr(config, name) for name in fields})
+
+    def shrink_branches(self, factor: float) -> None:
+        """See :meth:`echostream.baseline.layer.ConformerLayer.shrink_branches`."""
+        for layer in self.conformer_layers:
+            layer.shrink_branches(factor)  # type: ignore[operator]
 
     @property
     def output_dim(self) -> int:

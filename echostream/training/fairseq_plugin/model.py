@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
+from echostream.baseline.chunk_conformer import BRANCH_SCALE
 from echostream.config import SystemConfig
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel, load_model, save_model
@@ -118,13 +119,10 @@ class StreamSpeechConformer(_SpeechModel):
     """The chunk-Conformer of StreamSpeech, with a mask that follows the drawn chunk."""
 
     encoder_name = "chunk-conformer"
-    branch_scale = 0.1
-    """Of random weights: with PyTorch's the encoder takes far longer to find the alignment."""
 
     @classmethod
     def build_model(cls, cfg: SpeechModelConfig, task: SpeechTask) -> _SpeechModel:
         """As for every network, with small branches."""
         model = super().build_model(cfg, task)
-        for layer in model.network.encoder.conformer_layers:  # type: ignore[union-attr]
-            layer.shrink_branches(cls.branch_scale)
+        model.network.encoder.shrink_branches(BRANCH_SCALE)  # type: ignore[operator]
         return model
