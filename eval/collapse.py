@@ -8,7 +8,8 @@ Printed are the loss on recordings of the development part and the variance of t
 over their frames (``echostream/training/collapse.py``). A few minutes for each on one core; a
 variant that is done is not run again.
 
-    python -m eval.collapse --variants "as shipped" --config configs/streamspeech-tiny.yaml --units 72
+    python -m eval.collapse --config configs/streamspeech-tiny.yaml --units 72 \\
+        --variants "as shipped"
 
 trains another network, and with longer units than characters, those of a SentencePiece vocabulary.
 """
@@ -136,11 +137,12 @@ class Network(nn.Module):
 
     def __init__(self, units: int, config: Path) -> None:
         super().__init__()
-        encoder = make_encoder(load_config(config).encoder)
+        described = load_config(config).encoder
+        encoder = make_encoder(described)
         if isinstance(encoder, ChunkConformerEncoder):
             encoder.shrink_branches(BRANCH_SCALE)
         self.encoder: Any = encoder
-        self.head = nn.Linear(self.encoder.output_dim, units + 1)
+        self.head = nn.Linear(described.output_dim, units + 1)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encoder frames, their numbers, log-probabilities."""
