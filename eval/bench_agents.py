@@ -1,8 +1,14 @@
-"""Whole agents under SimulEval's interface, for :mod:`eval.bench_encoder`."""
+"""Whole agents under SimulEval's interface, for :mod:`eval.bench_encoder`.
+
+They run in a process of their own, as an agent does: in the one that has held dozens of compiled
+encoders before, memory is in pieces, and all that is not the encoder takes longer.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +39,8 @@ def compare_agents(
     The weights are random, so the writer is a forced one: the policy decides when to write, and the
     words are given. Both CTC searches run all the same.
 
+    What comes back has been run and cannot be run again.
+
     Args:
         config: of EchoStream's system.
         backends: to run it on.
@@ -40,8 +48,23 @@ def compare_agents(
         segment_ms: of a segment.
         seconds: of the recording.
         folder: for files that the agents need.
-        progress: wraps the numbers of the segments.
+        progress: wraps the numbers of the segments; must be picklable.
     """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(
+            _compare, config, backends, baseline, segment_ms, seconds, folder, progress
+        ).result()
+
+
+def _compare(
+    config: Path,
+    backends: Sequence[str],
+    baseline: str | None,
+    segment_ms: int,
+    seconds: int,
+    folder: Path,
+    progress: Callable[[Iterable[int]], Iterable[int]],
+) -> list[AgentTimes]:
     words = folder / "words.txt"
     words.write_text(
         " ".join(f"word{number}" for number in range(_WORDS_PER_S * seconds)) + "\n",
@@ -66,7 +89,13 @@ def compare_agents(
     samples = varied(np.random.default_rng(2), seconds * SAMPLE_RATE)
     run_agents([AgentTimes(agent.name, agent.push) for agent in agents], warm, segment_ms)
     run_agents(agents, samples, segment_ms, progress=progress)
+    for times in agents:
+        times.push = _ended  # An agent cannot go to another process.
     return agents
+
+
+def _ended(segment: list[float], is_last: bool) -> StageCosts:
+    raise RuntimeError("this agent was left in the process that ran it")
 
 
 def _pusher(agent: EchoStreamAgent) -> Push:

@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -261,7 +262,7 @@ def agent_times(
     seconds = AGENT_S if args.agent else STAGES_S
     agents = compare_agents(
         args.config, list(backends), baseline, plan.chunk_ms, seconds, folder,
-        progress=lambda numbers: _progress("agents", list(numbers)),
+        progress=partial(_progress, "agents"),
     )  # fmt: skip
     return agents, seconds
 
@@ -340,7 +341,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _progress(what: str, items: Sequence[Item]) -> Iterable[Item]:
+def _progress(what: str, items: Iterable[Item]) -> Iterable[Item]:
     """The items, with a bar on standard error if that is a terminal."""
     return tqdm(items, desc=what, disable=None)
 
