@@ -1,14 +1,12 @@
 """Whole agents under SimulEval's interface, for :mod:`eval.bench_encoder`.
 
-They run in a process of their own, as an agent does: in the one that has held dozens of compiled
+They are meant for a process of their own, as an agent has: in one that has held dozens of compiled
 encoders before, memory is in pieces, and all that is not the encoder takes longer.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,23 +46,8 @@ def compare_agents(
         segment_ms: of a segment.
         seconds: of the recording.
         folder: for files that the agents need.
-        progress: wraps the numbers of the segments; must be picklable.
+        progress: wraps the numbers of the segments.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(
-            _compare, config, backends, baseline, segment_ms, seconds, folder, progress
-        ).result()
-
-
-def _compare(
-    config: Path,
-    backends: Sequence[str],
-    baseline: str | None,
-    segment_ms: int,
-    seconds: int,
-    folder: Path,
-    progress: Callable[[Iterable[int]], Iterable[int]],
-) -> list[AgentTimes]:
     words = folder / "words.txt"
     words.write_text(
         " ".join(f"word{number}" for number in range(_WORDS_PER_S * seconds)) + "\n",

@@ -20,8 +20,10 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -260,10 +262,11 @@ def agent_times(
     backends = dict.fromkeys((results.best_float32.case.backend, "torch"))
     baseline = None if args.baseline == "none" or not args.agent else args.baseline
     seconds = AGENT_S if args.agent else STAGES_S
-    agents = compare_agents(
-        args.config, list(backends), baseline, plan.chunk_ms, seconds, folder,
-        progress=partial(_progress, "agents"),
-    )  # fmt: skip
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        agents = process.submit(
+            compare_agents, args.config, list(backends), baseline, plan.chunk_ms, seconds, folder,
+            progress=partial(_progress, "agents"),
+        ).result()  # fmt: skip
     return agents, seconds
 
 

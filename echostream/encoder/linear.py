@@ -27,10 +27,10 @@ def _has_packed_product() -> bool:
 class Linear(PreparedModule, nn.Linear):
     """:class:`torch.nn.Linear` that keeps its weights in the order in which oneDNN reads them.
 
-    For the few frames of a chunk a product takes half to three quarters of the time of MKL's, which
-    goes through the weights as they lie (least on AMD). It is used for float32 on a CPU where no
-    gradient is wanted; else, and wherever operations are watched or recorded (to count or export
-    them), this is the usual layer. The packed weights are a second copy in memory.
+    For the few frames of a chunk that is faster than a product that takes the weights as they lie.
+    It is used for float32 on a CPU where no gradient is wanted; else, and wherever operations are
+    watched or recorded (to count or export them), this is the usual layer. The packed weights are a
+    second copy in memory.
     """
 
     packs = _has_packed_product()
@@ -39,7 +39,7 @@ class Linear(PreparedModule, nn.Linear):
         super().__init__(inputs, outputs, bias)
         self._large = inputs * outputs >= _LEAST_PACKED
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: A002
+    def forward(self, x: Tensor) -> Tensor:
         """``[..., I] -> [..., O]``."""
         if not self._large or not self._can_pack(x):
             return functional.linear(x, self.weight, self.bias)

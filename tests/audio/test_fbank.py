@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import kaldi_native_fbank
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from numpy.typing import NDArray
 
-from echostream.audio import Fbank
+from echostream.audio import Fbank, read_audio
 from echostream.audio import fbank as fbank_module
 
 from .kaldi_reference import kaldi_fbank
@@ -37,6 +39,17 @@ def test_equals_kaldis_definition(signal: NDArray[np.float32]) -> None:
     features = features_of(signal, [])
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, kaldi_fbank(signal), atol=1e-3, rtol=0)
+
+
+def test_equals_another_program_on_human_speech() -> None:
+    samples, rate = read_audio(Path(__file__).parents[2] / "eval" / "clips" / "perro.ogg")
+    options = kaldi_native_fbank.FbankOptions()
+    options.frame_opts.dither = 0.0
+    options.mel_opts.num_bins = 80
+    bank = kaldi_native_fbank.OnlineFbank(options)
+    bank.accept_waveform(rate, (samples * 32768).tolist())
+    expected = np.stack([bank.get_frame(n) for n in range(bank.num_frames_ready)])
+    np.testing.assert_allclose(features_of(samples, []), expected, atol=5e-3, rtol=0)
 
 
 @settings(deadline=None, max_examples=40)
