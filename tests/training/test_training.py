@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import shutil
@@ -18,9 +17,8 @@ import pytest
 import torch
 
 from echostream.config import load_config, save_config
-from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import CheckpointError, ConfigError
-from echostream.model import SpeechModel, load_model, save_model
+from echostream.model import load_model
 from echostream.training import cli, history
 from echostream.training.checkpoints import averaged_model, last_checkpoints, read_checkpoint
 from echostream.training.engine import TrainingOptions, fairseq_arguments, run_fairseq
@@ -38,10 +36,6 @@ pytest.importorskip("fairseq", reason="fairseq is not installed")
 from echostream.training.fairseq_plugin.model import (  # noqa: E402
     EchoStreamZipformer,
     StreamSpeechConformer,
-)
-from echostream.training.fairseq_plugin.options import (  # noqa: E402
-    SpeechModelConfig,
-    SpeechTaskConfig,
 )
 from echostream.training.fairseq_plugin.task import SpeechTask  # noqa: E402
 
@@ -265,77 +259,6 @@ def test_the_short_form_trains_goes_on_and_exports(
     assert record["train"] == [["c", 8, pytest.approx(5.8, abs=0.1)]]
     assert cli.main([*command, "--updates", "4"]) == 0  # nothing left to do but export
     assert read_checkpoint(run / "fairseq" / "checkpoint_last.pt").updates == 4
-
-
-def test_a_run_starts_from_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
-    system = [str(corpus / "zipformer.yaml"), "--data", str(corpus)]
-    few = ["--max-frames", "200", "--workers", "0", "--updates", "2"]
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert cli.main([*system, "--output", str(first), *few]) == 0
-    # Another seed gives other random weights; a rate of next to nothing leaves the first run's.
-    other = ["--seed", "9", "--peak-rate", "1e-12", "--output", str(second), *few]
-    for extra, same in ((["--start-from", str(first)], True), ([], False)):
-        shutil.rmtree(second, ignore_errors=True)
-        assert cli.main([*system, *other, *extra]) == 0
-        a, b = (load_model(run).state_dict() for run in (first, second))
-        assert a["cmvn_mean"].equal(b["cmvn_mean"])
-        assert all(torch.allclose(a[name], b[name], atol=1e-5) for name in a) == same
-    # It brings its own vocabularies and normalisation, whatever the data.
-    (first / "source.model").write_bytes((first / "target.model").read_bytes())
-    shutil.rmtree(second)
-    assert cli.main([*system, *other, "--start-from", str(first)]) == 0
-    assert (second / "source.model").read_bytes() == (first / "target.model").read_bytes()
-
-
-def test_the_baseline_starts_with_small_branches(corpus: Path, tmp_path: Path) -> None:
-    prepared = prepare(CONFORMER, corpus, tmp_path)
-    task = SpeechTask(SpeechTaskConfig(data=str(corpus)), prepared, tmp_path)
-    torch.manual_seed(3)
-    model = StreamSpeechConformer.build_model(SpeechModelConfig(), task)
-    torch.manual_seed(3)
-    expected = SpeechModel(CONFORMER)
-    last = (
-        "ffn1.w_2.weight",
-        "self_attn.linear_out.weight",
-        "conv_module.pointwise_conv2.weight",
-        "ffn2.w_2.weight",
-    )
-    small = {f"encoder.conformer_layers.{n}.{name}" for n in range(2) for name in last}
-    for name, weight in expected.named_parameters():
-        factor = 0.1 if name in small else 1.0
-        torch.testing.assert_close(model.network.get_parameter(name), factor * weight)
-
-
-def test_a_run_with_another_vocabulary_starts_from_the_rest(corpus: Path, tmp_path: Path) -> None:
-    """The encoder and the other head are the checkpoint's, the vocabulary is made from the data."""
-    few = ["--data", str(corpus), "--max-frames", "200", "--workers", "0", "--updates", "2"]
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert cli.main([str(corpus / "zipformer.yaml"), "--output", str(first), *few]) == 0
-    other = dataclasses.replace(ZIPFORMER, asr_vocab_size=ZIPFORMER.asr_vocab_size + 1)
-    save_config(other, tmp_path / "other.yaml")
-    command = [str(tmp_path / "other.yaml"), *few, "--start-from", str(first)]
-    command += ["--seed", "9", "--peak-rate", "1e-12", "--output", str(second)]
-    assert cli.main(command) == 0
-    a, b = (load_model(run).state_dict() for run in (first, second))
-    for name in a:
-        kept = a[name].shape == b[name].shape
-        assert kept == (not name.startswith("asr_head."))
-        assert not kept or torch.allclose(a[name], b[name], atol=1e-5)
-    sizes = [Tokenizer.from_file(run / "source.model").vocab_size for run in (first, second)]
-    assert sizes[1] == sizes[0] + 1
-    assert (first / "target.model").read_bytes() == (second / "target.model").read_bytes()
-
-
-def test_a_run_starts_from_no_other_network(
-    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    other = dataclasses.replace(ZIPFORMER.audio, lead_in_samples=480)
-    save_model(SpeechModel(dataclasses.replace(ZIPFORMER, audio=other)), tmp_path / "checkpoint")
-    command = [str(corpus / "zipformer.yaml"), "--data", str(corpus)]
-    command += ["--output", str(tmp_path / "run"), "--start-from", str(tmp_path / "checkpoint")]
-    assert cli.main(command) == 1
-    assert "lead_in_samples = 480" in caplog.text
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_corpus_in_streamspeechs_format_is_trained_on(corpus: Path, tmp_path: Path) -> None:
