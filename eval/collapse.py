@@ -109,9 +109,7 @@ class Task:
         self.features = {key: torch.from_numpy(cmvn(own)) for key, own in features.items()}
         self.train = [u.key for u in select(chosen, "train")]
         if units is None:
-            characters = sorted({c for u in chosen for c in u.source_text})
-            self.units = len(characters)
-            encode = lambda text: [characters.index(c) for c in text]  # noqa: E731
+            self.units, encode = _characters([u.source_text for u in chosen])
         else:
             texts = [u.source_text for u in select(chosen, "train")]
             with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +128,12 @@ class Task:
             torch.cat(targets),
             torch.tensor([len(own) for own in targets]),
         )
+
+
+def _characters(texts: Sequence[str]) -> tuple[int, Callable[[str], Sequence[int]]]:
+    """How many different characters there are, and what makes their numbers of a text."""
+    numbers = {character: number for number, character in enumerate(sorted({*"".join(texts)}))}
+    return len(numbers), lambda text: [numbers[character] for character in text]
 
 
 class Network(nn.Module):
