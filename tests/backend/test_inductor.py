@@ -43,6 +43,11 @@ def temporary_files_in(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     return temporary
 
 
+def left_in(temporary: Path) -> list[Path]:
+    """What lies there, but for the empty folder that torch makes where its compiler is imported."""
+    return [path for path in temporary.rglob("*") if not path.name.startswith("torchinductor_")]
+
+
 class Compiled(NamedTuple):
     """The graph of most tests, made once."""
 
@@ -191,7 +196,7 @@ def test_a_later_start_needs_no_compiler(cache: Path, monkeypatch: pytest.Monkey
 
 @needs_compiler
 def test_compiling_leaves_nothing_behind(compiled_once: Compiled) -> None:
-    assert list(compiled_once.temporary.iterdir()) == []
+    assert left_in(compiled_once.temporary) == []
     assert list(compiled_once.cache.glob("inductor-*/graph.so"))
 
 
@@ -216,7 +221,7 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
     failing = inductor(tmp_path / "cache")
     with pytest.raises(ConfigError, match="out of letters.*backend"):
         failing.prepare(state_of(failing))
-    assert list(temporary.iterdir()) == [] and list((tmp_path / "cache").iterdir()) == []
+    assert left_in(temporary) == [] and list((tmp_path / "cache").iterdir()) == []
 
 
 @needs_compiler
