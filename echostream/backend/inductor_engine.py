@@ -1,7 +1,7 @@
 """The graph compiled ahead of time by torch's own compiler, Inductor.
 
 Inductor makes C++ of all that lies between the matrix products, one pass over memory for what
-eager torch does in ten, and linear layers run in :mod:`echostream.backend.panel_linear`. A C++
+eager torch does in ten, and linear layers run in the kernel of :mod:`echostream.kernel`. A C++
 compiler must be there when a graph is made, which takes about a minute, and no longer afterwards.
 """
 
@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,16 +25,18 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.panel_linear import (
     C_DECLARATIONS,
-    Kernel,
     PanelLinears,
     PanelWeights,
-    compile_kernel,
-    compiler,
-    kernel_version,
     load_weights,
-    multiplies_bytes,
 )
 from echostream.errors import ConfigError
+from echostream.kernel import (
+    Kernel,
+    compile_kernel,
+    has_compiler,
+    kernel_version,
+    multiplies_bytes,
+)
 
 KERNEL, WEIGHTS = "panel_linear.so", "weights.bin"
 
@@ -90,9 +91,7 @@ class Inductor:
 
     def version(self) -> str | None:
         """See :class:`echostream.backend.engine.EngineKind`; torch's own stands beside it."""
-        if sys.platform != "linux" or compiler() is None:
-            return None
-        return kernel_version()
+        return kernel_version() if has_compiler() else None
 
     def mixes_streams(self, precision: str) -> bool:
         """See :class:`echostream.backend.engine.EngineKind`.

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.onnx_export import export_onnx
-from echostream.backend.rounding import to_bytes
+from echostream.kernel import to_bytes
 
 _SMALLEST_SIDE = 32
 """Weights narrower than this stay in float32: there is little to save."""

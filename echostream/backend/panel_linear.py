@@ -1,4 +1,4 @@
-"""Linear layers of a few rows, from weights that lie in the order in which they are read.
+"""The kernel of linear layers as an operator of compiled graphs.
 
 Symbols: ``M`` rows, ``K`` inputs, ``N`` outputs.
 
@@ -9,12 +9,6 @@ The weights of all layers lie in one tensor, in huge pages where there are any.
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import hashlib
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-from torch.utils import cpp_extension
 
-from echostream.backend.huge_pages import in_huge_pages
-from echostream.backend.rounding import to_bytes
-from echostream.errors import ConfigError
-
-PANEL = 32
-"""Outputs that are computed side by side."""
-_SOURCE = Path(__file__).with_suffix(".cpp")
-_FLAGS = (
-    *("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=c++17"),
-    # Not -ffast-math: of that, some compilers make a library that flushes denormal numbers to zero
-    # in whatever loads it.
-    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
-)
-GROUP = 64
-"""Inputs that are rounded to bytes with one scale."""
+from echostream.kernel import GROUP, PANEL, in_huge_pages, in_panels, in_panels_of_bytes
 
 
 @torch.library.custom_op("echostream::panel_linear", mutates_args=())
@@ -91,31 +70,6 @@ C_DECLARATIONS = {
     )
 }
 """How compiled graphs call the kernels."""
-
-
-def in_panels(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``[N, K]`` and ``[N]`` as the kernel reads them, one after the other: a flat tensor."""
-    outputs, inputs = weight.shape
-    missing = -outputs % PANEL
-    panels = functional.pad(weight, (0, 0, 0, missing)).view(-1, PANEL, inputs).transpose(1, 2)
-    end = weight.new_zeros(outputs) if bias is None else bias
-    return torch.cat((panels.reshape(-1), functional.pad(end, (0, missing))))
-
-
-def in_panels_of_bytes(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As :func:`in_panels`, with bytes, four in a float32, and the scale of each output."""
-    outputs, inputs = weight.shape
-    rounded, scales = to_bytes(weight.numpy(), 1)
-    missing = -outputs % PANEL
-    padded = functional.pad(torch.from_numpy(rounded), (0, -inputs % GROUP, 0, missing))
-    # Of two bytes that are multiplied, one must be unsigned.
-    stored = (padded.to(torch.int16) + 128).to(torch.uint8)
-    panels = stored.view(-1, PANEL, padded.shape[1] // 4, 4).transpose(1, 2).reshape(-1)
-    end = weight.new_zeros(outputs) if bias is None else bias
-    columns = (torch.from_numpy(scales).flatten(), end)
-    return torch.cat(
-        (panels.view(torch.float32), *(functional.pad(column, (0, missing)) for column in columns))
-    )
 
 
 class PanelWeights:
@@ -172,75 +126,6 @@ class PanelLinears(TorchFunctionMode):
                 y = self._panels.linear(rows, self._weights, offset, outputs)
                 return y.view(*x.shape[:-1], outputs)
         return func(*args, **(kwargs or {}))
-
-
-def compiler() -> str | None:
-    """The C++ compiler that the kernel and graphs are compiled with; ``None`` without one."""
-    return shutil.which(os.environ.get("CXX") or "g++")
-
-
-def kernel_version() -> str:
-    """Changes with the kernel's source and with the instructions that this processor has."""
-    return f"{_digest(_SOURCE.read_bytes())}-{_digest(_processor())}"
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
-
-
-@functools.cache
-def _processor() -> bytes:
-    try:
-        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
-    except OSError:
-        lines = []
-    # The line is named flags on x86 and Features on ARM.
-    flags = next((line for line in lines if line.lower().startswith((b"flags", b"features"))), b"")
-    return flags or os.uname().machine.encode()
-
-
-def compile_kernel(path: Path) -> None:
-    """Write the kernel as a shared library.
-
-    Raises:
-        ConfigError: if that fails, with what the compiler said.
-    """
-    command = [compiler() or "g++", *_FLAGS, str(_SOURCE), "-o", str(path)]
-    command += [f"-I{folder}" for folder in cpp_extension.include_paths()]
-    command += [f"-L{folder}" for folder in cpp_extension.library_paths()]
-    command += ["-ltorch_cpu", "-lc10"]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        raise ConfigError(
-            f"the C++ compiler {command[0]} cannot compile {_SOURCE.name}: {said.strip()[-2000:]}; "
-            "expected g++ 9 or newer, or name another in CXX; backend openvino needs none"
-        ) from error
-
-
-class Kernel:
-    """The kernel, in this process for good: compiled graphs find it by its name.
-
-    Args:
-        path: from :func:`compile_kernel`; only the first that a process loads is used.
-    """
-
-    _library: ctypes.CDLL | None = None
-
-    def __init__(self, path: Path) -> None:
-        if Kernel._library is None:
-            Kernel._library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-        self.library = Kernel._library
-
-    def set_threads(self, count: int) -> None:
-        """For the graphs that the calling thread runs from now on."""
-        self.library.echostream_linear_threads(ctypes.c_int(count))
-
-
-def multiplies_bytes() -> bool:
-    """Whether the processor has the instructions for weights in bytes."""
-    return b"avx512_vnni" in _processor().split()
 
 
 def load_weights(path: Path) -> Tensor:

@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from echostream.backend.huge_pages import in_huge_pages
 from echostream.benchmark.operations import Demand
 from echostream.benchmark.rounds import Setting
+from echostream.kernel import in_huge_pages
 
 _SIZES = (512, 1024, 2048)
 _ROW = 1024

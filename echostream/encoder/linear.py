@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.encoder.prepared import PreparedModule
+from echostream.kernel import HugePages, in_panels, shared_kernel
 
 _LEAST_PACKED = 1 << 17
-"""Weights of fewer numbers gain nothing: the kernel's own overhead is more than it saves."""
+"""Weights of fewer numbers gain nothing from oneDNN: its own overhead is more than it saves."""
+_PANELS = HugePages()
+"""Of the layers of all models in this process, in the order in which they are first used."""
 
 
 def _has_packed_product() -> bool:
@@ -25,44 +28,57 @@ def _has_packed_product() -> bool:
 
 
 class Linear(PreparedModule, nn.Linear):
-    """:class:`torch.nn.Linear` that keeps its weights in the order in which oneDNN reads them.
+    """:class:`torch.nn.Linear` that keeps its weights in the order in which they are read.
 
     For the few frames of a chunk that is faster than a product that takes the weights as they lie.
-    It is used for float32 on a CPU where no gradient is wanted; else, and wherever operations are
-    watched or recorded (to count or export them), this is the usual layer. The packed weights are a
-    second copy in memory.
+    The product is the project's own kernel, or oneDNN's where that cannot be compiled. This holds
+    for float32 on a CPU where no gradient is wanted; else, and wherever operations are watched or
+    recorded (to count or export them), this is the usual layer. The weights in order are a second
+    copy in memory.
     """
 
-    packs = _has_packed_product()
+    shared_kernel = staticmethod(shared_kernel)
+    has_packed_product = _has_packed_product()
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias)
-        self._large = inputs * outputs >= _LEAST_PACKED
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., I] -> [..., O]``."""
-        if not self._large or not self._can_pack(x):
-            return functional.linear(x, self.weight, self.bias)
-        packed = self.prepared((), (self.weight,), self._pack)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, self.bias, "none", [], "")
-        return y
+        weight, bias = self.weight, self.bias  # A module takes its time to find them.
+        if not _takes_prepared(x, weight):
+            return functional.linear(x, weight, bias)
+        kernel = self.shared_kernel()
+        if kernel is not None:
+            sources = (weight,) if bias is None else (weight, bias)
+            panels = self.prepared("panels", sources, self._in_panels)
+            return kernel.linear(x, panels, self.out_features)
+        if self.has_packed_product and weight.numel() >= _LEAST_PACKED and x.numel() > 0:
+            packed = self.prepared("packed", (weight,), self._packed)
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+            return y
+        return functional.linear(x, weight, bias)
 
-    def _can_pack(self, x: Tensor) -> bool:
-        return (
-            self.packs
-            and not torch.is_grad_enabled()
-            and torch._C._len_torch_dispatch_stack() == 0
-            and not torch._C._is_tracing()
-            and not torch.compiler.is_compiling()
-            and x.dtype == self.weight.dtype == torch.float32
-            and x.device.type == self.weight.device.type == "cpu"
-            and x.numel() > 0
-            and not self.weight.is_inference()  # These count no versions.
-        )
+    def _in_panels(self) -> Tensor:
+        return _PANELS.place(in_panels(self.weight, self.bias))
 
-    def _pack(self) -> Tensor:
+    def _packed(self) -> Tensor:
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), None)
         return packed
+
+
+def _takes_prepared(x: Tensor, weight: Tensor) -> bool:
+    """Whether nobody wants more of the product than its numbers, in float32 on the CPU."""
+    return (
+        not torch.is_grad_enabled()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not torch._C._is_tracing()
+        and not torch.compiler.is_compiling()
+        and x.dtype == weight.dtype == torch.float32
+        and x.is_cpu
+        and weight.is_cpu
+        and not weight.is_inference()  # These count no versions.
+    )
 
 
 def scaled_linear(inputs: int, outputs: int, scale: float, *, bias: bool = True) -> Linear:

@@ -18,16 +18,17 @@ import torch
 from torch import Tensor
 
 from echostream.agent.options import SHIPPED_CHECKPOINT
-from echostream.backend import CompiledEncoder, installed_backends, make_backend, panel_linear
+from echostream.backend import CompiledEncoder, installed_backends, make_backend
 from echostream.backend.inductor_engine import Inductor
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
+from echostream.kernel import build, kernel_version
 from echostream.model import load_model
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
+from tests.kernel.needs import needs_bytes, needs_compiler
 
 from .compiled import CHUNKINGS, error_of_int8
-from .needs import needs_bytes, needs_compiler
 
 BATCHES = {4: 1, 0: 2}
 """Streams of the graph of each memory size."""
@@ -186,7 +187,7 @@ def test_a_later_start_needs_no_compiler(cache: Path, monkeypatch: pytest.Monkey
     assert torch.equal(y, first.step(features, state_of(first))[0])
 
     others = small_encoder(4, FLOAT), small_encoder(0, FLOAT)
-    monkeypatch.setattr(panel_linear, "_processor", lambda: b"another processor")
+    monkeypatch.setattr(build, "_processor", lambda: b"another processor")
     for encoder, folder in ((others[0], cache), (others[1], cache / "none"), (others[1], None)):
         chosen = make_backend(encoder, "auto", cache=folder)
         assert getattr(chosen, "name", "torch") != "inductor"
@@ -228,7 +229,7 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
 def test_int8_is_refused_where_bytes_cannot_be_multiplied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panel_linear, "_processor", lambda: b"flags : sse2 avx2")
+    monkeypatch.setattr(build, "_processor", lambda: b"flags : sse2 avx2")
     with pytest.raises(ConfigError, match="int8.*inductor.*float32 only here.*openvino"):
         inductor(tmp_path, precision="int8")
 
@@ -258,9 +259,9 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_graphs_know_what_they_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel's source and the processor's instructions."""
-    versions = {panel_linear.kernel_version()}
-    monkeypatch.setattr(panel_linear, "_processor", lambda: b"another processor")
-    versions.add(panel_linear.kernel_version())
-    monkeypatch.setattr(panel_linear, "_SOURCE", Path(__file__))
-    versions.add(panel_linear.kernel_version())
+    versions = {kernel_version()}
+    monkeypatch.setattr(build, "_processor", lambda: b"another processor")
+    versions.add(kernel_version())
+    monkeypatch.setattr(build, "_SOURCE", Path(__file__))
+    versions.add(kernel_version())
     assert len(versions) == 3

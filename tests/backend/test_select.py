@@ -20,10 +20,10 @@ from echostream.backend import (
     installed_backends,
     make_backend,
 )
-from echostream.backend.rounding import to_bytes
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
+from echostream.kernel import to_bytes
 from tests.encoder.small_encoder import small_config, small_encoder
 
 from .compiled import NAMES, backends, error_of_int8

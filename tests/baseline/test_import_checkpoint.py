@@ -364,8 +364,8 @@ def test_command(release: Release, capsys: pytest.CaptureFixture[str]) -> None:
     assert Tokenizer(out / "source.model").vocab_size == 44
     np.testing.assert_array_equal(model.cmvn.std, np.linspace(1, 2, 80, dtype="f4"))
     features = noise(1, 100, 80, dtype=torch.float32)
-    frames = published_encoder()(features)["encoder_out"]
     with torch.no_grad():
+        frames = published_encoder()(features)["encoder_out"]
         assert torch.equal(model.encoder(features)["encoder_out"], frames)
         ours = model.st_head(frames)
     published = published_log_probs(release, "ctc_target_unigram", frames)

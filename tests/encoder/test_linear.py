@@ -1,4 +1,4 @@
-"""Packed linear layers are linear layers, whatever happens to their weights."""
+"""Linear layers with weights in order are linear layers, whatever happens to their weights."""
 
 from __future__ import annotations
 
@@ -13,23 +13,49 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from echostream.encoder.linear import Linear, scaled_linear
+from tests.kernel.needs import needs_compiler
 
 INPUTS, OUTPUTS = 512, 384
 
-pytestmark = pytest.mark.skipif(not Linear.packs, reason="PyTorch was built without oneDNN")
+KERNEL, ONEDNN, USUAL = "kernel", "oneDNN", "usual"
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(KERNEL, marks=needs_compiler),
+        pytest.param(
+            ONEDNN,
+            marks=pytest.mark.skipif(not Linear.has_packed_product, reason="without oneDNN"),
+        ),
+        USUAL,
+    ],
+    autouse=True,
+)
+def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a layer is computed by, in turn."""
+    if request.param != KERNEL:
+        monkeypatch.setattr(Linear, "shared_kernel", staticmethod(lambda: None))
+    if request.param == USUAL:
+        monkeypatch.setattr(Linear, "has_packed_product", False)
+    return str(request.param)
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """One entry for each time that weights were packed."""
-    found: list[None] = []
-    pack = Linear._pack
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each time that weights were put in order."""
+    found: list[str] = []
+    in_panels, packed = Linear._in_panels, Linear._packed
 
-    def counted(self: Linear) -> Tensor:
-        found.append(None)
-        return pack(self)
+    def counted_in_panels(self: Linear) -> Tensor:
+        found.append(KERNEL)
+        return in_panels(self)
 
-    monkeypatch.setattr(Linear, "_pack", counted)
+    def counted_packed(self: Linear) -> Tensor:
+        found.append(ONEDNN)
+        return packed(self)
+
+    monkeypatch.setattr(Linear, "_in_panels", counted_in_panels)
+    monkeypatch.setattr(Linear, "_packed", counted_packed)
     return found
 
 
@@ -47,7 +73,9 @@ def expected(layer: nn.Linear, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("shape", [(1,), (16,), (1, 1), (1, 16), (3, 2, 7), (1, 300)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_equals_the_product(shape: tuple[int, ...], bias: bool, calls: list[None]) -> None:
+def test_equals_the_product(
+    shape: tuple[int, ...], bias: bool, calls: list[str], product: str
+) -> None:
     torch.manual_seed(2)
     layer = Linear(INPUTS, OUTPUTS, bias).eval()
     x = torch.randn(*shape, INPUTS)
@@ -56,7 +84,7 @@ def test_equals_the_product(shape: tuple[int, ...], bias: bool, calls: list[None
     assert y.shape == (*shape, OUTPUTS)
     torch.testing.assert_close(y.double(), expected(layer, x), atol=1e-5, rtol=1e-5)
     assert torch.equal(y, again)
-    assert len(calls) == 1
+    assert calls == ([] if product == USUAL else [product])
 
 
 @torch.no_grad()
@@ -68,8 +96,9 @@ def test_equals_the_product(shape: tuple[int, ...], bias: bool, calls: list[None
         lambda layer: torch.optim.SGD(layer.parameters(), lr=1.0).step(),
         lambda layer: layer.double().float(),
         lambda layer: (setattr(layer.weight, "data", layer.weight * 3), layer.eval()),
+        lambda layer: layer.bias.add_(1),
     ],
-    ids=["in place", "loaded", "updated", "converted", "data"],
+    ids=["in place", "loaded", "updated", "converted", "data", "bias"],
 )
 def test_new_weights_are_packed_anew(layer: Linear, change: Callable[[Linear], object]) -> None:
     x = torch.randn(4, INPUTS)
@@ -79,7 +108,7 @@ def test_new_weights_are_packed_anew(layer: Linear, change: Callable[[Linear], o
     torch.testing.assert_close(layer(x).double(), expected(layer, x), atol=1e-4, rtol=1e-4)
 
 
-def test_gradients_go_through(layer: Linear, calls: list[None]) -> None:
+def test_gradients_go_through(layer: Linear, calls: list[str]) -> None:
     x = torch.randn(4, INPUTS, requires_grad=True)
     layer(x).sum().backward()
     assert layer.weight.grad is not None and x.grad is not None
@@ -99,7 +128,7 @@ def test_copies_have_their_own_weights(layer: Linear, copied: Callable[[Linear],
 
 
 @torch.no_grad()
-def test_what_is_watched_or_recorded_is_the_usual_layer(layer: Linear, calls: list[None]) -> None:
+def test_what_is_watched_or_recorded_is_the_usual_layer(layer: Linear, calls: list[str]) -> None:
     x = torch.randn(4, INPUTS)
     with FlopCounterMode(display=False) as counter:
         layer(x)
@@ -112,13 +141,15 @@ def test_what_is_watched_or_recorded_is_the_usual_layer(layer: Linear, calls: li
 
 
 @torch.no_grad()
-def test_other_numbers_and_no_frames(layer: Linear, calls: list[None]) -> None:
+def test_other_numbers_and_no_frames(layer: Linear, calls: list[str], product: str) -> None:
     assert layer(torch.randn(0, INPUTS)).shape == (0, OUTPUTS)
     assert layer.double()(torch.randn(2, INPUTS, dtype=torch.float64)).dtype == torch.float64
+    assert ONEDNN not in calls
+    calls.clear()
     small = Linear(8, 4)
     x = torch.randn(3, 8)
-    assert torch.equal(small(x), functional.linear(x, small.weight, small.bias))
-    assert calls == []
+    torch.testing.assert_close(small(x), functional.linear(x, small.weight, small.bias))
+    assert calls == ([KERNEL] if product == KERNEL else [])
 
 
 def test_in_inference_mode_and_after_it(layer: Linear) -> None:

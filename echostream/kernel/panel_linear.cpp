@@ -4,7 +4,7 @@
 // every weight it has, so what counts is to read the weights once, straight through, at the speed
 // of the memory, and to do all that is to be done with each while it is in a register. W lies in
 // panels of PANEL outputs, [N / PANEL][K][PANEL], the last one filled up with zeros, and after them
-// the bias, filled up alike (see panel_linear.py).
+// the bias, filled up alike (see panels.py).
 //
 // With int8 weights a panel is bytes, [K / 4][PANEL][4], and the inputs are rounded to bytes as they
 // come, GROUP of a row with one scale. The processor adds four products of bytes at a time.
@@ -42,7 +42,8 @@ typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(
 // of memory by itself early enough. With fewer rows it does, and is slowed by such hints.
 constexpr int64_t AHEAD = 3072;
 
-thread_local int threads = 1;
+// Of the graphs that a thread runs.
+thread_local int graph_threads = 1;
 
 // M rows by WIDTH columns of a panel; `outputs` of them exist.
 template <int M>
@@ -196,7 +197,7 @@ extern "C" {
 
 // weights: the layer's, at its offset.
 void echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                       float* y) {
+                       float* y, int threads) {
   const int64_t panels = (N + PANEL - 1) / PANEL;
   const float* bias = weights + panels * PANEL * K;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
@@ -207,12 +208,12 @@ void echostream_linear(const float* x, int64_t M, int64_t K, const float* weight
 }
 
 
-// Of the calls that the calling thread makes from now on.
-void echostream_linear_threads(int count) { threads = count; }
+// Of the graphs that the calling thread runs from now on.
+void echostream_set_graph_threads(int count) { graph_threads = count; }
 
 // The same for weights in bytes: 0, or 1 where the processor has no instructions for it.
 int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                               float* y) {
+                               float* y, int threads) {
 #if defined(__AVX512VNNI__)
   const Rounded rows(x, M, K);
   const int64_t panels = (N + PANEL - 1) / PANEL, inputs = rows.groups * GROUP;
@@ -244,7 +245,7 @@ AOTITorchError aoti_torch_cpu_panel_linear(AtenTensorHandle x, AtenTensorHandle 
                                            AtenTensorHandle* result) {
   Call call;
   if (call.prepare(x, weights, offset, outputs, result)) return 1;
-  echostream_linear(call.from, call.rows, call.inputs, call.by, outputs, call.to);
+  echostream_linear(call.from, call.rows, call.inputs, call.by, outputs, call.to, graph_threads);
   return 0;
 }
 
@@ -253,6 +254,7 @@ AOTITorchError aoti_torch_cpu_panel_linear_of_bytes(AtenTensorHandle x, AtenTens
                                                     AtenTensorHandle* result) {
   Call call;
   if (call.prepare(x, weights, offset, outputs, result)) return 1;
-  return echostream_linear_of_bytes(call.from, call.rows, call.inputs, call.by, outputs, call.to);
+  return echostream_linear_of_bytes(call.from, call.rows, call.inputs, call.by, outputs, call.to,
+                                    graph_threads);
 }
 }
