@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-import math
 import os
 import tempfile
 import uuid
@@ -56,11 +55,11 @@ class Kernel:
             outputs: ``N``.
         """
         x = x.contiguous()
-        *rows, inputs = x.shape
-        y = torch.empty((*rows, outputs), dtype=torch.float32)
+        inputs = x.shape[-1]
+        y = torch.empty((*x.shape[:-1], outputs), dtype=torch.float32)
         self._linear(
             x.data_ptr(),
-            math.prod(rows),
+            x.numel() // inputs,
             inputs,
             panels.data_ptr(),
             outputs,
