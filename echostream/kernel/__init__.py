@@ -6,7 +6,6 @@ so do the graphs of backend ``inductor`` (:mod:`echostream.backend.panel_linear`
 
 from echostream.kernel.build import (
     compile_kernel,
-    compiler,
     has_compiler,
     kernel_version,
     multiplies_bytes,
@@ -22,7 +21,6 @@ __all__ = [
     "HugePages",
     "Kernel",
     "compile_kernel",
-    "compiler",
     "has_compiler",
     "in_huge_pages",
     "in_panels",

@@ -17,6 +17,7 @@ from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig,
 from echostream.decoder.ctc_head import CtcHead
 from echostream.encoder import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.kernel import shared_kernel
 
 Encoder = ZipformerEncoder | ChunkConformerEncoder
 EncoderState = StreamState | ChunkConformerState
@@ -38,6 +39,8 @@ class SpeechModel(nn.Module):
     def __init__(self, config: SystemConfig) -> None:
         super().__init__()
         self.config = config
+        # Compiled here, if need be, and not in the first chunk of the first recording.
+        shared_kernel()
         self.encoder = make_encoder(config.encoder)
         dim = config.encoder.output_dim
         self.asr_head = CtcHead(dim, config.asr_vocab_size)

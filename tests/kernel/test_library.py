@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from echostream.config import load_config
 from echostream.errors import ConfigError
 from echostream.kernel import Kernel, in_panels, kernel_version, library, shared_kernel
+from echostream.model import SpeechModel
 
 from .needs import needs_compiler
 
@@ -65,6 +67,12 @@ def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
     check(as_in_a_new_process())  # Without a compiler too.
     path.rename(cache / "panel_linear-of-an-older-version.so")
     assert as_in_a_new_process() is None
+
+
+@needs_compiler
+def test_a_model_does_not_leave_it_to_the_first_chunk(cache: Path) -> None:
+    SpeechModel(load_config("configs/tiny.yaml"))
+    assert len(list(cache.iterdir())) == 1
 
 
 @needs_compiler
