@@ -163,7 +163,7 @@ def as_array(samples: Samples) -> NDArray[Any]:
         # neighbours.
         try:
             with np.errstate(over="ignore"):  # becomes infinite and is reported as that
-                array = np.array(samples, dtype=np.float32)
+                array = _from_numbers(samples)
         except (TypeError, ValueError) as error:
             raise AudioFormatError(
                 f"the samples are a {type(samples).__name__} that is not a list of numbers or of "
@@ -187,6 +187,14 @@ def as_array(samples: Samples) -> NDArray[Any]:
         f"the samples have shape {array.shape}; expected [n], or one or two channels as [n, 2] or "
         "[2, n]. Push one stream at a time and mix more channels down first"
     )
+
+
+def _from_numbers(samples: Sequence[Any]) -> NDArray[np.float32]:
+    """As ``np.array`` makes it of them, which looks at each twice where there is only one level."""
+    try:
+        return np.fromiter(samples, np.float64, len(samples)).astype(np.float32)
+    except (TypeError, ValueError, OverflowError):
+        return np.array(samples, dtype=np.float32)
 
 
 def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:

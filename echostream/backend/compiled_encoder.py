@@ -17,7 +17,7 @@ from torch import Tensor
 from echostream.backend.cache import description_of, exported
 from echostream.backend.engine import Engine, EngineKind
 from echostream.backend.graph import ChunkGraph, GraphSettings
-from echostream.backend.packing import PackedState, StatePacking, pack_view
+from echostream.backend.packing import PackedState, StatePacking, after_chunk, pack_view
 from echostream.encoder.call_sizes import call_sizes
 from echostream.encoder.call_view import chunk_view
 from echostream.encoder.stepping import ChunkEncoder
@@ -124,10 +124,11 @@ class CompiledEncoder(ChunkEncoder):
         heard = state.processed_frames
         sight = self._encoder.sight(state)
         view = chunk_view(heard.tolist(), lengths, sight, features.device)
-        masks, *rows = _packed_view(view)
-        frames, carried = engine.run((features, masks, packing.pack(state), *rows))
+        packed = packing.pack(state)
+        frames, *left = engine.run((features, *_packed_view(view), *packed))
         heard = heard + torch.tensor(lengths)
-        return frames, PackedState.of(state, packing, carried, processed_frames=heard)
+        packed = after_chunk(packed, tuple(left))
+        return frames, PackedState.of(state, packing, packed, processed_frames=heard)
 
     def _calls(self, busy: int, state: StreamState) -> tuple[int, ...]:
         """Only sizes whose graphs are there, and the whole batch: making one takes seconds."""

@@ -17,8 +17,8 @@ from echostream.backend.graph import ChunkGraph
 class Engine(Protocol):
     """A graph ready to run."""
 
-    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The graph's inputs in the order of ``INPUT_NAMES`` to ``frames`` and ``carried_on``.
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The inputs and results of :class:`ChunkGraph`.
 
         The results are new tensors, and the inputs stay as they are.
         """

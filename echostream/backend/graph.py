@@ -17,10 +17,6 @@ from echostream.backend.packing import StatePacking, pack_view, unpack_view
 from echostream.encoder.call_view import chunk_view
 from echostream.encoder.zipformer import ZipformerEncoder
 
-INPUT_NAMES = ("features", "masks", "carried", "memory_rows")
-"""The last only with a memory bank."""
-OUTPUT_NAMES = ("frames", "carried_on")
-
 
 @dataclass(frozen=True)
 class GraphSettings:
@@ -35,10 +31,10 @@ class GraphSettings:
 
 
 class ChunkGraph(nn.Module):
-    """``(features, masks, carried, memory_rows) -> (frames, carried_on)``.
+    """``(features, masks, memory rows, packed state) -> (frames, what the chunk leaves)``.
 
     ``features`` [B, 2 c, F], ``frames`` [B, c, C]; the others are packed as in
-    :mod:`echostream.backend.packing`.
+    :mod:`echostream.backend.packing`. Memory rows are there with a memory bank only.
     """
 
     def __init__(self, encoder: ZipformerEncoder, settings: GraphSettings) -> None:
@@ -63,17 +59,28 @@ class ChunkGraph(nn.Module):
         The graph has then run once, so that what the modules prepare (see
         :mod:`echostream.encoder.prepared`) is there and does not become part of a trace.
         """
-        masks, *rows = pack_view(self._view)
-        example = (self._state.pending, masks, self.packing.pack(self._state), *rows)
+        state = self.packing.pack(self._state)
+        example = (self._state.pending, *pack_view(self._view), *state)
         with torch.no_grad():
             self(*example)
         return example
 
-    def forward(
-        self, features: Tensor, masks: Tensor, carried: Tensor, memory_rows: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What an exported graph calls its inputs."""
+        rows = ("memory_rows",) if self.packing.has_memory else ()
+        blocks = (f"block_{number}" for number in range(self.packing.blocks))
+        return ("features", "masks", *rows, "changing", *blocks)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What an exported graph calls its results."""
+        return ("frames", "changed", *(["new_block"] if self.packing.blocks else []))
+
+    def forward(self, features: Tensor, masks: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
-        state = self.packing.unpack(carried, self._state)
-        view = unpack_view(masks, memory_rows, self._view)
+        rows, packed = (more[0], more[1:]) if self.packing.has_memory else (None, more)
+        state = self.packing.unpack(packed, self._state)
+        view = unpack_view(masks, rows, self._view)
         frames, state = self.encoder.run(features, view, state)
-        return frames, self.packing.pack(state)
+        return frames, *self.packing.pack_new(state)

@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,15 +21,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from echostream.backend.graph import ChunkGraph
-from echostream.backend.panel_linear import (
-    C_DECLARATIONS,
-    PanelLinears,
-    PanelWeights,
-    load_weights,
-)
+from echostream.backend.kernel_operators import C_DECLARATIONS
+from echostream.backend.panel_weights import PanelWeights, TracedKernel, load_weights
 from echostream.errors import ConfigError
 from echostream.kernel import (
     Kernel,
@@ -36,9 +34,13 @@ from echostream.kernel import (
     has_compiler,
     kernel_version,
     multiplies_bytes,
+    tracing_with,
 )
 
-KERNEL, WEIGHTS = "panel_linear.so", "weights.bin"
+KERNEL, WEIGHTS = "kernel.so", "weights.bin"
+
+_LARGEST_BLOCK = (32 << 20) - 4096
+"""Bytes; larger ones do not count for the C library."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,21 +62,30 @@ class InductorEngine:
         self._start()
 
     def _start(self) -> None:
+        _keep_freed_memory()
         self._process = os.getpid()
         self._worker = ThreadPoolExecutor(1, "echostream-inductor")
 
-    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """See :class:`echostream.backend.engine.Engine`."""
         if self._process != os.getpid():  # After a fork the thread is only in the parent.
             self._start()
         return self._worker.submit(self._run, inputs).result()
 
-    def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def _run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         self._kernel.set_threads(self._threads)
         with torch.no_grad():
             given = [tensor.contiguous() for tensor in inputs]
-            frames, carried = self._graph.run([self._weights, *given])
-        return frames, carried
+            return tuple(self._graph.run([self._weights, *given]))
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a chunk has freed for the next chunk.
+
+    It gives back to the system what is more than twice the largest block that it ever got back, and
+    the system hands pages out again one by one, which takes as long as a fifth of a chunk.
+    """
+    torch.empty(_LARGEST_BLOCK // 4, dtype=torch.float32)
 
 
 class Inductor:
@@ -94,12 +105,8 @@ class Inductor:
         return kernel_version() if has_compiler() else None
 
     def mixes_streams(self, precision: str) -> bool:
-        """See :class:`echostream.backend.engine.EngineKind`.
-
-        Graphs of other numbers of streams round the rest otherwise in the last bit, of which
-        rounding to bytes then makes whole steps.
-        """
-        return precision == "int8"
+        """See :class:`echostream.backend.engine.EngineKind`; a stream gives the same bits alone."""
+        return False
 
     @torch.no_grad()
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
@@ -112,13 +119,14 @@ class Inductor:
         panels = PanelWeights(graph, precision)
         panels.flat.numpy().tofile(folder / WEIGHTS)
 
-        def from_panels(weights: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-            with PanelLinears(panels, weights):
-                frames, carried = graph(*inputs)
-            return frames, carried
+        def from_panels(weights: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            with tracing_with(TracedKernel(panels, weights)):
+                results: tuple[Tensor, ...] = graph(*inputs)
+            return results
 
         inputs = (panels.flat, *example)
-        traced = torch.export.export(make_fx(from_panels)(*inputs), inputs).module()
+        recorded = _reading_directly(make_fx(from_panels)(*inputs))
+        traced = torch.export.export(recorded, inputs).module()
         try:
             with _settings():
                 shutil.copyfile(inductor.aot_compile(traced, inputs), folder / self.file_name)
@@ -131,6 +139,33 @@ class Inductor:
     def load(self, folder: Path, precision: str, threads: int) -> InductorEngine:
         """See :class:`echostream.backend.engine.EngineKind`."""
         return InductorEngine(folder, threads)
+
+
+def _reading_directly(recorded: GraphModule) -> GraphModule:
+    """With what was put together read from where it was before.
+
+    Attention takes a past in the blocks that it lies in. And the end of a past with a chunk after
+    it is the chunk. The compiler would make the whole of both.
+    """
+    operators, aten = torch.ops.echostream, torch.ops.aten
+    for node in recorded.graph.nodes:
+        if node.target in (operators.attention_weights.default, operators.attention_mix.default):
+            (past,) = node.args[1]
+            if past.target is aten.cat.default:
+                node.update_arg(1, past.args[0])
+        elif node.target is aten.slice.Tensor and node.args[0].target is aten.cat.default:
+            joined, dimension, start, end = (*node.args, sys.maxsize)[:4]
+            parts, axis = (*joined.args, 0)[:2]
+            before = sum(part.meta["val"].shape[axis] for part in parts[:-1])
+            if axis == dimension and start >= before:
+                end = min(end, joined.meta["val"].shape[axis])
+                node.args = (parts[-1], axis, start - before, end - before)
+                for user in node.users:  # What is cut out may no longer lie in one piece.
+                    if user.target is aten.view.default:
+                        user.target = aten.reshape.default
+    recorded.graph.eliminate_dead_code()
+    recorded.recompile()
+    return recorded
 
 
 @contextmanager

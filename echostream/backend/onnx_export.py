@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from echostream.backend.graph import INPUT_NAMES, OUTPUT_NAMES, ChunkGraph
+from echostream.backend.graph import ChunkGraph
 
 _OPSET = 17
 
@@ -26,6 +26,6 @@ def export_onnx(graph: ChunkGraph, path: Path) -> None:
             str(path),
             dynamo=False,
             opset_version=_OPSET,
-            input_names=list(INPUT_NAMES[: len(example)]),
-            output_names=list(OUTPUT_NAMES),
+            input_names=list(graph.input_names),
+            output_names=list(graph.output_names),
         )

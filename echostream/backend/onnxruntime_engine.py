@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echostream.backend.graph import INPUT_NAMES, OUTPUT_NAMES, ChunkGraph
+from echostream.backend.graph import ChunkGraph
 from echostream.backend.onnx_export import export_onnx
 
 
@@ -35,11 +35,12 @@ class OnnxRuntimeEngine:
             str(path), options, providers=["CPUExecutionProvider"]
         )
 
-    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        self._inputs = [given.name for given in self._session.get_inputs()]
+
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """See :class:`echostream.backend.engine.Engine`."""
-        given = {name: x.numpy() for name, x in zip(INPUT_NAMES, inputs, strict=False)}
-        frames, carried = self._session.run(list(OUTPUT_NAMES), given)
-        return torch.from_numpy(frames), torch.from_numpy(carried)
+        given = {name: x.numpy() for name, x in zip(self._inputs, inputs, strict=True)}
+        return tuple(torch.from_numpy(result) for result in self._session.run(None, given))
 
 
 class OnnxRuntime:

@@ -54,18 +54,18 @@ class OpenVinoEngine:
         self._shapes = [tuple(output.shape) for output in compiled.outputs]
         self._lock = threading.Lock()
 
-    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """See :class:`echostream.backend.engine.Engine`."""
-        frames, carried = (torch.empty(shape) for shape in self._shapes)
+        results = tuple(torch.empty(shape) for shape in self._shapes)
         with self._lock:
             # OpenVINO reads this memory without keeping it alive, so copies must have a name.
             given = [tensor.contiguous() for tensor in inputs]
             for index, tensor in enumerate(given):
                 self._request.set_input_tensor(index, self._shared(tensor))
-            for index, tensor in enumerate((frames, carried)):
+            for index, tensor in enumerate(results):
                 self._request.set_output_tensor(index, self._shared(tensor))
             self._request.infer()
-        return frames, carried
+        return results
 
     def _shared(self, tensor: Tensor) -> Any:
         return self._tensor(tensor.numpy(), shared_memory=True)

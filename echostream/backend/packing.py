@@ -3,15 +3,19 @@
 Symbols: ``B`` streams, ``c`` encoder frames of a chunk.
 
 A compiled graph is called with every input by name, and each costs time; a state has up to a
-hundred tensors. So all that is carried from chunk to chunk lies in one flat tensor, and all masks
-in another.
+hundred tensors. So what is carried from chunk to chunk lies in a few flat ones, and all masks in
+another.
+
+Most of a state are the keys and values of the left context, of which a chunk changes nothing: it
+puts its own after them, and the oldest fall out. So they lie in blocks of a chunk each, and the
+next state has all blocks of the one before but the oldest, and a new one. Nothing is moved.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +30,24 @@ from echostream.encoder.stack import StackState
 from echostream.encoder.stem import StemState
 from echostream.encoder.stream_state import StreamState
 
+_MOST_BLOCKS = 16
+"""Beyond that the left context is one block, which is copied for each chunk."""
+
 
 @dataclass(frozen=True)
 class StatePacking:
-    """Where the tensors that a graph carries lie, for one layout and number of streams."""
+    """Where the tensors that a graph carries lie, for one layout and number of streams.
+
+    A packed state is a tuple: what changes with every chunk as one flat tensor, and the blocks of
+    the left context, the oldest first.
+    """
 
     shapes: tuple[tuple[int, ...], ...]
+    """Of the tensors that change with every chunk."""
+    pasts: tuple[tuple[int, ...], ...]
+    """Of the keys and values of the left context."""
+    blocks: int
+    """That the left context lies in; 0 without one."""
     layers: tuple[int, ...]
     """Layers of each stack."""
     has_memory: bool
@@ -39,38 +55,70 @@ class StatePacking:
     @classmethod
     def of(cls, state: StreamState) -> StatePacking:
         """The packing of states like this one."""
+        chunk, left = state.chunk_size, state.left_context
+        count, rest = divmod(left, chunk)
+        blocks = count if rest == 0 and count <= _MOST_BLOCKS else 1
         return cls(
-            tuple(tuple(tensor.shape) for tensor in _carried(state)),
+            tuple(tuple(tensor.shape) for tensor in _changing(state)),
+            tuple(tuple(tensor.shape) for tensor in _pasts(state)),
+            blocks,
             tuple(len(stack.layers) for stack in state.stacks),
             state.memory is not None,
         )
 
-    def pack(self, state: StreamState) -> Tensor:
-        """All that a chunk changes, but for the counters, as one flat tensor."""
-        if isinstance(state, PackedState) and state.flat is not None:
-            return state.flat
-        # Without a left context some tensors are empty, which not every compiler can take.
-        return torch.cat([tensor.reshape(-1) for tensor in _carried(state) if tensor.numel()])
+    def pack(self, state: StreamState) -> tuple[Tensor, ...]:
+        """All that a chunk changes, but for the counters."""
+        if isinstance(state, PackedState) and state.packed is not None:
+            return state.packed
+        pasts = [past.chunk(self.blocks, dim=1) for past in _pasts(state)] if self.blocks else []
+        return _joined(_changing(state)), *(_joined(block) for block in zip(*pasts, strict=True))
 
-    def unpack(self, flat: Tensor, state: StreamState) -> StreamState:
-        """``state`` with the tensors that lie in ``flat``, which they keep alive as views."""
-        sizes = [math.prod(shape) for shape in self.shapes]
-        pieces = iter(flat.split([size for size in sizes if size]))
-        tensors = iter(
+    def pack_new(self, state: StreamState) -> tuple[Tensor, ...]:
+        """What a chunk leaves, given the state after it: the first tensor and the last block."""
+        newest = [
+            past[:, shape[1] - shape[1] // self.blocks :]
+            for past, shape in zip(_pasts(state), self.pasts, strict=True)
+            if self.blocks
+        ]
+        return (_joined(_changing(state)), *([_joined(newest)] if newest else []))
+
+    def unpack(self, packed: tuple[Tensor, ...], state: StreamState) -> StreamState:
+        """``state`` with the tensors that lie in ``packed``, which they may be views of."""
+        flat, *blocks = packed
+        changing = iter(_cut(flat, self.shapes))
+        shapes = [
+            (batch, frames // max(1, self.blocks), size) for batch, frames, size in self.pasts
+        ]
+        cut = [_cut(block, shapes) for block in blocks]
+        pasts = iter(
             [
-                next(pieces).view(shape) if size else flat.new_zeros(shape)
-                for size, shape in zip(sizes, self.shapes, strict=True)
+                torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
+                for pieces in zip(*cut, strict=True)
             ]
+            if blocks
+            else [flat.new_zeros(shape) for shape in self.pasts]
         )
-        stem = StemState(next(tensors))
+        stem = StemState(next(changing))
         stacks = tuple(
             StackState(
-                tuple(LayerState(*(next(tensors) for _ in _LAYER_FIELDS)) for _ in range(count))
+                tuple(
+                    LayerState(
+                        **{name: next(pasts) for name in _PASTS},
+                        **{name: next(changing) for name in _OTHERS},
+                    )
+                    for _ in range(count)
+                )
             )
             for count in self.layers
         )
-        memory = MemoryState(next(tensors)) if self.has_memory else None
+        memory = MemoryState(next(changing)) if self.has_memory else None
         return dataclasses.replace(state, stem=stem, stacks=stacks, memory=memory)
+
+
+def after_chunk(packed: tuple[Tensor, ...], left: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The packed state after a chunk that left what :meth:`StatePacking.pack_new` says."""
+    flat, *newest = left
+    return flat, *packed[1 + len(newest) :], *newest
 
 
 _CARRIED = ("stem", "stacks", "memory")
@@ -85,46 +133,68 @@ class PackedState(StreamState):
 
     @classmethod
     def of(
-        cls, state: StreamState, packing: StatePacking, flat: Tensor, **changes: Any
+        cls, state: StreamState, packing: StatePacking, packed: tuple[Tensor, ...], **changes: Any
     ) -> PackedState:
-        """``state`` with what lies in ``flat``, and other changes to what is not carried."""
+        """``state`` with what lies in ``packed``, and other changes to what is not carried."""
         new = object.__new__(cls)
         kept = {name: value for name, value in vars(state).items() if name not in _CARRIED}
-        vars(new).update(kept, **changes, _packing=packing, _flat=flat)
+        vars(new).update(kept, **changes, _packing=packing, _packed=packed)
         return new
 
     @property
-    def flat(self) -> Tensor | None:
+    def packed(self) -> tuple[Tensor, ...] | None:
         """Where the carried tensors lie."""
-        found: Tensor | None = vars(self).get("_flat")
+        found: tuple[Tensor, ...] | None = vars(self).get("_packed")
         return found
 
     def replaced(self, **changes: Any) -> StreamState:
         """See :class:`StreamState`."""
-        if self.flat is None or changes.keys() & set(_CARRIED):
+        if self.packed is None or changes.keys() & set(_CARRIED):
             return super().replaced(**changes)
-        return PackedState.of(self, vars(self)["_packing"], self.flat, **changes)
+        return PackedState.of(self, vars(self)["_packing"], self.packed, **changes)
 
     def __getattr__(self, name: str) -> Any:
         """Only called for what is not there yet."""
-        if name not in _CARRIED or self.flat is None:
+        if name not in _CARRIED or self.packed is None:
             raise AttributeError(f"{type(self).__name__} has no {name}")
-        whole = vars(self)["_packing"].unpack(self.flat, self)
+        whole = vars(self)["_packing"].unpack(self.packed, self)
         vars(self).update({carried: getattr(whole, carried) for carried in _CARRIED})
         return vars(self)[name]
 
 
-_LAYER_FIELDS = tuple(field.name for field in dataclasses.fields(LayerState))
+_PASTS = ("keys", "nonlinear_values", "values1", "values2")
+_OTHERS = ("conv1", "conv2")
 
 
-def _carried(state: StreamState) -> Iterator[Tensor]:
+def _pasts(state: StreamState) -> Iterator[Tensor]:
+    for stack in state.stacks:
+        for layer in stack.layers:
+            for name in _PASTS:
+                yield getattr(layer, name)
+
+
+def _changing(state: StreamState) -> Iterator[Tensor]:
     yield state.stem.features
     for stack in state.stacks:
         for layer in stack.layers:
-            for name in _LAYER_FIELDS:
+            for name in _OTHERS:
                 yield getattr(layer, name)
     if state.memory is not None:
         yield state.memory.groups
+
+
+def _joined(tensors: Iterable[Tensor]) -> Tensor:
+    # Some tensors may be empty, which not every compiler can take.
+    return torch.cat([tensor.reshape(-1) for tensor in tensors if tensor.numel()])
+
+
+def _cut(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    sizes = [math.prod(shape) for shape in shapes]
+    pieces = iter(flat.split([size for size in sizes if size]))
+    return [
+        next(pieces).view(shape) if size else flat.new_zeros(shape)
+        for size, shape in zip(sizes, shapes, strict=True)
+    ]
 
 
 def pack_view(view: CallView) -> tuple[Tensor, ...]:

@@ -123,7 +123,7 @@ class Results:
 
     def summary(self) -> dict[str, Any]:
         """The figures that the project's aims are stated in; ``None`` for what was not measured."""
-        best = self.best_float32
+        fastest, best = self.references[0], self.best_float32
         int8 = [row for row in self.references if row.case.precision == COMPILED_INT8]
         torch_row = self.get(self.plan.reference())
         return _rounded(
@@ -137,11 +137,13 @@ class Results:
                 "best_int8": int8[0].case.runner if int8 else None,
                 "best_int8_ms": int8[0].wall_ms_p50 if int8 else None,
                 "int8_over_best_float32": (self.ratio(int8[0].case, best.case) if int8 else None),
-                "streaming_over_offline": best.over_offline,
-                "int8_streaming_over_offline": int8[0].over_offline if int8 else None,
+                "best": fastest.case.runner,
+                "streaming_over_offline": fastest.over_offline,
+                "float32_streaming_over_offline": best.over_offline,
                 "torch_streaming_over_offline": torch_row and torch_row.over_offline,
                 "longest_position_over_shortest": self._position_ratio(best.case),
-                "most_streams_per_core_over_best_solo": self._batch_gain(best.case),
+                "most_streams_per_core_over_best_solo": self._batch_gain(fastest.case),
+                "float32_most_streams_per_core_over_best_solo": self._batch_gain(best.case),
             }
         )
 
@@ -155,13 +157,16 @@ class Results:
         return None
 
     def _batch_gain(self, best: Case) -> float | None:
-        """Streams per core in the largest batch over those of the best backend run solo."""
+        """Streams per core in the largest batch over those of the best backend run solo.
+
+        Both of one precision.
+        """
         most = max(self.plan.streams, default=1)
         if most == 1:
             return None
         gains = [
             1 / ratio
-            for row in self.where(streams=most, precision="float32", system=ECHOSTREAM)
+            for row in self.where(streams=most, precision=best.precision, system=ECHOSTREAM)
             if (ratio := self.ratio(row.case, best, scale=most)) is not None
         ]
         return max(gains, default=None)

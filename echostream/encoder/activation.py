@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from echostream.kernel import kernel_for
+
 # softplus(-1): makes SwooshR(0) = 0.
 _SWOOSH_R_OFFSET = 0.313261687
 
@@ -16,6 +18,9 @@ def swoosh_l(x: Tensor) -> Tensor:
 
 def swoosh_r(x: Tensor) -> Tensor:
     """``log(1 + exp(x - 1)) - 0.08 x - 0.313261687``, elementwise: zero at the origin."""
+    kernel = kernel_for(x)
+    if kernel is not None:
+        return kernel.swoosh_r(x)
     return _swoosh(x, 1.0, _SWOOSH_R_OFFSET)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from echostream.encoder.ct_mask import FrameView
 from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.prepared import PreparedModule
+from echostream.kernel import ChunkKernel, kernel_for
 
 
 def extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,6 +32,24 @@ def extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return x, past
     whole = torch.cat((past, x), dim=1)
     return whole, whole[:, x.shape[1] :].clone()
+
+
+def advance(past: Tensor, x: Tensor) -> Tensor:
+    """The past of the next call alone, as :func:`extend` gives it."""
+    frames, left = x.shape[1], past.shape[1]
+    if frames < left:
+        return torch.cat((past[:, frames:], x), dim=1)
+    return x[:, frames - left :].clone()
+
+
+_LONGEST_CHUNK = 128
+"""Frames beyond which a library's matrix products, on several threads, are the faster ones."""
+
+
+def chunk_kernel(x: Tensor, view: FrameView) -> ChunkKernel | None:
+    """The kernel, if it is there and ``x`` [B, N * S, C] is one chunk of each stream."""
+    one = x.shape[1] == view.chunk <= _LONGEST_CHUNK
+    return kernel_for(x) if one else None
 
 
 def windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
@@ -113,7 +132,14 @@ class AttentionWeights(PreparedModule):
 
     def forward(self, x: Tensor, view: FrameView, past_keys: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B * N, H, S, W] weights, [B, P, H * query_dim] keys)``."""
-        query, key, pos_query = self.in_proj(x).split(self.sizes, dim=-1)
+        projected = self.in_proj(x)
+        query, key, pos_query = projected.split(self.sizes, dim=-1)
+        kernel = chunk_kernel(x, view)
+        if kernel is not None:
+            weights = kernel.attention_weights(
+                projected, [past_keys], self._positions(view, x), view.mask, self.heads
+            )
+            return weights, advance(past_keys, key)
         keys, new_past = extend(past_keys, key)
         scores = split_heads(query, view, self.heads) @ windows(keys, view, self.heads)
         by_position = split_heads(pos_query, view, self.heads) @ self._positions(view, x)
@@ -131,6 +157,21 @@ class AttentionWeights(PreparedModule):
         return self.prepared((view.left, view.chunk), (self.pos_proj.weight,), make)
 
 
+def mix(
+    weights: Tensor, values: Tensor, view: FrameView, past: Tensor, heads: int
+) -> tuple[Tensor, Tensor]:
+    """Means of values weighted by the first ``heads`` of ``weights``, and the past of the next call.
+
+    ``[B * N, at least H, S, W]``, ``[B, N * S, C] -> ([B, N * S, C], [B, P, C])``.
+    """
+    kernel = chunk_kernel(values, view)
+    if kernel is not None:
+        return kernel.attention_mix(weights, [past], values, heads), advance(past, values)
+    whole, new_past = extend(past, values)
+    mixed = weights[:, :heads] @ value_windows(whole, view, heads)
+    return join_heads(mixed, values.shape[0]), new_past
+
+
 class SelfAttention(nn.Module):
     """Values averaged with given attention weights."""
 
@@ -144,9 +185,8 @@ class SelfAttention(nn.Module):
         self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, H * value_dim] values)``."""
-        values, new_past = extend(past_values, self.in_proj(x))
-        mixed = weights @ value_windows(values, view, self.heads)
-        return self.out_proj(join_heads(mixed, x.shape[0])), new_past
+        mixed, new_past = mix(weights, self.in_proj(x), view, past_values, self.heads)
+        return self.out_proj(mixed), new_past
 
 
 class NonlinearAttention(nn.Module):
@@ -162,6 +202,5 @@ class NonlinearAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, hidden] values)``."""
         gate_in, value, gate_out = self.in_proj(x).chunk(3, dim=-1)
-        values, new_past = extend(past_values, value * gate_in.tanh())
-        mixed = weights[:, :1] @ value_windows(values, view, 1)
-        return self.out_proj(join_heads(mixed, x.shape[0]) * gate_out), new_past
+        mixed, new_past = mix(weights, value * gate_in.tanh(), view, past_values, 1)
+        return self.out_proj(mixed * gate_out), new_past

@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.encoder.activation import swoosh_r
-from echostream.encoder.attention import extend
+from echostream.encoder.attention import advance, chunk_kernel, extend
 from echostream.encoder.ct_mask import FrameView
 from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.prepared import PreparedModule
-
-_LARGEST_MATRIX = 1 << 17
-"""Numbers in a mixing matrix from which the convolution proper is faster."""
 
 
 class Convolution(PreparedModule):
@@ -41,6 +38,13 @@ class Convolution(PreparedModule):
         gated = functional.glu(self.in_proj(x), dim=-1)
         if not view.whole:
             gated = gated * view.exists.to(x.dtype)
+        kernel = chunk_kernel(gated, view)
+        if kernel is not None:
+            taps = self.prepared(
+                ("taps", self._ahead(view)), self._sources(), lambda: self._taps(self._ahead(view))
+            )
+            mixed = kernel.depthwise_swoosh(past, gated, taps, self.past_taps.bias)  # type: ignore[arg-type]
+            return self.out_proj(mixed), advance(past, gated)
         whole, new_past = extend(past, gated)
         return self.out_proj(swoosh_r(self._mix(whole, view))), new_past
 
@@ -48,40 +52,31 @@ class Convolution(PreparedModule):
         """Depthwise convolution within windows, ``[B, h + N * S, C] -> [B, N * S, C]``."""
         batch, frames, channels = whole.shape
         width = self.history + view.chunk
-        one = frames == width
-        taps = min(self.history, view.future)
-        sources = (self.past_taps.weight, self.future_taps.weight)
-        few = batch == 1 and one and width * view.chunk * channels <= _LARGEST_MATRIX
-        if few and not torch.jit.is_tracing():  # type: ignore[attr-defined]
-            # So few frames that finding a convolution's kernel takes longer than all products;
-            # not so in a compiled graph, where it was found before.
-            mixing = self.prepared(
-                ("mixing", view.chunk, taps), sources, lambda: self._mixing(view.chunk, taps)
-            )
-            return (whole.unsqueeze(1) * mixing).sum(dim=2) + self.past_taps.bias  # type: ignore[operator]
-        kernel = self.prepared(("kernel", taps), sources, lambda: self._kernel(taps))
+        ahead = self._ahead(view)
+        kernel = self.prepared(("kernel", ahead), self._sources(), lambda: self._kernel(ahead))
         # Windows of all chunks, [B * N, W, C]; each gets zeros after its end.
-        cut = whole if one else whole.unfold(1, width, view.chunk).transpose(2, 3)
+        cut = whole if frames == width else whole.unfold(1, width, view.chunk).transpose(2, 3)
         cut = cut.reshape(-1, 1, width, channels).permute(0, 3, 1, 2)
         # Channels last, as the frames lie.
         mixed = functional.conv2d(
-            functional.pad(cut, (0, taps)),
+            functional.pad(cut, (0, ahead)),
             kernel.unsqueeze(2),
             self.past_taps.bias,
             groups=channels,
         )
         return mixed.permute(0, 2, 3, 1).reshape(batch, -1, channels)
 
-    def _kernel(self, taps: int) -> Tensor:
-        """All taps in the order of time, ``[C, 1, h + 1 + taps]``."""
-        return torch.cat((self.past_taps.weight, self.future_taps.weight[..., :taps]), dim=2)
+    def _ahead(self, view: FrameView) -> int:
+        """Taps on the future that count."""
+        return min(self.history, view.future)
 
-    def _mixing(self, chunk: int, taps: int) -> Tensor:
-        """The convolution of one window as a matrix for each channel, ``[S, W, C]``."""
-        kernel = self._kernel(taps)[:, 0].T
-        offset = (
-            torch.arange(self.history + chunk, device=kernel.device)
-            - torch.arange(chunk, device=kernel.device)[:, None]
-        )
-        reached = (offset >= 0) & (offset < len(kernel))
-        return kernel[offset.clamp(0, len(kernel) - 1)] * reached.unsqueeze(2)
+    def _sources(self) -> tuple[Tensor, Tensor]:
+        return self.past_taps.weight, self.future_taps.weight
+
+    def _kernel(self, ahead: int) -> Tensor:
+        """All taps in the order of time, ``[C, 1, h + 1 + ahead]``."""
+        return torch.cat((self.past_taps.weight, self.future_taps.weight[..., :ahead]), dim=2)
+
+    def _taps(self, ahead: int) -> Tensor:
+        """The same with channels side by side, ``[h + 1 + ahead, C]``."""
+        return self._kernel(ahead)[:, 0].T.contiguous()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from echostream.encoder.activation import swoosh_l
 from echostream.encoder.linear import Linear, scaled_linear
 
 
@@ -16,10 +15,10 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.in_proj = Linear(channels, hidden)
+        self.in_proj = Linear(channels, hidden, then_swoosh=True)
         self.out_proj = scaled_linear(hidden, channels, 0.5)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., C] -> [..., C]``."""
-        return self.dropout(self.out_proj(swoosh_l(self.in_proj(x))))
+        return self.dropout(self.out_proj(self.in_proj(x)))

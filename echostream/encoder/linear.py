@@ -9,8 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from echostream.encoder.activation import swoosh_l
 from echostream.encoder.prepared import PreparedModule
-from echostream.kernel import HugePages, in_panels, shared_kernel
+from echostream.kernel import (
+    HugePages,
+    graph_kernel,
+    in_panels,
+    shared_kernel,
+    wants_numbers,
+)
 
 _LEAST_PACKED = 1 << 17
 """Weights of fewer numbers gain nothing from oneDNN: its own overhead is more than it saves."""
@@ -35,29 +42,40 @@ class Linear(PreparedModule, nn.Linear):
     for float32 on a CPU where no gradient is wanted; else, and wherever operations are watched or
     recorded (to count or export them), this is the usual layer. The weights in order are a second
     copy in memory.
+
+    Args:
+        inputs: ``I``.
+        outputs: ``O``.
+        bias: whether something is added.
+        then_swoosh: whether SwooshL follows, which the kernel does on the way.
     """
 
-    shared_kernel = staticmethod(shared_kernel)
     has_packed_product = _has_packed_product()
 
-    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool = True, *, then_swoosh: bool = False
+    ) -> None:
         super().__init__(inputs, outputs, bias)
+        self.then_swoosh = then_swoosh
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., I] -> [..., O]``."""
         weight, bias = self.weight, self.bias  # A module takes its time to find them.
-        if not _takes_prepared(x, weight):
-            return functional.linear(x, weight, bias)
-        kernel = self.shared_kernel()
-        if kernel is not None:
-            sources = (weight,) if bias is None else (weight, bias)
-            panels = self.prepared("panels", sources, self._in_panels)
-            return kernel.linear(x, panels, self.out_features)
-        if self.has_packed_product and weight.numel() >= _LEAST_PACKED and x.numel() > 0:
-            packed = self.prepared("packed", (weight,), self._packed)
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-            return y
-        return functional.linear(x, weight, bias)
+        traced = graph_kernel()
+        if traced is not None:
+            return traced.linear(x, weight, then_swoosh=self.then_swoosh)
+        if wants_numbers(x) and _can_be_prepared(weight):
+            kernel = shared_kernel()
+            if kernel is not None:
+                sources = (weight,) if bias is None else (weight, bias)
+                panels = self.prepared("panels", sources, self._in_panels)
+                return kernel.linear(x, panels, self.out_features, then_swoosh=self.then_swoosh)
+            if self.has_packed_product and weight.numel() >= _LEAST_PACKED and x.numel() > 0:
+                packed = self.prepared("packed", (weight,), self._packed)
+                y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+                return swoosh_l(y) if self.then_swoosh else y
+        y = functional.linear(x, weight, bias)
+        return swoosh_l(y) if self.then_swoosh else y
 
     def _in_panels(self) -> Tensor:
         return _PANELS.place(in_panels(self.weight, self.bias))
@@ -67,18 +85,9 @@ class Linear(PreparedModule, nn.Linear):
         return packed
 
 
-def _takes_prepared(x: Tensor, weight: Tensor) -> bool:
-    """Whether nobody wants more of the product than its numbers, in float32 on the CPU."""
-    return (
-        not torch.is_grad_enabled()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and not torch._C._is_tracing()
-        and not torch.compiler.is_compiling()
-        and x.dtype == weight.dtype == torch.float32
-        and x.is_cpu
-        and weight.is_cpu
-        and not weight.is_inference()  # These count no versions.
-    )
+def _can_be_prepared(weight: Tensor) -> bool:
+    # Tensors of inference mode count no versions.
+    return weight.dtype == torch.float32 and weight.is_cpu and not weight.is_inference()
 
 
 def scaled_linear(inputs: int, outputs: int, scale: float, *, bias: bool = True) -> Linear:

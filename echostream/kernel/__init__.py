@@ -1,7 +1,7 @@
-"""The project's own kernel for linear layers, and how it comes to be there.
+"""The project's own kernel for what layers compute of a chunk, and how it comes to be there.
 
-In torch the encoder, the baseline and the CTC heads use it (:mod:`echostream.encoder.linear`), and
-so do the graphs of backend ``inductor`` (:mod:`echostream.backend.panel_linear`).
+In torch the encoder uses it, and for linear layers the baseline and the CTC heads do too; graphs of
+backend ``inductor`` have its functions as operators (:mod:`echostream.backend.kernel_operators`).
 """
 
 from echostream.kernel.build import (
@@ -9,6 +9,14 @@ from echostream.kernel.build import (
     has_compiler,
     kernel_version,
     multiplies_bytes,
+)
+from echostream.kernel.choice import (
+    ChunkKernel,
+    GraphKernel,
+    graph_kernel,
+    kernel_for,
+    tracing_with,
+    wants_numbers,
 )
 from echostream.kernel.huge_pages import HugePages, in_huge_pages
 from echostream.kernel.library import Kernel, shared_kernel
@@ -18,15 +26,21 @@ from echostream.kernel.rounding import to_bytes
 __all__ = [
     "GROUP",
     "PANEL",
+    "ChunkKernel",
+    "GraphKernel",
     "HugePages",
     "Kernel",
     "compile_kernel",
+    "graph_kernel",
     "has_compiler",
     "in_huge_pages",
     "in_panels",
     "in_panels_of_bytes",
+    "kernel_for",
     "kernel_version",
     "multiplies_bytes",
     "shared_kernel",
     "to_bytes",
+    "tracing_with",
+    "wants_numbers",
 ]

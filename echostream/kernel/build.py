@@ -14,7 +14,7 @@ from typing import Any
 
 from echostream.errors import ConfigError
 
-_SOURCE = Path(__file__).with_name("panel_linear.cpp")
+_FOLDER = Path(__file__).parent
 _FLAGS = (
     *("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=c++17"),
     # Not -ffast-math: of that, some compilers make a library that flushes denormal numbers to zero
@@ -34,8 +34,13 @@ def has_compiler() -> bool:
 
 
 def kernel_version() -> str:
-    """Changes with the kernel's source and with the instructions that this processor has."""
-    return f"{_digest(_SOURCE.read_bytes())}-{_digest(_processor())}"
+    """Changes with the kernel's sources and with the instructions that this processor has."""
+    sources = b"".join(path.read_bytes() for path in (*_sources(), *sorted(_FOLDER.glob("*.h"))))
+    return f"{_digest(sources)}-{_digest(_processor())}"
+
+
+def _sources() -> list[Path]:
+    return sorted(_FOLDER.glob("*.cpp"))
 
 
 def _digest(data: bytes) -> str:
@@ -66,7 +71,7 @@ def compile_kernel(path: Path) -> None:
     """
     # Not imported where the kernel is there already: it takes a while.
     torch_files: Any = importlib.import_module("torch.utils.cpp_extension")
-    command = [compiler() or "g++", *_FLAGS, str(_SOURCE), "-o", str(path)]
+    command = [compiler() or "g++", *_FLAGS, *map(str, _sources()), "-o", str(path)]
     command += [f"-I{folder}" for folder in torch_files.include_paths()]
     command += [f"-L{folder}" for folder in torch_files.library_paths()]
     command += ["-ltorch_cpu", "-lc10"]
@@ -75,6 +80,6 @@ def compile_kernel(path: Path) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         raise ConfigError(
-            f"the C++ compiler {command[0]} cannot compile {_SOURCE.name}: {said.strip()[-2000:]}; "
+            f"the C++ compiler {command[0]} cannot compile the kernel: {said.strip()[-2000:]}; "
             "expected g++ 9 or newer, or name another in CXX; backend openvino needs none"
         ) from error

@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,43 +41,154 @@ class Kernel:
         if Kernel._library is None:
             Kernel._library = _declared(ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL))
         self.library = Kernel._library
-        self._linear = self.library.echostream_linear
 
     def set_threads(self, count: int) -> None:
         """For the graphs that the calling thread runs from now on."""
         self.library.echostream_set_graph_threads(count)
 
-    def linear(self, x: Tensor, panels: Tensor, outputs: int) -> Tensor:
+    def linear(
+        self, x: Tensor, panels: Tensor, outputs: int, *, then_swoosh: bool = False
+    ) -> Tensor:
         """A linear layer on torch's threads, ``[..., K] -> [..., N]``.
 
         Args:
             x: float32 numbers on the CPU.
             panels: from :func:`echostream.kernel.in_panels`.
             outputs: ``N``.
+            then_swoosh: whether SwooshL of it is wanted.
         """
         x = x.contiguous()
         inputs = x.shape[-1]
         y = torch.empty((*x.shape[:-1], outputs), dtype=torch.float32)
-        self._linear(
+        self.library.echostream_linear(
             x.data_ptr(),
             x.numel() // inputs,
             inputs,
             panels.data_ptr(),
             outputs,
             y.data_ptr(),
+            then_swoosh,
             torch.get_num_threads(),
         )
         return y
 
+    def attention_weights(
+        self,
+        projected: Tensor,
+        past: Sequence[Tensor],
+        positions: Tensor,
+        mask: Tensor,
+        heads: int,
+    ) -> Tensor:
+        """See :class:`echostream.kernel.choice.ChunkKernel`."""
+        projected, positions, mask = (
+            projected.contiguous(),
+            positions.contiguous(),
+            mask.contiguous(),
+        )
+        past = [block.contiguous() for block in past]
+        batch, frames, _ = projected.shape
+        _, left, channels = past[0].shape
+        left *= len(past)
+        weights = torch.empty((batch, heads, frames, left + frames), dtype=torch.float32)
+        self.library.echostream_attention_weights(
+            projected.data_ptr(),
+            _addresses(past),
+            len(past),
+            positions.data_ptr(),
+            mask.data_ptr(),
+            batch,
+            frames,
+            left,
+            heads,
+            channels // heads,
+            positions.shape[1],
+            weights.data_ptr(),
+        )
+        return weights
+
+    def attention_mix(
+        self, weights: Tensor, past: Sequence[Tensor], values: Tensor, heads: int
+    ) -> Tensor:
+        """See :class:`echostream.kernel.choice.ChunkKernel`."""
+        weights, values = weights.contiguous(), values.contiguous()
+        past = [block.contiguous() for block in past]
+        batch, frames, channels = values.shape
+        mixed = torch.empty((batch, frames, channels), dtype=torch.float32)
+        self.library.echostream_attention_mix(
+            weights.data_ptr(),
+            _addresses(past),
+            len(past),
+            values.data_ptr(),
+            batch,
+            weights.shape[1],
+            frames,
+            len(past) * past[0].shape[1],
+            heads,
+            channels // heads,
+            mixed.data_ptr(),
+        )
+        return mixed
+
+    def depthwise_swoosh(self, past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.choice.ChunkKernel`."""
+        past, x, taps = past.contiguous(), x.contiguous(), taps.contiguous()
+        batch, frames, channels = x.shape
+        y = torch.empty((batch, frames, channels), dtype=torch.float32)
+        self.library.echostream_depthwise_swoosh(
+            past.data_ptr(),
+            x.data_ptr(),
+            taps.data_ptr(),
+            bias.data_ptr(),
+            batch,
+            frames,
+            past.shape[1],
+            taps.shape[0],
+            channels,
+            y.data_ptr(),
+        )
+        return y
+
+    def swoosh_r(self, x: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.choice.ChunkKernel`."""
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            x = x.contiguous()
+        y = torch.empty_like(x)
+        self.library.echostream_swoosh_r(x.data_ptr(), x.numel(), y.data_ptr())
+        return y
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
+
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     address, size, count = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    layer: list[Any] = [address, size, size, address, size, address, count]
+    layer: list[Any] = [address, size, size, address, size, address, count, count]
     library.echostream_linear.argtypes = layer
-    library.echostream_linear.restype = None
     library.echostream_linear_of_bytes.argtypes = layer
+    library.echostream_attention_weights.argtypes = [
+        *(address, address, size, address, address),
+        *([size] * 6),
+        address,
+    ]
+    library.echostream_attention_mix.argtypes = [
+        *(address, address, size, address),
+        *([size] * 6),
+        address,
+    ]
+    library.echostream_depthwise_swoosh.argtypes = [*[address] * 4, *[size] * 5, address]
+    library.echostream_swoosh_r.argtypes = [address, size, address]
     library.echostream_set_graph_threads.argtypes = [count]
-    library.echostream_set_graph_threads.restype = None
+    for function in (
+        library.echostream_linear,
+        library.echostream_attention_weights,
+        library.echostream_attention_mix,
+        library.echostream_depthwise_swoosh,
+        library.echostream_swoosh_r,
+        library.echostream_set_graph_threads,
+    ):
+        function.restype = None
     return library
 
 
@@ -91,7 +203,7 @@ def shared_kernel() -> Kernel | None:
         ``None`` where there is no C++ compiler and none was compiled before, or where it fails,
         which is logged.
     """
-    name = f"panel_linear-{kernel_version()}.so"
+    name = f"kernel-{kernel_version()}.so"
     try:
         folder = _cache()
         if (folder / name).is_file():
@@ -101,7 +213,7 @@ def shared_kernel() -> Kernel | None:
                 _log.warning("%s, so it is compiled again", error)
         return _compiled(folder, name) if has_compiler() else None
     except (ConfigError, OSError) as error:
-        _log.warning("linear layers run without the project's kernel, more slowly: %s", error)
+        _log.warning("models run without the project's kernel, more slowly: %s", error)
         return None
 
 
@@ -119,7 +231,7 @@ def _cache() -> Path:
 
 
 def _compiled(folder: Path, name: str) -> Kernel:
-    _log.info("compiling the kernel of linear layers into %s, once", folder)
+    _log.info("compiling the kernel into %s, once", folder)
     temporary = folder / f".{uuid.uuid4().hex[:8]}-{name}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

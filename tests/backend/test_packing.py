@@ -8,74 +8,119 @@ import pickle
 
 import pytest
 import torch
+from torch import Tensor
 
-from echostream.backend.packing import PackedState, StatePacking, pack_view, unpack_view
+from echostream.backend.packing import (
+    PackedState,
+    StatePacking,
+    after_chunk,
+    pack_view,
+    unpack_view,
+)
 from echostream.encoder.call_view import Sight, call_view
-from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
+from echostream.encoder.stream_state import StreamState
+from tests.encoder.small_encoder import noise, small_encoder
+
+COUNTERS = ("processed_frames", "segment_id", "finished", "pending", "pending_lengths")
+CHUNKINGS = {"blocks": (16, 64), "one block": (24, 64), "many": (8, 256), "none": (16, 0)}
 
 
-@pytest.mark.parametrize("memory", [0, 4])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_state(memory: int, batch: int) -> None:
+def noisy_state(batch: int, memory: int, chunking: str, seed: int = 0) -> StreamState:
     encoder = small_encoder(memory, torch.float32)
-    features = noise(batch, 100, INPUT_DIM, dtype=torch.float32)
-    state = encoder.step(features, encoder.init_state(batch))[2]
+    chunk, left = CHUNKINGS[chunking]
+    draw = iter(range(100 * seed, 10_000))
+    return encoder.init_state(batch, chunk_size=chunk, left_context=left).map(
+        lambda name, tensor: (
+            tensor
+            if name in COUNTERS
+            else noise(*tensor.shape, seed=next(draw), dtype=torch.float32)
+        )
+    )
+
+
+def same(one: StreamState, two: StreamState) -> bool:
+    others = dict(two.named_tensors())
+    found = dict(one.named_tensors())
+    return found.keys() == others.keys() and all(
+        torch.equal(tensor, others[name]) for name, tensor in found.items()
+    )
+
+
+@pytest.mark.parametrize("chunking", CHUNKINGS)
+@pytest.mark.parametrize(("batch", "memory"), [(1, 4), (3, 4), (2, 0)])
+def test_a_state_comes_out_as_it_went_in(batch: int, memory: int, chunking: str) -> None:
+    state = noisy_state(batch, memory, chunking)
     packing = StatePacking.of(state)
-    flat = packing.pack(state)
-    counters = ("processed_frames", "segment_id", "finished", "pending", "pending_lengths")
-    carried = [t for name, t in state.named_tensors() if name not in counters]
-    assert torch.equal(flat, torch.cat([t.flatten() for t in carried]))
-    emptied = encoder.init_state(batch)
-    again = packing.unpack(flat, dataclasses.replace(emptied, segment_id=state.segment_id))
-    others = dict(state.named_tensors())
-    for name, tensor in again.named_tensors():
-        same_as = others if name not in counters or name == "segment_id" else None
-        expected = dict(emptied.named_tensors())[name] if same_as is None else same_as[name]
-        assert torch.equal(tensor, expected), name
+    packed = packing.pack(state)
+    assert len(packed) == 1 + {"blocks": 4, "one block": 1, "many": 1, "none": 0}[chunking]
+    carried = sum(t.numel() for name, t in state.named_tensors() if name not in COUNTERS)
+    assert sum(part.numel() for part in packed) == carried
+    assert len({part.shape for part in packed[1:]}) <= 1
+    emptied = dataclasses.replace(
+        noisy_state(batch, memory, chunking, seed=1), segment_id=state.segment_id + 7
+    )
+    assert same(
+        packing.unpack(packed, emptied), dataclasses.replace(state, segment_id=emptied.segment_id)
+    )
+
+
+@pytest.mark.parametrize("chunking", CHUNKINGS)
+def test_what_a_chunk_leaves_makes_the_next_state(chunking: str) -> None:
+    """Every past moves on by a chunk, and the rest is another."""
+    state, other = noisy_state(2, 4, chunking), noisy_state(2, 4, chunking, seed=1)
+    packing = StatePacking.of(state)
+    chunk, left = CHUNKINGS[chunking]
+
+    def moved(name: str, tensor: Tensor) -> Tensor:
+        new = dict(other.named_tensors())[name]
+        if not any(past in name for past in ("keys", "values")):
+            return new
+        frames = tensor.shape[1] * chunk // left if left else 0
+        return torch.cat((tensor[:, frames:], new[:, tensor.shape[1] - frames :]), dim=1)
+
+    expected = state.map(moved)
+    packed = after_chunk(packing.pack(state), packing.pack_new(expected))
+    assert same(packing.unpack(packed, state), dataclasses.replace(expected))
+    before = packing.pack(state)
+    if chunking == "blocks":  # Nothing is moved.
+        again = after_chunk(before, packing.pack_new(expected))
+        assert all(one is two for one, two in zip(again[1:-1], before[2:], strict=True))
 
 
 def test_a_packed_state_is_cut_up_only_when_it_must_be() -> None:
-    encoder = small_encoder(4, torch.float32)
-    state = encoder.init_state(1)
+    state = noisy_state(1, 4, "blocks")
     packing = StatePacking.of(state)
-    flat = noise(packing.pack(state).numel(), dtype=torch.float32)
+    packed = packing.pack(noisy_state(1, 4, "blocks", seed=1))
     heard = torch.tensor([16])
-    packed = PackedState.of(state, packing, flat, processed_frames=heard)
-    moved = packed.replaced(segment_id=torch.tensor([7]))
-    assert packing.pack(packed) is packing.pack(moved) is flat
+    held = PackedState.of(state, packing, packed, processed_frames=heard)
+    moved = held.replaced(segment_id=torch.tensor([7]))
+    assert packing.pack(held) is packing.pack(moved) is packed
     assert not vars(moved).keys() & {"stem", "stacks", "memory"}
     counted = dataclasses.replace(state, processed_frames=heard, segment_id=torch.tensor([7]))
-    expected = dict(packing.unpack(flat, counted).named_tensors())
-    found = dict(moved.named_tensors())
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert packing.pack(moved) is flat
+    assert same(moved, packing.unpack(packed, counted))
+    assert packing.pack(moved) is packed
     with pytest.raises(AttributeError, match="nonsense"):
         moved.nonsense  # noqa: B018
-    for copied in (moved.clone(), copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
-        assert torch.equal(packing.pack(copied), flat)
+    for copied in (moved.clone(), copy.deepcopy(held), pickle.loads(pickle.dumps(held))):
+        again = packing.pack(copied)
+        assert all(torch.equal(one, two) for one, two in zip(again, packed, strict=True))
         assert copied.batch_size == 1
 
 
 @pytest.mark.parametrize("how", ["replaced", "replace"])
 def test_what_is_put_into_a_packed_state_counts(how: str) -> None:
-    encoder = small_encoder(4, torch.float32)
-    state = encoder.init_state(1)
+    state, other = noisy_state(1, 4, "blocks"), noisy_state(1, 4, "blocks", seed=1)
     packing = StatePacking.of(state)
-    flat, other = (
-        noise(packing.pack(state).numel(), seed=seed, dtype=torch.float32) for seed in (0, 1)
-    )
-    packed = PackedState.of(state, packing, flat)
-    memory = packing.unpack(other, state).memory
+    held = PackedState.of(state, packing, packing.pack(state))
     mixed = (
-        packed.replaced(memory=memory)
+        held.replaced(memory=other.memory)
         if how == "replaced"
-        else dataclasses.replace(packed, memory=memory)
+        else dataclasses.replace(held, memory=other.memory)
     )
     mixed = mixed.replaced(segment_id=torch.tensor([3]))
-    tail = packing.shapes[-1][1] * packing.shapes[-1][2]
-    assert torch.equal(packing.pack(mixed), torch.cat((flat[:-tail], other[-tail:])))
-    assert packing.pack(packed) is flat
+    expected = dataclasses.replace(state, memory=other.memory, segment_id=torch.tensor([3]))
+    assert same(packing.unpack(packing.pack(mixed), mixed), expected)
+    assert same(packing.unpack(packing.pack(held), held), state)
 
 
 @pytest.mark.parametrize("memory", [0, 2])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from echostream.encoder import linear
 from echostream.encoder.linear import Linear, scaled_linear
 from tests.kernel.needs import needs_compiler
 
@@ -34,7 +35,7 @@ KERNEL, ONEDNN, USUAL = "kernel", "oneDNN", "usual"
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a layer is computed by, in turn."""
     if request.param != KERNEL:
-        monkeypatch.setattr(Linear, "shared_kernel", staticmethod(lambda: None))
+        monkeypatch.setattr(linear, "shared_kernel", lambda: None)
     if request.param == USUAL:
         monkeypatch.setattr(Linear, "has_packed_product", False)
     return str(request.param)
@@ -85,6 +86,17 @@ def test_equals_the_product(
     torch.testing.assert_close(y.double(), expected(layer, x), atol=1e-5, rtol=1e-5)
     assert torch.equal(y, again)
     assert calls == ([] if product == USUAL else [product])
+
+
+def test_swoosh_follows_where_it_is_wanted() -> None:
+    torch.manual_seed(2)
+    layer = Linear(INPUTS, OUTPUTS, then_swoosh=True).eval()
+    x = torch.randn(7, INPUTS)
+    plain = expected(layer, x)
+    swooshed = torch.logaddexp(torch.zeros_like(plain), plain - 4) - 0.08 * plain - 0.035
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x).double(), swooshed, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(layer(x).double(), swooshed, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ def test_changed_weights_count_at_once(
     change: Callable[[ZipformerEncoder], None], packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if packed:  # By oneDNN, for which layers of this size are usually too small.
-        monkeypatch.setattr(Linear, "shared_kernel", staticmethod(lambda: None))
+        monkeypatch.setattr(linear, "shared_kernel", lambda: None)
         monkeypatch.setattr(linear, "_LEAST_PACKED", 0)
     encoder = made()
     before = encoded(encoder)

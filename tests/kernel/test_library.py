@@ -65,7 +65,7 @@ def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     check(as_in_a_new_process())  # Without a compiler too.
-    path.rename(cache / "panel_linear-of-an-older-version.so")
+    path.rename(cache / "kernel-of-an-older-version.so")
     assert as_in_a_new_process() is None
 
 
@@ -77,7 +77,7 @@ def test_a_model_does_not_leave_it_to_the_first_chunk(cache: Path) -> None:
 
 @needs_compiler
 def test_a_damaged_one_is_compiled_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = cache / f"panel_linear-{kernel_version()}.so"
+    path = cache / f"kernel-{kernel_version()}.so"
     cache.mkdir(parents=True)
     path.write_bytes(b"\x7fELF and no more")
     check(shared_kernel())

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.backend.panel_linear import panel_linear, panel_linear_of_bytes
+from echostream.backend.kernel_operators import panel_linear, panel_linear_of_bytes
 from echostream.kernel import (
     GROUP,
     Kernel,
-    compile_kernel,
     in_panels,
     in_panels_of_bytes,
     multiplies_bytes,
@@ -25,13 +23,6 @@ from tests.encoder.small_encoder import noise
 from .needs import needs_bytes, needs_compiler
 
 FLOAT = torch.float32
-
-
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
-    path = tmp_path_factory.mktemp("kernel") / "panel_linear.so"
-    compile_kernel(path)
-    return Kernel(path)
 
 
 layers = given(
@@ -51,6 +42,8 @@ def linear(
     precision: str,
     result: Tensor | None = None,
     threads: int = 1,
+    *,
+    then_swoosh: bool = False,
 ) -> Tensor:
     """The kernel's function, without a graph around it."""
     y = x.new_empty(x.shape[0], outputs) if result is None else result
@@ -58,7 +51,9 @@ def linear(
         "float32": kernel.library.echostream_linear,
         "int8": kernel.library.echostream_linear_of_bytes,
     }[precision]
-    function(x.data_ptr(), *x.shape, weights.data_ptr(), outputs, y.data_ptr(), threads)
+    function(
+        x.data_ptr(), *x.shape, weights.data_ptr(), outputs, y.data_ptr(), then_swoosh, threads
+    )
     return y
 
 
@@ -84,8 +79,10 @@ def layer(rows: int, inputs: int, outputs: int, bias: bool, seed: int) -> tuple[
 def test_what_is_traced_is_the_layer(**shape: Any) -> None:
     x, panels, exact = layer(**shape)
     weights = torch.cat((noise(5, dtype=FLOAT), panels, noise(7, dtype=FLOAT)))
-    y = panel_linear(x, weights, 5, shape["outputs"])
+    y = panel_linear(x, weights, 5, shape["outputs"], 0)
     torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
+    activated = panel_linear(x, weights, 5, shape["outputs"], 1)
+    torch.testing.assert_close(activated.double(), swoosh_l(exact), atol=1e-4, rtol=1e-4)
 
 
 @needs_compiler
@@ -96,6 +93,19 @@ def test_the_kernel_computes_the_layer(kernel: Kernel, **shape: Any) -> None:
     y = linear(kernel, x, panels, shape["outputs"], "float32")
     torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
     check_rows_and_threads(kernel, x, panels, y, "float32")
+    check_swoosh(kernel, x, panels, y, "float32")
+
+
+def swoosh_l(x: Tensor) -> Tensor:
+    """In float64, by the formula of the paper."""
+    x = x.double()
+    return torch.logaddexp(torch.zeros_like(x), x - 4) - 0.08 * x - 0.035
+
+
+def check_swoosh(kernel: Kernel, x: Tensor, panels: Tensor, y: Tensor, precision: str) -> None:
+    """Of the layer's result, which must not be rounded otherwise before."""
+    activated = linear(kernel, x, panels, y.shape[1], precision, then_swoosh=True)
+    torch.testing.assert_close(activated.double(), swoosh_l(y), atol=2e-6, rtol=1e-6)
 
 
 def check_rows_and_threads(
@@ -116,7 +126,7 @@ def test_what_is_traced_of_bytes_is_near_the_layer(**shape: Any) -> None:
     weight, bias = stored_layer(**shape)
     panels = in_panels_of_bytes(weight, bias)
     weights = torch.cat((noise(5, dtype=FLOAT), panels, noise(7, dtype=FLOAT)))
-    y = panel_linear_of_bytes(x, weights, 5, shape["outputs"])
+    y = panel_linear_of_bytes(x, weights, 5, shape["outputs"], 0)
     largest_x, largest_w = x.abs().max(), weight.abs().amax(1)
     sizes = x.abs().sum(1, keepdim=True) * largest_w + weight.abs().sum(1) * largest_x
     assert bool(((y - exact).abs() <= sizes * 0.505 / 127 + 1e-4).all())
@@ -132,9 +142,10 @@ def test_the_kernel_of_bytes_computes_what_is_traced(kernel: Kernel, **shape: An
     x[:, ::GROUP] = 127.0
     panels = in_panels_of_bytes(*stored_layer(**shape))
     y = linear(kernel, x, panels, shape["outputs"], "int8")
-    expected = panel_linear_of_bytes(x, panels, 0, shape["outputs"])
+    expected = panel_linear_of_bytes(x, panels, 0, shape["outputs"], 0)
     torch.testing.assert_close(y, expected, atol=1e-2, rtol=1e-4)
     check_rows_and_threads(kernel, x, panels, y, "int8")
+    check_swoosh(kernel, x, panels, y, "int8")
 
 
 @needs_bytes

@@ -1,0 +1,143 @@
+"""The functions of the kernel as operators of compiled graphs.
+
+Symbols: ``M`` rows, ``K`` inputs, ``N`` outputs; see :class:`echostream.kernel.ChunkKernel` for the
+others. What stands here says what is computed and is what is traced; graphs call the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from echostream.encoder.activation import swoosh_l
+from echostream.errors import ConfigError
+from echostream.kernel import GROUP, PANEL, Kernel, shared_kernel
+
+
+@torch.library.custom_op("echostream::panel_linear", mutates_args=())
+def panel_linear(x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int) -> Tensor:
+    """The layer at ``offset`` in ``weights``, and SwooshL if wanted: ``[M, K] -> [M, N]``."""
+    inputs = x.shape[1]
+    padded = -(-outputs // PANEL) * PANEL
+    panels, bias = weights[offset : offset + padded * (inputs + 1)].split((padded * inputs, padded))
+    weight = panels.view(-1, inputs, PANEL).transpose(1, 2).reshape(padded, inputs)
+    y = functional.linear(x, weight[:outputs], bias[:outputs])
+    return swoosh_l(y) if then_swoosh else y
+
+
+@torch.library.custom_op("echostream::panel_linear_of_bytes", mutates_args=())
+def panel_linear_of_bytes(
+    x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int
+) -> Tensor:
+    """As :func:`panel_linear`, of weights in bytes; inputs are rounded to bytes too."""
+    missing = -x.shape[1] % GROUP
+    inputs = x.shape[1] + missing
+    padded = -(-outputs // PANEL) * PANEL
+    quarters, scales, bias = weights[offset : offset + padded * (inputs // 4 + 2)].split(
+        (padded * inputs // 4, padded, padded)
+    )
+    stored = quarters.contiguous().view(torch.uint8).view(-1, inputs // 4, PANEL, 4).float() - 128
+    weight = stored.transpose(1, 2).reshape(padded, -1, GROUP)
+    groups = functional.pad(x, (0, missing)).view(len(x), -1, GROUP)
+    steps = groups.abs().amax(dim=2, keepdim=True).clamp(min=1e-30) / 127
+    products = torch.einsum("mgk,ngk->mng", (groups / steps).round(), weight)
+    y = (products * steps.transpose(1, 2)).sum(2) * scales + bias
+    y = y[:, :outputs].contiguous()
+    return swoosh_l(y) if then_swoosh else y
+
+
+@torch.library.custom_op("echostream::attention_weights", mutates_args=())
+def attention_weights(
+    projected: Tensor, past: Sequence[Tensor], positions: Tensor, mask: Tensor, heads: int
+) -> Tensor:
+    """See :meth:`echostream.kernel.ChunkKernel.attention_weights`."""
+    return _kernel().attention_weights(projected, past, positions, mask, heads)
+
+
+@torch.library.custom_op("echostream::attention_mix", mutates_args=())
+def attention_mix(weights: Tensor, past: Sequence[Tensor], values: Tensor, heads: int) -> Tensor:
+    """See :meth:`echostream.kernel.ChunkKernel.attention_mix`."""
+    return _kernel().attention_mix(weights, past, values, heads)
+
+
+@torch.library.custom_op("echostream::depthwise_swoosh", mutates_args=())
+def depthwise_swoosh(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    """See :meth:`echostream.kernel.ChunkKernel.depthwise_swoosh`."""
+    return _kernel().depthwise_swoosh(past, x, taps, bias)
+
+
+@torch.library.custom_op("echostream::swoosh_r", mutates_args=())
+def swoosh_r(x: Tensor) -> Tensor:
+    """See :meth:`echostream.kernel.ChunkKernel.swoosh_r`."""
+    return _kernel().swoosh_r(x)
+
+
+def _kernel() -> Kernel:
+    kernel = shared_kernel()
+    if kernel is None:
+        raise ConfigError(
+            "the kernel of backend inductor needs a C++ compiler: apt-get install g++"
+        )
+    return kernel
+
+
+@panel_linear.register_fake
+@panel_linear_of_bytes.register_fake
+def _linear_result(
+    x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int
+) -> Tensor:
+    return x.new_empty(x.shape[0], outputs)
+
+
+@attention_weights.register_fake
+def _weights_result(
+    projected: Tensor, past: Sequence[Tensor], positions: Tensor, mask: Tensor, heads: int
+) -> Tensor:
+    batch, frames, _ = projected.shape
+    return projected.new_empty(batch, heads, frames, len(past) * past[0].shape[1] + frames)
+
+
+@attention_mix.register_fake
+def _mix_result(weights: Tensor, past: Sequence[Tensor], values: Tensor, heads: int) -> Tensor:
+    return values.new_empty(values.shape)
+
+
+@depthwise_swoosh.register_fake
+def _depthwise_result(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty(x.shape)
+
+
+@swoosh_r.register_fake
+def _swoosh_result(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _c_declaration(operator: Any) -> str:
+    types = {
+        "Tensor": "AtenTensorHandle {}",
+        "List[Tensor]": "const AtenTensorHandle* {0}, int64_t {0}_len",
+        "int": "int64_t {}",
+    }
+    given = ", ".join(
+        types[str(argument.type)].format(argument.name) for argument in operator._schema.arguments
+    )
+    name = operator.name().partition("::")[2]
+    return f"AOTITorchError aoti_torch_cpu_{name}({given}, AtenTensorHandle* result)"
+
+
+C_DECLARATIONS = {
+    operator: [_c_declaration(operator)]
+    for operator in (
+        torch.ops.echostream.panel_linear.default,
+        torch.ops.echostream.panel_linear_of_bytes.default,
+        torch.ops.echostream.attention_weights.default,
+        torch.ops.echostream.attention_mix.default,
+        torch.ops.echostream.depthwise_swoosh.default,
+        torch.ops.echostream.swoosh_r.default,
+    )
+}
+"""How compiled graphs call the kernel."""

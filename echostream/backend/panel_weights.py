@@ -1,0 +1,110 @@
+"""A module's weights in one tensor, and the kernel's operators with them.
+
+The weights of all layers lie in the order in which the kernel reads them, in huge pages where there
+are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from echostream.backend.kernel_operators import (
+    attention_mix,
+    attention_weights,
+    depthwise_swoosh,
+    panel_linear,
+    panel_linear_of_bytes,
+    swoosh_r,
+)
+from echostream.kernel import in_huge_pages, in_panels, in_panels_of_bytes
+
+
+class PanelWeights:
+    """The linear layers of a module in one flat tensor.
+
+    Args:
+        module: whose layers.
+        precision: ``float32``, or ``int8`` for bytes.
+    """
+
+    def __init__(self, module: nn.Module, precision: str = "float32") -> None:
+        self.linear = panel_linear if precision == "float32" else panel_linear_of_bytes
+        """What computes a layer from them."""
+        arrange = in_panels if precision == "float32" else in_panels_of_bytes
+        self._offsets: dict[int, int] = {}
+        pieces = []
+        end = 0
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear) and id(layer.weight) not in self._offsets:
+                self._offsets[id(layer.weight)] = end
+                pieces.append(arrange(layer.weight.detach(), _detached(layer.bias)))
+                end += pieces[-1].shape[0]
+        self.flat = torch.cat(pieces)
+
+    def offset(self, weight: Tensor) -> int:
+        """Where a layer lies."""
+        return self._offsets[id(weight)]
+
+
+def _detached(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.detach()
+
+
+class TracedKernel:
+    """The kernel's functions as operators of the graph that is being traced.
+
+    See :class:`echostream.kernel.GraphKernel`.
+
+    Args:
+        panels: where the layers lie.
+        weights: the graph's input that holds them.
+    """
+
+    def __init__(self, panels: PanelWeights, weights: Tensor) -> None:
+        self._panels = panels
+        self._weights = weights
+
+    def linear(self, x: Tensor, weight: Tensor, *, then_swoosh: bool) -> Tensor:
+        """See :class:`echostream.kernel.GraphKernel`."""
+        outputs, inputs = weight.shape
+        rows = x.reshape(-1, inputs)
+        offset = self._panels.offset(weight)
+        y = self._panels.linear(rows, self._weights, offset, outputs, int(then_swoosh))
+        return y.view(*x.shape[:-1], outputs)
+
+    def attention_weights(
+        self,
+        projected: Tensor,
+        past: Sequence[Tensor],
+        positions: Tensor,
+        mask: Tensor,
+        heads: int,
+    ) -> Tensor:
+        """See :class:`echostream.kernel.ChunkKernel`."""
+        return attention_weights(projected, past, positions, mask, heads)
+
+    def attention_mix(
+        self, weights: Tensor, past: Sequence[Tensor], values: Tensor, heads: int
+    ) -> Tensor:
+        """See :class:`echostream.kernel.ChunkKernel`."""
+        return attention_mix(weights, past, values.contiguous(), heads)
+
+    def depthwise_swoosh(self, past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.ChunkKernel`."""
+        return depthwise_swoosh(past, x.contiguous(), taps, bias)
+
+    def swoosh_r(self, x: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.ChunkKernel`."""
+        return swoosh_r(x)
+
+
+def load_weights(path: Path) -> Tensor:
+    """A file of float32 numbers as a flat tensor."""
+    weights = in_huge_pages(path.stat().st_size // 4)
+    with path.open("rb") as file:
+        file.readinto(weights.numpy())  # type: ignore[arg-type]
+    return weights

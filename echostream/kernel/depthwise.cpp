@@ -1,0 +1,64 @@
+// Depthwise convolution of the frames of one chunk and what was before them, and SwooshR of it.
+//
+// B streams, S frames of a chunk, h frames before it, K taps, C channels.
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace echostream {
+namespace {
+
+// M frames of LANES channels. window: [frames][LANES]. taps: [K][LANES].
+template <int M>
+void convolve(const float* window, const float* taps, int64_t K, int64_t C, Vector bias,
+              int64_t count, float* y) {
+  Vector sums[M];
+  for (int m = 0; m < M; m++) sums[m] = bias;
+  for (int64_t k = 0; k < K; k++) {
+    const Vector tap = load(taps + k * LANES);
+    for (int m = 0; m < M; m++) sums[m] += tap * load(window + (m + k) * LANES);
+  }
+  for (int m = 0; m < M; m++)
+    store_some(y + m * C, swoosh(sums[m], 1.0f, SWOOSH_R_OFFSET), count);
+}
+
+}  // namespace
+}  // namespace echostream
+
+extern "C" {
+
+// past: [B, h, C]. x, y: [B, S, C]. taps: [K, C], of which the first h + 1 are for the past and the
+// frame itself, the others for frames that follow; those beyond the chunk count as zero.
+void echostream_depthwise_swoosh(const float* past, const float* x, const float* taps, const float* bias,
+                          int64_t B, int64_t S, int64_t h, int64_t K, int64_t C, float* y) {
+  using namespace echostream;
+  const int64_t frames = S + K - 1, blocks = (C + LANES - 1) / LANES;
+  std::vector<float> window(std::max(frames, h + S) * LANES), own(blocks * K * LANES);
+  const auto frame = [&](int64_t at) { return window.data() + at * LANES; };
+  const auto taps_of = [&](int64_t c) { return own.data() + c * K; };
+  for (int64_t c = 0; c < C; c += LANES)
+    for (int64_t k = 0; k < K; k++)
+      store(taps_of(c) + k * LANES, load_some(taps + k * C + c, C - c));
+  for (int64_t b = 0; b < B; b++)
+    for (int64_t c = 0; c < C; c += LANES) {
+      const int64_t count = std::min<int64_t>(C - c, LANES);
+      for (int64_t p = 0; p < h; p++)
+        store(frame(p), load_some(past + (b * h + p) * C + c, count));
+      for (int64_t s = 0; s < S; s++)
+        store(frame(h + s), load_some(x + (b * S + s) * C + c, count));
+      for (int64_t p = h + S; p < frames; p++) store(frame(p), Vector{});
+      const Vector start = load_some(bias + c, count);
+      const auto rows = [&](auto run, int64_t s) {
+        run(frame(s), taps_of(c), K, C, start, count, y + (b * S + s) * C + c);
+      };
+      int64_t s = 0;
+      for (; s + 8 <= S; s += 8) rows(convolve<8>, s);
+      for (; s + 2 <= S; s += 2) rows(convolve<2>, s);
+      for (; s < S; s++) rows(convolve<1>, s);
+    }
+}
+}

@@ -1,0 +1,28 @@
+// The kernels, as graphs and Python call them; each is described where it is defined.
+
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+void echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
+                       float* y, int swoosh_l, int threads);
+
+int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
+                               float* y, int swoosh_l, int threads);
+
+void echostream_attention_weights(const float* projected, const float* const* past, int64_t blocks,
+                                  const float* positions, const float* mask, int64_t B, int64_t S,
+                                  int64_t P, int64_t H, int64_t D, int64_t E, float* weights);
+
+void echostream_attention_mix(const float* weights, const float* const* past, int64_t blocks,
+                              const float* values, int64_t B, int64_t G, int64_t S, int64_t P,
+                              int64_t H, int64_t V, float* mixed);
+
+void echostream_depthwise_swoosh(const float* past, const float* x, const float* taps,
+                                 const float* bias, int64_t B, int64_t S, int64_t h, int64_t K,
+                                 int64_t C, float* y);
+
+void echostream_swoosh_r(const float* x, int64_t count, float* y);
+}

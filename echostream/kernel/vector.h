@@ -1,0 +1,120 @@
+// As many numbers as the processor computes at once, and functions of them.
+//
+// A sum or a function of a number is the same bits wherever it stands in a vector, so that nothing
+// depends on how rows are cut into vectors, or on who is computed beside whom.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace echostream {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+typedef int32_t Integers __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+inline Vector load(const float* from) { return *(const Vector*)from; }
+
+inline void store(float* to, Vector x) { *(Vector*)to = x; }
+
+#if defined(__AVX512F__)
+
+inline __mmask16 first_lanes(int64_t count) { return count <= 0 ? 0 : (1 << count) - 1; }
+
+// The first `count` numbers, and zeros.
+inline Vector load_some(const float* from, int64_t count) {
+  if (count >= LANES) return load(from);
+  return (Vector)_mm512_maskz_loadu_ps(first_lanes(count), from);
+}
+
+inline void store_some(float* to, Vector x, int64_t count) {
+  if (count >= LANES) return store(to, x);
+  _mm512_mask_storeu_ps(to, first_lanes(count), (__m512)x);
+}
+
+#else
+
+inline Vector load_some(const float* from, int64_t count) {
+  if (count >= LANES) return load(from);
+  Vector x = {};
+  for (int64_t i = 0; i < count; i++) x[i] = from[i];
+  return x;
+}
+
+inline void store_some(float* to, Vector x, int64_t count) {
+  if (count >= LANES) return store(to, x);
+  for (int64_t i = 0; i < count; i++) to[i] = x[i];
+}
+
+#endif
+
+// Row i, number j becomes row j, number i: as many times as it takes, the first and the second half
+// of the rows are shuffled like cards.
+inline void transpose(Vector (&rows)[LANES]) {
+  Integers low, high;
+  for (int i = 0; i < LANES; i++) {
+    low[i] = i / 2 + i % 2 * LANES;
+    high[i] = low[i] + LANES / 2;
+  }
+  for (int done = 1; done < LANES; done *= 2) {
+    Vector shuffled[LANES];
+    for (int i = 0; i < LANES / 2; i++) {
+      shuffled[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
+      shuffled[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], high);
+    }
+    for (int i = 0; i < LANES; i++) rows[i] = shuffled[i];
+  }
+}
+
+// e^x for x <= 0, to 2 units in the last place; 0 where it would be below 2^-125.
+inline Vector exponential(Vector x) {
+  // Adding it leaves whole numbers in the lowest bits.
+  const float rounder = 12582912.0f;
+  const Vector shifted = x * 1.44269504f + rounder;
+  const Vector n = shifted - rounder;
+  const Vector r = x - n * 0.693145752f - n * 1.42860677e-6f;
+  Vector y = r * 1.3933645095676184e-3f + 8.363175205886364e-3f;
+  y = y * r + 4.166646674275398e-2f;
+  y = y * r + 1.6666576266288757e-1f;
+  y = y * r + 0.5f;
+  y = y * (r * r) + r + 1.0f;
+  Integers bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  bits = (bits << 23) + (127 << 23);
+  Vector power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return x < -86.0f ? Vector{} : y * power;
+}
+
+constexpr float SWOOSH_R_OFFSET = 0.313261687f;
+
+// log(1 + e^(x - shift)) - 0.08 x - offset, to 3e-7 of the largest of 1 and the result.
+inline Vector swoosh(Vector x, float shift, float offset) {
+  const Vector z = x - shift;
+  const Vector t = exponential(z > 0.0f ? -z : z);
+  // log(1 + t) / t for t from 0 to 1, a polynomial through its Chebyshev nodes.
+  Vector q = t * -3.256378462538123e-3f + 1.9907161593437195e-2f;
+  q = q * t - 5.7064201682806015e-2f;
+  q = q * t + 1.0614264756441116e-1f;
+  q = q * t - 1.5311862528324127e-1f;
+  q = q * t + 1.9678117334842682e-1f;
+  q = q * t - 2.4954558908939362e-1f;
+  q = q * t + 3.3330005407333374e-1f;
+  q = q * t - 4.999990463256836e-1f;
+  q = q * t + 1.0f;
+  return q * t + (z > 0.0f ? z : Vector{}) - x * 0.08f - offset;
+}
+
+}  // namespace echostream
