@@ -160,7 +160,7 @@ class AttentionWeights(PreparedModule):
 def mix(
     weights: Tensor, values: Tensor, view: FrameView, past: Tensor, heads: int
 ) -> tuple[Tensor, Tensor]:
-    """Means of values weighted by the first ``heads`` of ``weights``, and the past of the next call.
+    """Means of values weighted by the first ``heads`` of ``weights``, and the next call's past.
 
     ``[B * N, at least H, S, W]``, ``[B, N * S, C] -> ([B, N * S, C], [B, P, C])``.
     """
