@@ -15,6 +15,7 @@ from echostream.encoder.attention import (
     AttentionWeights,
     NonlinearAttention,
     SelfAttention,
+    advance,
     align_positions,
     extend,
     join_heads,
@@ -338,6 +339,7 @@ def test_extend(past: int, new: int) -> None:
     whole, kept = extend(x[:, :past], x[:, past:])
     assert torch.equal(whole, x)
     assert torch.equal(kept, x[:, new:])
+    assert torch.equal(advance(x[:, :past], x[:, past:]), kept)
 
 
 def test_activations_by_hand() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -70,12 +71,22 @@ def late_extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return whole, whole[:, whole.shape[1] - kept - 1 : whole.shape[1] - 1].contiguous()
 
 
+def late_advance(past: Tensor, x: Tensor) -> Tensor:
+    return late_extend(past, x)[1]
+
+
+def plant_late_cache(patch: Patch, room: ModuleType) -> None:
+    """In modules as they are written and as the kernel computes them."""
+    patch.setattr(room, "extend", late_extend)
+    patch.setattr(room, "advance", late_advance)
+
+
 def late_convolution_cache(patch: Patch) -> None:
-    patch.setattr(convolution, "extend", late_extend)
+    plant_late_cache(patch, convolution)
 
 
 def late_attention_cache(patch: Patch) -> None:
-    patch.setattr(attention, "extend", late_extend)
+    plant_late_cache(patch, attention)
 
 
 def late_stem_cache(patch: Patch) -> None:

@@ -13,7 +13,7 @@ from echostream.encoder import convolution
 from echostream.verification.cli import main
 from tests.agent.conftest import ENCODER
 from tests.encoder.small_encoder import keep_nothing_prepared
-from tests.encoder.test_planted_faults import late_extend
+from tests.encoder.test_planted_faults import plant_late_cache
 
 SHORT = ("--backend", "torch", "--trials", "1", "--seconds", "2")
 
@@ -59,7 +59,7 @@ def test_a_broken_one(
     checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_nothing_prepared(monkeypatch)
-    monkeypatch.setattr(convolution, "extend", late_extend)
+    plant_late_cache(monkeypatch, convolution)
     output = tmp_path / "certificate.json"
     status, out, _ = run(
         capsys, checkpoint, *SHORT, "--scenario", "ragged cuts", "--output", output

@@ -21,7 +21,7 @@ from echostream.encoder.stem import StemState
 from echostream.verification import agent_scenarios
 from echostream.verification.verify import CRASH
 from tests.encoder.small_encoder import keep_nothing_prepared
-from tests.encoder.test_planted_faults import late_extend
+from tests.encoder.test_planted_faults import plant_late_cache
 
 Patch = pytest.MonkeyPatch
 
@@ -82,7 +82,7 @@ def test_off_by_one_in_all_caches_of_a_kind(
     verified, precision: str, room: Any, module: str, monkeypatch: Patch
 ) -> None:
     keep_nothing_prepared(monkeypatch)
-    monkeypatch.setattr(room, "extend", late_extend)
+    plant_late_cache(monkeypatch, room)
     certificate = verified(precision=precision, scenarios=("ragged cuts",))
     assert not certificate.equal
     assert certificate.first_break.difference.module == module
