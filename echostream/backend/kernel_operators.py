@@ -70,6 +70,18 @@ def depthwise_swoosh(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Ten
     return _kernel().depthwise_swoosh(past, x, taps, bias)
 
 
+@torch.library.custom_op("echostream::gated_sigmoid", mutates_args=())
+def gated_sigmoid(projected: Tensor, exists: Tensor) -> Tensor:
+    """See :meth:`echostream.kernel.ChunkKernel.gated_sigmoid`."""
+    return _kernel().gated_sigmoid(projected, exists)
+
+
+@torch.library.custom_op("echostream::gated_tanh", mutates_args=())
+def gated_tanh(projected: Tensor) -> Tensor:
+    """See :meth:`echostream.kernel.ChunkKernel.gated_tanh`."""
+    return _kernel().gated_tanh(projected)
+
+
 @torch.library.custom_op("echostream::swoosh_r", mutates_args=())
 def swoosh_r(x: Tensor) -> Tensor:
     """See :meth:`echostream.kernel.ChunkKernel.swoosh_r`."""
@@ -111,6 +123,18 @@ def _depthwise_result(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Te
     return x.new_empty(x.shape)
 
 
+@gated_sigmoid.register_fake
+def _sigmoid_result(projected: Tensor, exists: Tensor) -> Tensor:
+    batch, frames, channels = projected.shape
+    return projected.new_empty(batch, frames, channels // 2)
+
+
+@gated_tanh.register_fake
+def _tanh_result(projected: Tensor) -> Tensor:
+    batch, frames, channels = projected.shape
+    return projected.new_empty(batch, frames, channels // 3)
+
+
 @swoosh_r.register_fake
 def _swoosh_result(x: Tensor) -> Tensor:
     return torch.empty_like(x)
@@ -137,6 +161,8 @@ C_DECLARATIONS = {
         torch.ops.echostream.attention_weights.default,
         torch.ops.echostream.attention_mix.default,
         torch.ops.echostream.depthwise_swoosh.default,
+        torch.ops.echostream.gated_sigmoid.default,
+        torch.ops.echostream.gated_tanh.default,
         torch.ops.echostream.swoosh_r.default,
     )
 }

@@ -16,6 +16,8 @@ from echostream.backend.kernel_operators import (
     attention_mix,
     attention_weights,
     depthwise_swoosh,
+    gated_sigmoid,
+    gated_tanh,
     panel_linear,
     panel_linear_of_bytes,
     swoosh_r,
@@ -96,6 +98,14 @@ class TracedKernel:
     def depthwise_swoosh(self, past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
         """See :class:`echostream.kernel.ChunkKernel`."""
         return depthwise_swoosh(past, x.contiguous(), taps, bias)
+
+    def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.ChunkKernel`."""
+        return gated_sigmoid(projected, exists)
+
+    def gated_tanh(self, projected: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.ChunkKernel`."""
+        return gated_tanh(projected)
 
     def swoosh_r(self, x: Tensor) -> Tensor:
         """See :class:`echostream.kernel.ChunkKernel`."""

@@ -201,6 +201,9 @@ class NonlinearAttention(nn.Module):
         self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, hidden] values)``."""
-        gate_in, value, gate_out = self.in_proj(x).chunk(3, dim=-1)
-        mixed, new_past = mix(weights, value * gate_in.tanh(), view, past_values, 1)
+        projected = self.in_proj(x)
+        gate_in, value, gate_out = projected.chunk(3, dim=-1)
+        kernel = chunk_kernel(projected, view)
+        gated = value * gate_in.tanh() if kernel is None else kernel.gated_tanh(projected)
+        mixed, new_past = mix(weights, gated, view, past_values, 1)
         return self.out_proj(mixed * gate_out), new_past

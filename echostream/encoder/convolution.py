@@ -35,16 +35,17 @@ class Convolution(PreparedModule):
 
     def forward(self, x: Tensor, view: FrameView, past: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, h, C])``."""
-        gated = functional.glu(self.in_proj(x), dim=-1)
-        if not view.whole:
-            gated = gated * view.exists.to(x.dtype)
-        kernel = chunk_kernel(gated, view)
+        projected = self.in_proj(x)
+        kernel = chunk_kernel(projected, view)
         if kernel is not None:
-            taps = self.prepared(
-                ("taps", self._ahead(view)), self._sources(), lambda: self._taps(self._ahead(view))
-            )
+            gated = kernel.gated_sigmoid(projected, view.exists)
+            ahead = self._ahead(view)
+            taps = self.prepared(("taps", ahead), self._sources(), lambda: self._taps(ahead))
             mixed = kernel.depthwise_swoosh(past, gated, taps, self.past_taps.bias)  # type: ignore[arg-type]
             return self.out_proj(mixed), advance(past, gated)
+        gated = functional.glu(projected, dim=-1)
+        if not view.whole:
+            gated = gated * view.exists.to(x.dtype)
         whole, new_past = extend(past, gated)
         return self.out_proj(swoosh_r(self._mix(whole, view))), new_past
 

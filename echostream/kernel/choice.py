@@ -76,6 +76,27 @@ class ChunkKernel(Protocol):
             ``[B, S, C]``.
         """
 
+    def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
+        """Values times the sigmoid of their gates, zero for frames that do not exist.
+
+        Args:
+            projected: ``[B, S, 2 C]`` values, gates.
+            exists: ``[B, S, 1]`` 1.0 for frames of the recording, 0.0 for others.
+
+        Returns:
+            ``[B, S, C]``.
+        """
+
+    def gated_tanh(self, projected: Tensor) -> Tensor:
+        """Values times tanh of their gates.
+
+        Args:
+            projected: ``[B, S, 3 C]`` gates, values, and what is not used here.
+
+        Returns:
+            ``[B, S, C]``.
+        """
+
     def swoosh_r(self, x: Tensor) -> Tensor:
         """SwooshR of each number, in the order of memory that ``x`` is in."""
 

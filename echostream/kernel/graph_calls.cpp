@@ -122,4 +122,21 @@ AOTITorchError aoti_torch_cpu_swoosh_r(AtenTensorHandle x, AtenTensorHandle* res
   echostream_swoosh_r(data(x), count, (float*)data(*result));
   return 0;
 }
+
+AOTITorchError aoti_torch_cpu_gated_sigmoid(AtenTensorHandle projected, AtenTensorHandle exists,
+                                            AtenTensorHandle* result) {
+  const int64_t B = size(projected, 0), S = size(projected, 1), C = size(projected, 2) / 2;
+  float* y = make({B, S, C}, result);
+  if (!y) return 1;
+  echostream_gated_sigmoid(data(projected), data(exists), B * S, C, y);
+  return 0;
+}
+
+AOTITorchError aoti_torch_cpu_gated_tanh(AtenTensorHandle projected, AtenTensorHandle* result) {
+  const int64_t B = size(projected, 0), S = size(projected, 1), C = size(projected, 2) / 3;
+  float* y = make({B, S, C}, result);
+  if (!y) return 1;
+  echostream_gated_tanh(data(projected), B * S, C, y);
+  return 0;
+}
 }

@@ -25,4 +25,9 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
                                  int64_t C, float* y);
 
 void echostream_swoosh_r(const float* x, int64_t count, float* y);
+
+void echostream_gated_sigmoid(const float* projected, const float* exists, int64_t rows, int64_t C,
+                              float* y);
+
+void echostream_gated_tanh(const float* projected, int64_t rows, int64_t C, float* y);
 }

@@ -149,6 +149,26 @@ class Kernel:
         )
         return y
 
+    def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.choice.ChunkKernel`."""
+        projected, exists = projected.contiguous(), exists.contiguous()
+        batch, frames, channels = projected.shape
+        y = torch.empty((batch, frames, channels // 2), dtype=torch.float32)
+        self.library.echostream_gated_sigmoid(
+            projected.data_ptr(), exists.data_ptr(), batch * frames, channels // 2, y.data_ptr()
+        )
+        return y
+
+    def gated_tanh(self, projected: Tensor) -> Tensor:
+        """See :class:`echostream.kernel.choice.ChunkKernel`."""
+        projected = projected.contiguous()
+        batch, frames, channels = projected.shape
+        y = torch.empty((batch, frames, channels // 3), dtype=torch.float32)
+        self.library.echostream_gated_tanh(
+            projected.data_ptr(), batch * frames, channels // 3, y.data_ptr()
+        )
+        return y
+
     def swoosh_r(self, x: Tensor) -> Tensor:
         """See :class:`echostream.kernel.choice.ChunkKernel`."""
         if not x.is_contiguous(memory_format=torch.channels_last):
@@ -178,6 +198,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         address,
     ]
     library.echostream_depthwise_swoosh.argtypes = [*[address] * 4, *[size] * 5, address]
+    library.echostream_gated_sigmoid.argtypes = [address, address, size, size, address]
+    library.echostream_gated_tanh.argtypes = [address, size, size, address]
     library.echostream_swoosh_r.argtypes = [address, size, address]
     library.echostream_set_graph_threads.argtypes = [count]
     for function in (
@@ -185,6 +207,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         library.echostream_attention_weights,
         library.echostream_attention_mix,
         library.echostream_depthwise_swoosh,
+        library.echostream_gated_sigmoid,
+        library.echostream_gated_tanh,
         library.echostream_swoosh_r,
         library.echostream_set_graph_threads,
     ):

@@ -100,10 +100,24 @@ inline Vector exponential(Vector x) {
 
 constexpr float SWOOSH_R_OFFSET = 0.313261687f;
 
+inline Vector size(Vector x) { return x > 0.0f ? x : -x; }
+
+// 1 / (1 + e^-x), to 2e-7.
+inline Vector sigmoid(Vector x) {
+  const Vector t = exponential(-size(x));
+  return (x > 0.0f ? t * 0.0f + 1.0f : t) / (1.0f + t);
+}
+
+// To 2e-7 of 1.
+inline Vector tanh(Vector x) {
+  const Vector t = exponential(-2.0f * size(x)), y = (1.0f - t) / (1.0f + t);
+  return x > 0.0f ? y : -y;
+}
+
 // log(1 + e^(x - shift)) - 0.08 x - offset, to 3e-7 of the largest of 1 and the result.
 inline Vector swoosh(Vector x, float shift, float offset) {
   const Vector z = x - shift;
-  const Vector t = exponential(z > 0.0f ? -z : z);
+  const Vector t = exponential(-size(z));
   // log(1 + t) / t for t from 0 to 1, a polynomial through its Chebyshev nodes.
   Vector q = t * -3.256378462538123e-3f + 1.9907161593437195e-2f;
   q = q * t - 5.7064201682806015e-2f;

@@ -162,6 +162,26 @@ def test_swoosh_everywhere(kernel: Kernel) -> None:
     assert kernel.swoosh_r(torch.zeros(3)).abs().max() < 1e-7
 
 
+@pytest.mark.parametrize("channels", [1, 16, 37])
+def test_gates(kernel: Kernel, channels: int) -> None:
+    torch.manual_seed(0)
+    projected = 8 * torch.randn(2, 5, 3 * channels)
+    projected[0, 0] = torch.linspace(-100, 100, 3 * channels)
+    exists = (torch.rand(2, 5, 1) < 0.7).float()
+    gate, value, _ = projected.double().chunk(3, dim=-1)
+    torch.testing.assert_close(
+        kernel.gated_tanh(projected).double(), value * gate.tanh(), atol=1e-5, rtol=1e-6
+    )
+    pairs = projected[..., : 2 * channels]
+    assert not pairs.is_contiguous()
+    torch.testing.assert_close(
+        kernel.gated_sigmoid(pairs, exists).double(),
+        functional.glu(pairs.double(), dim=-1) * exists,
+        atol=1e-5,
+        rtol=1e-6,
+    )
+
+
 @pytest.mark.parametrize("shape", [(0,), (1,), (15,), (2, 3, 5, 7)])
 def test_swoosh_of_any_shape(kernel: Kernel, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
@@ -190,6 +210,8 @@ def test_what_is_not_finite_stays_with_its_stream(kernel: Kernel, rubbish: float
             "mixed": kernel.attention_mix(weights, [past], values, s.heads),
             "depthwise": kernel.depthwise_swoosh(past_x, x, taps, torch.zeros(20)),
             "swoosh": kernel.swoosh_r(x),
+            "sigmoid": kernel.gated_sigmoid(x, torch.ones(3, 4, 1)),
+            "tanh": kernel.gated_tanh(x[..., :18]),
         }
 
     before = everything()
