@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -60,19 +61,38 @@ inline void store_some(float* to, Vector x, int64_t count) {
 
 #endif
 
+// The numbers of two vectors by turns, from place `first` on.
+#if defined(__clang__)
+
+template <int first, int... I>
+inline Vector by_turns(Vector x, Vector y, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(x, y, (first + I / 2 + I % 2 * LANES)...);
+}
+
+template <int first>
+inline Vector by_turns(Vector x, Vector y) {
+  return by_turns<first>(x, y, std::make_integer_sequence<int, LANES>());
+}
+
+#else
+
+template <int first>
+inline Vector by_turns(Vector x, Vector y) {
+  Integers places;
+  for (int i = 0; i < LANES; i++) places[i] = first + i / 2 + i % 2 * LANES;
+  return __builtin_shuffle(x, y, places);
+}
+
+#endif
+
 // Row i, number j becomes row j, number i: as many times as it takes, the first and the second half
 // of the rows are shuffled like cards.
 inline void transpose(Vector (&rows)[LANES]) {
-  Integers low, high;
-  for (int i = 0; i < LANES; i++) {
-    low[i] = i / 2 + i % 2 * LANES;
-    high[i] = low[i] + LANES / 2;
-  }
   for (int done = 1; done < LANES; done *= 2) {
     Vector shuffled[LANES];
     for (int i = 0; i < LANES / 2; i++) {
-      shuffled[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
-      shuffled[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + LANES / 2], high);
+      shuffled[2 * i] = by_turns<0>(rows[i], rows[i + LANES / 2]);
+      shuffled[2 * i + 1] = by_turns<LANES / 2>(rows[i], rows[i + LANES / 2]);
     }
     for (int i = 0; i < LANES; i++) rows[i] = shuffled[i];
   }
