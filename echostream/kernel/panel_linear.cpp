@@ -17,7 +17,6 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "kernels.h"
 #include "vector.h"
@@ -84,40 +83,49 @@ constexpr int64_t GROUP = 64;
 struct Rounded {
   int64_t groups;
   std::unique_ptr<int8_t[]> bytes;
-  std::vector<float> scales;  // [M, groups]
+  std::unique_ptr<float[]> scales;  // [M, groups]
   // Weights are stored as w + 128, because of two bytes that are multiplied one must be unsigned.
   // So sums start at -128 times the sum of the inputs.
-  std::vector<float> shifts;  // [M]
+  std::unique_ptr<float[]> shifts;  // [M]
 
   Rounded(const float* x, int64_t M, int64_t K)
       : groups((K + GROUP - 1) / GROUP),
         bytes(new int8_t[M * groups * GROUP]),
-        scales(M * groups),
-        shifts(M) {
-    for (int64_t m = 0; m < M; m++)
+        scales(new float[M * groups]),
+        shifts(new float[M]) {
+    for (int64_t m = 0; m < M; m++) {
+      __m512 sum = _mm512_setzero_ps();
       for (int64_t g = 0; g < groups; g++)
-        round(x + m * K + g * GROUP, K - g * GROUP, m * groups + g, m);
+        sum = round(x + m * K + g * GROUP, K - g * GROUP, m * groups + g, sum);
+      shifts[m] = -128.0f * _mm512_reduce_add_ps(sum);
+    }
   }
 
  private:
-  void round(const float* from, int64_t count, int64_t group, int64_t m) {
+  // A group; `sum` and what is added by it.
+  __m512 round(const float* from, int64_t count, int64_t group, __m512 sum) {
     constexpr int VECTORS_OF_GROUP = GROUP / LANES;
-    Vector x[VECTORS_OF_GROUP];
-    __m512 largest = _mm512_set1_ps(1e-30f);
+    __m512 x[VECTORS_OF_GROUP], largest = _mm512_set1_ps(1e-30f);
     for (int v = 0; v < VECTORS_OF_GROUP; v++) {
-      x[v] = load_some(from + v * LANES, count - v * LANES);
-      largest = _mm512_max_ps(largest, _mm512_abs_ps((__m512)x[v]));
+      x[v] = (__m512)load_some(from + v * LANES, count - v * LANES);
+      largest = _mm512_max_ps(largest, _mm512_abs_ps(x[v]));
     }
-    const float top = _mm512_reduce_max_ps(largest), inverse = 127.0f / top;
-    __m512i sum = _mm512_setzero_si512();
+    // In every lane, so that nothing waits for a single number.
+    largest = _mm512_max_ps(largest, _mm512_shuffle_f32x4(largest, largest, 0x4e));
+    largest = _mm512_max_ps(largest, _mm512_shuffle_f32x4(largest, largest, 0xb1));
+    largest = _mm512_max_ps(largest, _mm512_permute_ps(largest, 0x4e));
+    largest = _mm512_max_ps(largest, _mm512_permute_ps(largest, 0xb1));
+    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(127.0f), largest);
+    const __m512 scale = _mm512_mul_ps(largest, _mm512_set1_ps(1.0f / 127.0f));
+    __m512i whole = _mm512_setzero_si512();
     for (int v = 0; v < VECTORS_OF_GROUP; v++) {
-      const __m512i rounded = _mm512_cvtps_epi32((__m512)(x[v] * inverse));
-      sum = _mm512_add_epi32(sum, rounded);
+      const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(x[v], inverse));
+      whole = _mm512_add_epi32(whole, rounded);
       _mm_storeu_si128((__m128i*)(bytes.get() + group * GROUP + v * LANES),
                        _mm512_cvtepi32_epi8(rounded));
     }
-    scales[group] = top / 127.0f;
-    shifts[m] -= 128.0f * _mm512_reduce_add_epi32(sum) * scales[group];
+    _mm_store_ss(scales.get() + group, _mm512_castps512_ps128(scale));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, sum);
   }
 };
 
