@@ -26,7 +26,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.kernel_operators import C_DECLARATIONS
-from echostream.backend.panel_weights import PanelWeights, TracedKernel, load_weights
+from echostream.backend.traced_kernel import PanelWeights, TracedKernel, load_weights
 from echostream.errors import ConfigError
 from echostream.kernel import (
     Kernel,

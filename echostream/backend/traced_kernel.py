@@ -1,4 +1,4 @@
-"""A module's weights in one tensor, and the kernel's operators with them.
+"""The kernel in a graph that is being traced: its operators, and a module's weights in one tensor.
 
 The weights of all layers lie in the order in which the kernel reads them, in huge pages where there
 are any.
@@ -6,22 +6,13 @@ are any.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from echostream.backend.kernel_operators import (
-    attention_mix,
-    attention_weights,
-    depthwise_swoosh,
-    gated_sigmoid,
-    gated_tanh,
-    panel_linear,
-    panel_linear_of_bytes,
-    swoosh_r,
-)
+from echostream.backend import kernel_operators
+from echostream.backend.kernel_operators import panel_linear, panel_linear_of_bytes
 from echostream.kernel import in_huge_pages, in_panels, in_panels_of_bytes
 
 
@@ -78,38 +69,12 @@ class TracedKernel:
         y = self._panels.linear(rows, self._weights, offset, outputs, int(then_swoosh))
         return y.view(*x.shape[:-1], outputs)
 
-    def attention_weights(
-        self,
-        projected: Tensor,
-        past: Sequence[Tensor],
-        positions: Tensor,
-        mask: Tensor,
-        heads: int,
-    ) -> Tensor:
-        """See :class:`echostream.kernel.ChunkKernel`."""
-        return attention_weights(projected, past, positions, mask, heads)
-
-    def attention_mix(
-        self, weights: Tensor, past: Sequence[Tensor], values: Tensor, heads: int
-    ) -> Tensor:
-        """See :class:`echostream.kernel.ChunkKernel`."""
-        return attention_mix(weights, past, values.contiguous(), heads)
-
-    def depthwise_swoosh(self, past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
-        """See :class:`echostream.kernel.ChunkKernel`."""
-        return depthwise_swoosh(past, x.contiguous(), taps, bias)
-
-    def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
-        """See :class:`echostream.kernel.ChunkKernel`."""
-        return gated_sigmoid(projected, exists)
-
-    def gated_tanh(self, projected: Tensor) -> Tensor:
-        """See :class:`echostream.kernel.ChunkKernel`."""
-        return gated_tanh(projected)
-
-    def swoosh_r(self, x: Tensor) -> Tensor:
-        """See :class:`echostream.kernel.ChunkKernel`."""
-        return swoosh_r(x)
+    attention_weights = staticmethod(kernel_operators.attention_weights)
+    attention_mix = staticmethod(kernel_operators.attention_mix)
+    depthwise_swoosh = staticmethod(kernel_operators.depthwise_swoosh)
+    gated_sigmoid = staticmethod(kernel_operators.gated_sigmoid)
+    gated_tanh = staticmethod(kernel_operators.gated_tanh)
+    swoosh_r = staticmethod(kernel_operators.swoosh_r)
 
 
 def load_weights(path: Path) -> Tensor:
