@@ -55,7 +55,7 @@ void transpose_keys(const float* const* rows, int64_t column, int64_t W, int64_t
     }
 }
 
-// In place; what stands after the W numbers of a row is left undefined.
+// In place; a row is filled up, with zeros in the end.
 void softmax(float* scores, int64_t W) {
   const int64_t width = filled_up(W);
   for (int64_t w = W; w < width; w++) scores[w] = scores[0];

@@ -14,7 +14,6 @@
 //
 // Sums run over k in order, whatever M is, so a row gives the same bits alone and among others.
 
-#include <cmath>
 #include <cstdint>
 #include <memory>
 
@@ -134,7 +133,8 @@ struct Rounded {
 template <int M>
 inline __attribute__((always_inline)) void block_of_bytes(
     const Rounded& x, int64_t first, const uint8_t* panel, int64_t fetch_from, int64_t fetch_to,
-    const float* scales, const float* bias, float* __restrict y, int64_t N, int64_t outputs, bool swoosh_l) {
+    const float* scales, const float* bias, float* __restrict y, int64_t N, int64_t outputs,
+    bool swoosh_l) {
   __m512 sums[M][2];
   for (int m = 0; m < M; m++) sums[m][0] = sums[m][1] = _mm512_set1_ps(x.shifts[first + m]);
   for (int64_t g = 0; g < x.groups; g++) {

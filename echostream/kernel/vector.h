@@ -99,7 +99,7 @@ inline void transpose(Vector (&rows)[LANES]) {
   }
 }
 
-// e^x for x <= 0, to 2 units in the last place; 0 where it would be below 2^-125.
+// e^x for x <= 0, to 2 units in the last place; 0 for x below -86.
 inline Vector exponential(Vector x) {
   // Adding it leaves whole numbers in the lowest bits.
   const float rounder = 12582912.0f;
@@ -124,7 +124,7 @@ inline Vector size(Vector x) { return x > 0.0f ? x : -x; }
 // 1 / (1 + e^-x), to 2e-7.
 inline Vector sigmoid(Vector x) {
   const Vector t = exponential(-size(x));
-  return (x > 0.0f ? t * 0.0f + 1.0f : t) / (1.0f + t);
+  return (x > 0.0f ? Vector{} + 1.0f : t) / (1.0f + t);
 }
 
 // To 2e-7 of 1.
