@@ -83,7 +83,7 @@ def _keep_freed_memory() -> None:
     """Let the C library keep what a chunk has freed for the next chunk.
 
     It gives back to the system what is more than twice the largest block that it ever got back, and
-    the system hands pages out again one by one, which takes as long as a fifth of a chunk.
+    the system hands pages out again one by one, which takes long.
     """
     torch.empty(_LARGEST_BLOCK // 4, dtype=torch.float32)
 
