@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from echostream.encoder.activation import swoosh_l
 from echostream.errors import ConfigError
-from echostream.kernel import GROUP, PANEL, Kernel, shared_kernel
+from echostream.kernel import GROUP, PANEL, Kernel, shared_kernel, stem_sizes
 
 
 @torch.library.custom_op("echostream::panel_linear", mutates_args=())
@@ -34,15 +34,16 @@ def panel_linear_of_bytes(
     x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int
 ) -> Tensor:
     """As :func:`panel_linear`, of weights in bytes; inputs are rounded to bytes too."""
-    missing = -x.shape[1] % GROUP
-    inputs = x.shape[1] + missing
+    inputs = -(-x.shape[1] // 4) * 4
+    missing = -inputs % GROUP
     padded = -(-outputs // PANEL) * PANEL
     quarters, scales, bias = weights[offset : offset + padded * (inputs // 4 + 2)].split(
         (padded * inputs // 4, padded, padded)
     )
     stored = quarters.contiguous().view(torch.uint8).view(-1, inputs // 4, PANEL, 4).float() - 128
-    weight = stored.transpose(1, 2).reshape(padded, -1, GROUP)
-    groups = functional.pad(x, (0, missing)).view(len(x), -1, GROUP)
+    weight = functional.pad(stored.transpose(1, 2).reshape(padded, inputs), (0, missing))
+    weight = weight.view(padded, -1, GROUP)
+    groups = functional.pad(x, (0, inputs + missing - x.shape[1])).view(len(x), -1, GROUP)
     steps = groups.abs().amax(dim=2, keepdim=True).clamp(min=1e-30) / 127
     products = torch.einsum("mgk,ngk->mng", (groups / steps).round(), weight)
     y = (products * steps.transpose(1, 2)).sum(2) * scales + bias
@@ -68,6 +69,12 @@ def attention_mix(weights: Tensor, past: Sequence[Tensor], values: Tensor, heads
 def depthwise_swoosh(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
     """See :meth:`echostream.kernel.ChunkKernel.depthwise_swoosh`."""
     return _kernel().depthwise_swoosh(past, x, taps, bias)
+
+
+@torch.library.custom_op("echostream::stem", mutates_args=())
+def stem(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
+    """See :meth:`echostream.kernel.ChunkKernel.stem`."""
+    return _kernel().stem(features, layers, outputs)
 
 
 @torch.library.custom_op("echostream::gated_sigmoid", mutates_args=())
@@ -123,6 +130,12 @@ def _depthwise_result(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Te
     return x.new_empty(x.shape)
 
 
+@stem.register_fake
+def _stem_result(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
+    batch, frames, bins = features.shape
+    return features.new_empty(batch, *stem_sizes(frames, bins, outputs[-1]))
+
+
 @gated_sigmoid.register_fake
 def _sigmoid_result(projected: Tensor, exists: Tensor) -> Tensor:
     batch, frames, channels = projected.shape
@@ -145,6 +158,7 @@ def _c_declaration(operator: Any) -> str:
         "Tensor": "AtenTensorHandle {}",
         "List[Tensor]": "const AtenTensorHandle* {0}, int64_t {0}_len",
         "int": "int64_t {}",
+        "List[int]": "const int64_t* {0}, int64_t {0}_len",
     }
     given = ", ".join(
         types[str(argument.type)].format(argument.name) for argument in operator._schema.arguments
@@ -161,6 +175,7 @@ C_DECLARATIONS = {
         torch.ops.echostream.attention_weights.default,
         torch.ops.echostream.attention_mix.default,
         torch.ops.echostream.depthwise_swoosh.default,
+        torch.ops.echostream.stem.default,
         torch.ops.echostream.gated_sigmoid.default,
         torch.ops.echostream.gated_tanh.default,
         torch.ops.echostream.swoosh_r.default,

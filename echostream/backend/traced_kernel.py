@@ -72,6 +72,7 @@ class TracedKernel:
     attention_weights = staticmethod(kernel_operators.attention_weights)
     attention_mix = staticmethod(kernel_operators.attention_mix)
     depthwise_swoosh = staticmethod(kernel_operators.depthwise_swoosh)
+    stem = staticmethod(kernel_operators.stem)
     gated_sigmoid = staticmethod(kernel_operators.gated_sigmoid)
     gated_tanh = staticmethod(kernel_operators.gated_tanh)
     swoosh_r = staticmethod(kernel_operators.swoosh_r)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,9 @@ from torch.nn import functional
 from echostream.encoder.activation import swoosh_r
 from echostream.encoder.linear import Linear
 from echostream.encoder.norm import BiasNorm
+from echostream.encoder.prepared import PreparedModule
 from echostream.encoder.state import State
+from echostream.kernel import in_panels, kernel_for
 
 _HISTORY = 7
 """Feature frames before an encoder frame's own two that the three convolutions reach."""
@@ -32,7 +35,7 @@ class StemState(State):
     """``[B, 7, F]``"""
 
 
-class Stem(nn.Module):
+class Stem(PreparedModule):
     """Three 3x3 convolutions over (time, mel bin), none padded in time, then a projection."""
 
     def __init__(self, input_dim: int, hidden: tuple[int, ...], channels: int) -> None:
@@ -70,11 +73,23 @@ class Stem(nn.Module):
     def forward(self, features: Tensor, state: StemState) -> tuple[Tensor, StemState]:
         """``[B, 2 T, F] -> ([B, T, C], state)``."""
         whole = torch.cat((state.features, features), dim=1)
-        x = swoosh_r(self._first(whole))
+        x = self.norm(self.projection(self._convolved(whole)))
+        return x, StemState(whole[:, whole.shape[1] - _HISTORY :].clone())
+
+    def _convolved(self, features: Tensor) -> Tensor:
+        """``[B, 2 T + 7, F]`` to what the projection takes, ``[B, T, channels of bins]``."""
+        kernel = kernel_for(features)
+        if kernel is not None:
+            convs = (self.conv1, self.conv2, self.conv3)
+            layers = [
+                self.prepared(index, (conv.weight, conv.bias), partial(_in_panels, conv))  # type: ignore[arg-type]
+                for index, conv in enumerate(convs)
+            ]
+            return kernel.stem(features, layers, [conv.out_channels for conv in convs])
+        x = swoosh_r(self._first(features))
         x = swoosh_r(self.conv2(x))
         x = swoosh_r(self.conv3(x))
-        x = self.norm(self.projection(x.transpose(1, 2).flatten(2)))
-        return x, StemState(whole[:, whole.shape[1] - _HISTORY :].clone())
+        return x.transpose(1, 2).flatten(2)
 
     def _first(self, features: Tensor) -> Tensor:
         """The first convolution of ``[B, t, F]``, of a copy of its one channel for each output.
@@ -86,3 +101,8 @@ class Stem(nn.Module):
         return functional.conv2d(
             copies, conv.weight, conv.bias, padding=(0, 1), groups=conv.out_channels
         )
+
+
+def _in_panels(conv: nn.Conv2d) -> Tensor:
+    """A convolution laid out as the kernel reads it."""
+    return in_panels(conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)

@@ -19,7 +19,7 @@ from echostream.kernel.choice import (
     wants_numbers,
 )
 from echostream.kernel.huge_pages import HugePages, in_huge_pages
-from echostream.kernel.library import Kernel, shared_kernel
+from echostream.kernel.library import Kernel, shared_kernel, stem_sizes
 from echostream.kernel.panels import GROUP, PANEL, in_panels, in_panels_of_bytes
 from echostream.kernel.rounding import to_bytes
 
@@ -40,6 +40,7 @@ __all__ = [
     "kernel_version",
     "multiplies_bytes",
     "shared_kernel",
+    "stem_sizes",
     "to_bytes",
     "tracing_with",
     "wants_numbers",

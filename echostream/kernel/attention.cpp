@@ -105,14 +105,19 @@ void mix(const float* weights, int64_t W, const float* const* values, int64_t co
   for (int64_t w = 0; w < W; w++) {
     const float* from = values[w] + column;
     if (fetch)
+#pragma GCC unroll 2
       for (int n = 0; n < N; n++)
         __builtin_prefetch(values[w + AHEAD] + column + n * LANES, 0, 3);
+#pragma GCC unroll 2
     for (int n = 0; n < N; n++) {
       const Vector value = load_some(from + n * LANES, count - n * LANES);
+#pragma GCC unroll 8
       for (int m = 0; m < M; m++) sums[m][n] += weights[m * W + w] * value;
     }
   }
+#pragma GCC unroll 8
   for (int m = 0; m < M; m++)
+#pragma GCC unroll 2
     for (int n = 0; n < N; n++)
       store_some(mixed + m * stride + column + n * LANES, sums[m][n], count - n * LANES);
 }

@@ -76,6 +76,22 @@ class ChunkKernel(Protocol):
             ``[B, S, C]``.
         """
 
+    def stem(self, features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
+        """Three 3x3 convolutions over time and mel bins, and SwooshR of each.
+
+        None is padded in time, all are by one bin at each end; the second takes every other frame
+        and bin, the third every other bin.
+
+        Args:
+            features: ``[B, T, F]``, ``T`` an odd number from 9 on.
+            layers: the convolutions, each laid out by :func:`echostream.kernel.in_panels` as a
+                linear layer whose inputs are 3 frames of 3 bins of the channels before it.
+            outputs: of each the channels after it, ``C`` after the last.
+
+        Returns:
+            ``[B, (T - 7) / 2, C F / 4]``, of each channel all bins one after the other.
+        """
+
     def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
         """Values times the sigmoid of their gates, zero for frames that do not exist.
 

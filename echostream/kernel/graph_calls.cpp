@@ -1,5 +1,6 @@
 // How graphs of torch's Inductor call the kernels: each operator takes tensors and gives a new one.
 
+#include <omp.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include <cstdint>
@@ -52,8 +53,11 @@ float* make(std::initializer_list<int64_t> sizes, AtenTensorHandle* result) {
 
 extern "C" {
 
-// Of the graphs that the calling thread runs from now on.
-void echostream_set_graph_threads(int count) { graph_threads = count; }
+// Of the graphs that the calling thread runs from now on, what is left to torch in them included.
+void echostream_set_graph_threads(int count) {
+  graph_threads = count;
+  omp_set_num_threads(count);
+}
 
 AOTITorchError aoti_torch_cpu_panel_linear(AtenTensorHandle x, AtenTensorHandle weights,
                                            int64_t offset, int64_t outputs, int64_t swoosh_l,
@@ -109,6 +113,16 @@ AOTITorchError aoti_torch_cpu_depthwise_swoosh(AtenTensorHandle past, AtenTensor
   if (!y) return 1;
   echostream_depthwise_swoosh(data(past), data(x), data(taps), data(bias), B, S, size(past, 1),
                               size(taps, 0), C, y);
+  return 0;
+}
+
+AOTITorchError aoti_torch_cpu_stem(AtenTensorHandle features, const AtenTensorHandle* layers,
+                                   int64_t count, const int64_t* outputs, int64_t outputs_count,
+                                   AtenTensorHandle* result) {
+  const int64_t B = size(features, 0), T = size(features, 1), F = size(features, 2);
+  float* y = make({B, (T - 7) / 2, outputs[2] * ((F + 3) / 4)}, result);
+  if (!y) return 1;
+  echostream_stem(data(features), B, T, F, data(layers, count).data(), outputs, y, graph_threads);
   return 0;
 }
 

@@ -24,6 +24,9 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
                                  const float* bias, int64_t B, int64_t S, int64_t h, int64_t K,
                                  int64_t C, float* y);
 
+void echostream_stem(const float* features, int64_t B, int64_t T, int64_t F,
+                     const float* const* layers, const int64_t* outputs, float* y, int threads);
+
 void echostream_swoosh_r(const float* x, int64_t count, float* y);
 
 void echostream_gated_sigmoid(const float* projected, const float* exists, int64_t rows, int64_t C,

@@ -149,6 +149,23 @@ class Kernel:
         )
         return y
 
+    def stem(self, features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
+        """See :class:`echostream.kernel.choice.ChunkKernel`."""
+        features = features.contiguous()
+        batch, frames, bins = features.shape
+        y = torch.empty((batch, *stem_sizes(frames, bins, outputs[-1])), dtype=torch.float32)
+        self.library.echostream_stem(
+            features.data_ptr(),
+            batch,
+            frames,
+            bins,
+            _addresses(layers),
+            (ctypes.c_int64 * len(outputs))(*outputs),
+            y.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return y
+
     def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
         """See :class:`echostream.kernel.choice.ChunkKernel`."""
         projected, exists = projected.contiguous(), exists.contiguous()
@@ -178,6 +195,11 @@ class Kernel:
         return y
 
 
+def stem_sizes(frames: int, bins: int, channels: int) -> tuple[int, int]:
+    """Frames and numbers of each that the stem makes."""
+    return (frames - 7) // 2, channels * ((bins + 3) // 4)
+
+
 def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
 
@@ -198,6 +220,10 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         address,
     ]
     library.echostream_depthwise_swoosh.argtypes = [*[address] * 4, *[size] * 5, address]
+    library.echostream_stem.argtypes = [
+        *(address, size, size, size, address, address, address),
+        count,
+    ]
     library.echostream_gated_sigmoid.argtypes = [address, address, size, size, address]
     library.echostream_gated_tanh.argtypes = [address, size, size, address]
     library.echostream_swoosh_r.argtypes = [address, size, address]
@@ -207,6 +233,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         library.echostream_attention_weights,
         library.echostream_attention_mix,
         library.echostream_depthwise_swoosh,
+        library.echostream_stem,
         library.echostream_gated_sigmoid,
         library.echostream_gated_tanh,
         library.echostream_swoosh_r,

@@ -6,8 +6,9 @@
 // panels of PANEL outputs, [N / PANEL][K][PANEL], the last one filled up with zeros, and after them
 // the bias, filled up alike (see panels.py).
 //
-// With int8 weights a panel is bytes, [K / 4][PANEL][4], and the inputs are rounded to bytes as they
-// come, GROUP of a row with one scale. The processor adds four products of bytes at a time.
+// With int8 weights a panel is bytes, [K / 4][PANEL][4], with zeros where K ends, and the inputs are
+// rounded to bytes as they come, GROUP of a row with one scale. The processor adds four products of
+// bytes at a time.
 //
 // What is done with a sum before it is written, so that it need not be read again, is SwooshL or
 // nothing.
@@ -78,9 +79,13 @@ void columns(const float* x, int64_t M, int64_t K, const float* panel, const flo
 
 constexpr int64_t GROUP = 64;
 
+// Of a group of a panel.
+constexpr int LINES = GROUP * PANEL / 64;
+
 // Rows of bytes, filled up with zeros to whole groups.
 struct Rounded {
-  int64_t groups;
+  int64_t whole_groups, groups;
+  int64_t rest;  // Inputs of a last group that is not whole, with zeros to a multiple of four.
   std::unique_ptr<int8_t[]> bytes;
   std::unique_ptr<float[]> scales;  // [M, groups]
   // Weights are stored as w + 128, because of two bytes that are multiplied one must be unsigned.
@@ -88,7 +93,9 @@ struct Rounded {
   std::unique_ptr<float[]> shifts;  // [M]
 
   Rounded(const float* x, int64_t M, int64_t K)
-      : groups((K + GROUP - 1) / GROUP),
+      : whole_groups(K / GROUP),
+        groups((K + GROUP - 1) / GROUP),
+        rest((K % GROUP + 3) / 4 * 4),
         bytes(new int8_t[M * groups * GROUP]),
         scales(new float[M * groups]),
         shifts(new float[M]) {
@@ -129,38 +136,40 @@ struct Rounded {
 };
 
 // M rows from row `first` on by a whole panel. Meanwhile some lines of each group of the next panel
-// are fetched.
-template <int M>
+// are fetched, from `next` on.
+template <int M, int FETCHED>
 inline __attribute__((always_inline)) void block_of_bytes(
-    const Rounded& x, int64_t first, const uint8_t* panel, int64_t fetch_from, int64_t fetch_to,
+    const Rounded& x, int64_t first, const uint8_t* panel, const uint8_t* next,
     const float* scales, const float* bias, float* __restrict y, int64_t N, int64_t outputs,
     bool swoosh_l) {
   __m512 sums[M][2];
   for (int m = 0; m < M; m++) sums[m][0] = sums[m][1] = _mm512_set1_ps(x.shifts[first + m]);
-  for (int64_t g = 0; g < x.groups; g++) {
+  const auto group = [&](int64_t g, int64_t inputs) __attribute__((always_inline)) {
     const int64_t at = first * x.groups + g;
-    for (int64_t line = fetch_from; line < fetch_to; line++)
-      __builtin_prefetch(panel + (x.groups + g) * GROUP * PANEL + 64 * line, 0, 2);
+    for (int line = 0; line < FETCHED; line++)
+      __builtin_prefetch(next + g * GROUP * PANEL + 64 * line, 0, 2);
     __m512i products[M][2];
     for (int m = 0; m < M; m++)
       products[m][0] = products[m][1] = _mm512_setzero_si512();
 #pragma GCC unroll 16
-    for (int64_t k = 0; k < GROUP; k += 4) {
+    for (int64_t k = 0; k < inputs; k += 4) {
       const uint8_t* weights = panel + (g * GROUP + k) * PANEL;
       const __m512i low = _mm512_loadu_si512(weights), high = _mm512_loadu_si512(weights + 64);
       for (int m = 0; m < M; m++) {
         int32_t four;
         __builtin_memcpy(&four, x.bytes.get() + (at + m * x.groups) * GROUP + k, 4);
-        const __m512i inputs = _mm512_set1_epi32(four);
-        products[m][0] = _mm512_dpbusd_epi32(products[m][0], low, inputs);
-        products[m][1] = _mm512_dpbusd_epi32(products[m][1], high, inputs);
+        const __m512i factors = _mm512_set1_epi32(four);
+        products[m][0] = _mm512_dpbusd_epi32(products[m][0], low, factors);
+        products[m][1] = _mm512_dpbusd_epi32(products[m][1], high, factors);
       }
     }
     for (int m = 0; m < M; m++)
       for (int v = 0; v < 2; v++)
         sums[m][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[m][v]),
                                      _mm512_set1_ps(x.scales[at + m * x.groups]), sums[m][v]);
-  }
+  };
+  for (int64_t g = 0; g < x.whole_groups; g++) group(g, GROUP);
+  if (x.whole_groups < x.groups) group(x.whole_groups, x.rest);
   for (int m = 0; m < M; m++)
     for (int v = 0; v < 2; v++) {
       const __m512 scaled = _mm512_fmadd_ps(sums[m][v], _mm512_loadu_ps(scales + 16 * v),
@@ -195,31 +204,33 @@ int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float
                                float* y, int swoosh_l, int threads) {
 #if defined(__AVX512VNNI__)
   using namespace echostream;
-  const Rounded rows(x, M, K);
-  const int64_t panels = (N + PANEL - 1) / PANEL, inputs = rows.groups * GROUP;
+  const Rounded rounded(x, M, K);
+  const int64_t panels = (N + PANEL - 1) / PANEL, inputs = (K + 3) / 4 * 4;
   const uint8_t* bytes = (const uint8_t*)weights;
   const float* scales = (const float*)(bytes + panels * PANEL * inputs);
   const float* bias = scales + panels * PANEL;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t panel = 0; panel < panels; panel++) {
     const int64_t n = panel * PANEL;
-    const auto run = [&](auto block, int64_t first, int64_t count) {
-      // With 8 rows or more there is arithmetic enough to fetch the next panel meanwhile.
-      const int64_t lines = M >= 8 ? GROUP * PANEL / 64 : 0;
-      block(rows, first, bytes + n * inputs, lines * first / M, lines * (first + count) / M,
-            scales + n, bias + n, y + n, N, N - n, swoosh_l);
-    };
+    const uint8_t* weights = bytes + n * inputs;
     int64_t m = 0;
-    if (M >= 8) {
-      run(block_of_bytes<8>, m, 8);
-      m += 8;
+    const auto rows = [&](auto run, int count, int64_t line) {
+      run(rounded, m, weights, weights + PANEL * inputs + 64 * line, scales + n, bias + n, y + n, N, N - n,
+          swoosh_l);
+      m += count;
+    };
+    // With 8 rows or more there is arithmetic enough to fetch the next panel meanwhile. With 16 or
+    // more it is shared out, so that it is never waited for.
+    if (M >= 32) {
+      for (int line = 0; line < LINES; line += 4) rows(block_of_bytes<4, 4>, 4, line);
+    } else if (M >= 16) {
+      for (int line = 0; line < LINES; line += 8) rows(block_of_bytes<4, 8>, 4, line);
+    } else if (M >= 8) {
+      rows(block_of_bytes<8, LINES>, 8, 0);
     }
-    for (; m + 4 <= M; m += 4) run(block_of_bytes<4>, m, 4);
-    if (m + 2 <= M) {
-      run(block_of_bytes<2>, m, 2);
-      m += 2;
-    }
-    if (m < M) run(block_of_bytes<1>, m, 1);
+    while (m + 4 <= M) rows(block_of_bytes<4, 0>, 4, 0);
+    if (m + 2 <= M) rows(block_of_bytes<2, 0>, 2, 0);
+    if (m < M) rows(block_of_bytes<1, 0>, 1, 0);
   }
   return 0;
 #else

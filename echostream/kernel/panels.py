@@ -31,7 +31,7 @@ def in_panels_of_bytes(weight: Tensor, bias: Tensor | None) -> Tensor:
     outputs, inputs = weight.shape
     rounded, scales = to_bytes(weight.numpy(), 1)
     missing = -outputs % PANEL
-    padded = functional.pad(torch.from_numpy(rounded), (0, -inputs % GROUP, 0, missing))
+    padded = functional.pad(torch.from_numpy(rounded), (0, -inputs % 4, 0, missing))
     # Of two bytes that are multiplied, one must be unsigned.
     stored = (padded.to(torch.int16) + 128).to(torch.uint8)
     panels = stored.view(-1, PANEL, padded.shape[1] // 4, 4).transpose(1, 2).reshape(-1)
