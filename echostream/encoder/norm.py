@@ -36,4 +36,4 @@ class Bypass(nn.Module):
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """``before + (after - before) * scale``, all ``[..., C]``."""
-        return torch.lerp(before, after, self.scale)
+        return torch.addcmul(before, after - before, self.scale)

@@ -20,6 +20,9 @@ namespace {
 // since the last chunk. So rows are fetched so many rows before they are read.
 constexpr int64_t AHEAD = 32;
 
+// Below every score, also of what is hidden; its exponential is zero.
+constexpr float FAR_BELOW = 3e38f;
+
 // Where the rows of keys or values of each stream begin: first the past's, then the chunk's. After
 // the last stream the last row stands AHEAD times more.
 std::vector<const float*> find_rows(const float* const* past, int64_t blocks, int64_t P,
@@ -55,25 +58,26 @@ void transpose_keys(const float* const* rows, int64_t column, int64_t W, int64_t
     }
 }
 
-// In place; a row is filled up, with zeros in the end.
-void softmax(float* scores, int64_t W) {
+// Softmax of W scores with a mask added; the scores are filled up with anything, and are changed.
+void softmax(float* scores, const float* mask, int64_t W, float* weights) {
   const int64_t width = filled_up(W);
-  for (int64_t w = W; w < width; w++) scores[w] = scores[0];
-  Vector largest = load(scores);
-  for (int64_t w = LANES; w < width; w += LANES) {
-    const Vector x = load(scores + w);
+  Vector largest = Vector{} - FAR_BELOW;
+  for (int64_t w = 0; w < width; w += LANES) {
+    const Vector x =
+        first_of(load(scores + w) + load_some(mask + w, W - w), W - w, Vector{} - FAR_BELOW);
+    store(scores + w, x);
     largest = x > largest ? x : largest;
   }
-  float top = largest[0];
-  for (int i = 1; i < LANES; i++) top = largest[i] > top ? largest[i] : top;
-  for (int64_t w = 0; w < width; w += LANES) store(scores + w, exponential(load(scores + w) - top));
-  for (int64_t w = W; w < width; w++) scores[w] = 0.0f;
+  largest = in_all_lanes(largest, [](Vector x, Vector y) { return x > y ? x : y; });
   Vector sums = {};
-  for (int64_t w = 0; w < width; w += LANES) sums += load(scores + w);
-  float sum = 0.0f;
-  for (int i = 0; i < LANES; i++) sum += sums[i];
-  const float scale = 1.0f / sum;
-  for (int64_t w = 0; w < width; w += LANES) store(scores + w, load(scores + w) * scale);
+  for (int64_t w = 0; w < width; w += LANES) {
+    const Vector x = exponential(load(scores + w) - largest);
+    store(scores + w, x);
+    sums += x;
+  }
+  const Vector scale = 1.0f / in_all_lanes(sums, [](Vector x, Vector y) { return x + y; });
+  for (int64_t w = 0; w < width; w += LANES)
+    store_some(weights + w, load(scores + w) * scale, W - w);
 }
 
 // Scores of M queries with all keys: products of queries and keys, and of queries for positions
@@ -145,13 +149,9 @@ void echostream_attention_weights(const float* projected, const float* const* pa
       const auto several = [&](auto run, int64_t s, int count) {
         run(query + s * row, position_query + s * row, row, keys.data(), D, positions + h * E * R,
             E, R, S - 1 - s, W, scores.data());
-        for (int m = 0; m < count; m++) {
-          float* own = scores.data() + m * width;
-          const float* added = mask + (b * S + s + m) * W;
-          for (int64_t w = 0; w < W; w++) own[w] += added[w];
-          softmax(own, W);
-          std::copy_n(own, W, weights + ((b * H + h) * S + s + m) * W);
-        }
+        for (int m = 0; m < count; m++)
+          softmax(scores.data() + m * width, mask + (b * S + s + m) * W, W,
+                  weights + ((b * H + h) * S + s + m) * W);
       };
       int64_t s = 0;
       for (; s + 4 <= S; s += 4) several(score<4>, s, 4);

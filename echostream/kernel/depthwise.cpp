@@ -37,6 +37,7 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
                           int64_t B, int64_t S, int64_t h, int64_t K, int64_t C, float* y) {
   using namespace echostream;
   const int64_t frames = S + K - 1, blocks = (C + LANES - 1) / LANES;
+  // After the chunk's last frame the window stays zero.
   std::vector<float> window(std::max(frames, h + S) * LANES), own(blocks * K * LANES);
   const auto frame = [&](int64_t at) { return window.data() + at * LANES; };
   const auto taps_of = [&](int64_t c) { return own.data() + c * K; };
@@ -50,7 +51,6 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
         store(frame(p), load_some(past + (b * h + p) * C + c, count));
       for (int64_t s = 0; s < S; s++)
         store(frame(h + s), load_some(x + (b * S + s) * C + c, count));
-      for (int64_t p = h + S; p < frames; p++) store(frame(p), Vector{});
       const Vector start = load_some(bias + c, count);
       const auto rows = [&](auto run, int64_t s) {
         run(frame(s), taps_of(c), K, C, start, count, y + (b * S + s) * C + c);

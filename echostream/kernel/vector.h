@@ -86,6 +86,47 @@ inline Vector by_turns(Vector x, Vector y) {
 
 #endif
 
+// The two halves of each block of 2 * `distance` numbers change places.
+#if defined(__clang__)
+
+template <int distance, int... I>
+inline Vector exchanged(Vector x, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(x, x, (I ^ distance)...);
+}
+
+template <int distance>
+inline Vector exchanged(Vector x) {
+  return exchanged<distance>(x, std::make_integer_sequence<int, LANES>());
+}
+
+#else
+
+template <int distance>
+inline Vector exchanged(Vector x) {
+  Integers places;
+  for (int i = 0; i < LANES; i++) places[i] = i ^ distance;
+  return __builtin_shuffle(x, places);
+}
+
+#endif
+
+// What `of_two` makes of all numbers, in every lane.
+template <int distance = LANES / 2, typename OfTwo>
+inline Vector in_all_lanes(Vector x, OfTwo of_two) {
+  x = of_two(x, exchanged<distance>(x));
+  if constexpr (distance > 1)
+    return in_all_lanes<distance / 2>(x, of_two);
+  else
+    return x;
+}
+
+// The first `count` numbers of x, and those of y after them.
+inline Vector first_of(Vector x, int64_t count, Vector y) {
+  if (count >= LANES) return x;
+  for (int i = 0; i < LANES; i++) x[i] = i < count ? x[i] : y[i];
+  return x;
+}
+
 // Row i, number j becomes row j, number i: as many times as it takes, the first and the second half
 // of the rows are shuffled like cards.
 inline void transpose(Vector (&rows)[LANES]) {
