@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array as typed_arrays
 import logging
+import struct
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
@@ -190,11 +191,12 @@ def as_array(samples: Samples) -> NDArray[Any]:
 
 
 def _from_numbers(samples: Sequence[Any]) -> NDArray[np.float32]:
-    """As ``np.array`` makes it of them, which looks at each twice where there is only one level."""
+    """As ``np.array`` makes it of them, which takes three times as long for a single level."""
     try:
-        return np.fromiter(samples, np.float64, len(samples)).astype(np.float32)
-    except (TypeError, ValueError, OverflowError):
+        packed = struct.pack(f"{len(samples)}d", *samples)
+    except struct.error:
         return np.array(samples, dtype=np.float32)
+    return np.frombuffer(packed).astype(np.float32)
 
 
 def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:

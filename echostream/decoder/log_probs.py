@@ -56,8 +56,9 @@ def as_scores(log_probs: Tensor, blank: int, suppress: tuple[int, ...]) -> Score
             f"expected floating point [frames, vocabulary] with a vocabulary of at least "
             f"{highest + 1}: do the CTC head and the tokenizer belong together?"
         )
-    dtype = torch.promote_types(log_probs.dtype, torch.float32)
-    scores: Scores = log_probs.detach().to("cpu", dtype).numpy()
+    if log_probs.dtype != torch.float32 or not log_probs.is_cpu:
+        log_probs = log_probs.to("cpu", torch.promote_types(log_probs.dtype, torch.float32))
+    scores: Scores = log_probs.detach().numpy()
     return scores
 
 

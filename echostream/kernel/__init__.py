@@ -20,6 +20,7 @@ from echostream.kernel.choice import (
 )
 from echostream.kernel.huge_pages import HugePages, in_huge_pages
 from echostream.kernel.library import Kernel, shared_kernel, stem_sizes
+from echostream.kernel.mel_bank import MelBank
 from echostream.kernel.panels import GROUP, PANEL, in_panels, in_panels_of_bytes
 from echostream.kernel.rounding import to_bytes
 
@@ -30,6 +31,7 @@ __all__ = [
     "GraphKernel",
     "HugePages",
     "Kernel",
+    "MelBank",
     "compile_kernel",
     "graph_kernel",
     "has_compiler",

@@ -29,6 +29,10 @@ void echostream_stem(const float* features, int64_t B, int64_t T, int64_t F,
 
 void echostream_swoosh_r(const float* x, int64_t count, float* y);
 
+void echostream_log_mel(const float* signal, int64_t frames, const float* window,
+                        const int64_t* firsts, const int64_t* counts, const float* weights,
+                        float* features);
+
 void echostream_gated_sigmoid(const float* projected, const float* exists, int64_t rows, int64_t C,
                               float* y);
 

@@ -15,11 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.errors import ConfigError
 from echostream.kernel.build import compile_kernel, has_compiler, kernel_version
+from echostream.kernel.mel_bank import MelBank
 
 _log = logging.getLogger(__name__)
 
@@ -186,6 +189,20 @@ class Kernel:
         )
         return y
 
+    def log_mel(self, signal: NDArray[np.float32], frames: int, bank: MelBank) -> Any:
+        """Logarithms of mel energies, float32 ``[frames, 80]``; see :mod:`echostream.audio.fbank`.
+
+        Args:
+            signal: float32 ``[400 + 160 (frames - 1) or more]``, contiguous, full scale at 1.
+            frames: from 1 on.
+            bank: window and bins.
+        """
+        features = np.empty((frames, len(bank.firsts)), np.float32)
+        self.library.echostream_log_mel(
+            signal.ctypes.data, frames, *bank.addresses, features.ctypes.data
+        )
+        return features
+
     def swoosh_r(self, x: Tensor) -> Tensor:
         """See :class:`echostream.kernel.choice.ChunkKernel`."""
         if not x.is_contiguous(memory_format=torch.channels_last):
@@ -224,6 +241,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         *(address, size, size, size, address, address, address),
         count,
     ]
+    library.echostream_log_mel.argtypes = [address, size, *[address] * 5]
     library.echostream_gated_sigmoid.argtypes = [address, address, size, size, address]
     library.echostream_gated_tanh.argtypes = [address, size, size, address]
     library.echostream_swoosh_r.argtypes = [address, size, address]
@@ -234,6 +252,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         library.echostream_attention_mix,
         library.echostream_depthwise_swoosh,
         library.echostream_stem,
+        library.echostream_log_mel,
         library.echostream_gated_sigmoid,
         library.echostream_gated_tanh,
         library.echostream_swoosh_r,
