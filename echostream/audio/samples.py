@@ -165,7 +165,7 @@ def as_array(samples: Samples) -> NDArray[Any]:
         try:
             with np.errstate(over="ignore"):  # becomes infinite and is reported as that
                 array = _from_numbers(samples)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise AudioFormatError(
                 f"the samples are a {type(samples).__name__} that is not a list of numbers or of "
                 f"[left, right] pairs of equal length ({error}); pass such a list or an array"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import kaldi_native_fbank
@@ -16,6 +17,15 @@ from .kaldi_reference import kaldi_fbank
 from .signals import CUTS, noise, pieces, speech_like
 
 FBANK = Fbank()
+
+
+@pytest.fixture(scope="module", autouse=True, params=["kernel", "numpy"])
+def computed_by(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything holds with the project's kernel, where there is one, and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(fbank_module, "_shared_kernel", lambda: None)
+        yield
 
 
 def features_of(signal: NDArray[np.float32], cuts: list[int]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from echostream.encoder.convolution import Convolution
 from echostream.encoder.linear import Linear
 from echostream.encoder.prepared import PreparedModule
 from echostream.encoder.stack import Downsample
+from echostream.encoder.stem import Stem
 from echostream.encoder.zipformer import ZipformerEncoder
 
 from .small_encoder import (
@@ -106,6 +107,8 @@ def test_training_reaches_what_is_prepared() -> None:
                 sources = [module.past_taps.weight, module.future_taps.weight]
             elif isinstance(module, Downsample | Linear):
                 sources = [module.weight]
+            elif isinstance(module, Stem):
+                sources = [module.conv1.weight, module.conv2.weight, module.conv3.bias]
             assert sources, f"{name} is a kind this test does not know"
             for source in sources:
                 assert source.grad is not None and bool(source.grad.any()), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,21 @@ def test_a_user_without_a_home(
     monkeypatch.setattr(Path, "home", nowhere)
     assert shared_kernel() is None
     assert "set XDG_CACHE_HOME" in caplog.text
+
+
+@needs_compiler
+def test_all_of_a_graph_has_the_threads_of_the_thread_that_runs_it(cache: Path) -> None:
+    """Also what is left to torch in it, which would take all that the machine has."""
+    kernel = shared_kernel()
+    assert kernel is not None
+    most = kernel.library.omp_get_max_threads  # Of OpenMP, which torch and the kernel share.
+
+    def run(threads: int) -> int:
+        kernel.set_threads(threads)
+        return int(most())
+
+    before = most()
+    for threads in (1, 3):
+        with ThreadPoolExecutor(1) as worker:
+            assert worker.submit(run, threads).result() == threads
+    assert most() == before

@@ -1,0 +1,113 @@
+"""The stem's convolutions, against the same in float64."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from echostream.kernel import Kernel, in_panels
+
+from .needs import needs_compiler
+from .test_chunk_kernel import swoosh_r
+
+pytestmark = needs_compiler
+
+STRIDES = ((1, 1), (2, 2), (1, 2))
+
+
+class Sizes(NamedTuple):
+    batch: int
+    frames: int
+    bins: int
+    channels: tuple[int, int, int]
+
+
+sizes = st.builds(
+    Sizes,
+    batch=st.integers(1, 3),
+    frames=st.integers(9, 40),
+    bins=st.integers(1, 85),
+    channels=st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(1, 40)),
+)
+
+
+def layers_of(s: Sizes) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights ``[N, I, 3, 3]`` that keep numbers near 1, and biases."""
+    inputs = (1, *s.channels[:2])
+    weights = [
+        torch.randn(n, i, 3, 3) / (9 * i) ** 0.5 for n, i in zip(s.channels, inputs, strict=True)
+    ]
+    return weights, [torch.randn(n) for n in s.channels]
+
+
+def in_order(weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
+    return [
+        in_panels(weight.permute(0, 2, 3, 1).flatten(1), bias)
+        for weight, bias in zip(weights, biases, strict=True)
+    ]
+
+
+@settings(deadline=None, max_examples=80)
+@given(s=sizes, seed=st.integers(0, 99))
+def test_equals_three_convolutions(kernel: Kernel, s: Sizes, seed: int) -> None:
+    torch.manual_seed(seed)
+    features = torch.randn(s.batch, s.frames, s.bins)
+    weights, biases = layers_of(s)
+    layers = in_order(weights, biases)
+    y = kernel.stem(features, layers, s.channels)
+    x = features.double().unsqueeze(1)
+    for weight, bias, stride in zip(weights, biases, STRIDES, strict=True):
+        x = swoosh_r(functional.conv2d(x, weight.double(), bias.double(), stride, (0, 1)))
+    torch.testing.assert_close(y.double(), x.transpose(1, 2).flatten(2), atol=1e-5, rtol=1e-5)
+    for b in range(s.batch):
+        assert torch.equal(kernel.stem(features[b : b + 1], layers, s.channels)[0], y[b])
+
+
+@pytest.mark.parametrize("channels", [(8, 32, 64), (3, 5, 17)])
+def test_frames_and_threads_change_no_bit(kernel: Kernel, channels: tuple[int, int, int]) -> None:
+    """Two frames further on in the features is a frame further on in the result."""
+    torch.manual_seed(0)
+    s = Sizes(2, 39, 80, channels)
+    features, layers = torch.randn(2, 39, 80), in_order(*layers_of(s))
+    y = kernel.stem(features, layers, channels)
+    for frame in range(0, y.shape[1], 5):
+        part = features[:, 2 * frame : 2 * frame + 9]
+        assert torch.equal(kernel.stem(part, layers, channels)[:, 0], y[:, frame])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert torch.equal(kernel.stem(features, layers, channels), y)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_is_not_finite_stays_with_its_stream(kernel: Kernel) -> None:
+    torch.manual_seed(0)
+    s = Sizes(3, 39, 80, (8, 32, 64))
+    features, layers = torch.randn(3, 39, 80), in_order(*layers_of(s))
+    before = kernel.stem(features, layers, s.channels)
+    features[1] = float("nan")
+    after = kernel.stem(features, layers, s.channels)
+    assert torch.equal(after[[0, 2]], before[[0, 2]])
+    assert bool(after[1].isnan().all())
+
+
+def test_writing_stops_at_the_edge(kernel: Kernel) -> None:
+    """What stands after the result is left alone, though vectors are wider than what is written."""
+    torch.manual_seed(0)
+    s = Sizes(1, 11, 9, (3, 5, 7))
+    features, layers = torch.randn(1, 11, 9), in_order(*layers_of(s))
+    y = kernel.stem(features, layers, s.channels)
+    whole = torch.full((y.numel() + 40,), 7.0)
+    given = torch.tensor([layer.data_ptr() for layer in layers]), torch.tensor(s.channels)
+    kernel.library.echostream_stem(
+        features.data_ptr(), 1, 11, 9, *(one.data_ptr() for one in given), whole.data_ptr(), 1
+    )
+    assert torch.equal(whole[: y.numel()], y.flatten())
+    assert bool((whole[y.numel() :] == 7.0).all())
