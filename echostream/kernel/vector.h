@@ -24,12 +24,15 @@ constexpr int LANES = 8;
 constexpr int LANES = 4;
 #endif
 
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t Integers __attribute__((vector_size(LANES * sizeof(int32_t))));
 
-inline Vector load(const float* from) { return *(const Vector*)from; }
+// Numbers in memory, from any of them on.
+typedef float Stored __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
-inline void store(float* to, Vector x) { *(Vector*)to = x; }
+inline Vector load(const float* from) { return *(const Stored*)from; }
+
+inline void store(float* to, Vector x) { *(Stored*)to = x; }
 
 #if defined(__AVX512F__)
 
