@@ -212,10 +212,10 @@ int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t panel = 0; panel < panels; panel++) {
     const int64_t n = panel * PANEL;
-    const uint8_t* weights = bytes + n * inputs;
+    const uint8_t* own = bytes + n * inputs;
     int64_t m = 0;
     const auto rows = [&](auto run, int count, int64_t line) {
-      run(rounded, m, weights, weights + PANEL * inputs + 64 * line, scales + n, bias + n, y + n, N, N - n,
+      run(rounded, m, own, own + PANEL * inputs + 64 * line, scales + n, bias + n, y + n, N, N - n,
           swoosh_l);
       m += count;
     };
