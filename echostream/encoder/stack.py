@@ -98,8 +98,12 @@ class Stack(nn.Module):
         """
         view = views[self.downsampling]
         # Channels are cut or zero-padded between stacks of different width.
-        if x.shape[2] != self.channels:
-            x = functional.pad(x, (0, self.channels - x.shape[2]))
+        missing = self.channels - x.shape[2]
+        if missing > 0:
+            # As a pad, compilers would ask of every number whether it is there.
+            x = torch.cat((x, x.new_zeros(*x.shape[:2], missing)), dim=2)
+        elif missing < 0:
+            x = functional.pad(x, (0, missing))
         before = x
         if self.downsampling > 1:
             x = self.downsample(x, exists)

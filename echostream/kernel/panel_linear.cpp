@@ -123,55 +123,61 @@ struct Rounded {
     largest = _mm512_max_ps(largest, _mm512_permute_ps(largest, 0xb1));
     const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(127.0f), largest);
     const __m512 scale = _mm512_mul_ps(largest, _mm512_set1_ps(1.0f / 127.0f));
-    __m512i whole = _mm512_setzero_si512();
-    for (int v = 0; v < VECTORS_OF_GROUP; v++) {
-      const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(x[v], inverse));
-      whole = _mm512_add_epi32(whole, rounded);
-      _mm_storeu_si128((__m128i*)(bytes.get() + group * GROUP + v * LANES),
-                       _mm512_cvtepi32_epi8(rounded));
-    }
+    __m512i rounded[VECTORS_OF_GROUP];
+    for (int v = 0; v < VECTORS_OF_GROUP; v++)
+      rounded[v] = _mm512_cvtps_epi32(_mm512_mul_ps(x[v], inverse));
+    // Packing goes on in each quarter by itself: fours of bytes come out 4 apart.
+    const __m512i packed = _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+        _mm512_packs_epi16(_mm512_packs_epi32(rounded[0], rounded[1]),
+                           _mm512_packs_epi32(rounded[2], rounded[3])));
+    _mm512_storeu_si512(bytes.get() + group * GROUP, packed);
+    const __m512i whole =
+        _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), packed);
     _mm_store_ss(scales.get() + group, _mm512_castps512_ps128(scale));
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, sum);
   }
 };
 
-// M rows from row `first` on by a whole panel. Meanwhile some lines of each group of the next panel
-// are fetched, from `next` on.
-template <int M, int FETCHED>
+// M rows from row `first` on by V vectors of a panel: all, or the first where the others do not exist.
+// Meanwhile some lines of each group of the next panel are fetched, from `next` on.
+template <int M, int V, int FETCHED>
 inline __attribute__((always_inline)) void block_of_bytes(
     const Rounded& x, int64_t first, const uint8_t* panel, const uint8_t* next,
     const float* scales, const float* bias, float* __restrict y, int64_t N, int64_t outputs,
     bool swoosh_l) {
-  __m512 sums[M][2];
-  for (int m = 0; m < M; m++) sums[m][0] = sums[m][1] = _mm512_set1_ps(x.shifts[first + m]);
+  __m512 sums[M][V];
+  for (int m = 0; m < M; m++)
+    for (int v = 0; v < V; v++) sums[m][v] = _mm512_set1_ps(x.shifts[first + m]);
   const auto group = [&](int64_t g, int64_t inputs) __attribute__((always_inline)) {
     const int64_t at = first * x.groups + g;
     for (int line = 0; line < FETCHED; line++)
       __builtin_prefetch(next + g * GROUP * PANEL + 64 * line, 0, 2);
-    __m512i products[M][2];
+    __m512i products[M][V];
     for (int m = 0; m < M; m++)
-      products[m][0] = products[m][1] = _mm512_setzero_si512();
+      for (int v = 0; v < V; v++) products[m][v] = _mm512_setzero_si512();
 #pragma GCC unroll 16
     for (int64_t k = 0; k < inputs; k += 4) {
-      const uint8_t* weights = panel + (g * GROUP + k) * PANEL;
-      const __m512i low = _mm512_loadu_si512(weights), high = _mm512_loadu_si512(weights + 64);
+      __m512i weights[V];
+      for (int v = 0; v < V; v++)
+        weights[v] = _mm512_loadu_si512(panel + (g * GROUP + k) * PANEL + 64 * v);
       for (int m = 0; m < M; m++) {
         int32_t four;
         __builtin_memcpy(&four, x.bytes.get() + (at + m * x.groups) * GROUP + k, 4);
         const __m512i factors = _mm512_set1_epi32(four);
-        products[m][0] = _mm512_dpbusd_epi32(products[m][0], low, factors);
-        products[m][1] = _mm512_dpbusd_epi32(products[m][1], high, factors);
+        for (int v = 0; v < V; v++)
+          products[m][v] = _mm512_dpbusd_epi32(products[m][v], weights[v], factors);
       }
     }
     for (int m = 0; m < M; m++)
-      for (int v = 0; v < 2; v++)
+      for (int v = 0; v < V; v++)
         sums[m][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[m][v]),
                                      _mm512_set1_ps(x.scales[at + m * x.groups]), sums[m][v]);
   };
   for (int64_t g = 0; g < x.whole_groups; g++) group(g, GROUP);
   if (x.whole_groups < x.groups) group(x.whole_groups, x.rest);
   for (int m = 0; m < M; m++)
-    for (int v = 0; v < 2; v++) {
+    for (int v = 0; v < V; v++) {
       const __m512 scaled = _mm512_fmadd_ps(sums[m][v], _mm512_loadu_ps(scales + 16 * v),
                                             _mm512_loadu_ps(bias + 16 * v));
       store_some(y + (first + m) * N + 16 * v, activated((Vector)scaled, swoosh_l),
@@ -219,18 +225,25 @@ int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float
           swoosh_l);
       m += count;
     };
+    if (N - n <= LANES) {
+      while (m + 8 <= M) rows(block_of_bytes<8, 1, 0>, 8, 0);
+      if (m + 4 <= M) rows(block_of_bytes<4, 1, 0>, 4, 0);
+      if (m + 2 <= M) rows(block_of_bytes<2, 1, 0>, 2, 0);
+      if (m < M) rows(block_of_bytes<1, 1, 0>, 1, 0);
+      continue;
+    }
     // With 8 rows or more there is arithmetic enough to fetch the next panel meanwhile. With 16 or
     // more it is shared out, so that it is never waited for.
     if (M >= 32) {
-      for (int line = 0; line < LINES; line += 4) rows(block_of_bytes<4, 4>, 4, line);
+      for (int line = 0; line < LINES; line += 4) rows(block_of_bytes<4, 2, 4>, 4, line);
     } else if (M >= 16) {
-      for (int line = 0; line < LINES; line += 8) rows(block_of_bytes<4, 8>, 4, line);
+      for (int line = 0; line < LINES; line += 8) rows(block_of_bytes<4, 2, 8>, 4, line);
     } else if (M >= 8) {
-      rows(block_of_bytes<8, LINES>, 8, 0);
+      rows(block_of_bytes<8, 2, LINES>, 8, 0);
     }
-    while (m + 4 <= M) rows(block_of_bytes<4, 0>, 4, 0);
-    if (m + 2 <= M) rows(block_of_bytes<2, 0>, 2, 0);
-    if (m < M) rows(block_of_bytes<1, 0>, 1, 0);
+    while (m + 4 <= M) rows(block_of_bytes<4, 2, 0>, 4, 0);
+    if (m + 2 <= M) rows(block_of_bytes<2, 2, 0>, 2, 0);
+    if (m < M) rows(block_of_bytes<1, 2, 0>, 1, 0);
   }
   return 0;
 #else
