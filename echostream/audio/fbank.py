@@ -121,13 +121,14 @@ class Fbank:
         )
 
     def _compute(self, signal: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-        features = np.empty((frames, NUM_MEL_BINS), np.float32)
         if frames == 0:
-            return features
+            return np.empty((0, NUM_MEL_BINS), np.float32)
         kernel = _shared_kernel()
+        features: NDArray[np.float32]
         if kernel is not None:
-            computed: NDArray[np.float32] = kernel.log_mel(signal, frames, self._bank)
-            return computed
+            features = kernel.log_mel(signal, frames, self._bank)
+            return features
+        features = np.empty((frames, NUM_MEL_BINS), np.float32)
         windows = sliding_window_view(signal * _PCM16_SCALE, FRAME_LENGTH_SAMPLES)
         windows = windows[::FRAME_SHIFT_SAMPLES]
         for first in range(0, frames, _BATCH_FRAMES):

@@ -4,6 +4,13 @@
 
 #include <cstdint>
 
+namespace echostream {
+
+// Outputs that lie side by side in the weights of a layer (see panels.py).
+constexpr int64_t PANEL = 32;
+
+}  // namespace echostream
+
 extern "C" {
 
 void echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,

@@ -24,8 +24,6 @@
 namespace echostream {
 namespace {
 
-constexpr int64_t PANEL = 32;
-
 // 8 rows of 2 vectors are 16 sums in 32 registers: enough to hide the latency of each.
 constexpr int ROWS = LANES == 16 ? 8 : 4, VECTORS = 2;
 constexpr int64_t WIDTH = LANES * VECTORS;

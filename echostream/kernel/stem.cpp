@@ -17,8 +17,6 @@
 namespace echostream {
 namespace {
 
-constexpr int64_t PANEL = 32;
-
 // 8 bins of 2 vectors are 16 sums in 32 registers: enough to hide the latency of each.
 constexpr int BINS = LANES == 16 ? 8 : 4;
 
