@@ -198,7 +198,7 @@ def _cut(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
 
 
 def pack_view(view: CallView) -> tuple[Tensor, ...]:
-    """All masks as one flat tensor, and with a memory bank the rows it reads, ``[B, G, M, R]``."""
+    """All masks as one flat tensor, and with a memory bank the rows it reads, ``[B, P, M, R]``."""
     flat = torch.cat([tensor.reshape(-1) for tensor in _masks(view)])
     return (flat,) if view.memory is None else (flat, view.memory.rows.contiguous())
 

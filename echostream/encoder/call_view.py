@@ -6,6 +6,7 @@ Symbols: ``B`` streams, ``N`` chunks in one call, ``D`` down-sampling factor of 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def call_view(
     """The views of a call of ``num_chunks`` chunks.
 
     Args:
-        heard: ``[B]`` encoder frames of each stream before this call, a multiple of 8.
+        heard: ``[B]`` encoder frames of each stream before this call, in whole chunks.
         lengths: ``[B]`` encoder frames of each stream in this call.
         num_chunks: ``N``.
         sight: the settings.
@@ -75,6 +76,7 @@ def call_view(
             num_chunks * sight.chunk_size // CHUNK_MULTIPLE,
             sight.memory_size,
             sight.memory_segment // CHUNK_MULTIPLE,
+            math.gcd(sight.chunk_size, sight.memory_segment) // CHUNK_MULTIPLE,
         )
     return CallView(frames, memory, None if whole else frames[1].exists)
 

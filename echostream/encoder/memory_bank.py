@@ -1,8 +1,8 @@
 """Memory bank: one summary for each past memory segment, attended to by every frame.
 
 Symbols: ``B`` streams, ``T`` encoder frames in this call, ``G = T / 8`` groups of 8 frames,
-``R`` groups per memory segment, ``M`` memory slots, ``C`` channels, ``A`` attention channels,
-``H`` heads.
+``R`` groups per memory segment, ``M`` memory slots, ``P`` pieces of this call, each within one
+memory segment, ``L`` frames of a piece, ``C`` channels, ``A`` attention channels, ``H`` heads.
 
 After Emformer (arXiv 2010.10759, section 2.2), with two changes. It stands once after the last
 stack instead of in every layer, so its summaries are made from the encoder's own output. And a
@@ -27,13 +27,13 @@ from echostream.encoder.state import State
 
 @dataclass(frozen=True)
 class MemoryView:
-    """Which groups of frames the ``G`` groups of a call may read."""
+    """Which groups of frames the ``P`` pieces of a call may read."""
 
     rows: Tensor
-    """``[B, G, M, R]`` int64: where the groups of each slot's segment lie among the cached groups
+    """``[B, P, M, R]`` int64: where the groups of each slot's segment lie among the cached groups
     and those of the call, all streams one after the other."""
     mask: Tensor
-    """``[B, G, 1, 1, M + 1]`` added to scores: 0.0 heard, -1e9 before the start of the stream; the
+    """``[B, P, 1, 1, M + 1]`` added to scores: 0.0 heard, -1e9 before the start of the stream; the
     last, of the learned slot, is 0.0."""
 
 
@@ -73,50 +73,59 @@ class MemoryBank(nn.Module):
         """Add what the memory says to ``x``.
 
         Args:
-            x: ``[B, T, C]``, ``T`` a multiple of 8.
+            x: ``[B, T, C]``, ``T`` a multiple of 8 ``P``.
             exists: ``[B, T, 1]`` 1.0 for frames of the recording; ``None`` if all are.
             view: of this call.
             state: of the frames before.
         """
         batch, frames, channels = x.shape
-        count = frames // CHUNK_MULTIPLE
+        pieces = view.rows.shape[1]
         own = x if exists is None else x * exists
-        means = own.reshape(batch, count, CHUNK_MULTIPLE, channels).mean(dim=2)
+        means = own.reshape(batch, -1, CHUNK_MULTIPLE, channels).mean(dim=2)
         groups, kept = extend(state.groups, means)
 
         summary = torch.tanh(self.summary(self._slots(groups, view)))
-        empty = self.empty_slot.expand(batch, count, 1, -1)
+        empty = self.empty_slot.expand(batch, pieces, 1, -1)
         key, value = self.key_value(torch.cat((summary, empty), dim=2)).chunk(2, dim=-1)
-        query = self.query(x).view(batch, count, CHUNK_MULTIPLE, self.dim)
-        # [B, G, H, 8, M + 1]
+        query = self.query(x).view(batch, pieces, -1, self.dim)
+        # [B, P, H, L, M + 1]
         scores = self._heads(query) @ self._heads(key).transpose(3, 4)
         weights = scores.mul_((self.dim // self.heads) ** -0.5).add_(view.mask).softmax(dim=-1)
         mixed = (weights @ self._heads(value)).transpose(2, 3).reshape(batch, frames, self.dim)
         return x + self.output(mixed), MemoryState(kept)
 
     def _heads(self, x: Tensor) -> Tensor:
-        """``[B, G, n, A] -> [B, G, H, n, A / H]``."""
+        """``[B, P, n, A] -> [B, P, H, n, A / H]``."""
         return x.reshape(*x.shape[:3], self.heads, -1).transpose(2, 3)
 
     def _slots(self, groups: Tensor, view: MemoryView) -> Tensor:
-        """Mean frame of the segments in reach of each group, ``[B, G, M, C]``."""
+        """Mean frame of the segments in reach of each piece, ``[B, P, M, C]``."""
         found = groups.flatten(0, 1)[view.rows.flatten()]
         return found.view(*view.rows.shape, -1).mean(dim=3)
 
 
-def memory_view(heard: Tensor, count: int, size: int, per_segment: int) -> MemoryView:
+def memory_view(
+    heard: Tensor, count: int, size: int, per_segment: int, per_piece: int = 1
+) -> MemoryView:
     """The :class:`MemoryView` of ``count`` groups after ``heard`` [B] encoder frames.
 
-    ``size`` is ``M``, ``per_segment`` is ``R``.
+    Args:
+        heard: a multiple of the frames of a piece.
+        count: ``G``.
+        size: ``M``.
+        per_segment: ``R``.
+        per_piece: groups, a divisor of ``count`` and of ``per_segment``. What frames of a piece
+            read is made once for all of them.
     """
     device = heard.device
     first = torch.div(heard, CHUNK_MULTIPLE, rounding_mode="floor")
-    number = first[:, None] + torch.arange(count, device=device)  # group, from stream start
+    # The piece's first group, from stream start.
+    number = first[:, None] + torch.arange(0, count, per_piece, device=device)
     # Groups from the start of the slot's segment to this group.
     back = (
         number % per_segment + torch.arange(size, 0, -1, device=device)[:, None, None] * per_segment
     )
-    starts = (number - back).permute(1, 2, 0)  # [B, G, M]
+    starts = (number - back).permute(1, 2, 0)  # [B, P, M]
     cached = (size + 1) * per_segment - 1
     column = starts - first[:, None, None] + cached
     columns = column.unsqueeze(-1) + torch.arange(per_segment, device=device)

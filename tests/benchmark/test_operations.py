@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -65,10 +67,10 @@ def memory(config: EncoderConfig, chunk: int) -> int:
     channels, size = config.output_dim, config.memory_size
     heads = max(config.heads)
     attention = config.memory_dim // heads * heads
-    groups = chunk // 8
+    pieces = chunk // math.gcd(chunk, config.memory_segment)
     return (
-        groups * size * channels * channels  # summaries
-        + groups * (size + 1) * channels * 2 * attention  # keys and values
+        pieces * size * channels * channels  # summaries
+        + pieces * (size + 1) * channels * 2 * attention  # keys and values
         + chunk * attention * (channels + 2 * (size + 1) + channels)  # queries, mixing, output
     )
 

@@ -24,7 +24,7 @@ from echostream.encoder.attention import (
 from echostream.encoder.convolution import Convolution
 from echostream.encoder.ct_mask import FrameView, frame_view
 from echostream.encoder.layer import ZipformerLayer
-from echostream.encoder.memory_bank import MemoryBank, memory_view
+from echostream.encoder.memory_bank import MemoryBank, MemoryState, memory_view
 from echostream.encoder.norm import BiasNorm, Bypass
 from echostream.encoder.stack import Downsample, Stack
 from echostream.encoder.stem import Stem
@@ -276,6 +276,19 @@ def test_memory_bank(chunk: int, size: int, segment: int) -> None:
     assert largest_difference(whole, torch.cat(parts, dim=1)) < SAME
     assert largest_difference(state_whole.groups, state.groups) < SAME
     assert state.groups.shape == (BATCH, (size + 1) * (segment // 8) - 1, CHANNELS)
+
+
+@pytest.mark.parametrize("per_piece", [1, 2, 3, 6])
+def test_frames_of_a_piece_read_the_memory_together(per_piece: int) -> None:
+    """Segments of 6 groups, cut into pieces of any size, from anywhere in a segment."""
+    module = made(MemoryBank(CHANNELS, 3, 48, dim=10, heads=2))
+    state = MemoryState(noise(*module.init_state(BATCH).groups.shape))
+    heard = 8 * per_piece * torch.arange(BATCH)
+    x = noise(BATCH, 96, CHANNELS)
+    pieces = memory_view(heard, 12, 3, 6, per_piece)
+    assert pieces.rows.shape[1] == 12 // per_piece
+    expected = module(x, None, memory_view(heard, 12, 3, 6), state)[0]
+    assert largest_difference(module(x, None, pieces, state)[0], expected) < SAME
 
 
 def test_memory_bank_reads_complete_segments_only() -> None:
