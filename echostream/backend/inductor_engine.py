@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from echostream.backend.graph import ChunkGraph
+from echostream.backend.graph_rewriting import rewritten
 from echostream.backend.kernel_operators import C_DECLARATIONS
 from echostream.backend.traced_kernel import PanelWeights, TracedKernel, load_weights
 from echostream.errors import ConfigError
@@ -125,7 +124,7 @@ class Inductor:
             return results
 
         inputs = (panels.flat, *example)
-        recorded = _reading_directly(make_fx(from_panels)(*inputs))
+        recorded = rewritten(make_fx(from_panels)(*inputs))
         traced = torch.export.export(recorded, inputs).module()
         try:
             with _settings():
@@ -139,33 +138,6 @@ class Inductor:
     def load(self, folder: Path, precision: str, threads: int) -> InductorEngine:
         """See :class:`echostream.backend.engine.EngineKind`."""
         return InductorEngine(folder, threads)
-
-
-def _reading_directly(recorded: GraphModule) -> GraphModule:
-    """With what was put together read from where it was before.
-
-    Attention takes a past in the blocks that it lies in. And the end of a past with a chunk after
-    it is the chunk. The compiler would make the whole of both.
-    """
-    operators, aten = torch.ops.echostream, torch.ops.aten
-    for node in recorded.graph.nodes:
-        if node.target in (operators.attention_weights.default, operators.attention_mix.default):
-            (past,) = node.args[1]
-            if past.target is aten.cat.default:
-                node.update_arg(1, past.args[0])
-        elif node.target is aten.slice.Tensor and node.args[0].target is aten.cat.default:
-            joined, dimension, start, end = (*node.args, sys.maxsize)[:4]
-            parts, axis = (*joined.args, 0)[:2]
-            before = sum(part.meta["val"].shape[axis] for part in parts[:-1])
-            if axis == dimension and start >= before:
-                end = min(end, joined.meta["val"].shape[axis])
-                node.args = (parts[-1], axis, start - before, end - before)
-                for user in node.users:  # What is cut out may no longer lie in one piece.
-                    if user.target is aten.view.default:
-                        user.target = aten.reshape.default
-    recorded.graph.eliminate_dead_code()
-    recorded.recompile()
-    return recorded
 
 
 @contextmanager

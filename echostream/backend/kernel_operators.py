@@ -13,20 +13,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.encoder.activation import swoosh_l
+from echostream.encoder import activation
 from echostream.errors import ConfigError
-from echostream.kernel import GROUP, PANEL, Kernel, shared_kernel, stem_sizes
+from echostream.kernel import (
+    Kernel,
+    out_of_panels,
+    out_of_panels_of_bytes,
+    shared_kernel,
+    size_in_panels,
+    size_in_panels_of_bytes,
+    stem_sizes,
+)
 
 
 @torch.library.custom_op("echostream::panel_linear", mutates_args=())
 def panel_linear(x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int) -> Tensor:
     """The layer at ``offset`` in ``weights``, and SwooshL if wanted: ``[M, K] -> [M, N]``."""
     inputs = x.shape[1]
-    padded = -(-outputs // PANEL) * PANEL
-    panels, bias = weights[offset : offset + padded * (inputs + 1)].split((padded * inputs, padded))
-    weight = panels.view(-1, inputs, PANEL).transpose(1, 2).reshape(padded, inputs)
-    y = functional.linear(x, weight[:outputs], bias[:outputs])
-    return swoosh_l(y) if then_swoosh else y
+    panels = weights[offset : offset + size_in_panels(inputs, outputs)]
+    y = functional.linear(x, *out_of_panels(panels, inputs, outputs))
+    return activation.swoosh_l(y) if then_swoosh else y
+
+
+@torch.library.custom_op("echostream::panel_linear_plus", mutates_args=())
+def panel_linear_plus(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
+    """``plus`` [M, N] and the layer of as many outputs."""
+    return plus + panel_linear(x, weights, offset, plus.shape[1], 0)
 
 
 @torch.library.custom_op("echostream::panel_linear_of_bytes", mutates_args=())
@@ -34,21 +46,18 @@ def panel_linear_of_bytes(
     x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int
 ) -> Tensor:
     """As :func:`panel_linear`, of weights in bytes; inputs are rounded to bytes too."""
-    inputs = -(-x.shape[1] // 4) * 4
-    missing = -inputs % GROUP
-    padded = -(-outputs // PANEL) * PANEL
-    quarters, scales, bias = weights[offset : offset + padded * (inputs // 4 + 2)].split(
-        (padded * inputs // 4, padded, padded)
-    )
-    stored = quarters.contiguous().view(torch.uint8).view(-1, inputs // 4, PANEL, 4).float() - 128
-    weight = functional.pad(stored.transpose(1, 2).reshape(padded, inputs), (0, missing))
-    weight = weight.view(padded, -1, GROUP)
-    groups = functional.pad(x, (0, inputs + missing - x.shape[1])).view(len(x), -1, GROUP)
-    steps = groups.abs().amax(dim=2, keepdim=True).clamp(min=1e-30) / 127
-    products = torch.einsum("mgk,ngk->mng", (groups / steps).round(), weight)
-    y = (products * steps.transpose(1, 2)).sum(2) * scales + bias
-    y = y[:, :outputs].contiguous()
-    return swoosh_l(y) if then_swoosh else y
+    inputs = x.shape[1]
+    panels = weights[offset : offset + size_in_panels_of_bytes(inputs, outputs)]
+    weight, scales, bias = out_of_panels_of_bytes(panels, inputs, outputs)
+    steps = _steps(x, 1)
+    y = functional.linear((x / steps).round(), weight) * steps * scales + bias
+    return activation.swoosh_l(y) if then_swoosh else y
+
+
+@torch.library.custom_op("echostream::panel_linear_of_bytes_plus", mutates_args=())
+def panel_linear_of_bytes_plus(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
+    """``plus`` [M, N] and the layer of as many outputs, of weights in bytes."""
+    return plus + panel_linear_of_bytes(x, weights, offset, plus.shape[1], 0)
 
 
 @torch.library.custom_op("echostream::attention_weights", mutates_args=())
@@ -77,6 +86,34 @@ def stem(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> 
     return _kernel().stem(features, layers, outputs)
 
 
+@torch.library.custom_op("echostream::stem_of_bytes", mutates_args=())
+def stem_of_bytes(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
+    """As :func:`stem`, with the second and third layer in bytes.
+
+    Their inputs are rounded to bytes too, those of each frame together.
+    """
+    inputs = (1, *outputs[:2])
+    first, *others = (
+        out(layer, 9 * before, after)
+        for out, layer, before, after in zip(
+            (out_of_panels, out_of_panels_of_bytes, out_of_panels_of_bytes),
+            layers,
+            inputs,
+            outputs,
+            strict=True,
+        )
+    )
+    x = activation.swoosh_r(
+        functional.conv2d(features.unsqueeze(1), _taps(first[0]), first[1], padding=(0, 1))
+    )
+    for (weight, scales, bias), stride in zip(others, ((2, 2), (1, 2)), strict=True):
+        steps = _steps(x, (1, 3))
+        rounded = (x / steps).round() * steps
+        taps = _taps(weight * scales[:, None])
+        x = activation.swoosh_r(functional.conv2d(rounded, taps, bias, stride, padding=(0, 1)))
+    return x.transpose(1, 2).flatten(2)
+
+
 @torch.library.custom_op("echostream::gated_sigmoid", mutates_args=())
 def gated_sigmoid(projected: Tensor, exists: Tensor) -> Tensor:
     """See :meth:`echostream.kernel.ChunkKernel.gated_sigmoid`."""
@@ -95,6 +132,16 @@ def swoosh_r(x: Tensor) -> Tensor:
     return _kernel().swoosh_r(x)
 
 
+def _steps(x: Tensor, together: int | tuple[int, ...]) -> Tensor:
+    """Of numbers along the axes ``together``: the largest is 127 of them."""
+    return x.abs().amax(dim=together, keepdim=True).clamp(min=1e-30) / 127
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """Of a convolution, ``[N, I, 3, 3]``, from the inputs of a layer, frame, bin, channel."""
+    return weight.unflatten(1, (3, 3, -1)).permute(0, 3, 1, 2)
+
+
 def _kernel() -> Kernel:
     kernel = shared_kernel()
     if kernel is None:
@@ -110,6 +157,12 @@ def _linear_result(
     x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int
 ) -> Tensor:
     return x.new_empty(x.shape[0], outputs)
+
+
+@panel_linear_plus.register_fake
+@panel_linear_of_bytes_plus.register_fake
+def _sum_result(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
+    return plus.new_empty(plus.shape)
 
 
 @attention_weights.register_fake
@@ -131,6 +184,7 @@ def _depthwise_result(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Te
 
 
 @stem.register_fake
+@stem_of_bytes.register_fake
 def _stem_result(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
     batch, frames, bins = features.shape
     return features.new_empty(batch, *stem_sizes(frames, bins, outputs[-1]))
@@ -171,11 +225,14 @@ C_DECLARATIONS = {
     operator: [_c_declaration(operator)]
     for operator in (
         torch.ops.echostream.panel_linear.default,
+        torch.ops.echostream.panel_linear_plus.default,
         torch.ops.echostream.panel_linear_of_bytes.default,
+        torch.ops.echostream.panel_linear_of_bytes_plus.default,
         torch.ops.echostream.attention_weights.default,
         torch.ops.echostream.attention_mix.default,
         torch.ops.echostream.depthwise_swoosh.default,
         torch.ops.echostream.stem.default,
+        torch.ops.echostream.stem_of_bytes.default,
         torch.ops.echostream.gated_sigmoid.default,
         torch.ops.echostream.gated_tanh.default,
         torch.ops.echostream.swoosh_r.default,

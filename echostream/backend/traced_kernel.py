@@ -6,6 +6,7 @@ are any.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from echostream.backend import kernel_operators
 from echostream.backend.kernel_operators import panel_linear, panel_linear_of_bytes
-from echostream.kernel import in_huge_pages, in_panels, in_panels_of_bytes
+from echostream.kernel import in_huge_pages, in_panels, in_panels_of_bytes, out_of_panels
 
 
 class PanelWeights:
@@ -25,9 +26,10 @@ class PanelWeights:
     """
 
     def __init__(self, module: nn.Module, precision: str = "float32") -> None:
-        self.linear = panel_linear if precision == "float32" else panel_linear_of_bytes
+        self.of_bytes = precision == "int8"
+        self.linear = panel_linear_of_bytes if self.of_bytes else panel_linear
         """What computes a layer from them."""
-        arrange = in_panels if precision == "float32" else in_panels_of_bytes
+        arrange = in_panels_of_bytes if self.of_bytes else in_panels
         self._offsets: dict[int, int] = {}
         pieces = []
         end = 0
@@ -69,10 +71,19 @@ class TracedKernel:
         y = self._panels.linear(rows, self._weights, offset, outputs, int(then_swoosh))
         return y.view(*x.shape[:-1], outputs)
 
+    def stem(self, features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
+        """See :class:`echostream.kernel.ChunkKernel`."""
+        if not self._panels.of_bytes or any(count % 4 for count in outputs[:2]):
+            return kernel_operators.stem(features, layers, outputs)
+        others = (
+            in_panels_of_bytes(*out_of_panels(layer, 9 * before, after))
+            for layer, before, after in zip(layers[1:], outputs, outputs[1:], strict=False)
+        )
+        return kernel_operators.stem_of_bytes(features, [layers[0], *others], outputs)
+
     attention_weights = staticmethod(kernel_operators.attention_weights)
     attention_mix = staticmethod(kernel_operators.attention_mix)
     depthwise_swoosh = staticmethod(kernel_operators.depthwise_swoosh)
-    stem = staticmethod(kernel_operators.stem)
     gated_sigmoid = staticmethod(kernel_operators.gated_sigmoid)
     gated_tanh = staticmethod(kernel_operators.gated_tanh)
     swoosh_r = staticmethod(kernel_operators.swoosh_r)

@@ -21,11 +21,18 @@ from echostream.kernel.choice import (
 from echostream.kernel.huge_pages import HugePages, in_huge_pages
 from echostream.kernel.library import Kernel, shared_kernel, stem_sizes
 from echostream.kernel.mel_bank import MelBank
-from echostream.kernel.panels import GROUP, PANEL, in_panels, in_panels_of_bytes
+from echostream.kernel.panels import (
+    PANEL,
+    in_panels,
+    in_panels_of_bytes,
+    out_of_panels,
+    out_of_panels_of_bytes,
+    size_in_panels,
+    size_in_panels_of_bytes,
+)
 from echostream.kernel.rounding import to_bytes
 
 __all__ = [
-    "GROUP",
     "PANEL",
     "ChunkKernel",
     "GraphKernel",
@@ -41,7 +48,11 @@ __all__ = [
     "kernel_for",
     "kernel_version",
     "multiplies_bytes",
+    "out_of_panels",
+    "out_of_panels_of_bytes",
     "shared_kernel",
+    "size_in_panels",
+    "size_in_panels_of_bytes",
     "stem_sizes",
     "to_bytes",
     "tracing_with",

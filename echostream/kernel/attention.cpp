@@ -17,8 +17,9 @@ namespace echostream {
 namespace {
 
 // Streams wait for their pasts, which other streams and all weights have driven out of the caches
-// since the last chunk. So rows are fetched so many rows before they are read.
-constexpr int64_t AHEAD = 32;
+// since the last chunk. So rows are fetched so many rows before they are read, into the second level
+// of the cache: of those on their way into the first there can only be a few at a time.
+constexpr int64_t AHEAD = 64;
 
 // Below every score, also of what is hidden; its exponential is zero.
 constexpr float FAR_BELOW = 3e38f;
@@ -50,7 +51,7 @@ void transpose_keys(const float* const* rows, int64_t column, int64_t W, int64_t
     for (int64_t d = 0; d < D; d += LANES) {
       Vector block[LANES];
       for (int i = 0; i < LANES && w + i < W; i++)
-        __builtin_prefetch(rows[w + i + AHEAD] + column + d, 0, 3);
+        __builtin_prefetch(rows[w + i + AHEAD] + column + d, 0, 2);
       for (int i = 0; i < LANES; i++)
         block[i] = w + i < W ? load_some(rows[w + i] + column + d, D - d) : Vector{};
       transpose(block);
@@ -111,7 +112,7 @@ void mix(const float* weights, int64_t W, const float* const* values, int64_t co
     if (fetch)
 #pragma GCC unroll 2
       for (int n = 0; n < N; n++)
-        __builtin_prefetch(values[w + AHEAD] + column + n * LANES, 0, 3);
+        __builtin_prefetch(values[w + AHEAD] + column + n * LANES, 0, 2);
 #pragma GCC unroll 2
     for (int n = 0; n < N; n++) {
       const Vector value = load_some(from + n * LANES, count - n * LANES);
@@ -139,7 +140,7 @@ void echostream_attention_weights(const float* projected, const float* const* pa
                                   int64_t P, int64_t H, int64_t D, int64_t E, float* weights) {
   using namespace echostream;
   const int64_t W = P + S, R = W + S - 1, row = 2 * H * D + H * E, width = filled_up(W);
-  std::vector<float> keys(filled_up(D) * width), scores(4 * width);
+  Numbers keys(filled_up(D) * width), scores(4 * width);
   const auto rows = find_rows(past, blocks, P, H * D, projected + H * D, row, B, S);
   for (int64_t b = 0; b < B; b++) {
     for (int64_t h = 0; h < H; h++) {

@@ -20,6 +20,9 @@ _FLAGS = (
     # Not -ffast-math: of that, some compilers make a library that flushes denormal numbers to zero
     # in whatever loads it.
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    # Where a loop begins in a line of the processor's cache is worth a tenth of its time; so that a
+    # change in one function does not move the loops of another.
+    *("-falign-functions=64", "-falign-loops=32"),
 )
 
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "kernels.h"
 #include "vector.h"
@@ -38,7 +37,7 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
   using namespace echostream;
   const int64_t frames = S + K - 1, blocks = (C + LANES - 1) / LANES;
   // After the chunk's last frame the window stays zero.
-  std::vector<float> window(std::max(frames, h + S) * LANES), own(blocks * K * LANES);
+  Numbers window(std::max(frames, h + S) * LANES), own(blocks * K * LANES);
   const auto frame = [&](int64_t at) { return window.data() + at * LANES; };
   const auto taps_of = [&](int64_t c) { return own.data() + c * K; };
   for (int64_t c = 0; c < C; c += LANES)
@@ -47,13 +46,16 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
   for (int64_t b = 0; b < B; b++)
     for (int64_t c = 0; c < C; c += LANES) {
       const int64_t count = std::min<int64_t>(C - c, LANES);
-      for (int64_t p = 0; p < h; p++)
+      for (int64_t p = 0; p < h; p++) {
+        __builtin_prefetch(past + ((b + 1) * h + p) * C + c, 0, 2);  // For the next stream.
         store(frame(p), load_some(past + (b * h + p) * C + c, count));
+      }
       for (int64_t s = 0; s < S; s++)
         store(frame(h + s), load_some(x + (b * S + s) * C + c, count));
       const Vector start = load_some(bias + c, count);
       const auto rows = [&](auto run, int64_t s) {
-        run(frame(s), taps_of(c), K, C, start, count, y + (b * S + s) * C + c);
+        // Later taps of these rows only find zeros.
+        run(frame(s), taps_of(c), std::min(K, h + S - s), C, start, count, y + (b * S + s) * C + c);
       };
       int64_t s = 0;
       for (; s + 8 <= S; s += 8) rows(convolve<8>, s);

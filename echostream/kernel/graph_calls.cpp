@@ -49,6 +49,17 @@ float* make(std::initializer_list<int64_t> sizes, AtenTensorHandle* result) {
   return (float*)data(*result);
 }
 
+// `compute` is of float32 or of bytes.
+AOTITorchError linear(decltype(echostream_linear) compute, AtenTensorHandle x, AtenTensorHandle weights, int64_t offset,
+                      int64_t outputs, int64_t swoosh_l, const float* plus,
+                      AtenTensorHandle* result) {
+  const int64_t rows = size(x, 0);
+  float* y = make({rows, outputs}, result);
+  if (!y) return 1;
+  return compute(data(x), rows, size(x, 1), data(weights) + offset, outputs, swoosh_l, plus, y,
+                 graph_threads);
+}
+
 }  // namespace
 
 extern "C" {
@@ -62,22 +73,27 @@ void echostream_set_graph_threads(int count) {
 AOTITorchError aoti_torch_cpu_panel_linear(AtenTensorHandle x, AtenTensorHandle weights,
                                            int64_t offset, int64_t outputs, int64_t swoosh_l,
                                            AtenTensorHandle* result) {
-  const int64_t rows = size(x, 0);
-  float* y = make({rows, outputs}, result);
-  if (!y) return 1;
-  echostream_linear(data(x), rows, size(x, 1), data(weights) + offset, outputs, y, swoosh_l,
-                    graph_threads);
-  return 0;
+  return linear(echostream_linear, x, weights, offset, outputs, swoosh_l, nullptr, result);
+}
+
+AOTITorchError aoti_torch_cpu_panel_linear_plus(AtenTensorHandle x, AtenTensorHandle weights,
+                                                int64_t offset, AtenTensorHandle plus,
+                                                AtenTensorHandle* result) {
+  return linear(echostream_linear, x, weights, offset, size(plus, 1), 0, data(plus), result);
 }
 
 AOTITorchError aoti_torch_cpu_panel_linear_of_bytes(AtenTensorHandle x, AtenTensorHandle weights,
                                                     int64_t offset, int64_t outputs,
                                                     int64_t swoosh_l, AtenTensorHandle* result) {
-  const int64_t rows = size(x, 0);
-  float* y = make({rows, outputs}, result);
-  if (!y) return 1;
-  return echostream_linear_of_bytes(data(x), rows, size(x, 1), data(weights) + offset, outputs, y,
-                                    swoosh_l, graph_threads);
+  return linear(echostream_linear_of_bytes, x, weights, offset, outputs, swoosh_l, nullptr, result);
+}
+
+AOTITorchError aoti_torch_cpu_panel_linear_of_bytes_plus(AtenTensorHandle x,
+                                                         AtenTensorHandle weights, int64_t offset,
+                                                         AtenTensorHandle plus,
+                                                         AtenTensorHandle* result) {
+  return linear(echostream_linear_of_bytes, x, weights, offset, size(plus, 1), 0, data(plus),
+                result);
 }
 
 AOTITorchError aoti_torch_cpu_attention_weights(AtenTensorHandle projected,
@@ -124,6 +140,17 @@ AOTITorchError aoti_torch_cpu_stem(AtenTensorHandle features, const AtenTensorHa
   if (!y) return 1;
   echostream_stem(data(features), B, T, F, data(layers, count).data(), outputs, y, graph_threads);
   return 0;
+}
+
+AOTITorchError aoti_torch_cpu_stem_of_bytes(AtenTensorHandle features,
+                                            const AtenTensorHandle* layers, int64_t count,
+                                            const int64_t* outputs, int64_t outputs_count,
+                                            AtenTensorHandle* result) {
+  const int64_t B = size(features, 0), T = size(features, 1), F = size(features, 2);
+  float* y = make({B, (T - 7) / 2, outputs[2] * ((F + 3) / 4)}, result);
+  if (!y) return 1;
+  return echostream_stem_of_bytes(data(features), B, T, F, data(layers, count).data(), outputs, y,
+                                  graph_threads);
 }
 
 AOTITorchError aoti_torch_cpu_swoosh_r(AtenTensorHandle x, AtenTensorHandle* result) {

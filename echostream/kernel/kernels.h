@@ -13,11 +13,11 @@ constexpr int64_t PANEL = 32;
 
 extern "C" {
 
-void echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                       float* y, int swoosh_l, int threads);
+int echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
+                      int swoosh_l, const float* plus, float* y, int threads);
 
 int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                               float* y, int swoosh_l, int threads);
+                               int swoosh_l, const float* plus, float* y, int threads);
 
 void echostream_attention_weights(const float* projected, const float* const* past, int64_t blocks,
                                   const float* positions, const float* mask, int64_t B, int64_t S,
@@ -33,6 +33,10 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
 
 void echostream_stem(const float* features, int64_t B, int64_t T, int64_t F,
                      const float* const* layers, const int64_t* outputs, float* y, int threads);
+
+int echostream_stem_of_bytes(const float* features, int64_t B, int64_t T, int64_t F,
+                             const float* const* layers, const int64_t* outputs, float* y,
+                             int threads);
 
 void echostream_swoosh_r(const float* x, int64_t count, float* y);
 

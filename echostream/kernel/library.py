@@ -69,8 +69,9 @@ class Kernel:
             inputs,
             panels.data_ptr(),
             outputs,
-            y.data_ptr(),
             then_swoosh,
+            None,
+            y.data_ptr(),
             torch.get_num_threads(),
         )
         return y
@@ -223,7 +224,7 @@ def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     address, size, count = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    layer: list[Any] = [address, size, size, address, size, address, count, count]
+    layer: list[Any] = [address, size, size, address, size, count, address, address, count]
     library.echostream_linear.argtypes = layer
     library.echostream_linear_of_bytes.argtypes = layer
     library.echostream_attention_weights.argtypes = [
@@ -237,17 +238,15 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         address,
     ]
     library.echostream_depthwise_swoosh.argtypes = [*[address] * 4, *[size] * 5, address]
-    library.echostream_stem.argtypes = [
-        *(address, size, size, size, address, address, address),
-        count,
-    ]
+    stem: list[Any] = [address, size, size, size, address, address, address, count]
+    library.echostream_stem.argtypes = stem
+    library.echostream_stem_of_bytes.argtypes = stem
     library.echostream_log_mel.argtypes = [address, size, *[address] * 5]
     library.echostream_gated_sigmoid.argtypes = [address, address, size, size, address]
     library.echostream_gated_tanh.argtypes = [address, size, size, address]
     library.echostream_swoosh_r.argtypes = [address, size, address]
     library.echostream_set_graph_threads.argtypes = [count]
     for function in (
-        library.echostream_linear,
         library.echostream_attention_weights,
         library.echostream_attention_mix,
         library.echostream_depthwise_swoosh,

@@ -13,8 +13,6 @@ from echostream.kernel.rounding import to_bytes
 
 PANEL = 32
 """Outputs that are computed side by side."""
-GROUP = 64
-"""Inputs that are rounded to bytes with one scale."""
 
 
 def in_panels(weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -24,6 +22,14 @@ def in_panels(weight: Tensor, bias: Tensor | None) -> Tensor:
     panels = functional.pad(weight, (0, 0, 0, missing)).view(-1, PANEL, inputs).transpose(1, 2)
     end = weight.new_zeros(outputs) if bias is None else bias
     return torch.cat((panels.reshape(-1), functional.pad(end, (0, missing))))
+
+
+def out_of_panels(panels: Tensor, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
+    """``[N, K]`` and ``[N]`` of a layer laid out by :func:`in_panels`."""
+    padded = _padded(outputs)
+    weights, bias = panels.split((padded * inputs, padded))
+    weight = weights.view(-1, inputs, PANEL).transpose(1, 2).reshape(padded, inputs)
+    return weight[:outputs], bias[:outputs]
 
 
 def in_panels_of_bytes(weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -40,3 +46,29 @@ def in_panels_of_bytes(weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.cat(
         (panels.view(torch.float32), *(functional.pad(column, (0, missing)) for column in columns))
     )
+
+
+def out_of_panels_of_bytes(
+    panels: Tensor, inputs: int, outputs: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a layer laid out by :func:`in_panels_of_bytes` its bytes, as numbers ``[N, K]``, the scale
+    of each output ``[N]``, and its bias ``[N]``."""
+    padded, quarters = _padded(outputs), -(-inputs // 4)
+    fours, scales, bias = panels.split((padded * quarters, padded, padded))
+    stored = fours.contiguous().view(torch.uint8).view(-1, quarters, PANEL, 4).float() - 128
+    weight = stored.transpose(1, 2).reshape(padded, 4 * quarters)
+    return weight[:outputs, :inputs], scales[:outputs], bias[:outputs]
+
+
+def size_in_panels(inputs: int, outputs: int) -> int:
+    """Numbers that :func:`in_panels` makes of a layer."""
+    return _padded(outputs) * (inputs + 1)
+
+
+def size_in_panels_of_bytes(inputs: int, outputs: int) -> int:
+    """Numbers that :func:`in_panels_of_bytes` makes of a layer, with four bytes in each."""
+    return _padded(outputs) * (-(-inputs // 4) + 2)
+
+
+def _padded(outputs: int) -> int:
+    return -(-outputs // PANEL) * PANEL

@@ -4,6 +4,9 @@
 // that go out. None is padded in time, all are padded with a bin of zeros at either end. The second
 // takes every other frame and bin, the third every other bin.
 //
+// With int8 weights the second and third convolution round their inputs to bytes, each frame with one
+// scale, so that a frame gives the same bits in whatever chunk it comes.
+//
 // A stream's pictures stay in the cache from one convolution to the next, and streams are computed
 // one after the other, so each gives the same bits alone and among others.
 
@@ -12,6 +15,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "rounded.h"
 #include "vector.h"
 
 namespace echostream {
@@ -29,13 +33,14 @@ struct Convolution {
 // [frames][bins][channels], with a bin of zeros at either end.
 struct Picture {
   int64_t frames, bins, channels;
-  std::vector<float> numbers;
+  Numbers numbers;
 
   Picture(int64_t frames, int64_t bins, int64_t channels)
       : frames(frames), bins(bins), channels(channels), numbers(frames * row()) {}
 
   // What the convolution of a picture makes.
-  Picture(const Picture& x, const Convolution& c)
+  template <typename Any>
+  Picture(const Picture& x, const Any& c)
       : Picture((x.frames - 3) / c.frame_stride + 1, (x.bins - 1) / c.bin_stride + 1, c.N) {}
 
   int64_t row() const { return (bins + 2) * channels; }
@@ -47,8 +52,9 @@ struct Picture {
 
 // M neighbouring bins of a frame, V vectors of outputs from output `n` on.
 template <int M, int V>
-inline __attribute__((always_inline)) void convolve(const float* x, int64_t row,
-                                                    const Convolution& c, int64_t n, float* y) {
+inline __attribute__((always_inline)) void convolve_bins(const float* x, int64_t row,
+                                                         const Convolution& c, int64_t n,
+                                                         float* y) {
   const int64_t step = c.bin_stride * c.I, inputs = 9 * c.I;
   const float* taps = c.panels + n / PANEL * PANEL * inputs + n % PANEL;
   const float* bias = c.panels + (c.N + PANEL - 1) / PANEL * PANEL * inputs + n;
@@ -69,6 +75,36 @@ inline __attribute__((always_inline)) void convolve(const float* x, int64_t row,
                  c.N - n - LANES * v);
 }
 
+// Of a picture with one number a bin, where bins lie side by side: LANES of them, all outputs.
+inline void convolve_single(const float* x, int64_t row, int64_t bins, const Convolution& c,
+                            float* y) {
+  constexpr int OUTPUTS = LANES < 8 ? LANES : 8;
+  const float* bias = c.panels + (c.N + PANEL - 1) / PANEL * PANEL * 9;
+  for (int64_t n = 0; n < c.N; n += OUTPUTS) {
+    const float* taps = c.panels + n / PANEL * PANEL * 9 + n % PANEL;
+    Vector sums[LANES];
+    for (int i = 0; i < LANES; i++) sums[i] = i < OUTPUTS ? Vector{} + bias[n + i] : Vector{};
+#pragma GCC unroll 3
+    for (int frame = 0; frame < 3; frame++)
+#pragma GCC unroll 3
+      for (int k = 0; k < 3; k++) {
+        const Vector numbers = load_some(x + frame * row + k, bins + 2 - k);
+        for (int i = 0; i < OUTPUTS; i++) sums[i] += numbers * taps[(3 * frame + k) * PANEL + i];
+      }
+    for (int i = 0; i < OUTPUTS; i++) sums[i] = swoosh(sums[i], 1.0f, SWOOSH_R_OFFSET);
+    transpose(sums);
+    for (int i = 0; i < LANES && i < bins; i++)
+      store_some(y + i * c.N + n, sums[i], std::min<int64_t>(c.N - n, OUTPUTS));
+  }
+}
+
+void convolve_single(const Picture& x, const Convolution& c, Picture& y, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (int64_t t = 0; t < y.frames; t++)
+    for (int64_t bin = 0; bin < y.bins; bin += LANES)
+      convolve_single(x.frame(t) + bin, x.row(), y.bins - bin, c, y.frame(t) + (1 + bin) * c.N);
+}
+
 void convolve(const Picture& x, const Convolution& c, Picture& y, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t t = 0; t < y.frames; t++)
@@ -80,16 +116,122 @@ void convolve(const Picture& x, const Convolution& c, Picture& y, int threads) {
         bin += count;
       };
       if (c.N - n > LANES) {
-        while (bin + BINS <= y.bins) bins(convolve<BINS, 2>, BINS);
-        while (bin + 2 <= y.bins) bins(convolve<2, 2>, 2);
-        if (bin < y.bins) bins(convolve<1, 2>, 1);
+        while (bin + BINS <= y.bins) bins(convolve_bins<BINS, 2>, BINS);
+        while (bin + 2 <= y.bins) bins(convolve_bins<2, 2>, 2);
+        if (bin < y.bins) bins(convolve_bins<1, 2>, 1);
       } else {
-        while (bin + BINS <= y.bins) bins(convolve<BINS, 1>, BINS);
-        while (bin + 2 <= y.bins) bins(convolve<2, 1>, 2);
-        if (bin < y.bins) bins(convolve<1, 1>, 1);
+        while (bin + BINS <= y.bins) bins(convolve_bins<BINS, 1>, BINS);
+        while (bin + 2 <= y.bins) bins(convolve_bins<2, 1>, 2);
+        if (bin < y.bins) bins(convolve_bins<1, 1>, 1);
       }
     }
 }
+
+#if defined(__AVX512VNNI__)
+
+// As a convolution, of bytes; I is a multiple of four.
+struct ConvolutionOfBytes {
+  // Of LANES outputs.
+  struct alignas(64) Weights {
+    int8_t of[LANES][4];
+  };
+  struct alignas(64) Sums {
+    int32_t of[LANES];
+  };
+
+  int64_t I, N, frame_stride, bin_stride;
+  int64_t groups;                // Of LANES outputs, with those that fill up the last panel.
+  std::vector<Weights> weights;  // [panels][9 I / 4][PANEL / LANES]
+  // Of each frame the sum of the weights times -128, because inputs come with 128 added.
+  std::vector<Sums> starts;  // [3][groups]
+  const float *scales, *bias;
+
+  // panels: as of a linear layer of bytes.
+  ConvolutionOfBytes(const float* panels, int64_t I, int64_t N, int64_t frame_stride,
+                     int64_t bin_stride)
+      : I(I),
+        N(N),
+        frame_stride(frame_stride),
+        bin_stride(bin_stride),
+        groups((N + PANEL - 1) / PANEL * (PANEL / LANES)),
+        weights(9 * I / 4 * groups),
+        starts(3 * groups),
+        scales(panels + weights.size() * LANES),
+        bias(scales + groups * LANES) {
+    const __m512i ones = _mm512_set1_epi8(1), lowest = _mm512_set1_epi8(-128);
+    auto* stored = (const __m512i*)panels;
+    auto* to = (__m512i*)weights.data();
+    auto* sums = (__m512i*)starts.data();
+    for (int64_t panel = 0; panel < groups; panel += PANEL / LANES)
+      for (int64_t four = 0; four < 9 * I / 4; four++)
+        for (int64_t group = panel; group < panel + PANEL / LANES; group++) {
+          *to = _mm512_xor_si512(_mm512_loadu_si512(stored++), lowest);
+          __m512i& start = sums[four / (3 * I / 4) * groups + group];
+          const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, *to++);
+          start = _mm512_sub_epi32(start, _mm512_slli_epi32(sum, 7));
+        }
+  }
+};
+
+// As above, of three frames of bytes with a scale each.
+template <int M, int V>
+inline __attribute__((always_inline)) void convolve_bins_of_bytes(
+    const int8_t* x, int64_t row, const float* scales, const ConvolutionOfBytes& c, int64_t n,
+    float* y) {
+  const int64_t step = c.bin_stride * c.I;
+  auto* taps = (const __m512i*)c.weights.data() + n / LANES * (9 * c.I / 4);
+  auto* starts = (const __m512i*)c.starts.data() + n / LANES;
+  __m512 sums[M][V] = {};
+  for (int frame = 0; frame < 3; frame++, x += row, starts += c.groups) {
+    __m512i products[M][V];
+    for (int m = 0; m < M; m++)
+      for (int v = 0; v < V; v++)
+        products[m][v] = starts[v];
+#pragma GCC unroll 6
+    for (int64_t k = 0; k < 3 * c.I; k += 4, taps += PANEL / LANES) {
+      __m512i weights[V];
+      for (int v = 0; v < V; v++) weights[v] = taps[v];
+      for (int m = 0; m < M; m++) {
+        int32_t four;
+        __builtin_memcpy(&four, x + m * step + k, 4);
+        const __m512i factors = _mm512_set1_epi32(four);
+        for (int v = 0; v < V; v++)
+          products[m][v] = _mm512_dpbusd_epi32(products[m][v], factors, weights[v]);
+      }
+    }
+    const __m512 scale = _mm512_set1_ps(scales[frame]);
+    for (int m = 0; m < M; m++)
+      for (int v = 0; v < V; v++)
+        sums[m][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[m][v]), scale, sums[m][v]);
+  }
+  for (int m = 0; m < M; m++)
+    for (int v = 0; v < V; v++) {
+      const __m512 sum = _mm512_fmadd_ps(sums[m][v], _mm512_loadu_ps(c.scales + n + LANES * v),
+                                         _mm512_loadu_ps(c.bias + n + LANES * v));
+      store_some(y + m * c.N + n + LANES * v, swoosh((Vector)sum, 1.0f, SWOOSH_R_OFFSET),
+                 c.N - n - LANES * v);
+    }
+}
+
+void convolve(const Picture& x, const ConvolutionOfBytes& c, Picture& y, int threads) {
+  Rounded rounded(x.frame(0), x.frames, x.row());
+  rounded.make_unsigned(x.frames);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (int64_t t = 0; t < y.frames; t++)
+    for (int64_t n = 0; n < c.N; n += 2 * LANES) {
+      int64_t bin = 0;
+      const auto bins = [&](auto run, int count) {
+        const int64_t first = t * c.frame_stride;
+        run(rounded.row(first) + bin * c.bin_stride * c.I, rounded.stride, &rounded.scales[first], c,
+            n, y.frame(t) + (1 + bin) * c.N);
+        bin += count;
+      };
+      while (bin + 4 <= y.bins) bins(convolve_bins_of_bytes<4, 2>, 4);
+      while (bin < y.bins) bins(convolve_bins_of_bytes<1, 2>, 1);
+    }
+}
+
+#endif
 
 // [bins][channels] as [channels][bins].
 void channels_first(const float* x, int64_t bins, int64_t channels, float* y) {
@@ -102,6 +244,24 @@ void channels_first(const float* x, int64_t bins, int64_t channels, float* y) {
       for (int i = 0; i < LANES && c + i < channels; i++)
         store_some(y + (c + i) * bins + bin, block[i], bins - bin);
     }
+}
+
+template <typename Others>
+void stem(const float* features, int64_t B, int64_t T, int64_t F, const Convolution& first,
+          const Others& second, const Others& third, float* y, int threads) {
+  Picture given(T, F, 1);
+  Picture one(given, first), two(one, second), three(two, third);
+  const int64_t frame = three.bins * three.channels;
+  for (int64_t b = 0; b < B; b++) {
+    for (int64_t t = 0; t < T; t++)
+      std::copy_n(features + (b * T + t) * F, F, given.frame(t) + 1);
+    convolve_single(given, first, one, threads);
+    convolve(one, second, two, threads);
+    convolve(two, third, three, threads);
+    for (int64_t t = 0; t < three.frames; t++)
+      channels_first(three.frame(t) + three.channels, three.bins, three.channels,
+                     y + (b * three.frames + t) * frame);
+  }
 }
 
 }  // namespace
@@ -118,18 +278,23 @@ void echostream_stem(const float* features, int64_t B, int64_t T, int64_t F,
   const Convolution first{layers[0], 1, outputs[0], 1, 1};
   const Convolution second{layers[1], outputs[0], outputs[1], 2, 2};
   const Convolution third{layers[2], outputs[1], outputs[2], 1, 2};
-  Picture given(T, F, 1);
-  Picture one(given, first), two(one, second), three(two, third);
-  const int64_t frame = three.bins * three.channels;
-  for (int64_t b = 0; b < B; b++) {
-    for (int64_t t = 0; t < T; t++)
-      std::copy_n(features + (b * T + t) * F, F, given.frame(t) + 1);
-    convolve(given, first, one, threads);
-    convolve(one, second, two, threads);
-    convolve(two, third, three, threads);
-    for (int64_t t = 0; t < three.frames; t++)
-      channels_first(three.frame(t) + three.channels, three.bins, three.channels,
-                     y + (b * three.frames + t) * frame);
-  }
+  stem(features, B, T, F, first, second, third, y, threads);
+}
+
+// The same with bytes in the second and third layer, of which the first two give multiples of four:
+// 0, or 1 where the processor has no instructions for it.
+int echostream_stem_of_bytes(const float* features, int64_t B, int64_t T, int64_t F,
+                             const float* const* layers, const int64_t* outputs, float* y,
+                             int threads) {
+#if defined(__AVX512VNNI__)
+  using namespace echostream;
+  const Convolution first{layers[0], 1, outputs[0], 1, 1};
+  const ConvolutionOfBytes second(layers[1], outputs[0], outputs[1], 2, 2);
+  const ConvolutionOfBytes third(layers[2], outputs[1], outputs[2], 1, 2);
+  stem(features, B, T, F, first, second, third, y, threads);
+  return 0;
+#else
+  return 1;
+#endif
 }
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -26,6 +27,18 @@ constexpr int LANES = 4;
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t Integers __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+// Zeros, to write to and to read from in vectors: `new` would put them across two cache lines each.
+class Numbers {
+ public:
+  explicit Numbers(int64_t count) : vectors_((count + LANES - 1) / LANES) {}
+
+  float* data() { return (float*)vectors_.data(); }
+  const float* data() const { return (const float*)vectors_.data(); }
+
+ private:
+  std::vector<Vector> vectors_;
+};
 
 // Numbers in memory, from any of them on.
 typedef float Stored __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
@@ -163,7 +176,14 @@ inline Vector exponential(Vector x) {
   return x < -86.0f ? Vector{} : y * power;
 }
 
-inline Vector size(Vector x) { return x > 0.0f ? x : -x; }
+// Without their signs.
+inline Vector size(Vector x) {
+  Integers bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  bits &= 0x7fffffff;
+  std::memcpy(&x, &bits, sizeof(x));
+  return x;
+}
 
 // 1 / (1 + e^-x), to 2e-7.
 inline Vector sigmoid(Vector x) {
@@ -180,8 +200,8 @@ inline Vector tanh(Vector x) {
 // log(1 + e^-x) for x >= 0, to 1.5e-7.
 #if defined(__AVX512F__)
 
-// Of each half from 0 to 16 a polynomial of degree 4 through its Chebyshev nodes, around its middle:
-// the processor takes a number out of 32 as fast as it adds two.
+// Around each half from 0 to 15.5 a polynomial of degree 4 through its Chebyshev nodes: the processor
+// takes a number out of 32 as fast as it adds two.
 struct Halves {
   static constexpr int DEGREE = 4;
   alignas(64) float coefficients[DEGREE + 1][2 * LANES];
@@ -191,7 +211,7 @@ struct Halves {
       double nodes[DEGREE + 1], differences[DEGREE + 1], sum[DEGREE + 1] = {};
       for (int k = 0; k <= DEGREE; k++) {
         nodes[k] = 0.25 * std::cos(M_PI * (k + 0.5) / (DEGREE + 1));
-        differences[k] = std::log1p(std::exp(-(0.5 * half + 0.25 + nodes[k])));
+        differences[k] = std::log1p(std::exp(-(0.5 * half + nodes[k])));
       }
       // Newton's interpolation, and its polynomial multiplied out.
       for (int order = 1; order <= DEGREE; order++)
@@ -210,16 +230,17 @@ struct Halves {
 inline const Halves HALVES;
 
 inline Vector log_of_one_and_exponential(Vector x) {
-  const __m512 u = _mm512_min_ps((__m512)x, _mm512_set1_ps(15.9999f));
-  const __m512i half = _mm512_cvttps_epi32(_mm512_add_ps(u, u));
-  const Vector from_middle = (Vector)u - (Vector)_mm512_cvtepi32_ps(half) * 0.5f - 0.25f;
+  // Adding it leaves the nearest half, as a whole number in the lowest bits.
+  const float rounder = 6291456.0f;
+  const Vector u = (Vector)_mm512_min_ps((__m512)x, _mm512_set1_ps(15.74f));
+  const Vector shifted = u + rounder, from_half = u - (shifted - rounder);
   const auto coefficient = [&](int power) {
     const float* all = HALVES.coefficients[power];
-    return (Vector)_mm512_permutex2var_ps(_mm512_load_ps(all), half, _mm512_load_ps(all + LANES));
+    return (Vector)_mm512_permutex2var_ps(_mm512_load_ps(all), (__m512i)shifted,
+                                          _mm512_load_ps(all + LANES));
   };
   Vector y = coefficient(Halves::DEGREE);
-  for (int power = Halves::DEGREE - 1; power >= 0; power--)
-    y = y * from_middle + coefficient(power);
+  for (int power = Halves::DEGREE - 1; power >= 0; power--) y = y * from_half + coefficient(power);
   return y;
 }
 

@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.backend.kernel_operators import panel_linear, panel_linear_of_bytes
+from echostream.backend.kernel_operators import (
+    panel_linear,
+    panel_linear_of_bytes,
+    panel_linear_of_bytes_plus,
+    panel_linear_plus,
+)
 from echostream.kernel import (
-    GROUP,
     Kernel,
     in_panels,
     in_panels_of_bytes,
@@ -44,6 +48,7 @@ def linear(
     threads: int = 1,
     *,
     then_swoosh: bool = False,
+    plus: Tensor | None = None,
 ) -> Tensor:
     """The kernel's function, without a graph around it."""
     y = x.new_empty(x.shape[0], outputs) if result is None else result
@@ -52,7 +57,8 @@ def linear(
         "int8": kernel.library.echostream_linear_of_bytes,
     }[precision]
     function(
-        x.data_ptr(), *x.shape, weights.data_ptr(), outputs, y.data_ptr(), then_swoosh, threads
+        *(x.data_ptr(), *x.shape, weights.data_ptr(), outputs),
+        *(then_swoosh, None if plus is None else plus.data_ptr(), y.data_ptr(), threads),
     )
     return y
 
@@ -81,6 +87,8 @@ def test_what_is_traced_is_the_layer(**shape: Any) -> None:
     weights = torch.cat((noise(5, dtype=FLOAT), panels, noise(7, dtype=FLOAT)))
     y = panel_linear(x, weights, 5, shape["outputs"], 0)
     torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
+    plus = noise(*y.shape, dtype=FLOAT)
+    assert torch.equal(panel_linear_plus(x, weights, 5, plus), plus + y)
     activated = panel_linear(x, weights, 5, shape["outputs"], 1)
     torch.testing.assert_close(activated.double(), swoosh_l(exact), atol=1e-4, rtol=1e-4)
 
@@ -94,6 +102,7 @@ def test_the_kernel_computes_the_layer(kernel: Kernel, **shape: Any) -> None:
     torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
     check_rows_and_threads(kernel, x, panels, y, "float32")
     check_swoosh(kernel, x, panels, y, "float32")
+    check_plus(kernel, x, panels, y, "float32")
 
 
 def swoosh_l(x: Tensor) -> Tensor:
@@ -106,6 +115,13 @@ def check_swoosh(kernel: Kernel, x: Tensor, panels: Tensor, y: Tensor, precision
     """Of the layer's result, which must not be rounded otherwise before."""
     activated = linear(kernel, x, panels, y.shape[1], precision, then_swoosh=True)
     torch.testing.assert_close(activated.double(), swoosh_l(y), atol=2e-6, rtol=1e-6)
+
+
+def check_plus(kernel: Kernel, x: Tensor, panels: Tensor, y: Tensor, precision: str) -> None:
+    """As if it were added afterwards."""
+    plus = noise(*y.shape, dtype=FLOAT)
+    whole = linear(kernel, x, panels, y.shape[1], precision, plus=plus)
+    assert torch.equal(whole, plus + y)
 
 
 def check_rows_and_threads(
@@ -130,6 +146,8 @@ def test_what_is_traced_of_bytes_is_near_the_layer(**shape: Any) -> None:
     largest_x, largest_w = x.abs().max(), weight.abs().amax(1)
     sizes = x.abs().sum(1, keepdim=True) * largest_w + weight.abs().sum(1) * largest_x
     assert bool(((y - exact).abs() <= sizes * 0.505 / 127 + 1e-4).all())
+    plus = noise(*y.shape, dtype=FLOAT)
+    assert torch.equal(panel_linear_of_bytes_plus(x, weights, 5, plus), plus + y)
 
 
 @needs_bytes
@@ -139,13 +157,14 @@ def test_the_kernel_of_bytes_computes_what_is_traced(kernel: Kernel, **shape: An
     x, _, _ = layer(**shape)
     # Numbers that are whole after scaling, so that no tie is rounded to the other side.
     x = (x * 20).round().clamp(-127, 127)
-    x[:, ::GROUP] = 127.0
+    x[:, 0] = 127.0
     panels = in_panels_of_bytes(*stored_layer(**shape))
     y = linear(kernel, x, panels, shape["outputs"], "int8")
     expected = panel_linear_of_bytes(x, panels, 0, shape["outputs"], 0)
     torch.testing.assert_close(y, expected, atol=1e-2, rtol=1e-4)
     check_rows_and_threads(kernel, x, panels, y, "int8")
     check_swoosh(kernel, x, panels, y, "int8")
+    check_plus(kernel, x, panels, y, "int8")
 
 
 @needs_bytes

@@ -11,14 +11,26 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.kernel import Kernel, in_panels
+from echostream.backend.kernel_operators import stem_of_bytes
+from echostream.kernel import (
+    Kernel,
+    in_panels,
+    in_panels_of_bytes,
+    size_in_panels,
+    stem_sizes,
+)
 
-from .needs import needs_compiler
+from .needs import needs_bytes, needs_compiler
 from .test_chunk_kernel import swoosh_r
 
 pytestmark = needs_compiler
 
 STRIDES = ((1, 1), (2, 2), (1, 2))
+
+
+BYTES = [
+    pytest.param(channels, "int8", marks=needs_bytes) for channels in ((8, 32, 64), (4, 12, 17))
+]
 
 
 class Sizes(NamedTuple):
@@ -37,6 +49,15 @@ sizes = st.builds(
 )
 
 
+sizes_of_bytes = st.builds(
+    Sizes,
+    batch=st.integers(1, 3),
+    frames=st.integers(9, 40),
+    bins=st.integers(1, 85),
+    channels=st.tuples(st.sampled_from((4, 8, 12)), st.sampled_from((4, 20)), st.integers(1, 70)),
+)
+
+
 def layers_of(s: Sizes) -> tuple[list[Tensor], list[Tensor]]:
     """Weights ``[N, I, 3, 3]`` that keep numbers near 1, and biases."""
     inputs = (1, *s.channels[:2])
@@ -46,11 +67,34 @@ def layers_of(s: Sizes) -> tuple[list[Tensor], list[Tensor]]:
     return weights, [torch.randn(n) for n in s.channels]
 
 
-def in_order(weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
+def in_order(
+    weights: list[Tensor], biases: list[Tensor], precision: str = "float32"
+) -> list[Tensor]:
+    others = in_panels if precision == "float32" else in_panels_of_bytes
     return [
-        in_panels(weight.permute(0, 2, 3, 1).flatten(1), bias)
-        for weight, bias in zip(weights, biases, strict=True)
+        arrange(weight.permute(0, 2, 3, 1).flatten(1), bias)
+        for arrange, weight, bias in zip((in_panels, others, others), weights, biases, strict=True)
     ]
+
+
+def stem(
+    kernel: Kernel, features: Tensor, layers: list[Tensor], outputs: tuple[int, int, int]
+) -> Tensor:
+    """In bytes if the last layer is."""
+    of_bytes = len(layers[2]) != size_in_panels(9 * outputs[1], outputs[2])
+    if not of_bytes:
+        return kernel.stem(features, layers, outputs)
+    features = features.contiguous()
+    y = torch.empty(len(features), *stem_sizes(*features.shape[1:], outputs[2]))
+    given = torch.tensor([layer.data_ptr() for layer in layers]), torch.tensor(outputs)
+    assert not kernel.library.echostream_stem_of_bytes(
+        features.data_ptr(),
+        *features.shape,
+        *(one.data_ptr() for one in given),
+        y.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return y
 
 
 @settings(deadline=None, max_examples=80)
@@ -69,33 +113,72 @@ def test_equals_three_convolutions(kernel: Kernel, s: Sizes, seed: int) -> None:
         assert torch.equal(kernel.stem(features[b : b + 1], layers, s.channels)[0], y[b])
 
 
-@pytest.mark.parametrize("channels", [(8, 32, 64), (3, 5, 17)])
-def test_frames_and_threads_change_no_bit(kernel: Kernel, channels: tuple[int, int, int]) -> None:
+@needs_bytes
+@settings(deadline=None, max_examples=60)
+@given(s=sizes_of_bytes, seed=st.integers(0, 99))
+def test_bytes_are_what_is_traced(kernel: Kernel, s: Sizes, seed: int) -> None:
+    """But for numbers that lie between two bytes, which either may become."""
+    torch.manual_seed(seed)
+    features = torch.randn(s.batch, s.frames, s.bins)
+    layers = in_order(*layers_of(s), "int8")
+    y = stem(kernel, features, layers, s.channels)
+    off = (y - stem_of_bytes(features, layers, s.channels)).abs()
+    assert float(off.max()) < 0.05
+    assert float(off.mean()) < 1e-3
+    for b in range(s.batch):
+        assert torch.equal(stem(kernel, features[b : b + 1], layers, s.channels)[0], y[b])
+
+
+@needs_bytes
+@pytest.mark.parametrize("loud", [1.0, 100.0])
+def test_bytes_are_near_the_stem(kernel: Kernel, loud: float) -> None:
+    """Frames of any loudness side by side, as each has a scale of its own."""
+    torch.manual_seed(0)
+    s = Sizes(2, 39, 80, (8, 32, 64))
+    features = torch.randn(2, 39, 80)
+    features[:, 20:] *= loud
+    weights, biases = layers_of(s)
+    y = stem(kernel, features, in_order(weights, biases, "int8"), s.channels)
+    exact = stem(kernel, features, in_order(weights, biases), s.channels)
+    off, sizes = ((y - exact) ** 2).mean((0, 2)).sqrt(), (exact**2).mean((0, 2)).sqrt()
+    assert float((off / sizes).max()) < 0.03
+
+
+@pytest.mark.parametrize(
+    "channels, precision", [(c, "float32") for c in ((8, 32, 64), (3, 5, 17))] + BYTES
+)
+def test_frames_and_threads_change_no_bit(
+    kernel: Kernel, channels: tuple[int, int, int], precision: str
+) -> None:
     """Two frames further on in the features is a frame further on in the result."""
     torch.manual_seed(0)
     s = Sizes(2, 39, 80, channels)
-    features, layers = torch.randn(2, 39, 80), in_order(*layers_of(s))
-    y = kernel.stem(features, layers, channels)
+    features, layers = torch.randn(2, 39, 80), in_order(*layers_of(s), precision)
+    y = stem(kernel, features, layers, channels)
     for frame in range(0, y.shape[1], 5):
         part = features[:, 2 * frame : 2 * frame + 9]
-        assert torch.equal(kernel.stem(part, layers, channels)[:, 0], y[:, frame])
+        assert torch.equal(stem(kernel, part, layers, channels)[:, 0], y[:, frame])
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert torch.equal(kernel.stem(features, layers, channels), y)
+        assert torch.equal(stem(kernel, features, layers, channels), y)
     finally:
         torch.set_num_threads(before)
 
 
-def test_what_is_not_finite_stays_with_its_stream(kernel: Kernel) -> None:
+@pytest.mark.parametrize("channels, precision", [((8, 32, 64), "float32"), *BYTES])
+def test_what_is_not_finite_stays_with_its_stream(
+    kernel: Kernel, channels: tuple[int, int, int], precision: str
+) -> None:
     torch.manual_seed(0)
-    s = Sizes(3, 39, 80, (8, 32, 64))
-    features, layers = torch.randn(3, 39, 80), in_order(*layers_of(s))
-    before = kernel.stem(features, layers, s.channels)
+    s = Sizes(3, 39, 80, channels)
+    features, layers = torch.randn(3, 39, 80), in_order(*layers_of(s), precision)
+    before = stem(kernel, features, layers, channels)
     features[1] = float("nan")
-    after = kernel.stem(features, layers, s.channels)
+    after = stem(kernel, features, layers, channels)
     assert torch.equal(after[[0, 2]], before[[0, 2]])
-    assert bool(after[1].isnan().all())
+    if precision == "float32":
+        assert bool(after[1].isnan().all())
 
 
 def test_writing_stops_at_the_edge(kernel: Kernel) -> None:

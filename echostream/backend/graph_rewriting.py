@@ -1,0 +1,86 @@
+"""What Inductor would not find out by itself about a graph that calls the kernel.
+
+Symbols: ``M`` rows, ``N`` outputs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+# The operators are only there once they are defined.
+from echostream.backend import kernel_operators  # noqa: F401
+
+_aten, _echostream = torch.ops.aten, torch.ops.echostream
+_PLUS = {
+    _echostream.panel_linear.default: _echostream.panel_linear_plus.default,
+    _echostream.panel_linear_of_bytes.default: _echostream.panel_linear_of_bytes_plus.default,
+}
+"""Of a layer the operator that also adds."""
+
+
+def rewritten(recorded: GraphModule) -> GraphModule:
+    """The same graph with less to move. It is changed."""
+    for node in list(recorded.graph.nodes):
+        if _is(node, _echostream.attention_weights.default, _echostream.attention_mix.default):
+            _take_blocks(node)
+        elif _is(node, _aten.slice.Tensor):
+            _take_end(node)
+        elif _is(node, _aten.add.Tensor):
+            _add_in_layer(node)
+    recorded.graph.eliminate_dead_code()
+    recorded.recompile()
+    return recorded
+
+
+def _is(found: Any, *operators: Any) -> bool:
+    return isinstance(found, Node) and found.target in operators
+
+
+def _take_blocks(node: Any) -> None:
+    """Attention takes a past in the blocks that it lies in, and need not have it in one."""
+    (past,) = node.args[1]
+    if _is(past, _aten.cat.default):
+        node.update_arg(1, past.args[0])
+
+
+def _take_end(node: Any) -> None:
+    """The end of a past with a chunk after it is the chunk."""
+    whole = node.args[0]
+    if not _is(whole, _aten.cat.default):
+        return
+    _, dimension, start, end = (*node.args, sys.maxsize)[:4]
+    parts, axis = (*whole.args, 0)[:2]
+    before = sum(part.meta["val"].shape[axis] for part in parts[:-1])
+    if axis == dimension and start >= before:
+        end = min(end, whole.meta["val"].shape[axis])
+        node.args = (parts[-1], axis, start - before, end - before)
+        for user in node.users:  # What is cut out may no longer lie in one piece.
+            if _is(user, _aten.view.default):
+                user.target = _aten.reshape.default
+
+
+def _add_in_layer(node: Any) -> None:
+    """What a layer's result is added to, and nothing else is done with, the layer adds itself."""
+    if node.kwargs or not all(isinstance(term, Node) for term in node.args):
+        return
+    for result, plus in (node.args[::-1], node.args):
+        if not (_is(result, _aten.view.default) and _is(result.args[0], *_PLUS)):
+            continue
+        layer = result.args[0]
+        x, weights, offset, outputs, then_swoosh = layer.args
+        shape = result.meta["val"].shape
+        alone = len(layer.users) == len(result.users) == 1
+        if then_swoosh or not alone or plus.meta["val"].shape != shape:
+            continue
+        graph = node.graph
+        with graph.inserting_before(node):
+            rows = graph.call_function(_aten.reshape.default, (plus, [-1, outputs]))
+            y = graph.call_function(_PLUS[layer.target], (x, weights, offset, rows))
+            summed = graph.call_function(_aten.view.default, (y, list(shape)))
+        summed.meta.update(node.meta)
+        node.replace_all_uses_with(summed)
+        return

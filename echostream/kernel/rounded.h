@@ -1,0 +1,87 @@
+// Rows of numbers rounded to bytes, each with one scale: the inputs of layers whose weights are bytes.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <memory>
+
+#include "vector.h"
+
+#if defined(__AVX512VNNI__)
+
+namespace echostream {
+
+struct Rounded {
+  int64_t inputs;  // Of a row, with zeros up to a multiple of four.
+  int64_t stride;  // From a row to the next.
+  std::unique_ptr<int8_t[]> bytes;
+  std::unique_ptr<float[]> scales;   // [M]
+  std::unique_ptr<int32_t[]> sums;  // [M], of a row's bytes.
+
+  // x: [M, K].
+  Rounded(const float* x, int64_t M, int64_t K)
+      : inputs((K + 3) / 4 * 4),
+        stride((K + BLOCK - 1) / BLOCK * BLOCK),
+        bytes(new int8_t[M * stride]),
+        scales(new float[M]),
+        sums(new int32_t[M]) {
+    for (int64_t m = 0; m < M; m++) round(x + m * K, K, m);
+  }
+
+  const int8_t* row(int64_t m) const { return bytes.get() + m * stride; }
+
+  // From now on 128 is added to each byte, zeros at a row's end included.
+  void make_unsigned(int64_t M) {
+    int8_t* const all = bytes.get();
+    for (int64_t i = 0; i < M * stride; i++) all[i] ^= -128;
+  }
+
+ private:
+  static constexpr int VECTORS = 4, BLOCK = VECTORS * LANES;
+
+  static __m512 vector(const float* x, int64_t K, int64_t k) {
+    return (__m512)load_some(x + k, K - k);
+  }
+
+  static float largest_size(const float* x, int64_t K) {
+    __m512 sizes[VECTORS] = {};
+    for (int64_t k = 0; k < K; k += BLOCK)
+      for (int v = 0; v < VECTORS; v++)  // The larger of two, without signs.
+        sizes[v] = _mm512_range_ps(sizes[v], vector(x, K, k + v * LANES), 0b1011);
+    return _mm512_reduce_max_ps(
+        _mm512_max_ps(_mm512_max_ps(sizes[0], sizes[1]), _mm512_max_ps(sizes[2], sizes[3])));
+  }
+
+  void round(const float* x, int64_t K, int64_t m) {
+    const float largest = std::fmax(1e-30f, largest_size(x, K));
+    scales[m] = largest / 127.0f;
+    const __m512 inverse = _mm512_set1_ps(127.0f / largest);
+    // Adding it leaves whole numbers in the lowest bits.
+    const __m512 rounder = _mm512_set1_ps(12582912.0f);
+    // The lower halves of two vectors, so that packing, which goes on in each quarter of a vector by
+    // itself, leaves every four bytes together; `in_order` puts the fours where they belong.
+    const __m512i lower_halves = _mm512_set_epi16(
+        62, 60, 58, 56, 30, 28, 26, 24, 54, 52, 50, 48, 22, 20, 18, 16,  //
+        46, 44, 42, 40, 14, 12, 10, 8, 38, 36, 34, 32, 6, 4, 2, 0);
+    const __m512i in_order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i sum = _mm512_setzero_si512();
+    for (int64_t k = 0; k < K; k += BLOCK) {
+      __m512i rounded[VECTORS];
+      for (int v = 0; v < VECTORS; v++)
+        rounded[v] = (__m512i)_mm512_fmadd_ps(vector(x, K, k + v * LANES), inverse, rounder);
+      const __m512i packed = _mm512_permutexvar_epi32(
+          in_order,
+          _mm512_packs_epi16(_mm512_permutex2var_epi16(rounded[0], lower_halves, rounded[1]),
+                             _mm512_permutex2var_epi16(rounded[2], lower_halves, rounded[3])));
+      _mm512_storeu_si512(bytes.get() + m * stride + k, packed);
+      sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), packed);
+    }
+    sums[m] = _mm512_reduce_add_epi32(sum);
+  }
+};
+
+}  // namespace echostream
+
+#endif

@@ -1,0 +1,112 @@
+"""Rewritten graphs: the same numbers, with the operators that are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from echostream.backend import kernel_operators
+from echostream.backend.graph_rewriting import rewritten
+from echostream.kernel import in_panels, in_panels_of_bytes
+from tests.encoder.small_encoder import noise
+
+FLOAT = torch.float32
+ROWS, INPUTS, OUTPUTS = (2, 5), 7, 33
+OPERATORS = {
+    "float32": (kernel_operators.panel_linear, "panel_linear", in_panels),
+    "int8": (kernel_operators.panel_linear_of_bytes, "panel_linear_of_bytes", in_panels_of_bytes),
+}
+
+
+def names(graph: GraphModule) -> list[str]:
+    """Of the operators, in order."""
+    return [
+        node.target._schema.name.partition("::")[2]
+        for node in graph.graph.nodes
+        if node.op == "call_function"
+    ]
+
+
+def checked(function: Callable[..., Tensor], *inputs: Tensor) -> list[str]:
+    """The operators of the rewritten graph, which makes the same numbers."""
+    graph = make_fx(function)(*inputs)
+    expected = graph(*inputs)
+    again = rewritten(graph)
+    assert torch.equal(again(*inputs), expected)
+    return names(again)
+
+
+@pytest.fixture(params=OPERATORS)
+def layer(request: pytest.FixtureRequest) -> tuple[Any, str, Tensor]:
+    operator, name, arrange = OPERATORS[request.param]
+    weight, bias = noise(OUTPUTS, INPUTS, dtype=FLOAT), noise(OUTPUTS, dtype=FLOAT)
+    return operator, name, arrange(weight, bias)
+
+
+def test_a_layer_adds_what_it_is_added_to(layer: tuple[Any, str, Tensor]) -> None:
+    """On either side of the sum, and one sum after the other."""
+    linear, name, weights = layer
+
+    def function(x: Tensor, weights: Tensor, plus: Tensor) -> Tensor:
+        def y(x: Tensor) -> Tensor:
+            flat: Tensor = linear(x.reshape(-1, INPUTS), weights, 0, OUTPUTS, 0)
+            return flat.view(*ROWS, OUTPUTS)
+
+        return y(2 * x) + (plus + y(x))
+
+    found = checked(
+        function, noise(*ROWS, INPUTS, dtype=FLOAT), weights, noise(*ROWS, OUTPUTS, dtype=FLOAT)
+    )
+    assert found.count(f"{name}_plus") == 2
+    assert name not in found
+    assert "add" not in found
+
+
+@pytest.mark.parametrize("case", ["swoosh", "used twice", "view used twice", "broadcast", "number"])
+def test_other_sums_stay(layer: tuple[Any, str, Tensor], case: str) -> None:
+    linear, name, weights = layer
+
+    def function(x: Tensor, weights: Tensor, plus: Tensor) -> Tensor:
+        flat = linear(x.reshape(-1, INPUTS), weights, 0, OUTPUTS, int(case == "swoosh"))
+        y: Tensor = flat.view(*ROWS, OUTPUTS)
+        if case == "broadcast":
+            return plus[:1] + y
+        if case == "number":
+            return y + 1.0
+        total = plus + y
+        if case == "used twice":
+            return total * flat.sum()
+        return total * y if case == "view used twice" else total
+
+    found = checked(
+        function, noise(*ROWS, INPUTS, dtype=FLOAT), weights, noise(*ROWS, OUTPUTS, dtype=FLOAT)
+    )
+    assert name in found
+    assert f"{name}_plus" not in found
+
+
+@pytest.mark.parametrize("start, cut", [(3, True), (4, True), (2, False), (-2, False)])
+def test_the_end_of_a_past_and_a_chunk_is_the_chunk(start: int, cut: bool) -> None:
+    def function(past: Tensor, chunk: Tensor) -> Tensor:
+        return torch.cat((past, chunk), dim=1)[:, start:].view(-1)
+
+    found = checked(function, noise(1, 3, 4), noise(1, 5, 4))
+    assert ("cat" not in found) == cut
+
+
+def test_attention_takes_blocks() -> None:
+    def function(weights: Tensor, *blocks: Tensor) -> Tensor:
+        *past, values = blocks
+        whole = torch.cat(past, dim=1)
+        mixed: Tensor = kernel_operators.attention_mix(weights, [whole], values, 2)
+        return mixed
+
+    tensors = [noise(2, 2, 3, 7, dtype=FLOAT), *(noise(2, n, 8, dtype=FLOAT) for n in (2, 2, 3))]
+    graph = make_fx(function, tracing_mode="fake")(*tensors)
+    assert names(rewritten(graph)) == ["attention_mix"]
