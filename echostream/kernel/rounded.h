@@ -2,8 +2,8 @@
 
 #pragma once
 
-#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 
 #include "vector.h"
@@ -44,17 +44,23 @@ struct Rounded {
     return (__m512)load_some(x + k, K - k);
   }
 
+  // A NaN is larger than any number, so that what is made of its row is NaN.
   static float largest_size(const float* x, int64_t K) {
-    __m512 sizes[VECTORS] = {};
+    const __m512i but_sign = _mm512_set1_epi32(0x7fffffff);
+    __m512i sizes[VECTORS] = {};
     for (int64_t k = 0; k < K; k += BLOCK)
-      for (int v = 0; v < VECTORS; v++)  // The larger of two, without signs.
-        sizes[v] = _mm512_range_ps(sizes[v], vector(x, K, k + v * LANES), 0b1011);
-    return _mm512_reduce_max_ps(
-        _mm512_max_ps(_mm512_max_ps(sizes[0], sizes[1]), _mm512_max_ps(sizes[2], sizes[3])));
+      for (int v = 0; v < VECTORS; v++)
+        sizes[v] = _mm512_max_epu32(
+            sizes[v], _mm512_and_si512((__m512i)vector(x, K, k + v * LANES), but_sign));
+    const uint32_t bits = _mm512_reduce_max_epu32(_mm512_max_epu32(
+        _mm512_max_epu32(sizes[0], sizes[1]), _mm512_max_epu32(sizes[2], sizes[3])));
+    float largest;
+    std::memcpy(&largest, &bits, sizeof(largest));
+    return largest < 1e-30f ? 1e-30f : largest;
   }
 
   void round(const float* x, int64_t K, int64_t m) {
-    const float largest = std::fmax(1e-30f, largest_size(x, K));
+    const float largest = largest_size(x, K);
     scales[m] = largest / 127.0f;
     const __m512 inverse = _mm512_set1_ps(127.0f / largest);
     // Adding it leaves whole numbers in the lowest bits.

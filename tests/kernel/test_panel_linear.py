@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,6 +176,23 @@ def test_rows_of_zeros_and_large_numbers_in_bytes(kernel: Kernel) -> None:
     large = linear(kernel, torch.full((1, 70), 1e20), panels, 40, "int8")
     exact = functional.linear(torch.full((1, 70), 1e20), weight, bias)
     assert bool(((large - exact).abs() < 1e20).all())
+
+
+@needs_compiler
+@pytest.mark.parametrize("precision", ["float32", pytest.param("int8", marks=needs_bytes)])
+def test_what_is_not_finite_stays_in_its_row(kernel: Kernel, precision: str) -> None:
+    """And is not made a number of either."""
+    arrange = in_panels if precision == "float32" else in_panels_of_bytes
+    panels = arrange(*stored_layer(0, 70, 40, True, 3))
+    x = noise(9, 70, dtype=FLOAT)
+    before = linear(kernel, x, panels, 40, precision)
+    for row, rubbish in ((2, float("nan")), (5, float("inf")), (6, -float("inf"))):
+        x[row, 33] = rubbish
+    after = linear(kernel, x, panels, 40, precision)
+    rubbish_rows = torch.tensor([2, 5, 6])
+    assert not bool(after[rubbish_rows].isfinite().any())
+    others = torch.tensor([row for row in range(9) if row not in (2, 5, 6)])
+    assert torch.equal(after[others], before[others])
 
 
 @needs_compiler
