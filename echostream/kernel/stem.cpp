@@ -129,7 +129,9 @@ void convolve(const Picture& x, const Convolution& c, Picture& y, int threads) {
 
 #if defined(__AVX512VNNI__)
 
-// As a convolution, of bytes; I is a multiple of four.
+// As a convolution, of bytes; I is a multiple of four. Of two bytes that are multiplied one must be
+// unsigned. Here the inputs are, not the weights: what the 128 that is added to each adds to a sum is
+// then the same for all bins.
 struct ConvolutionOfBytes {
   // Of LANES outputs.
   struct alignas(64) Weights {
@@ -142,7 +144,7 @@ struct ConvolutionOfBytes {
   int64_t I, N, frame_stride, bin_stride;
   int64_t groups;                // Of LANES outputs, with those that fill up the last panel.
   std::vector<Weights> weights;  // [panels][9 I / 4][PANEL / LANES]
-  // Of each frame the sum of the weights times -128, because inputs come with 128 added.
+  // Of each frame of taps what takes that away again.
   std::vector<Sums> starts;  // [3][groups]
   const float *scales, *bias;
 
