@@ -50,9 +50,9 @@ float* make(std::initializer_list<int64_t> sizes, AtenTensorHandle* result) {
 }
 
 // `compute` is of float32 or of bytes.
-AOTITorchError linear(decltype(echostream_linear) compute, AtenTensorHandle x, AtenTensorHandle weights, int64_t offset,
-                      int64_t outputs, int64_t swoosh_l, const float* plus,
-                      AtenTensorHandle* result) {
+AOTITorchError linear(decltype(echostream_linear) compute, AtenTensorHandle x,
+                      AtenTensorHandle weights, int64_t offset, int64_t outputs, int64_t swoosh_l,
+                      const float* plus, AtenTensorHandle* result) {
   const int64_t rows = size(x, 0);
   float* y = make({rows, outputs}, result);
   if (!y) return 1;

@@ -123,8 +123,8 @@ def test_bytes_are_what_is_traced(kernel: Kernel, s: Sizes, seed: int) -> None:
     layers = in_order(*layers_of(s), "int8")
     y = stem(kernel, features, layers, s.channels)
     off = (y - stem_of_bytes(features, layers, s.channels)).abs()
-    assert float(off.max()) < 0.05
-    assert float(off.mean()) < 1e-3
+    assert float(off.max()) < 0.02
+    assert float(off.sum()) < 1e-3 * off.numel() + 0.02
     for b in range(s.batch):
         assert torch.equal(stem(kernel, features[b : b + 1], layers, s.channels)[0], y[b])
 
