@@ -58,6 +58,7 @@ def chunk_time(results: Results) -> str | None:
         sizes = sorted(bounds)
         axes.plot(sizes, [bounds[ms] for ms in sizes], color="0.4", ls=DOTTED, marker="_")
         handles.append((Line2D([], [], color="0.4", ls=DOTTED), "bound"))
+        axes.set_xticks(sizes)
         axes.set_xlabel("chunk (ms)")
         axes.set_ylabel("time per chunk (ms, median)")
         _log_scale(axes)
@@ -113,6 +114,7 @@ def streams_per_core(results: Results) -> str | None:
         handles = _curves(
             axes, rows, lambda row: row.case.streams, lambda row: row.streams_per_core
         )
+        axes.set_xticks(sorted({row.case.streams for row in rows}))
         axes.set_xlabel("streams in one batch")
         axes.set_ylabel("streams per core in real time")
         axes.set_ylim(bottom=0)
