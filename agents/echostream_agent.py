@@ -2,7 +2,7 @@
 
 from simuleval.utils import entrypoint
 
-from echostream.agent.simuleval_agent import EchoStreamAgent
+from echostream.hosts.simuleval.agent import EchoStreamAgent
 
 
 @entrypoint

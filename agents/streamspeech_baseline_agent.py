@@ -2,7 +2,7 @@
 
 from simuleval.utils import entrypoint
 
-from echostream.agent.baseline_agent import StreamSpeechBaselineAgent
+from echostream.hosts.simuleval.baseline_agent import StreamSpeechBaselineAgent
 
 
 @entrypoint

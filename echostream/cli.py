@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     "verify": ("echostream.verification.cli", "certify that streaming equals offline"),
     "replay": ("echostream.flight.cli", "do a flight record again and find the first difference"),
-    "list": ("echostream.agent.listing", "policies and decoders, with their options"),
+    "list": ("echostream.session.listing", "policies and decoders, with their options"),
 }
 
 

@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import numpy as np
 from simuleval.data.segments import SpeechSegment
 
-from echostream.agent.costs import StageCosts
-from echostream.agent.simuleval_agent import EchoStreamAgent
-from echostream.benchmark.agents import AgentTimes, Push, run_agents
 from echostream.constants import SAMPLE_RATE
+from echostream.hosts.simuleval.agent import EchoStreamAgent
+from echostream.session.costs import StageCosts
 from echostream.verification.signals import varied
+from eval.benchmark.agents import AgentTimes, Push, run_agents
 
 _WORDS_PER_S = 3
 

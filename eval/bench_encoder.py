@@ -32,27 +32,27 @@ from tqdm import tqdm
 
 from echostream.backend import BACKENDS, installed_backends, precisions_of
 from echostream.baseline import ChunkConformerEncoder
-from echostream.benchmark.agents import AgentTimes
-from echostream.benchmark.baseline_streams import measured_baseline
-from echostream.benchmark.cases import Plan, baseline_cases
-from echostream.benchmark.limits import LimitSettings, last_cache_bytes
-from echostream.benchmark.memory import LongStream, long_stream
-from echostream.benchmark.operations import weight_bytes
-from echostream.benchmark.results import Results
-from echostream.benchmark.rounds import measure
-from echostream.benchmark.streams import Measured, Streams
-from echostream.benchmark.tables import (
+from echostream.config import ChunkConformerConfig, EncoderConfig, load_config
+from echostream.constants import ENCODER_FRAME_MS
+from echostream.encoder import ZipformerEncoder
+from echostream.errors import ConfigError, EchoStreamError
+from echostream.verification.machine import machine, versions
+from eval.benchmark.agents import AgentTimes
+from eval.benchmark.baseline_streams import measured_baseline
+from eval.benchmark.cases import Plan, baseline_cases
+from eval.benchmark.limits import LimitSettings, last_cache_bytes
+from eval.benchmark.memory import LongStream, long_stream
+from eval.benchmark.operations import weight_bytes
+from eval.benchmark.results import Results
+from eval.benchmark.rounds import measure
+from eval.benchmark.streams import Measured, Streams
+from eval.benchmark.tables import (
     NOTES,
     agents_lines,
     limits_lines,
     long_stream_line,
     tables,
 )
-from echostream.config import ChunkConformerConfig, EncoderConfig, load_config
-from echostream.constants import ENCODER_FRAME_MS
-from echostream.encoder import ZipformerEncoder
-from echostream.errors import ConfigError, EchoStreamError
-from echostream.verification.machine import machine, versions
 
 Item = TypeVar("Item")
 
@@ -173,7 +173,7 @@ def run(args: argparse.Namespace, command: str) -> None:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         args.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if args.plots:
-        from echostream.benchmark.plots import draw_plots
+        from eval.benchmark.plots import draw_plots
 
         draw_plots(results, args.plots)
 

@@ -20,8 +20,8 @@ import sacrebleu
 import torch
 from tqdm import tqdm
 
-from echostream.agent import AgentOptions, Translator, build_translator
 from echostream.audio import stream_audio
+from echostream.session import AgentOptions, Translator, build_translator
 from echostream.text import normalise
 from echostream.training.recipes.manifest import ManifestRow, read_manifest
 

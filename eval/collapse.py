@@ -39,12 +39,12 @@ from echostream.config import load_config
 from echostream.encoder.norm import BiasNorm, Bypass
 from echostream.errors import ConfigError, DataError, EchoStreamError
 from echostream.model.speech_model import make_encoder
-from echostream.replay.files import write_whole
 from echostream.training.collapse import OutputSpread
 from echostream.training.corpus import Utterance, read_corpus, select
 from echostream.training.ctc import ctc_loss
 from echostream.training.features import FeatureReader
 from echostream.training.vocabulary import vocabulary
+from eval.replay.files import write_whole
 
 CONFIG = Path("configs/tiny.yaml")
 PEAK_RATE, WARM_UP, CLIP = 1.5e-3, 100, 5.0

@@ -23,12 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from echostream.agent import build
 from echostream.audio import read_audio
-from echostream.comparison.grid import Run, run_grid
-from echostream.comparison.lengths import PassJob, PassTask, length_rows, read_pass
-from echostream.comparison.plan import ComparisonPlan, load_plan
-from echostream.comparison.results import (
+from echostream.constants import SAMPLE_RATE
+from echostream.errors import DataError, EchoStreamError
+from echostream.scoring.instance import Instance
+from echostream.session import build
+from echostream.text import normalise
+from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from eval.comparison.grid import Run, run_grid
+from eval.comparison.lengths import PassJob, PassTask, length_rows, read_pass
+from eval.comparison.plan import ComparisonPlan, load_plan
+from eval.comparison.results import (
     RESULTS_NAME,
     assemble,
     read_segment_records,
@@ -36,17 +41,12 @@ from echostream.comparison.results import (
     system_of,
     utterance_of,
 )
-from echostream.comparison.statistics import paired_of, pairs_of, point_of
-from echostream.constants import SAMPLE_RATE
-from echostream.errors import DataError, EchoStreamError
-from echostream.replay import CLOCKS, Source, System, read_sources
-from echostream.replay.digests import ENCODING_CODE, WRITING_CODE, code_digest, digest
-from echostream.replay.files import write_whole
-from echostream.replay.workers import finish
-from echostream.report import write_report
-from echostream.scoring.instance import Instance
-from echostream.text import normalise
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from eval.comparison.statistics import paired_of, pairs_of, point_of
+from eval.replay import CLOCKS, Source, System, read_sources
+from eval.replay.digests import ENCODING_CODE, WRITING_CODE, code_digest, digest
+from eval.replay.files import write_whole
+from eval.replay.workers import finish
+from eval.report import write_report
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTH_SEGMENT_MS = 320

@@ -28,17 +28,17 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from echostream.agent import AgentOptions
 from echostream.errors import DataError, EchoStreamError
-from echostream.replay import System, encode, read_sources, replay
-from echostream.replay.files import write_whole
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
 from echostream.scoring.significance import bootstrap
+from echostream.session import AgentOptions
 from echostream.text import normalise
 from echostream.training.recipes.manifest import ManifestRow, read_manifest
 from eval.long_form import join_recordings
+from eval.replay import System, encode, read_sources, replay
+from eval.replay.files import write_whole
 
 ALL = "all"
 TRANSLATION = ("BLEU", "chrF", "LAAL", "compute_RTF")

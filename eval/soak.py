@@ -39,12 +39,12 @@ from numpy.typing import NDArray
 from simuleval.data.segments import EmptySegment, SpeechSegment
 from tqdm import tqdm
 
-from echostream.agent.flight_recorder import counters
-from echostream.agent.simuleval_agent import EchoStreamAgent
-from echostream.agent.translator import TranslatorState
 from echostream.constants import ENCODER_FRAME_MS, SAMPLE_RATE
 from echostream.errors import AudioFormatError, EchoStreamError
+from echostream.flight.recorder import counters
+from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.machine import resident_bytes
+from echostream.session.translator import TranslatorState
 from eval.soak_audio import KINDS, LONGEST_S, find_speech, make_audio, pushed_form
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,14 +26,14 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from echostream import decoder, policy
-from echostream.agent import AgentOptions
-from echostream.agent.translator import TASKS
 from echostream.config import CONFORMER_MODES
 from echostream.errors import ConfigError, EchoStreamError
-from echostream.replay import CLOCKS, Encodings, System, encode, read_sources, replay
-from echostream.replay.runs import run_compute_ms
-from echostream.replay.sources import require_segment
 from echostream.scoring.report import score_folder
+from echostream.session import AgentOptions
+from echostream.session.translator import TASKS
+from eval.replay import CLOCKS, Encodings, System, encode, read_sources, replay
+from eval.replay.runs import run_compute_ms
+from eval.replay.sources import require_segment
 
 TABLE_NAME = "sweep.tsv"
 DETAILS_NAME = "sweep.json"

@@ -17,9 +17,9 @@ from torch import Tensor
 from echostream.backend.cache import description_of, exported
 from echostream.backend.engine import Engine, EngineKind
 from echostream.backend.graph import ChunkGraph, GraphSettings
-from echostream.backend.packing import PackedState, StatePacking, after_chunk, pack_view
+from echostream.backend.packing import PackedState, StatePacking, after_chunk, pack_masks
 from echostream.encoder.call_sizes import call_sizes
-from echostream.encoder.call_view import chunk_view
+from echostream.encoder.chunk_masks import cached_chunk_masks
 from echostream.encoder.stepping import ChunkEncoder
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
@@ -29,7 +29,7 @@ _BATCH_SIZES = (1, 4)
 """Smaller batches that get graphs of their own."""
 
 _log = logging.getLogger(__name__)
-_packed_view = functools.lru_cache(maxsize=64)(pack_view)
+_packed_view = functools.lru_cache(maxsize=64)(pack_masks)
 
 
 class CompiledEncoder(ChunkEncoder):
@@ -122,8 +122,8 @@ class CompiledEncoder(ChunkEncoder):
     ) -> tuple[Tensor, StreamState]:
         engine, packing = self._graph(_settings(state, len(lengths)))
         heard = state.processed_frames
-        sight = self._encoder.sight(state)
-        view = chunk_view(heard.tolist(), lengths, sight, features.device)
+        settings = self._encoder.settings(state)
+        view = cached_chunk_masks(heard.tolist(), lengths, settings, features.device)
         packed = packing.pack(state)
         frames, *left = engine.run((features, *_packed_view(view), *packed))
         heard = heard + torch.tensor(lengths)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from echostream.backend.packing import StatePacking, pack_view, unpack_view
-from echostream.encoder.call_view import chunk_view
+from echostream.backend.packing import StatePacking, pack_masks, unpack_masks
+from echostream.encoder.chunk_masks import cached_chunk_masks
 from echostream.encoder.zipformer import ZipformerEncoder
 
 
@@ -47,8 +47,8 @@ class ChunkGraph(nn.Module):
             max_future_frames=settings.max_future_frames,
         )
         batch, chunk = settings.batch_size, settings.chunk_size
-        self._view = chunk_view(
-            [0] * batch, [chunk] * batch, encoder.sight(self._state), torch.device("cpu")
+        self._view = cached_chunk_masks(
+            [0] * batch, [chunk] * batch, encoder.settings(self._state), torch.device("cpu")
         )
         self.packing = StatePacking.of(self._state)
         self.eval()
@@ -60,7 +60,7 @@ class ChunkGraph(nn.Module):
         :mod:`echostream.encoder.prepared`) is there and does not become part of a trace.
         """
         state = self.packing.pack(self._state)
-        example = (self._state.pending, *pack_view(self._view), *state)
+        example = (self._state.pending, *pack_masks(self._view), *state)
         with torch.no_grad():
             self(*example)
         return example
@@ -81,6 +81,6 @@ class ChunkGraph(nn.Module):
         """See the class."""
         rows, packed = (more[0], more[1:]) if self.packing.has_memory else (None, more)
         state = self.packing.unpack(packed, self._state)
-        view = unpack_view(masks, rows, self._view)
+        view = unpack_masks(masks, rows, self._view)
         frames, state = self.encoder.run(features, view, state)
         return frames, *self.packing.pack_new(state)

@@ -115,9 +115,9 @@ def stem_of_bytes(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[
 
 
 @torch.library.custom_op("echostream::gated_sigmoid", mutates_args=())
-def gated_sigmoid(projected: Tensor, exists: Tensor) -> Tensor:
+def gated_sigmoid(projected: Tensor, valid: Tensor) -> Tensor:
     """See :meth:`echostream.kernel.ChunkKernel.gated_sigmoid`."""
-    return _kernel().gated_sigmoid(projected, exists)
+    return _kernel().gated_sigmoid(projected, valid)
 
 
 @torch.library.custom_op("echostream::gated_tanh", mutates_args=())
@@ -191,7 +191,7 @@ def _stem_result(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[i
 
 
 @gated_sigmoid.register_fake
-def _sigmoid_result(projected: Tensor, exists: Tensor) -> Tensor:
+def _sigmoid_result(projected: Tensor, valid: Tensor) -> Tensor:
     batch, frames, channels = projected.shape
     return projected.new_empty(batch, frames, channels // 2)
 

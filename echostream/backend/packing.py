@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echostream.encoder.call_view import CallView
-from echostream.encoder.ct_mask import FrameView
+from echostream.encoder.chunk_masks import ChunkMasks
+from echostream.encoder.ct_mask import StackMask
 from echostream.encoder.layer import LayerState
-from echostream.encoder.memory_bank import MemoryState, MemoryView
+from echostream.encoder.memory_bank import MemoryMask, MemoryState
 from echostream.encoder.stack import StackState
 from echostream.encoder.stem import StemState
 from echostream.encoder.stream_state import StreamState
@@ -197,28 +197,28 @@ def _cut(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
     ]
 
 
-def pack_view(view: CallView) -> tuple[Tensor, ...]:
+def pack_masks(view: ChunkMasks) -> tuple[Tensor, ...]:
     """All masks as one flat tensor, and with a memory bank the rows it reads, ``[B, P, M, R]``."""
     flat = torch.cat([tensor.reshape(-1) for tensor in _masks(view)])
     return (flat,) if view.memory is None else (flat, view.memory.rows.contiguous())
 
 
-def unpack_view(flat: Tensor, rows: Tensor | None, like: CallView) -> CallView:
-    """The inverse of :func:`pack_view`, for a view of the same shapes as ``like``."""
+def unpack_masks(flat: Tensor, rows: Tensor | None, like: ChunkMasks) -> ChunkMasks:
+    """The inverse of :func:`pack_masks`, for a view of the same shapes as ``like``."""
     shapes = [tuple(tensor.shape) for tensor in _masks(like)]
     pieces = flat.split([math.prod(shape) for shape in shapes])
     tensors = iter([p.view(shape) for p, shape in zip(pieces, shapes, strict=True)])
-    frames: Mapping[int, FrameView] = {
-        rate: dataclasses.replace(view, mask=next(tensors), exists=next(tensors), whole=False)
+    frames: Mapping[int, StackMask] = {
+        rate: dataclasses.replace(view, mask=next(tensors), valid=next(tensors), whole=False)
         for rate, view in like.frames.items()
     }
-    memory = None if rows is None else MemoryView(rows, next(tensors))
-    return CallView(frames, memory, frames[1].exists)
+    memory = None if rows is None else MemoryMask(rows, next(tensors))
+    return ChunkMasks(frames, memory, frames[1].valid)
 
 
-def _masks(view: CallView) -> Iterator[Tensor]:
+def _masks(view: ChunkMasks) -> Iterator[Tensor]:
     for frames in view.frames.values():
         yield frames.mask
-        yield frames.exists
+        yield frames.valid
     if view.memory is not None:
         yield view.memory.mask

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from echostream.baseline.attention import hidden_keys
 from echostream.baseline.chunking import SUBSAMPLING, check_streamable, conv_chunk_of
-from echostream.baseline.convolution import Subsampler, exists, halved
+from echostream.baseline.convolution import Subsampler, halved, valid_mask
 from echostream.baseline.dropout import Dropout
 from echostream.baseline.layer import ConformerLayer
 from echostream.baseline.state import ChunkConformerState, ConformerCache
@@ -276,7 +276,7 @@ class ChunkConformerEncoder(nn.Module):
         ends = present = None
         if lengths is not None:
             ends = halved(halved(lengths))
-            present = exists(ends, frames, x.dtype)
+            present = valid_mask(ends, frames, x.dtype)
         past = cache.layers[0].keys.shape[2]
         hidden = hidden_keys(past, frames, chunk_size, ends, x.device)
         layers = []

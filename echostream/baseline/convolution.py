@@ -87,7 +87,7 @@ class Subsampler(nn.Module):
             if lengths is not None:
                 # The published code lets the bias turn padding into signal here, which reaches the
                 # last frames of the shorter recordings of a batch; alone they would see zeros.
-                x = x * exists(lengths, x.shape[2], x.dtype).unsqueeze(1)
+                x = x * valid_mask(lengths, x.shape[2], x.dtype).unsqueeze(1)
                 lengths = halved(lengths)
             x, after = conv(x, conv_chunk_size, before)
             x = functional.glu(x, dim=1)
@@ -100,6 +100,6 @@ def halved(lengths: Tensor) -> Tensor:
     return torch.div(lengths + 1, 2, rounding_mode="floor")
 
 
-def exists(lengths: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
+def valid_mask(lengths: Tensor, frames: int, dtype: torch.dtype) -> Tensor:
     """``[B, frames]``: 1 for the frames of each recording, 0 after its end."""
     return (torch.arange(frames, device=lengths.device) < lengths[:, None]).to(dtype)

@@ -54,13 +54,13 @@ class ConvolutionModule(nn.Module):
         return self.depthwise_conv.init_past(batch_size)
 
     def forward(
-        self, x: Tensor, conv_chunk_size: int, past: Tensor, exists: Tensor | None
+        self, x: Tensor, conv_chunk_size: int, past: Tensor, valid: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """``[B, n, C]`` after ``past``; ``exists`` ``[B, n]`` is 0 after a recording's end."""
+        """``[B, n, C]`` after ``past``; ``valid`` ``[B, n]`` is 0 after a recording's end."""
         x = functional.glu(self.pointwise_conv1(self.layer_norm(x).transpose(1, 2)), dim=1)
-        if exists is not None:
+        if valid is not None:
             # The published code convolves padding in; alone a recording is followed by zeros.
-            x = x * exists.unsqueeze(1)
+            x = x * valid.unsqueeze(1)
         x, past = self.depthwise_conv(x, conv_chunk_size, past)
         x = self.pointwise_conv2(functional.silu(self.batch_norm(x)))
         return self.dropout(x.transpose(1, 2)), past
@@ -97,7 +97,7 @@ class ConformerLayer(nn.Module):
         self,
         x: Tensor,
         hidden: Tensor | None,
-        exists: Tensor | None,
+        valid: Tensor | None,
         conv_chunk_size: int,
         state: LayerState,
     ) -> tuple[Tensor, LayerState]:
@@ -106,7 +106,7 @@ class ConformerLayer(nn.Module):
         Args:
             x: ``[B, n, C]``.
             hidden: keys that each frame must not see, ``[B, 1, n, K]``; ``None`` for none.
-            exists: ``[B, n]`` 0 after the end of a recording; ``None`` if none ends before ``n``.
+            valid: ``[B, n]`` 0 after the end of a recording; ``None`` if none ends before ``n``.
             conv_chunk_size: frames of a convolution window.
             state: of the frames before.
         """
@@ -115,7 +115,7 @@ class ConformerLayer(nn.Module):
             self.self_attn_layer_norm(x), hidden, (state.keys, state.values)
         )
         x = x + self.self_attn_dropout(mixed)
-        convolved, past = self.conv_module(x, conv_chunk_size, state.convolution, exists)
+        convolved, past = self.conv_module(x, conv_chunk_size, state.convolution, valid)
         x = x + convolved
         x = x + 0.5 * self.ffn2(x)
         return self.final_layer_norm(x), LayerState(keys, values, past)

@@ -9,12 +9,12 @@ words, word_state = assembler.step(output.stable, word_state)
 
 from __future__ import annotations
 
-from echostream.decoder.ctc_head import CtcHead
-from echostream.decoder.greedy import GreedyCtc, GreedyState
-from echostream.decoder.ngram import NgramModel
-from echostream.decoder.prefix_beam import PrefixBeamCtc
-from echostream.decoder.prefix_search import PrefixBeamState
-from echostream.decoder.protocol import (
+from echostream.decoder.ctc.ctc_head import CtcHead
+from echostream.decoder.ctc.greedy import GreedyCtc, GreedyState
+from echostream.decoder.ctc.ngram import NgramModel
+from echostream.decoder.ctc.prefix_beam import PrefixBeamCtc
+from echostream.decoder.ctc.prefix_search import PrefixBeamState
+from echostream.decoder.ctc.protocol import (
     Decoder,
     DecoderOutput,
     Token,

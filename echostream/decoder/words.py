@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from echostream.decoder.protocol import Token
+from echostream.decoder.ctc.protocol import Token
 from echostream.decoder.repetition import DEFAULT_MAX_REPEATS, RepetitionGuard, RepetitionState
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError

@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from echostream.encoder.ct_mask import FrameView
+from echostream.encoder.ct_mask import StackMask
 from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.prepared import PreparedModule
 from echostream.kernel import ChunkKernel, kernel_for
@@ -46,13 +46,13 @@ _LONGEST_CHUNK = 128
 """Frames beyond which a library's matrix products, on several threads, are the faster ones."""
 
 
-def chunk_kernel(x: Tensor, view: FrameView) -> ChunkKernel | None:
+def chunk_kernel(x: Tensor, view: StackMask) -> ChunkKernel | None:
     """The kernel, if it is there and ``x`` [B, N * S, C] is one chunk of each stream."""
     one = x.shape[1] == view.chunk <= _LONGEST_CHUNK
     return kernel_for(x) if one else None
 
 
-def windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
+def windows(whole: Tensor, view: StackMask, heads: int) -> Tensor:
     """Cut ``[B, P + N * S, C]`` into what each chunk sees: ``[B * N, H, C / H, W]``."""
     width = view.left + view.chunk
     # A single chunk sees all there is.
@@ -61,7 +61,7 @@ def windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
     return cut.reshape(-1, heads, whole.shape[2] // heads, width)
 
 
-def value_windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
+def value_windows(whole: Tensor, view: StackMask, heads: int) -> Tensor:
     """As :func:`windows`, with frames before channels: ``[B * N, H, W, C / H]``."""
     width = view.left + view.chunk
     if whole.shape[1] == width:
@@ -70,7 +70,7 @@ def value_windows(whole: Tensor, view: FrameView, heads: int) -> Tensor:
     return windows(whole, view, heads).transpose(2, 3)
 
 
-def split_heads(x: Tensor, view: FrameView, heads: int) -> Tensor:
+def split_heads(x: Tensor, view: StackMask, heads: int) -> Tensor:
     """``[B, N * S, C] -> [B * N, H, S, C / H]``."""
     return x.reshape(-1, view.chunk, heads, x.shape[2] // heads).transpose(1, 2)
 
@@ -130,7 +130,7 @@ class AttentionWeights(PreparedModule):
         self.in_proj = scaled_linear(channels, sum(self.sizes), query_dim**-0.25)
         self.pos_proj = scaled_linear(pos_dim, heads * pos_head_dim, 0.05, bias=False)
 
-    def forward(self, x: Tensor, view: FrameView, past_keys: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, view: StackMask, past_keys: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B * N, H, S, W] weights, [B, P, H * query_dim] keys)``."""
         projected = self.in_proj(x)
         query, key, pos_query = projected.split(self.sizes, dim=-1)
@@ -146,7 +146,7 @@ class AttentionWeights(PreparedModule):
         scores.add_(align_positions(by_position, scores.shape[-1])).add_(view.mask)
         return scores.softmax(dim=-1), new_past
 
-    def _positions(self, view: FrameView, like: Tensor) -> Tensor:
+    def _positions(self, view: StackMask, like: Tensor) -> Tensor:
         """The projected position encoding, ``[H, pos_head_dim, R]``."""
 
         def make() -> Tensor:
@@ -158,7 +158,7 @@ class AttentionWeights(PreparedModule):
 
 
 def mix(
-    weights: Tensor, values: Tensor, view: FrameView, past: Tensor, heads: int
+    weights: Tensor, values: Tensor, view: StackMask, past: Tensor, heads: int
 ) -> tuple[Tensor, Tensor]:
     """Means of values weighted by the first ``heads`` of ``weights``, and the next call's past.
 
@@ -182,7 +182,7 @@ class SelfAttention(nn.Module):
         self.out_proj = scaled_linear(heads * value_dim, channels, 0.5)
 
     def forward(
-        self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor
+        self, x: Tensor, weights: Tensor, view: StackMask, past_values: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, H * value_dim] values)``."""
         mixed, new_past = mix(weights, self.in_proj(x), view, past_values, self.heads)
@@ -198,7 +198,7 @@ class NonlinearAttention(nn.Module):
         self.out_proj = scaled_linear(hidden, channels, 0.5)
 
     def forward(
-        self, x: Tensor, weights: Tensor, view: FrameView, past_values: Tensor
+        self, x: Tensor, weights: Tensor, view: StackMask, past_values: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, hidden] values)``."""
         projected = self.in_proj(x)

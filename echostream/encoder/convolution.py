@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from echostream.encoder.activation import swoosh_r
 from echostream.encoder.attention import advance, chunk_kernel, extend
-from echostream.encoder.ct_mask import FrameView
+from echostream.encoder.ct_mask import StackMask
 from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.prepared import PreparedModule
 
@@ -33,23 +33,23 @@ class Convolution(PreparedModule):
         self.future_taps = nn.Conv1d(channels, channels, self.history, groups=channels, bias=False)
         self.out_proj = scaled_linear(channels, channels, 0.5)
 
-    def forward(self, x: Tensor, view: FrameView, past: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, view: StackMask, past: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, h, C])``."""
         projected = self.in_proj(x)
         kernel = chunk_kernel(projected, view)
         if kernel is not None:
-            gated = kernel.gated_sigmoid(projected, view.exists)
+            gated = kernel.gated_sigmoid(projected, view.valid)
             ahead = self._ahead(view)
             taps = self.prepared(("taps", ahead), self._sources(), lambda: self._taps(ahead))
             mixed = kernel.depthwise_swoosh(past, gated, taps, self.past_taps.bias)  # type: ignore[arg-type]
             return self.out_proj(mixed), advance(past, gated)
         gated = functional.glu(projected, dim=-1)
         if not view.whole:
-            gated = gated * view.exists.to(x.dtype)
+            gated = gated * view.valid.to(x.dtype)
         whole, new_past = extend(past, gated)
         return self.out_proj(swoosh_r(self._mix(whole, view))), new_past
 
-    def _mix(self, whole: Tensor, view: FrameView) -> Tensor:
+    def _mix(self, whole: Tensor, view: StackMask) -> Tensor:
         """Depthwise convolution within windows, ``[B, h + N * S, C] -> [B, N * S, C]``."""
         batch, frames, channels = whole.shape
         width = self.history + view.chunk
@@ -67,7 +67,7 @@ class Convolution(PreparedModule):
         )
         return mixed.permute(0, 2, 3, 1).reshape(batch, -1, channels)
 
-    def _ahead(self, view: FrameView) -> int:
+    def _ahead(self, view: StackMask) -> int:
         """Taps on the future that count."""
         return min(self.history, view.future)
 

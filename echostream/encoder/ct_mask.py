@@ -21,7 +21,7 @@ HIDDEN = -1e9
 
 
 @dataclass(frozen=True)
-class FrameView:
+class StackMask:
     """How one stack sees the frames of a call: sizes, existing frames, attention mask."""
 
     chunk: int
@@ -30,15 +30,15 @@ class FrameView:
     """``P``: cached frames before the chunk."""
     future: int
     """Frames that a frame may look ahead, never beyond its chunk; at most ``S - 1``."""
-    exists: Tensor
+    valid: Tensor
     """``[B, N * S, 1]`` 1.0 for a frame of the recording, 0.0 for padding after its end."""
     mask: Tensor
     """``[B * N, 1, S, W]`` added to attention scores: 0.0 seen, -1e9 hidden."""
     whole: bool = False
-    """Known to have no padding, so that ``exists`` need not be looked at."""
+    """Known to have no padding, so that ``valid`` need not be looked at."""
 
 
-def frame_view(
+def stack_mask(
     heard: Tensor,
     lengths: Tensor,
     *,
@@ -48,8 +48,8 @@ def frame_view(
     max_future_frames: int | None,
     downsampling: int,
     whole: bool = False,
-) -> FrameView:
-    """The :class:`FrameView` of a stack that pools ``downsampling`` encoder frames into one.
+) -> StackMask:
+    """The :class:`StackMask` of a stack that pools ``downsampling`` encoder frames into one.
 
     Args:
         heard: ``[B]`` encoder frames of each stream before this call, a multiple of 8.
@@ -69,7 +69,7 @@ def frame_view(
     frames_before = torch.div(heard, downsampling, rounding_mode="floor")
     frames_here = torch.div(lengths + downsampling - 1, downsampling, rounding_mode="floor")
     position = torch.arange(num_chunks * chunk, device=device)
-    exists = position < frames_here[:, None]
+    valid = position < frames_here[:, None]
 
     query = torch.arange(chunk, device=device)[:, None]
     key = torch.arange(left + chunk, device=device)[None, :]
@@ -81,11 +81,11 @@ def frame_view(
     heard_key = (offset >= -frames_before[:, None, None]) & (offset < frames_here[:, None, None])
     seen = heard_key[:, :, None, :] & in_reach
     mask = torch.zeros(seen.shape, device=device).masked_fill(~seen, HIDDEN)
-    return FrameView(
+    return StackMask(
         chunk=chunk,
         left=left,
         future=future,
-        exists=exists[:, :, None].to(torch.float32),
+        valid=valid[:, :, None].to(torch.float32),
         mask=mask.flatten(0, 1).unsqueeze(1),
         whole=whole,
     )

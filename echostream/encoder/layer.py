@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from echostream.encoder.attention import AttentionWeights, NonlinearAttention, SelfAttention
 from echostream.encoder.convolution import Convolution
-from echostream.encoder.ct_mask import FrameView
+from echostream.encoder.ct_mask import StackMask
 from echostream.encoder.feed_forward import FeedForward
 from echostream.encoder.norm import BiasNorm, Bypass
 from echostream.encoder.state import State
@@ -87,7 +87,7 @@ class ZipformerLayer(nn.Module):
         with torch.no_grad():
             return LayerState(*pasts)
 
-    def forward(self, x: Tensor, view: FrameView, state: LayerState) -> tuple[Tensor, LayerState]:
+    def forward(self, x: Tensor, view: StackMask, state: LayerState) -> tuple[Tensor, LayerState]:
         """``[B, N * S, C] -> ([B, N * S, C], state)``."""
         before = x
         weights, keys = self.attention_weights(x, view, state.keys)

@@ -26,7 +26,7 @@ from echostream.encoder.state import State
 
 
 @dataclass(frozen=True)
-class MemoryView:
+class MemoryMask:
     """Which groups of frames the ``P`` pieces of a call may read."""
 
     rows: Tensor
@@ -68,19 +68,19 @@ class MemoryBank(nn.Module):
             return MemoryState(self.empty_slot.new_zeros(batch_size, groups, len(self.empty_slot)))
 
     def forward(
-        self, x: Tensor, exists: Tensor | None, view: MemoryView, state: MemoryState
+        self, x: Tensor, valid: Tensor | None, view: MemoryMask, state: MemoryState
     ) -> tuple[Tensor, MemoryState]:
         """Add what the memory says to ``x``.
 
         Args:
             x: ``[B, T, C]``, ``T`` a multiple of 8 ``P``.
-            exists: ``[B, T, 1]`` 1.0 for frames of the recording; ``None`` if all are.
+            valid: ``[B, T, 1]`` 1.0 for frames of the recording; ``None`` if all are.
             view: of this call.
             state: of the frames before.
         """
         batch, frames, channels = x.shape
         pieces = view.rows.shape[1]
-        own = x if exists is None else x * exists
+        own = x if valid is None else x * valid
         means = own.reshape(batch, -1, CHUNK_MULTIPLE, channels).mean(dim=2)
         groups, kept = extend(state.groups, means)
 
@@ -98,16 +98,16 @@ class MemoryBank(nn.Module):
         """``[B, P, n, A] -> [B, P, H, n, A / H]``."""
         return x.reshape(*x.shape[:3], self.heads, -1).transpose(2, 3)
 
-    def _slots(self, groups: Tensor, view: MemoryView) -> Tensor:
+    def _slots(self, groups: Tensor, view: MemoryMask) -> Tensor:
         """Mean frame of the segments in reach of each piece, ``[B, P, M, C]``."""
         found = groups.flatten(0, 1)[view.rows.flatten()]
         return found.view(*view.rows.shape, -1).mean(dim=3)
 
 
-def memory_view(
+def memory_mask(
     heard: Tensor, count: int, size: int, per_segment: int, per_piece: int = 1
-) -> MemoryView:
-    """The :class:`MemoryView` of ``count`` groups after ``heard`` [B] encoder frames.
+) -> MemoryMask:
+    """The :class:`MemoryMask` of ``count`` groups after ``heard`` [B] encoder frames.
 
     Args:
         heard: a multiple of the frames of a piece.
@@ -132,4 +132,4 @@ def memory_view(
     streams = torch.arange(len(heard), device=device).view(-1, 1, 1, 1)
     hidden = torch.zeros(*starts.shape[:2], size + 1, device=device)
     hidden[..., :size].masked_fill_(starts < 0, HIDDEN)
-    return MemoryView(streams * (cached + count) + columns, hidden[:, :, None, None, :])
+    return MemoryMask(streams * (cached + count) + columns, hidden[:, :, None, None, :])

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from echostream.config import EncoderConfig
 from echostream.constants import DOWNSAMPLING
-from echostream.encoder.ct_mask import FrameView
+from echostream.encoder.ct_mask import StackMask
 from echostream.encoder.layer import LayerState, ZipformerLayer
 from echostream.encoder.norm import Bypass
 from echostream.encoder.prepared import PreparedModule
@@ -41,13 +41,13 @@ class Downsample(PreparedModule):
         self.factor = factor
         self.weight = nn.Parameter(torch.zeros(factor))
 
-    def forward(self, x: Tensor, exists: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """``[B, T, C]``, ``[B, T, 1]`` or ``None`` if all exist ``-> [B, T / D, C]``."""
         grouped = x.reshape(x.shape[0], -1, self.factor, x.shape[2])
         weights = self.prepared((), (self.weight,), lambda: self.weight.softmax(dim=0)[:, None])
-        if exists is None:
+        if valid is None:
             return (grouped * weights).sum(dim=2)
-        weights = weights * exists.view(x.shape[0], -1, self.factor, 1)
+        weights = weights * valid.view(x.shape[0], -1, self.factor, 1)
         total = weights.sum(dim=2).clamp_min(1e-6)
         return (grouped * weights).sum(dim=2) / total
 
@@ -87,13 +87,13 @@ class Stack(nn.Module):
     def forward(
         self,
         x: Tensor,
-        exists: Tensor | None,
-        views: Mapping[int, FrameView],
+        valid: Tensor | None,
+        views: Mapping[int, StackMask],
         state: StackState,
     ) -> tuple[Tensor, StackState]:
         """``[B, T, any] -> [B, T, C]``.
 
-        ``views`` are by down-sampling factor; ``exists`` [B, T, 1] is at 50 Hz, ``None`` if all
+        ``views`` are by down-sampling factor; ``valid`` [B, T, 1] is at 50 Hz, ``None`` if all
         frames exist.
         """
         view = views[self.downsampling]
@@ -106,7 +106,7 @@ class Stack(nn.Module):
             x = functional.pad(x, (0, missing))
         before = x
         if self.downsampling > 1:
-            x = self.downsample(x, exists)
+            x = self.downsample(x, valid)
         states = []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
             x, new_state = layer(x, view, layer_state)

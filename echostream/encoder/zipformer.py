@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from echostream.config import EncoderConfig, PerStack, check_chunking, to_mapping
 from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, SUBSAMPLING
-from echostream.encoder.call_view import CallView, Sight, call_view, chunk_view
+from echostream.encoder.chunk_masks import ChunkMasks, MaskSettings, cached_chunk_masks, chunk_masks
 from echostream.encoder.memory_bank import MemoryBank
 from echostream.encoder.stack import Stack
 from echostream.encoder.stem import Stem
@@ -184,50 +184,50 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
             features = features.masked_fill(after_end.unsqueeze(2), 0.0)
             out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
         features = functional.pad(features[:, : frames * SUBSAMPLING], (0, 0, 0, missing))
-        view = call_view(
+        view = chunk_masks(
             state.processed_frames,
             out_lengths,
             num_chunks,
-            self.sight(state),
+            self.settings(state),
             whole=lengths is None and missing == 0,
         )
         y, _ = self.run(features, view, state)
         return {"encoder_out": y[:, :frames], "encoder_out_lengths": out_lengths}
 
     def run(
-        self, features: Tensor, view: CallView, state: StreamState
+        self, features: Tensor, view: ChunkMasks, state: StreamState
     ) -> tuple[Tensor, StreamState]:
         """Encode chunks of features ``[B, 2 c N, F]`` from ``state`` to ``[B, c N, C]``.
 
         Counters of the state stay as they are.
         """
-        exists = None if view.exists is None else view.exists.to(features.dtype)
+        valid = None if view.valid is None else view.valid.to(features.dtype)
         x, stem = self.stem(features, state.stem)
         stacks, outputs = [], []
         for stack, stack_state in zip(self.stacks, state.stacks, strict=True):
-            x, new_state = stack(x, exists, view.frames, stack_state)
+            x, new_state = stack(x, valid, view.frames, stack_state)
             stacks.append(new_state)
             outputs.append(x)
         y = _full_width(outputs)
         memory = state.memory
         if self.memory is not None and memory is not None and view.memory is not None:
-            y, memory = self.memory(y, exists, view.memory, memory)
-        if exists is not None:
-            y = y * exists
+            y, memory = self.memory(y, valid, view.memory, memory)
+        if valid is not None:
+            y = y * valid
         return y, dataclasses.replace(state, stem=stem, stacks=tuple(stacks), memory=memory)
 
     def _encode_chunk(
         self, features: Tensor, lengths: tuple[int, ...], state: StreamState
     ) -> tuple[Tensor, StreamState]:
         heard = state.processed_frames
-        view = chunk_view(heard.tolist(), lengths, self.sight(state), features.device)
+        view = cached_chunk_masks(heard.tolist(), lengths, self.settings(state), features.device)
         y, state = self.run(features, view, state)
         here = torch.tensor(lengths, device=heard.device)
         return y, dataclasses.replace(state, processed_frames=heard + here)
 
-    def sight(self, state: StreamState) -> Sight:
+    def settings(self, state: StreamState) -> MaskSettings:
         """What the views of this state's calls follow from."""
-        return Sight(
+        return MaskSettings(
             chunk_size=state.chunk_size,
             left_context=state.left_context,
             max_future_frames=state.max_future_frames,

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from echostream.agent import build_translator
 from echostream.errors import EchoStreamError
 from echostream.flight.playback import differing_settings, play, require_streams
 from echostream.flight.record import FlightRecord, read_record
 from echostream.flight.sources import Sources
+from echostream.session import build_translator
 
 EQUAL, DIFFERENT, IMPOSSIBLE = 0, 1, 2
 

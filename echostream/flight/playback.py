@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from echostream.agent import Translator, TranslatorState
-from echostream.agent.flight_recorder import (
+from echostream.errors import DataError
+from echostream.flight.record import FlightRecord, RecordedSegment, Stream
+from echostream.flight.recorder import (
     counters,
     describe_audio,
     describe_error,
     describe_turn,
     versions,
 )
-from echostream.errors import DataError
-from echostream.flight.record import FlightRecord, RecordedSegment, Stream
 from echostream.flight.sources import Sources
+from echostream.session import Translator, TranslatorState
 
 
 @dataclass(frozen=True)

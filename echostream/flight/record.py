@@ -1,4 +1,4 @@
-"""A flight record as it is read; :mod:`echostream.agent.flight_recorder` says what it looks like.
+"""A flight record as it is read; :mod:`echostream.flight.recorder` says what it looks like.
 
 A record is often read because a process died, so one that ends in mid-line is good up to there.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from echostream.agent import AgentOptions
-from echostream.agent.flight_recorder import FORMAT, NUMBERS
 from echostream.errors import DataError
+from echostream.flight.recorder import FORMAT, NUMBERS
+from echostream.session import AgentOptions
 
 _OUTCOMES = ({"turns", "counters"}, {"error"})
 

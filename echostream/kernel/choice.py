@@ -92,12 +92,12 @@ class ChunkKernel(Protocol):
             ``[B, (T - 7) / 2, C F / 4]``, of each channel all bins one after the other.
         """
 
-    def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
+    def gated_sigmoid(self, projected: Tensor, valid: Tensor) -> Tensor:
         """Values times the sigmoid of their gates, zero for frames that do not exist.
 
         Args:
             projected: ``[B, S, 2 C]`` values, gates.
-            exists: ``[B, S, 1]`` 1.0 for frames of the recording, 0.0 for others.
+            valid: ``[B, S, 1]`` 1.0 for frames of the recording, 0.0 for others.
 
         Returns:
             ``[B, S, C]``.

@@ -14,15 +14,15 @@ void echostream_swoosh_r(const float* x, int64_t count, float* y) {
     store_some(y + i, swoosh(load_some(x + i, count - i), 1.0f, SWOOSH_R_OFFSET), count - i);
 }
 
-// projected: [rows, 2 C], values and gates. exists: [rows]. y: [rows, C].
-void echostream_gated_sigmoid(const float* projected, const float* exists, int64_t rows, int64_t C,
+// projected: [rows, 2 C], values and gates. valid: [rows]. y: [rows, C].
+void echostream_gated_sigmoid(const float* projected, const float* valid, int64_t rows, int64_t C,
                               float* y) {
   using namespace echostream;
   for (int64_t row = 0; row < rows; row++)
     for (int64_t c = 0; c < C; c += LANES) {
       const float* x = projected + row * 2 * C + c;
       const Vector value = load_some(x, C - c), gate = sigmoid(load_some(x + C, C - c));
-      store_some(y + row * C + c, value * gate * exists[row], C - c);
+      store_some(y + row * C + c, value * gate * valid[row], C - c);
     }
 }
 

@@ -164,12 +164,12 @@ AOTITorchError aoti_torch_cpu_swoosh_r(AtenTensorHandle x, AtenTensorHandle* res
   return 0;
 }
 
-AOTITorchError aoti_torch_cpu_gated_sigmoid(AtenTensorHandle projected, AtenTensorHandle exists,
+AOTITorchError aoti_torch_cpu_gated_sigmoid(AtenTensorHandle projected, AtenTensorHandle valid,
                                             AtenTensorHandle* result) {
   const int64_t B = size(projected, 0), S = size(projected, 1), C = size(projected, 2) / 2;
   float* y = make({B, S, C}, result);
   if (!y) return 1;
-  echostream_gated_sigmoid(data(projected), data(exists), B * S, C, y);
+  echostream_gated_sigmoid(data(projected), data(valid), B * S, C, y);
   return 0;
 }
 

@@ -44,7 +44,7 @@ void echostream_log_mel(const float* signal, int64_t frames, const float* window
                         const int64_t* firsts, const int64_t* counts, const float* weights,
                         float* features);
 
-void echostream_gated_sigmoid(const float* projected, const float* exists, int64_t rows, int64_t C,
+void echostream_gated_sigmoid(const float* projected, const float* valid, int64_t rows, int64_t C,
                               float* y);
 
 void echostream_gated_tanh(const float* projected, int64_t rows, int64_t C, float* y);

@@ -170,13 +170,13 @@ class Kernel:
         )
         return y
 
-    def gated_sigmoid(self, projected: Tensor, exists: Tensor) -> Tensor:
+    def gated_sigmoid(self, projected: Tensor, valid: Tensor) -> Tensor:
         """See :class:`echostream.kernel.choice.ChunkKernel`."""
-        projected, exists = projected.contiguous(), exists.contiguous()
+        projected, valid = projected.contiguous(), valid.contiguous()
         batch, frames, channels = projected.shape
         y = torch.empty((batch, frames, channels // 2), dtype=torch.float32)
         self.library.echostream_gated_sigmoid(
-            projected.data_ptr(), exists.data_ptr(), batch * frames, channels // 2, y.data_ptr()
+            projected.data_ptr(), valid.data_ptr(), batch * frames, channels // 2, y.data_ptr()
         )
         return y
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from echostream.audio import Cmvn
 from echostream.baseline import ChunkConformerEncoder, ChunkConformerState
 from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig, to_mapping
-from echostream.decoder.ctc_head import CtcHead
+from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.encoder import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.kernel import shared_kernel

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from echostream.decoder.ngram import NgramModel
+from echostream.decoder.ctc.ngram import NgramModel
 from echostream.errors import ConfigError
 
 Ngram = tuple[int, ...]

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from echostream.agent import Translator, Turn
-from echostream.agent.listener import EncodedChunk, Listener
-from echostream.agent.saved_stream import restore_stream, save_stream
 from echostream.constants import SAMPLE_RATE
+from echostream.session import Translator, Turn
+from echostream.session.listener import EncodedChunk, Listener
+from echostream.session.saved_stream import restore_stream, save_stream
 from echostream.verification.difference import Tally
 from echostream.verification.recorder import Frames, calls_of, joined
 from echostream.verification.scenarios import Trial

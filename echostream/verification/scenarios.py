@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echostream.agent.listener import AudioFrontEnd
 from echostream.constants import SAMPLE_RATE
 from echostream.encoder import StreamState
+from echostream.session.listener import AudioFrontEnd
 from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder, calls_of, joined
 from echostream.verification.signals import silent, varied
 from echostream.verification.subjects import Subject, state_frames

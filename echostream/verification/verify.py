@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from echostream.agent import AgentOptions, Translator, build_translator
-from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.audio import FrontEnd
 from echostream.backend import default_cache
 from echostream.encoder import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
+from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session.options import SHIPPED_CHECKPOINT
 from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
 from echostream.verification.certificate import Certificate, ScenarioResult, System
 from echostream.verification.difference import Tally

@@ -17,7 +17,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.backend import CompiledEncoder, installed_backends, make_backend
 from echostream.backend.inductor_engine import Inductor
 from echostream.encoder.stream_state import StreamState
@@ -25,6 +24,7 @@ from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.kernel import build, kernel_version
 from echostream.model import load_model
+from echostream.session.options import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
 from tests.kernel.needs import needs_bytes, needs_compiler
 

@@ -14,10 +14,10 @@ from echostream.backend.packing import (
     PackedState,
     StatePacking,
     after_chunk,
-    pack_view,
-    unpack_view,
+    pack_masks,
+    unpack_masks,
 )
-from echostream.encoder.call_view import Sight, call_view
+from echostream.encoder.chunk_masks import MaskSettings, chunk_masks
 from echostream.encoder.stream_state import StreamState
 from tests.encoder.small_encoder import noise, small_encoder
 
@@ -125,17 +125,17 @@ def test_what_is_put_into_a_packed_state_counts(how: str) -> None:
 
 @pytest.mark.parametrize("memory", [0, 2])
 def test_view(memory: int) -> None:
-    sight = Sight(16, 32, 1, memory, 16)
-    view = call_view(torch.tensor([16, 800]), torch.tensor([16, 5]), 1, sight)
-    like = call_view(torch.tensor([0, 0]), torch.tensor([16, 16]), 1, sight, whole=True)
-    flat, *rows = pack_view(view)
-    again = unpack_view(flat, rows[0] if rows else None, like)
-    assert again.exists is not None and view.exists is not None
-    assert torch.equal(again.exists, view.exists)
+    settings = MaskSettings(16, 32, 1, memory, 16)
+    view = chunk_masks(torch.tensor([16, 800]), torch.tensor([16, 5]), 1, settings)
+    like = chunk_masks(torch.tensor([0, 0]), torch.tensor([16, 16]), 1, settings, whole=True)
+    flat, *rows = pack_masks(view)
+    again = unpack_masks(flat, rows[0] if rows else None, like)
+    assert again.valid is not None and view.valid is not None
+    assert torch.equal(again.valid, view.valid)
     assert again.frames.keys() == view.frames.keys()
     for rate, frames in view.frames.items():
         found = again.frames[rate]
-        assert torch.equal(found.mask, frames.mask) and torch.equal(found.exists, frames.exists)
+        assert torch.equal(found.mask, frames.mask) and torch.equal(found.valid, frames.valid)
         assert not found.whole
         sizes = (found.chunk, found.left, found.future)
         assert sizes == (frames.chunk, frames.left, frames.future)

@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.backend import (
     BACKENDS,
     CompiledEncoder,
@@ -24,6 +23,7 @@ from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.kernel import to_bytes
+from echostream.session.options import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import small_config, small_encoder
 
 from .compiled import NAMES, backends, error_of_int8

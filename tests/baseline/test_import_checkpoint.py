@@ -17,7 +17,7 @@ from torch import Tensor
 from echostream.baseline.cli import main
 from echostream.baseline.import_checkpoint import convert, read_checkpoint
 from echostream.decoder import Tokenizer, blank_index
-from echostream.decoder.ctc_head import CtcHead
+from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
 

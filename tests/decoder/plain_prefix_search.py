@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from echostream.decoder import PrefixBeamCtc, PrefixBeamState
-from echostream.decoder.frame_scores import FrameScores
-from echostream.decoder.prefix_entry import Entry
-from echostream.decoder.prefix_search import PrefixSearch
+from echostream.decoder.ctc.frame_scores import FrameScores
+from echostream.decoder.ctc.prefix_entry import Entry
+from echostream.decoder.ctc.prefix_search import PrefixSearch
 
 
 class PlainSearch(PrefixSearch):

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.agent import AgentOptions
-from echostream.agent.build import build_listener, build_model
 from echostream.decoder import PrefixBeamCtc
+from echostream.session import AgentOptions
+from echostream.session.build import build_listener, build_model
 
 from .ctc_oracles import random_log_probs
 from .plain_prefix_search import PlainPrefixBeam

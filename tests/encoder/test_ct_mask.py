@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from echostream.config import EncoderConfig
-from echostream.encoder.ct_mask import frame_view
+from echostream.encoder.ct_mask import stack_mask
 from echostream.encoder.zipformer import ZipformerEncoder
 
 from .dense_zipformer import RATES, allowed_at
@@ -137,7 +137,7 @@ def test_mask_is_the_rule(
     """Every entry of the mask, for streams with different histories and lengths."""
     lengths = [length for _, length in streams]
     chunks = max(1, -(-max(lengths) // chunk))
-    view = frame_view(
+    view = stack_mask(
         torch.tensor([groups * chunk for groups, _ in streams]),
         torch.tensor(lengths),
         num_chunks=chunks,
@@ -149,14 +149,14 @@ def test_mask_is_the_rule(
     size, past = chunk // rate, left // rate
     assert (view.chunk, view.left) == (size, past)
     assert view.future == (size - 1 if future is None else min(future, size - 1))
-    assert view.exists.shape == (len(streams), chunks * size, 1)
+    assert view.valid.shape == (len(streams), chunks * size, 1)
     assert view.mask.shape == (len(streams) * chunks, 1, size, past + size)
     rule, _ = allowed_at(rate, chunk, left, future)
     for b, (groups, length) in enumerate(streams):
         before = groups * chunk // rate
         end = before + -(-length // rate)
-        exists = [before + t < end for t in range(chunks * size)]
-        assert view.exists[b, :, 0].tolist() == [float(e) for e in exists]
+        valid = [before + t < end for t in range(chunks * size)]
+        assert view.valid[b, :, 0].tolist() == [float(e) for e in valid]
         for k in range(chunks):
             for i in range(size):
                 query = before + k * size + i

@@ -22,9 +22,9 @@ from echostream.encoder.attention import (
     split_heads,
 )
 from echostream.encoder.convolution import Convolution
-from echostream.encoder.ct_mask import FrameView, frame_view
+from echostream.encoder.ct_mask import StackMask, stack_mask
 from echostream.encoder.layer import ZipformerLayer
-from echostream.encoder.memory_bank import MemoryBank, MemoryState, memory_view
+from echostream.encoder.memory_bank import MemoryBank, MemoryState, memory_mask
 from echostream.encoder.norm import BiasNorm, Bypass
 from echostream.encoder.stack import Downsample, Stack
 from echostream.encoder.stem import Stem
@@ -36,7 +36,7 @@ CHANNELS = 12
 HEADS = 3
 SAME = 1e-12
 
-Chunkwise = Callable[[Any, Tensor, FrameView], tuple[Tensor, Any]]
+Chunkwise = Callable[[Any, Tensor, StackMask], tuple[Tensor, Any]]
 """``(state, chunk(s) of input, view) -> (output, state)``."""
 
 
@@ -52,10 +52,10 @@ def view_of(
     future: int | None,
     before: int = 0,
     lengths: Tensor | None = None,
-) -> FrameView:
+) -> StackMask:
     if lengths is None:
         lengths = torch.full((BATCH,), chunks * chunk)
-    return frame_view(
+    return stack_mask(
         torch.full((BATCH,), before),
         lengths,
         num_chunks=chunks,
@@ -96,7 +96,7 @@ futures = pytest.mark.parametrize("future", [None, 0, 1])
 def test_attention_weights(chunk: int, left: int, future: int | None) -> None:
     module = made(AttentionWeights(CHANNELS, HEADS, 4, 2, 6))
 
-    def step(past: Tensor, x: Tensor, view: FrameView) -> tuple[Tensor, Tensor]:
+    def step(past: Tensor, x: Tensor, view: StackMask) -> tuple[Tensor, Tensor]:
         weights, past = module(x, view, past)
         # [B * N, H, S, W] -> [B, N * S, H, W]
         return weights.unflatten(0, (BATCH, -1)).transpose(2, 3).flatten(1, 2), past
@@ -126,7 +126,7 @@ def test_values(kind: str, chunk: int, left: int, future: int | None) -> None:
         module, width = made(NonlinearAttention(CHANNELS, 9)), 9
 
     def step(
-        pasts: tuple[Tensor, Tensor], x: Tensor, view: FrameView
+        pasts: tuple[Tensor, Tensor], x: Tensor, view: StackMask
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         weights, keys = weights_of(x, view, pasts[0])
         y, values = module(x, weights, view, pasts[1])
@@ -154,7 +154,7 @@ def test_convolution(kernel: int, chunk: int, future: int | None) -> None:
     past = torch.zeros(BATCH, kernel // 2, CHANNELS).double()
     lengths = torch.tensor([5 * chunk, 3 * chunk + 5])
 
-    def step(past: Tensor, x: Tensor, view: FrameView) -> tuple[Tensor, Tensor]:
+    def step(past: Tensor, x: Tensor, view: StackMask) -> tuple[Tensor, Tensor]:
         return module(x, view, past)  # type: ignore[no-any-return]
 
     whole, parts, past_whole, past = both_ways(step, past, x, chunk, 0, future, lengths)
@@ -182,7 +182,7 @@ def test_layer(chunk: int, left: int, future: int | None) -> None:
     state = layer.init_state(BATCH, left)
     x = noise(BATCH, 4 * chunk, CHANNELS)
 
-    def step(state: Any, x: Tensor, view: FrameView) -> tuple[Tensor, Any]:
+    def step(state: Any, x: Tensor, view: StackMask) -> tuple[Tensor, Any]:
         return layer(x, view, state)  # type: ignore[no-any-return]
 
     whole, parts, state_whole, state = both_ways(step, state, x, chunk, left, future)
@@ -202,7 +202,7 @@ def test_stack(index: int) -> None:
 
     def run(x: Tensor, before: int, lengths: Tensor, chunks: int, state: Any) -> tuple[Tensor, Any]:
         views = {
-            rate: frame_view(
+            rate: stack_mask(
                 torch.full((BATCH,), before),
                 lengths,
                 num_chunks=chunks,
@@ -213,7 +213,7 @@ def test_stack(index: int) -> None:
             )
             for rate in (1, stack.downsampling)
         }
-        return stack(x, views[1].exists.double(), views, state)  # type: ignore[no-any-return]
+        return stack(x, views[1].valid.double(), views, state)  # type: ignore[no-any-return]
 
     whole, _ = run(x, 0, lengths, 4, stack.init_state(BATCH, 32))
     state, parts = stack.init_state(BATCH, 32), []
@@ -222,9 +222,9 @@ def test_stack(index: int) -> None:
             x[:, 16 * k : 16 * k + 16], 16 * k, (lengths - 16 * k).clamp(0, 16), 1, state
         )
         parts.append(y)
-    exists = (torch.arange(64) < lengths[:, None])[:, :, None]
+    valid = (torch.arange(64) < lengths[:, None])[:, :, None]
     assert whole.shape == (BATCH, 64, stack.channels)
-    assert largest_difference(whole * exists, torch.cat(parts, dim=1) * exists) < SAME
+    assert largest_difference(whole * valid, torch.cat(parts, dim=1) * valid) < SAME
 
 
 @pytest.mark.parametrize("cuts", [[2, 4], [10, 10, 30], [39 * 2]])
@@ -265,7 +265,7 @@ def test_memory_bank(chunk: int, size: int, segment: int) -> None:
 
     def step(state: Any, x: Tensor, before: int) -> tuple[Tensor, Any]:
         heard = torch.full((BATCH,), before)
-        view = memory_view(heard, x.shape[1] // 8, size, segment // 8)
+        view = memory_mask(heard, x.shape[1] // 8, size, segment // 8)
         return module(x, None, view, state)  # type: ignore[no-any-return]
 
     whole, state_whole = step(module.init_state(BATCH), x, 0)
@@ -285,9 +285,9 @@ def test_frames_of_a_piece_read_the_memory_together(per_piece: int) -> None:
     state = MemoryState(noise(*module.init_state(BATCH).groups.shape))
     heard = 8 * per_piece * torch.arange(BATCH)
     x = noise(BATCH, 96, CHANNELS)
-    pieces = memory_view(heard, 12, 3, 6, per_piece)
+    pieces = memory_mask(heard, 12, 3, 6, per_piece)
     assert pieces.rows.shape[1] == 12 // per_piece
-    expected = module(x, None, memory_view(heard, 12, 3, 6), state)[0]
+    expected = module(x, None, memory_mask(heard, 12, 3, 6), state)[0]
     assert largest_difference(module(x, None, pieces, state)[0], expected) < SAME
 
 
@@ -297,7 +297,7 @@ def test_memory_bank_reads_complete_segments_only() -> None:
     x = noise(1, 112, CHANNELS)
     other = x.clone()
     other[:, 31] += 1.0
-    view = memory_view(torch.zeros(1, dtype=torch.int64), 14, 2, 2)
+    view = memory_mask(torch.zeros(1, dtype=torch.int64), 14, 2, 2)
     read, read_other = (module(s, None, view, module.init_state(1))[0] - s for s in (x, other))
     changed = (read != read_other).any(dim=2)[0].nonzero()[:, 0].tolist()
     # Adding and taking away x leaves rounding in the changed frame itself, whose query differs.
@@ -310,8 +310,8 @@ def test_downsample_by_hand(factor: int) -> None:
     module = made(Downsample(factor))
     x = noise(1, 3 * factor, CHANNELS)
     for length in range(2 * factor, 3 * factor + 1):
-        exists = (torch.arange(3 * factor) < length).double()[None, :, None]
-        y = module(x, exists)
+        valid = (torch.arange(3 * factor) < length).double()[None, :, None]
+        y = module(x, valid)
         shares = module.weight.softmax(0)
         for group in range(3):
             count = min(factor, length - group * factor)
@@ -321,7 +321,7 @@ def test_downsample_by_hand(factor: int) -> None:
                 expected += shares[frame] / shares[:count].sum() * own[frame]
             assert largest_difference(y[0, group], expected) < SAME
         # What lies after the end does not matter.
-        assert torch.equal(module(x * exists, exists), y)
+        assert torch.equal(module(x * valid, valid), y)
 
 
 @pytest.mark.parametrize("left, chunk", [(0, 1), (3, 1), (0, 4), (2, 3), (5, 8)])

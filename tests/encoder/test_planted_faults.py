@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from echostream.encoder import attention, call_view, convolution, stack, zipformer
-from echostream.encoder.call_view import chunk_view
-from echostream.encoder.ct_mask import frame_view
-from echostream.encoder.memory_bank import MemoryBank, MemoryState, memory_view
+from echostream.encoder import attention, chunk_masks, convolution, stack, zipformer
+from echostream.encoder.chunk_masks import cached_chunk_masks
+from echostream.encoder.ct_mask import stack_mask
+from echostream.encoder.memory_bank import MemoryBank, MemoryState, memory_mask
 from echostream.encoder.stack import Downsample
 from echostream.encoder.stem import Stem, StemState
 
@@ -114,17 +114,17 @@ def forgotten_position(patch: Patch) -> None:
     """Every call believes to be the first: the left context is then hidden."""
 
     def view(heard: list[int], *rest: Any) -> Any:
-        return chunk_view([0] * len(heard), *rest)
+        return cached_chunk_masks([0] * len(heard), *rest)
 
-    patch.setattr(zipformer, "chunk_view", view)
+    patch.setattr(zipformer, "cached_chunk_masks", view)
 
 
 def forgotten_layer_state(patch: Patch) -> None:
     """The second layer of a stack starts from the first one's state."""
     good = stack.Stack.forward
 
-    def forward(self: stack.Stack, x: Tensor, exists: Tensor, view: Any, state: Any) -> Any:
-        y, after = good(self, x, exists, view, state)
+    def forward(self: stack.Stack, x: Tensor, valid: Tensor, view: Any, state: Any) -> Any:
+        y, after = good(self, x, valid, view, state)
         return y, dataclasses.replace(after, layers=(after.layers[0],) * len(after.layers))
 
     patch.setattr(stack.Stack, "forward", forward)
@@ -141,34 +141,34 @@ def view_with(**wrong: Callable[[Any], Any]) -> Callable[[Patch], None]:
         def view(heard: Tensor, lengths: Tensor, **sizes: Any) -> Any:
             for name, change in wrong.items():
                 sizes[name] = change(sizes[name])
-            return frame_view(heard, lengths, **sizes)
+            return stack_mask(heard, lengths, **sizes)
 
-        patch.setattr(call_view, "frame_view", view)
+        patch.setattr(chunk_masks, "stack_mask", view)
 
     return plant
 
 
 def one_frame_less_to_the_left(patch: Patch) -> None:
     def view(heard: Tensor, lengths: Tensor, **sizes: Any) -> Any:
-        good = frame_view(heard, lengths, **sizes)
+        good = stack_mask(heard, lengths, **sizes)
         farthest = torch.eye(good.chunk, good.left + good.chunk, dtype=torch.bool)
         return dataclasses.replace(good, mask=good.mask.masked_fill(farthest, -1e9))
 
-    patch.setattr(call_view, "frame_view", view)
+    patch.setattr(chunk_masks, "stack_mask", view)
 
 
 def left_context_from_the_chunk(patch: Patch) -> None:
     """Every frame sees the whole left context of its chunk, as in the published Zipformer."""
 
     def view(heard: Tensor, lengths: Tensor, **sizes: Any) -> Any:
-        good = frame_view(heard, lengths, **sizes)
+        good = stack_mask(heard, lengths, **sizes)
         reachable = good.mask[:, :, :1, : good.left]
         mask = torch.cat(
             (reachable.expand(-1, -1, good.chunk, -1), good.mask[..., good.left :]), dim=3
         )
         return dataclasses.replace(good, mask=mask)
 
-    patch.setattr(call_view, "frame_view", view)
+    patch.setattr(chunk_masks, "stack_mask", view)
 
 
 def shifted_positions(patch: Patch) -> None:
@@ -177,8 +177,8 @@ def shifted_positions(patch: Patch) -> None:
 
 
 def unscaled_short_group(patch: Patch) -> None:
-    def forward(self: Downsample, x: Tensor, exists: Tensor) -> Tensor:
-        shares = self.weight.softmax(0)[:, None] * exists.unflatten(1, (-1, self.factor))
+    def forward(self: Downsample, x: Tensor, valid: Tensor) -> Tensor:
+        shares = self.weight.softmax(0)[:, None] * valid.unflatten(1, (-1, self.factor))
         return (x.unflatten(1, (-1, self.factor)) * shares).sum(2)
 
     patch.setattr(Downsample, "forward", forward)
@@ -188,7 +188,7 @@ def padding_counts_in_convolution(patch: Patch) -> None:
     good = convolution.Convolution.forward
 
     def forward(self: Any, x: Tensor, view: Any, past: Tensor) -> Any:
-        everything = dataclasses.replace(view, exists=torch.ones_like(view.exists))
+        everything = dataclasses.replace(view, valid=torch.ones_like(view.valid))
         return good(self, x, everything, past)
 
     patch.setattr(convolution.Convolution, "forward", forward)
@@ -217,10 +217,10 @@ def memory_one_segment_late(patch: Patch) -> None:
 
 def memory_of_frames_never_heard(patch: Patch) -> None:
     def view(*args: Any) -> Any:
-        good = memory_view(*args)
+        good = memory_mask(*args)
         return dataclasses.replace(good, mask=torch.zeros_like(good.mask))
 
-    patch.setattr(call_view, "memory_view", view)
+    patch.setattr(chunk_masks, "memory_mask", view)
 
 
 CARRIED = [

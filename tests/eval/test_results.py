@@ -15,7 +15,7 @@ from echostream.errors import DataError
 from echostream.training.recipes.manifest import ManifestRow, read_manifest, write_manifest
 from eval.long_form import join_recordings
 from eval.results import main, parse_system
-from tests.agent.conftest import audio, checkpoint  # noqa: F401
+from tests.session.conftest import audio, checkpoint  # noqa: F401
 
 
 @pytest.fixture

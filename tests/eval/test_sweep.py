@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from echostream.agent.listener import Listener
 from echostream.config import SystemConfig, save_config
 from echostream.errors import ConfigError
+from echostream.session.listener import Listener
 from eval.sweep import PolicySpec, main, parse_policy
-from tests.agent.conftest import ENCODER
-from tests.replay.conftest import Corpus, checkpoint, corpus  # noqa: F401
+from tests.eval.replay.conftest import Corpus, checkpoint, corpus  # noqa: F401
+from tests.session.conftest import ENCODER
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from echostream.agent import AgentOptions, Translator, TranslatorState, Turn, build_translator
 from echostream.constants import SAMPLE_RATE
 from echostream.model import SpeechModel
-from tests.agent.conftest import audio, checkpoint, translate  # noqa: F401
+from echostream.session import AgentOptions, Translator, TranslatorState, Turn, build_translator
+from tests.session.conftest import audio, checkpoint, translate  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 

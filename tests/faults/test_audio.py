@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echostream.agent import Translator
 from echostream.audio import FrontEnd
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError
-from tests.agent.conftest import audio
+from echostream.session import Translator
 from tests.faults.conftest import assert_equal_states, hear
+from tests.session.conftest import audio
 
 TIME = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
 

@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echostream.agent import AgentOptions, Translator, build_translator
-from echostream.agent.listener import Listener
-from echostream.agent.saved_stream import restore_stream, save_stream
 from echostream.backend import (
     installed_backends,
     make_backend,
@@ -24,9 +21,12 @@ from echostream.backend import (
 from echostream.backend.cache import DESCRIPTION, SUMS
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, CheckpointError, ConfigError, StateMismatchError
-from tests.agent.conftest import audio
+from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session.listener import Listener
+from echostream.session.saved_stream import restore_stream, save_stream
 from tests.backend.compiled import export_once
 from tests.faults.conftest import assert_equal_states, assert_finite, hear, spoil
+from tests.session.conftest import audio
 
 COMPILED = [name for name in installed_backends() if name != "torch"]
 SAMPLES = audio(1.5, seed=11)

@@ -14,14 +14,14 @@ import soxr
 import torch
 from simuleval.data.segments import SpeechSegment
 
-from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.audio import read_audio
 from echostream.audio import samples as audio_samples
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError
-from echostream.replay import read_sources
-from tests.agent.conftest import audio
+from echostream.hosts.simuleval.agent import EchoStreamAgent
+from eval.replay import read_sources
 from tests.faults.conftest import assert_equal_states, hear
+from tests.session.conftest import audio
 
 
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])

@@ -18,9 +18,6 @@ import safetensors.torch
 import torch
 import yaml
 
-from echostream.agent import AgentOptions, Translator, build_translator
-from echostream.agent.saved_stream import restore_stream
-from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.audio import Cmvn, FrontEndState
 from echostream.baseline.import_checkpoint import read_checkpoint as read_fairseq
 from echostream.baseline.import_checkpoint import read_gcmvn
@@ -29,10 +26,13 @@ from echostream.constants import SAMPLE_RATE
 from echostream.decoder import Tokenizer
 from echostream.encoder import StreamState
 from echostream.errors import CheckpointError, ConfigError, EchoStreamError
+from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.model import load_model
-from tests.agent.conftest import audio
+from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session.saved_stream import restore_stream
 from tests.decoder.conftest import train
 from tests.faults.conftest import ROOT, hear, spoil
+from tests.session.conftest import audio
 
 WEIGHTS = "model.safetensors"
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from echostream.agent import Translator
 from echostream.backend import installed_backends, onnxruntime_engine, openvino_engine
 from echostream.encoder.stream_state import StreamState
 from echostream.errors import AudioFormatError, StreamClosedError
-from echostream.serving import OverloadError, StreamPool
-from tests.agent.conftest import audio
+from echostream.hosts.pool import OverloadError, StreamPool
+from echostream.session import Translator
 from tests.backend.compiled import export_once
-from tests.serving.hosts import Host, Source, alone, source
+from tests.hosts.pool.hosts import Host, Source, alone, source
+from tests.session.conftest import audio
 
 BATCH = 3
 Make = Callable[..., Translator]

@@ -12,15 +12,15 @@ import pytest
 import torch
 from simuleval.data.segments import EmptySegment, SpeechSegment
 
-from echostream.agent import TranslatorState
-from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, StreamClosedError
+from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.scoring.log import read_log
 from echostream.scoring.problems import check_instances
-from tests.agent.conftest import audio
+from echostream.session import TranslatorState
 from tests.faults.conftest import assert_equal_states, hear
 from tests.scoring.logs import record, write_log
+from tests.session.conftest import audio
 
 POLICIES = ("ctc", "wait-k", "local-agreement")
 

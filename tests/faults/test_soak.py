@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from echostream.agent.simuleval_agent import EchoStreamAgent
+from echostream.hosts.simuleval.agent import EchoStreamAgent
 from eval.soak import Soak, Window, _slopes, slope, soak
 from eval.soak_audio import find_speech
 from tests.faults.conftest import ROOT

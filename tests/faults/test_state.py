@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from echostream.agent.saved_stream import restore_stream, save_stream
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import StateMismatchError
-from tests.agent.conftest import audio
+from echostream.session.saved_stream import restore_stream, save_stream
 from tests.faults.conftest import ROOT, assert_equal_states, hear
+from tests.session.conftest import audio
 
 
 def begun(translator: Any, seconds: float = 1.0) -> Any:
@@ -70,8 +70,8 @@ def test_F38_two_branches_of_one_state_do_not_meet(translate: Any) -> None:
 
 NEW_PROCESS = """
 import sys, pathlib, numpy
-from echostream.agent import AgentOptions, build_translator
-from echostream.agent.saved_stream import restore_stream, save_stream
+from echostream.session import AgentOptions, build_translator
+from echostream.session.saved_stream import restore_stream, save_stream
 translator = build_translator(AgentOptions(checkpoint=sys.argv[1]))
 folder = pathlib.Path(sys.argv[2])
 state = restore_stream(translator, (folder / "state").read_bytes())
@@ -97,7 +97,7 @@ def test_F39_a_new_process_goes_on_to_the_bit(
 MORTAL = """
 import os, pathlib, signal
 from simuleval.utils import entrypoint
-from echostream.agent.simuleval_agent import EchoStreamAgent
+from echostream.hosts.simuleval.agent import EchoStreamAgent
 
 @entrypoint
 class Mortal(EchoStreamAgent):

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from simuleval.data.segments import EmptySegment, SpeechSegment
 
-from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError
+from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.scoring.log import read_log
-from tests.agent.conftest import audio
-from tests.agent.evaluator import evaluate
 from tests.faults.conftest import ROOT, hear
+from tests.hosts.simuleval.evaluator import evaluate
+from tests.session.conftest import audio
 
 
 def make_agent(checkpoint: Path, **options: Any) -> EchoStreamAgent:

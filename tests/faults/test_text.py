@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from echostream.agent.flight_recorder import counters
-from echostream.agent.listener import EncodedChunk
-from echostream.agent.translator import TranslatorState
 from echostream.decoder import Tokenizer, WordAssembler, create
-from echostream.decoder.protocol import Token
+from echostream.decoder.ctc.protocol import Token
 from echostream.decoder.repetition import DEFAULT_MAX_REPEATS
+from echostream.flight.recorder import counters
+from echostream.session.listener import EncodedChunk
+from echostream.session.translator import TranslatorState
 from tests.decoder.conftest import CHINESE, TEXT, train
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from simuleval.data.segments import SpeechSegment
 
-from echostream.agent.simuleval_agent import EchoStreamAgent
 from echostream.constants import SAMPLE_RATE
 from echostream.flight import cli
-from tests.agent.conftest import checkpoint  # noqa: F401
+from echostream.hosts.simuleval.agent import EchoStreamAgent
+from tests.session.conftest import checkpoint  # noqa: F401
 
 
 def make_agent(folder: Path, **options: Any) -> EchoStreamAgent:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from echostream.agent.options import AgentOptions
 from echostream.errors import ConfigError
-from tests.agent.conftest import audio
+from echostream.session.options import AgentOptions
 from tests.flight.conftest import lines, make_agent, replay, send
+from tests.session.conftest import audio
 
 
 def test_recording_changes_nothing_and_costs_the_same_for_every_segment(

@@ -14,9 +14,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from echostream.agent.options import SHIPPED_CHECKPOINT
 from echostream.audio import FrontEnd, read_audio
 from echostream.model import load_model
+from echostream.session.options import SHIPPED_CHECKPOINT
 
 FOLDER = Path(__file__).parent
 GOLDEN = FOLDER / "tiny-es-en.safetensors"

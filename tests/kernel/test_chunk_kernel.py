@@ -167,7 +167,7 @@ def test_gates(kernel: Kernel, channels: int) -> None:
     torch.manual_seed(0)
     projected = 8 * torch.randn(2, 5, 3 * channels)
     projected[0, 0] = torch.linspace(-100, 100, 3 * channels)
-    exists = (torch.rand(2, 5, 1) < 0.7).float()
+    valid = (torch.rand(2, 5, 1) < 0.7).float()
     gate, value, _ = projected.double().chunk(3, dim=-1)
     torch.testing.assert_close(
         kernel.gated_tanh(projected).double(), value * gate.tanh(), atol=1e-5, rtol=1e-6
@@ -175,8 +175,8 @@ def test_gates(kernel: Kernel, channels: int) -> None:
     pairs = projected[..., : 2 * channels]
     assert not pairs.is_contiguous()
     torch.testing.assert_close(
-        kernel.gated_sigmoid(pairs, exists).double(),
-        functional.glu(pairs.double(), dim=-1) * exists,
+        kernel.gated_sigmoid(pairs, valid).double(),
+        functional.glu(pairs.double(), dim=-1) * valid,
         atol=1e-5,
         rtol=1e-6,
     )

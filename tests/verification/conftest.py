@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from echostream.agent import Translator
+from echostream.session import Translator
 from echostream.verification import Certificate, Settings, verify
 from echostream.verification.subjects import Backends
-from tests.agent.conftest import checkpoint, translate  # noqa: F401
+from tests.session.conftest import checkpoint, translate  # noqa: F401
 
 # Small tensors: more threads only wait for each other.
 torch.set_num_threads(1)

@@ -11,9 +11,9 @@ import pytest
 from echostream.config import SystemConfig, save_config
 from echostream.encoder import convolution
 from echostream.verification.cli import main
-from tests.agent.conftest import ENCODER
 from tests.encoder.small_encoder import keep_nothing_prepared
 from tests.encoder.test_planted_faults import plant_late_cache
+from tests.session.conftest import ENCODER
 
 SHORT = ("--backend", "torch", "--trials", "1", "--seconds", "2")
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from echostream.agent import AgentOptions, Translator, build_translator
 from echostream.audio import FrontEnd
 from echostream.baseline.layer import ConvolutionModule
 from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.encoder import StreamState, attention, convolution, zipformer
 from echostream.encoder.memory_bank import MemoryBank, MemoryState
 from echostream.encoder.stem import StemState
+from echostream.session import AgentOptions, Translator, build_translator
 from echostream.verification import agent_scenarios
 from echostream.verification.verify import CRASH
 from tests.encoder.small_encoder import keep_nothing_prepared
@@ -129,8 +129,8 @@ def test_fault_in_down_sampling_of_a_single_chunk(verified, translate, monkeypat
     module = module_of(translator, "stacks.2.downsample")
     good = module.forward
 
-    def forward(x: Tensor, exists: Any) -> Tensor:
-        y = good(x, exists)
+    def forward(x: Tensor, valid: Any) -> Tensor:
+        y = good(x, valid)
         return y.roll(1, dims=1) if x.shape[1] == 16 else y
 
     monkeypatch.setattr(module, "forward", forward)
@@ -167,12 +167,12 @@ def test_fault_that_only_restoring_shows(verified, monkeypatch: Patch) -> None:
 
 
 def test_fault_that_only_other_chunkings_show(verified, monkeypatch: Patch) -> None:
-    good = zipformer.chunk_view
+    good = zipformer.cached_chunk_masks
 
-    def view(heard: Any, lengths: Any, sight: Any, device: Any) -> Any:
-        return good(heard, lengths, dataclasses.replace(sight, max_future_frames=None), device)
+    def view(heard: Any, lengths: Any, settings: Any, device: Any) -> Any:
+        return good(heard, lengths, dataclasses.replace(settings, max_future_frames=None), device)
 
-    monkeypatch.setattr(zipformer, "chunk_view", view)
+    monkeypatch.setattr(zipformer, "cached_chunk_masks", view)
     certificate = verified(trials=3, scenarios=("ragged cuts", "other chunkings"))
     assert [r.scenario for r in certificate.results if not r.equal] == ["other chunkings"]
 

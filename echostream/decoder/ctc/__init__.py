@@ -1,0 +1,1 @@
+"""CTC heads and incremental search over them."""

@@ -1,0 +1,1 @@
+"""Hosts: they bring audio into sessions and carry output out."""

@@ -1,0 +1,349 @@
+"""Streams of one translator, computed together.
+
+Symbols: ``B`` streams of a batch, ``T`` feature frames of a chunk, ``F`` mel bins.
+
+A chunk's time is mostly the reading of weights, which is the same for one stream and for many. The
+pool lets each stream wait until it has a whole chunk, or has ended, and takes as many as there are
+through the encoder and the CTC heads at once; search and policy are each stream's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from echostream.audio.samples import Samples
+from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
+from echostream.encoder.call_sizes import call_sizes
+from echostream.encoder.stepping import ChunkEncoder
+from echostream.encoder.stream_state import StreamState
+from echostream.errors import ConfigError, EchoStreamError, StreamClosedError
+from echostream.hosts.pool.waiting_stream import Portion, WaitingStream
+from echostream.session.costs import StageCosts
+from echostream.session.listener import EncodedChunk
+from echostream.session.translator import Step, Translator
+from echostream.session.writer import WriterState
+
+_log = logging.getLogger(__name__)
+
+
+class OverloadError(EchoStreamError):
+    """More than the pool takes now; the same call may succeed later."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one stream got from a batch."""
+
+    step: Step
+    """Its costs are its own and its share of what was computed together."""
+    finished: bool = False
+    """Whether this was the stream's last; it is no longer in the pool."""
+    error: Exception | None = None
+    """What its search or policy raised; it is no longer in the pool then."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words to write now."""
+        return self.step.words
+
+
+class StreamPool:
+    """Streams that come and go; each gets what it would get alone.
+
+    Streams are served in turns, a chunk at a time, in the order in which they became ready, so none
+    waits for more than one turn of all others. All methods may be called from several threads; with
+    more than one that runs batches, what a stream gets may reach the host out of order.
+
+    Args:
+        translator: what the streams share; its encoder is the Zipformer on any backend.
+        max_batch: streams in one encoder call.
+        max_streams: streams that may be open.
+        max_ahead_ms: audio of one stream that may wait, at least a chunk.
+        batch_sizes: numbers of streams that calls are made for, up to ``max_batch``; ``None`` for
+            what suits the encoder: any number in torch, few where each takes a graph of its own.
+
+    Raises:
+        ConfigError: for another encoder, or limits that cannot be.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        max_batch: int = 16,
+        *,
+        max_streams: int = 256,
+        max_ahead_ms: int = 10_000,
+        batch_sizes: Iterable[int] | None = None,
+    ) -> None:
+        encoder = translator.listener.encoder
+        if not isinstance(encoder, ChunkEncoder):
+            raise ConfigError(
+                f"the encoder is {type(encoder).__name__}, which takes one stream at a time; "
+                "expected a Zipformer encoder"
+            )
+        for name, limit in (("max_batch", max_batch), ("max_streams", max_streams)):
+            if limit < 1:
+                raise ConfigError(f"{name} is {limit}; expected a number from 1 on")
+        sizes = encoder.batch_sizes(max_batch) if batch_sizes is None else frozenset(batch_sizes)
+        if not sizes or min(sizes) < 1 or max(sizes) != max_batch:
+            raise ConfigError(
+                f"batch_sizes are {sorted(sizes)}; expected numbers from 1 to max_batch, which is "
+                f"{max_batch} and must be one of them"
+            )
+        initial = translator.listener.init_state().encoder
+        assert isinstance(initial, StreamState)  # of a ChunkEncoder
+        chunk_ms = initial.chunk_size * ENCODER_FRAME_MS
+        if max_ahead_ms < chunk_ms:
+            raise ConfigError(
+                f"max_ahead_ms is {max_ahead_ms}; expected at least a chunk, {chunk_ms} ms, or no "
+                "chunk would ever be whole"
+            )
+        for size in sorted(sizes):
+            encoder.prepare(StreamState.stack([initial] * size))
+        self.translator = translator
+        self.max_batch = max_batch
+        self.max_streams = max_streams
+        self.max_ahead_ms = max_ahead_ms
+        self._encoder = encoder
+        self._sizes = sizes
+        self._initial = initial
+        self._streams: dict[int, WaitingStream] = {}
+        # Keys are the streams that are ready, longest first; values are not used.
+        self._line: dict[int, None] = {}
+        self._opened = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Open streams."""
+        return len(self._streams)
+
+    def __contains__(self, stream: int) -> bool:
+        return stream in self._streams
+
+    @property
+    def num_ready(self) -> int:
+        """Streams for which :meth:`run_ready` has something to do."""
+        return len(self._line)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all encoder states and waiting features."""
+        with self._lock:
+            return sum(stream.nbytes for stream in self._streams.values())
+
+    def waiting_ms(self, stream: int) -> int:
+        """Audio of a stream that has not been encoded."""
+        with self._lock:
+            return self._stream(stream).waiting_ms
+
+    def open(self, reference: str | None = None) -> int:
+        """Begin a stream, with ``reference`` a forced one; its number, never used again.
+
+        Raises:
+            OverloadError: if ``max_streams`` are open.
+        """
+        with self._lock:
+            if len(self._streams) >= self.max_streams:
+                raise OverloadError(
+                    f"{len(self._streams)} streams are open, which is max_streams; close one, or "
+                    "try again when one has finished"
+                )
+            number = self._opened
+            self._opened += 1
+            self._streams[number] = WaitingStream(
+                number,
+                self.translator.listener.front_end.init_state(),
+                self._initial,
+                self.translator.writer.init_state(reference),
+            )
+        return number
+
+    def push(self, stream: int, samples: Samples, sample_rate: int | None) -> None:
+        """More audio of a stream, in any form the front end takes; it is not encoded yet.
+
+        Raises:
+            StreamClosedError: if the stream has ended or is not in the pool.
+            AudioFormatError: for audio that cannot be used.
+            OverloadError: if more than ``max_ahead_ms`` would wait. In both cases the stream stays
+                as it was.
+        """
+        with self._lock:
+            found = self._stream(stream)
+            if found.ending:
+                raise StreamClosedError(
+                    f"audio was pushed into stream {stream}, which was finished; open a new one"
+                )
+            self._hear(found, samples, sample_rate, is_final=False)
+
+    def finish(self, stream: int) -> None:
+        """The stream's source has ended; what waits is still encoded. Finishing again does nothing.
+
+        Raises:
+            StreamClosedError: if the stream is not in the pool.
+        """
+        with self._lock:
+            found = self._stream(stream)
+            if not found.ending:
+                self._hear(found, [], None, is_final=True)
+
+    def close(self, stream: int) -> None:
+        """Drop a stream and all that waits of it. A stream that is served to its end needs none.
+
+        Raises:
+            StreamClosedError: if the stream is not in the pool.
+        """
+        with self._lock:
+            self._drop(self._stream(stream))
+
+    def run_ready(self) -> dict[int, Served]:
+        """Compute one batch: the next chunk of up to ``max_batch`` ready streams.
+
+        Call it while there are streams ready (:attr:`num_ready`). Returns what each stream in the
+        batch got, by number; empty if none was ready. A stream whose search or policy raises is
+        dropped, and the others go on.
+        """
+        with self._lock:
+            batch = [stream.take() for stream in self._next_batch()]
+            for portion in batch:
+                del self._line[portion.stream.number]
+        try:
+            encoded = self._encode([portion for portion in batch if portion.has_frames])
+            written = [self._write(portion, encoded) for portion in batch]
+        except BaseException:
+            with self._lock:
+                self._put_back(batch)
+            raise
+        served = {}
+        with self._lock:
+            for portion, (outcome, writer) in zip(batch, written, strict=True):
+                stream = portion.stream
+                if stream.number not in self._streams:  # It was closed in the meantime.
+                    continue
+                served[stream.number] = outcome
+                if outcome.finished:
+                    self._drop(stream)
+                    continue
+                stream.writer = writer
+                stream.encoder = encoded[stream.number].state
+                stream.served = False
+                self._queue(stream)
+        return served
+
+    def _stream(self, number: int) -> WaitingStream:
+        found = self._streams.get(number)
+        if found is None:
+            raise StreamClosedError(
+                f"stream {number} is not in the pool; expected one that open() gave and that has "
+                "neither been closed nor served to its end"
+            )
+        return found
+
+    def _hear(
+        self, stream: WaitingStream, samples: Samples, sample_rate: int | None, *, is_final: bool
+    ) -> None:
+        listener = self.translator.listener
+        started = listener.clock()
+        features, front_end = listener.hear(
+            samples, sample_rate, stream.front_end, is_final=is_final
+        )
+        ahead = stream.waiting_ms + len(features) * FRAME_SHIFT_MS
+        if ahead > self.max_ahead_ms and not is_final:
+            raise OverloadError(
+                f"{ahead} ms of audio of stream {stream.number} would wait; expected at most "
+                f"{self.max_ahead_ms} (max_ahead_ms): push less at a time, and again after "
+                "run_ready()"
+            )
+        stream.front_end = front_end
+        stream.front_end_ms += 1000 * (listener.clock() - started)
+        stream.put(features)
+        stream.ending = is_final
+        self._queue(stream)
+
+    def _queue(self, stream: WaitingStream) -> None:
+        """Put a stream at the end of the line, unless it is in it or not ready."""
+        if stream.is_ready:
+            self._line.setdefault(stream.number)
+
+    def _drop(self, stream: WaitingStream) -> None:
+        del self._streams[stream.number]
+        self._line.pop(stream.number, None)
+
+    def _next_batch(self) -> list[WaitingStream]:
+        """The first in the line, as many as make a good batch, and all that only have to end."""
+        waiting = [self._streams[number] for number in self._line]
+        busy = [stream for stream in waiting if stream.has_frames][: self.max_batch]
+        if busy:
+            busy = busy[: call_sizes(len(busy), self._sizes)[0]]
+        return [stream for stream in waiting if not stream.has_frames] + busy
+
+    def _put_back(self, batch: list[Portion]) -> None:
+        """Undo a batch that came to nothing: its streams are first in the line again."""
+        line = self._line
+        self._line = {}
+        for portion in batch:
+            portion.stream.put_back(portion)
+            if portion.stream.number in self._streams:
+                self._queue(portion.stream)
+        self._line |= line
+
+    def _encode(self, batch: list[Portion]) -> dict[int, _Encoded]:
+        """The encoder and the CTC heads for all streams together."""
+        if not batch:
+            return {}
+        listener = self.translator.listener
+        started = listener.clock()
+        size = min(size for size in self._sizes if size >= len(batch))
+        # Empty places are filled with the first stream again, which costs no memory of its own.
+        rows = batch + batch[:1] * (size - len(batch))
+        states = StreamState.stack([portion.stream.encoder for portion in rows])
+        features = pad_sequence([portion.features for portion in rows], batch_first=True)
+        frames, lengths, states = self._encoder.step(
+            features.to(states.device),
+            states,
+            torch.tensor([len(portion.features) for portion in rows]),
+            is_final=torch.tensor([portion.is_final for portion in rows]),
+        )
+        own = [states] if size == 1 else states.rows(slice(len(batch))).unstack()
+        encoded = listener.clock()
+        counts = lengths.tolist()[: len(batch)]
+        chunks = listener.chunks(frames[: len(batch)], counts, states.chunk_size)
+        costs = StageCosts(
+            encoder_ms=1000 * (encoded - started) / len(batch),
+            heads_ms=1000 * (listener.clock() - encoded) / len(batch),
+        )
+        return {
+            portion.stream.number: _Encoded(state, own_chunks, costs)
+            for portion, state, own_chunks in zip(batch, own, chunks, strict=True)
+        }
+
+    def _write(self, portion: Portion, encoded: dict[int, _Encoded]) -> tuple[Served, WriterState]:
+        """Search and policy of one stream."""
+        stream = portion.stream
+        share = encoded.get(stream.number)
+        chunks = () if share is None else share.chunks
+        costs = StageCosts(front_end_ms=portion.front_end_ms)
+        if share is not None:
+            costs += share.costs
+        try:
+            turns, own, writer = self.translator.writer.step(
+                chunks, stream.writer, is_final=portion.is_final
+            )
+        except Exception as error:  # A policy from elsewhere may raise anything.
+            _log.exception("stream %d is dropped: its search or policy failed", stream.number)
+            return Served(Step((), costs), finished=True, error=error), stream.writer
+        return Served(Step(turns, costs + own), portion.is_final), writer
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """What a batch gave one stream."""
+
+    state: StreamState
+    chunks: tuple[EncodedChunk, ...]
+    costs: StageCosts

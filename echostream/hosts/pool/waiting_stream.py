@@ -1,0 +1,117 @@
+"""One stream of a pool: its states, and the feature frames that have not been encoded.
+
+Symbols: ``T`` feature frames (100 Hz), ``F`` mel bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from echostream.constants import FRAME_SHIFT_MS, SUBSAMPLING
+from echostream.encoder.stream_state import StreamState
+from echostream.session.writer import WriterState
+
+
+class WaitingStream:
+    """Changes in place; everything in it but this object itself is pure.
+
+    Args:
+        number: of the stream in its pool.
+        front_end: its state.
+        encoder: its state, for one stream.
+        writer: its state.
+    """
+
+    def __init__(
+        self, number: int, front_end: Any, encoder: StreamState, writer: WriterState
+    ) -> None:
+        self.number = number
+        self.front_end = front_end
+        self.encoder = encoder
+        self.writer = writer
+        self.ending = False
+        """Whether the source has ended."""
+        self.served = False
+        """Whether a batch is being computed with it right now."""
+        self.front_end_ms = 0.0
+        """Spent since the last portion was taken."""
+        self._parts: list[Tensor] = []
+        self.num_frames = 0
+        """Feature frames that wait."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the encoder's state and the waiting features."""
+        return self.encoder.nbytes + sum(part.nbytes for part in self._parts)
+
+    @property
+    def waiting_ms(self) -> int:
+        """Audio that waits."""
+        return self.num_frames * FRAME_SHIFT_MS
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to compute: a whole chunk, or the end."""
+        return not self.served and (self.ending or self.num_frames >= self.window)
+
+    @property
+    def window(self) -> int:
+        """Feature frames of a chunk."""
+        return self.encoder.chunk_size * SUBSAMPLING
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the encoder would give frames; an odd feature frame at the end gives none."""
+        return self.num_frames >= (SUBSAMPLING if self.ending else self.window)
+
+    def put(self, features: Tensor) -> None:
+        """Feature frames ``[T, F]`` that wait from now on."""
+        if len(features):
+            self._parts.append(features)
+            self.num_frames += len(features)
+
+    def take(self) -> Portion:
+        """The next chunk, which no longer waits."""
+        joined = self._parts[0] if len(self._parts) == 1 else self._joined()
+        window = min(self.window, len(joined))
+        rest = joined[window:]
+        self._parts = [rest] if len(rest) else []
+        self.num_frames = len(rest)
+        self.served = True
+        front_end_ms, self.front_end_ms = self.front_end_ms, 0.0
+        is_final = self.ending and len(rest) < SUBSAMPLING
+        return Portion(self, joined[:window], is_final, front_end_ms)
+
+    def put_back(self, portion: Portion) -> None:
+        """Undo :meth:`take`."""
+        self._parts.insert(0, portion.features)
+        self.num_frames += len(portion.features)
+        self.front_end_ms += portion.front_end_ms
+        self.served = False
+
+    def _joined(self) -> Tensor:
+        if not self._parts:
+            return torch.zeros(0, self.encoder.pending.shape[2])
+        return torch.cat(self._parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Portion:
+    """What a stream brings into a batch."""
+
+    stream: WaitingStream
+    features: Tensor
+    """``[T, F]``, at most a chunk."""
+    is_final: bool
+    """Whether the stream ends with them."""
+    front_end_ms: float
+    """Spent since the portion before."""
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the encoder gives frames for it."""
+        return len(self.features) >= SUBSAMPLING

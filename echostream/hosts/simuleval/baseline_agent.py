@@ -1,0 +1,39 @@
+"""The same agent around the baseline's encoder.
+
+Everything but the encoder is EchoStream's: front end, CTC searches, policies, and when words are
+written. What differs in a comparison is then the encoder alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from echostream.errors import ConfigError
+from echostream.hosts.simuleval.agent import EchoStreamAgent
+from echostream.session.options import AgentOptions
+
+PUBLISHED_MODE = "recompute"
+
+
+class StreamSpeechBaselineAgent(EchoStreamAgent):
+    """Speech to text with the chunk-Conformer, from the first sample at every segment by default.
+
+    ``--encoder-mode cached`` gives the same words for the cost of the new chunk.
+    """
+
+    @classmethod
+    def read_options(cls, args: Any) -> AgentOptions:
+        """The options, with the published mode where none was chosen.
+
+        Raises:
+            ConfigError: if there is neither a checkpoint nor a configuration.
+        """
+        options = super().read_options(args)
+        if options.checkpoint is None and options.random_weights is None:
+            raise ConfigError(
+                "the baseline has no default checkpoint; give --checkpoint DIR (`echostream "
+                "import-streamspeech` makes one), or --random-weights configs/streamspeech.yaml "
+                "with --forced-target FILE for compute and latency only"
+            )
+        return dataclasses.replace(options, encoder_mode=options.encoder_mode or PUBLISHED_MODE)

@@ -1,0 +1,59 @@
+"""From the options about chunks and context to the arguments of an encoder's ``init_state``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.errors import ConfigError
+from echostream.model import Encoder
+from echostream.session.options import AgentOptions
+
+
+def chunking(options: AgentOptions, encoder: Encoder) -> dict[str, Any]:
+    """What the options say, in the frames of this encoder.
+
+    Raises:
+        ConfigError: if a length is not a multiple of what the encoder pools, or an option is not
+            for this kind of encoder.
+    """
+    group_ms = encoder.frame_ms * encoder.chunk_multiple
+    for name in ("chunk_ms", "left_context_ms"):
+        value = getattr(options, name)
+        least = group_ms if name == "chunk_ms" else 0
+        if value is not None and (value % group_ms or value < least):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is {value}; expected a multiple of {group_ms} ms "
+                f"from {least} on"
+            )
+    result: dict[str, Any] = {}
+    if options.chunk_ms is not None:
+        result["chunk_size"] = options.chunk_ms // encoder.frame_ms
+    foreign = (
+        ("encoder_mode",)
+        if isinstance(encoder, ZipformerEncoder)
+        else ("left_context_ms", "max_future_frames")
+    )
+    for name in foreign:
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} was given, but the model's encoder is "
+                f"{encoder.config.name}, which has no such choice; leave it out"
+            )
+    if options.encoder_mode is not None:
+        result["mode"] = options.encoder_mode
+    if options.left_context_ms is not None:
+        result["left_context"] = options.left_context_ms // encoder.frame_ms
+    if options.max_future_frames is not None:
+        result["max_future_frames"] = _future(options.max_future_frames)
+    return result
+
+
+def _future(text: str) -> int | None:
+    if text == "chunk":
+        return None
+    if not str(text).isdigit():
+        raise ConfigError(
+            f"--max-future-frames is {text!r}; expected 'chunk' (all of it) or a number from 0 on"
+        )
+    return int(text)

@@ -1,0 +1,272 @@
+"""The agent inside SimulEval, and as other hosts use it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from simuleval.agents.actions import ReadAction
+from simuleval.data.segments import EmptySegment, SpeechSegment
+
+from echostream.constants import SAMPLE_RATE
+from echostream.errors import AudioFormatError, ConfigError
+from echostream.hosts.simuleval.agent import EchoStreamAgent
+from echostream.scoring.instance import read_instances
+from echostream.scoring.latency import length_adaptive_average_lagging
+from tests.session.conftest import audio
+
+ROOT = Path(__file__).parents[3]
+AGENT = ROOT / "agents" / "echostream_agent.py"
+
+
+def make_agent(checkpoint: Path, **options: Any) -> EchoStreamAgent:
+    return EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint), **options))
+
+
+def segments(samples: np.ndarray, size: int, rate: int = SAMPLE_RATE) -> list[SpeechSegment]:
+    """What SimulEval's evaluator sends: lists of floats, or of pairs; the last one finished."""
+    return [
+        SpeechSegment(
+            content=samples[i : i + size].tolist(),
+            sample_rate=rate,
+            finished=i + size >= len(samples),
+            tgt_lang=None,
+        )
+        for i in range(0, len(samples), size)
+    ]
+
+
+def converse(agent: EchoStreamAgent, sent: list[Any], states: Any = None) -> list[Any]:
+    return [agent.pushpop(segment, states) for segment in sent]
+
+
+def text(answers: list[Any]) -> str:
+    return " ".join(answer.content for answer in answers if answer.content)
+
+
+def test_answers_end_with_exactly_one_finished_segment(checkpoint: Path) -> None:
+    agent = make_agent(checkpoint)
+    answers = converse(agent, segments(audio(2.0), 5120))
+    assert [answer.finished for answer in answers] == [False] * (len(answers) - 1) + [True]
+    assert text(answers)
+
+
+def test_reset_gives_a_fresh_stream(checkpoint: Path) -> None:
+    sent = segments(audio(2.0), 5120)
+    fresh = text(converse(make_agent(checkpoint), sent))
+    agent = make_agent(checkpoint)
+    converse(agent, sent[:3])
+    agent.reset()
+    agent.reset()
+    assert text(converse(agent, sent)) == fresh
+    agent.reset()
+    assert text(converse(agent, sent)) == fresh
+
+
+def test_interleaved_stateless_streams_equal_their_solo_runs(checkpoint: Path) -> None:
+    agent = make_agent(checkpoint, policy="stub")
+    streams = [segments(audio(1.0 + 0.3 * n, seed=n), 3000 + 700 * n) for n in range(5)]
+    solo = [text(converse(make_agent(checkpoint, policy="stub"), sent)) for sent in streams]
+    states = [agent.build_states() for _ in streams]
+    answers: list[list[Any]] = [[] for _ in streams]
+    for turn in range(max(map(len, streams))):
+        for number, sent in enumerate(streams):
+            if turn < len(sent):
+                answers[number].append(agent.pushpop(sent[turn], states[number]))
+    assert [text(a) for a in answers] == solo
+
+
+def test_a_final_empty_segment_flushes(checkpoint: Path) -> None:
+    """Other hosts and the remote evaluator end a stream without new audio."""
+    samples = audio(1.7)
+    expected = text(converse(make_agent(checkpoint), segments(samples, 4000)))
+    sent: list[Any] = segments(samples, 4000)
+    sent[-1].finished = False
+    for last in (EmptySegment(finished=True), SpeechSegment(content=[], finished=True)):
+        answers = converse(make_agent(checkpoint), [*sent, last])
+        assert answers[-1].finished
+        assert text(answers) == expected
+
+
+def test_popping_without_new_audio_reads(checkpoint: Path) -> None:
+    agent = make_agent(checkpoint)
+    agent.push(segments(audio(1.0), 5120)[0])
+    agent.pop()
+    assert isinstance(agent.policy(agent.states), ReadAction)
+    assert isinstance(agent.policy(), ReadAction)
+
+
+def test_pushes_between_pops_are_all_heard(checkpoint: Path) -> None:
+    sent = segments(audio(1.0), 1600)
+    expected = text(converse(make_agent(checkpoint), sent))
+    agent = make_agent(checkpoint)
+    for segment in sent:
+        agent.push(segment)
+    assert text([agent.pop()]) == expected
+
+
+def test_empty_recording_ends_with_empty_text(checkpoint: Path) -> None:
+    answer = make_agent(checkpoint).pushpop(SpeechSegment(content=[], finished=True))
+    assert (answer.content, answer.finished) == ("", True)
+
+
+def test_stereo_and_other_rates_are_heard(checkpoint: Path) -> None:
+    samples = audio(2.0)
+    mono = text(converse(make_agent(checkpoint), segments(samples, 5120)))
+    pairs = np.stack([samples, samples], axis=1)
+    assert text(converse(make_agent(checkpoint), segments(pairs, 5120))) == mono
+    at_44k = np.interp(np.arange(88_200) / 44_100, np.arange(32_000) / 16_000, samples)
+    assert text(converse(make_agent(checkpoint), segments(at_44k, 9999, 44_100)))
+
+
+def test_missing_or_changing_sample_rate_is_refused(checkpoint: Path) -> None:
+    agent = make_agent(checkpoint)
+    with pytest.raises(AudioFormatError, match="sample rate"):
+        agent.pushpop(SpeechSegment(content=[0.1] * 100, sample_rate=-1))
+    agent = make_agent(checkpoint)
+    agent.pushpop(segments(audio(1.0), 1600)[0])
+    with pytest.raises(AudioFormatError, match="16000"):
+        agent.pushpop(segments(audio(1.0), 1600, 8000)[1])
+
+
+def test_unread_audio_is_not_kept(checkpoint: Path) -> None:
+    agent = make_agent(checkpoint)
+    for segment in segments(audio(5.0), 5120)[:-1]:
+        agent.pushpop(segment)
+        assert len(agent.states.source) == 0
+        assert len(agent.states.unread) == 0
+
+
+def test_forced_lines_follow_the_recordings(checkpoint: Path, tmp_path: Path) -> None:
+    forced = tmp_path / "forced"
+    forced.write_text("one two\n\nthree\n", encoding="utf-8")
+    agent = make_agent(checkpoint, forced_target=str(forced), policy="wait-k")
+    agent.reset()
+    heard = []
+    for _ in range(3):
+        heard.append(text(converse(agent, segments(audio(2.0), 5120))))
+        agent.reset()
+    assert heard == ["one two", "", "three"]
+    later = make_agent(checkpoint, forced_target=str(forced), forced_start=2)
+    assert text(converse(later, segments(audio(0.5), 5120))) == "three"
+
+
+def test_more_recordings_than_forced_lines_is_an_error(checkpoint: Path, tmp_path: Path) -> None:
+    forced = tmp_path / "forced"
+    forced.write_text("one\n", encoding="utf-8")
+    agent = make_agent(checkpoint, forced_target=str(forced))
+    converse(agent, segments(audio(0.5), 5120))
+    agent.reset()
+    with pytest.raises(ConfigError, match="recording 2"):
+        converse(agent, segments(audio(0.5), 5120))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"policy": "waitk"}, "wait-k"),
+        ({"policy": "wait-k", "policy_options": "k"}, "name=value"),
+        ({"policy": "wait-k", "policy_options": "kk=3"}, "'k'"),
+        ({"chunk_ms": 100}, "multiple of 160"),
+        ({"max_future_frames": "some"}, "chunk"),
+        ({"task": "s2s"}, "s2tt"),
+        ({"random_weights": "configs/base.yaml", "checkpoint": None}, "--forced-target"),
+        ({"forced_target": "no/such/file"}, "no/such/file"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_wrong_options_say_what_to_do(
+    checkpoint: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        EchoStreamAgent(SimpleNamespace(**{"checkpoint": str(checkpoint), **options}))
+
+
+@pytest.mark.parametrize("device", ["cuda:99x", "tpu9"])
+def test_unknown_device_is_refused(checkpoint: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match="--device"):
+        make_agent(checkpoint).to(device, fp16=False)
+
+
+def test_parser_leaves_the_hosts_options_alone() -> None:
+    parser = argparse.ArgumentParser(conflict_handler="resolve")
+    own = ["--source-segment-size", "--device", "--dtype", "--fp16", "--output", "--demo"]
+    for flag in own:
+        parser.add_argument(flag, help="the host's")
+    EchoStreamAgent.add_args(parser)
+    helps = {flag: action.help for action in parser._actions for flag in action.option_strings}
+    assert all(helps[flag] == "the host's" for flag in own)
+
+
+def simuleval(folder: Path, output: str, sources: list[Path], *options: str) -> list[Any]:
+    """Run the command line on ``sources``; the lines of instances.log."""
+    (folder / "sources").write_text("".join(f"{path}\n" for path in sources))
+    (folder / "targets").write_text("".join("the cat sat\n" for _ in sources))
+    command = [
+        str(Path(sys.executable).with_name("simuleval")),
+        *("--agent", str(AGENT), "--source", str(folder / "sources")),
+        *("--target", str(folder / "targets"), "--output", str(folder / output), *options),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert result.returncode == 0, result.stderr[-2000:]
+    lines = (folder / output / "instances.log").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_two_runs_of_simuleval_write_the_same_log(checkpoint: Path, tmp_path: Path) -> None:
+    sources = []
+    for number, seconds in enumerate((1.5, 2.3)):
+        path = tmp_path / f"rec {number}.wav"
+        soundfile.write(path, audio(seconds, seed=number), SAMPLE_RATE)
+        sources.append(path)
+    options = ("--checkpoint", str(checkpoint), "--source-segment-size", "320")
+    first = simuleval(tmp_path, "first", sources, *options)
+    second = simuleval(tmp_path, "second", sources, *options)
+    assert len(first) == 2
+    assert all(line["prediction"] for line in first)
+    for line in first + second:
+        del line["elapsed"]
+    assert first == second
+
+
+def test_forced_writer_on_random_base_weights_has_the_laal_of_its_schedule(tmp_path: Path) -> None:
+    path = tmp_path / "recording.wav"
+    soundfile.write(path, audio(3.2), SAMPLE_RATE)
+    (tmp_path / "forced").write_text("a b c d e f g h\n")
+    lines = simuleval(
+        tmp_path,
+        "out",
+        [path],
+        *("--random-weights", str(ROOT / "configs" / "base.yaml")),
+        *("--forced-target", str(tmp_path / "forced"), "--source-segment-size", "320"),
+        *("--policy", "wait-k", "--policy-options", "k=3"),
+    )
+    # Word i comes after chunk 3 + i, that is at 960 + 320 i ms; the last one at the end, 3200 ms.
+    assert lines[0]["prediction"] == "a b c d e f g h"
+    assert lines[0]["delays"] == [960 + 320 * i for i in range(8)]
+    # LAAL: mean over i of delay - i * 3200 / 8 = 960 - 80 i, which is 960 - 80 * 3.5.
+    (instance,) = read_instances(tmp_path / "out" / "instances.log")
+    laal = length_adaptive_average_lagging(instance.delays, instance.source_length, 8)
+    assert laal == pytest.approx(680.0)
+
+
+def test_wrong_options_end_the_command_line_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("x\n")
+    command = [
+        str(Path(sys.executable).with_name("simuleval")),
+        *("--agent", str(AGENT), "--source", "list", "--target", "list"),
+        *("--checkpoint", "no/such/folder"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("echostream: error: cannot read no/such/folder")
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,218 @@
+"""A stream that is stopped anywhere and goes on elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.config import ChunkConformerConfig, SystemConfig, save_config
+from echostream.constants import SAMPLE_RATE
+from echostream.errors import StateMismatchError
+from echostream.policy import Decision, PolicyContext
+from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session.saved_stream import restore_stream, save_stream
+from tests.session.conftest import audio
+
+ROOT = Path(__file__).parents[2]
+
+KINDS: dict[str, dict[str, Any]] = {
+    "ctc": {},
+    "beam": {"decoder": "prefix-beam", "policy": "local-agreement", "policy_options": "n=2"},
+    "asr": {"task": "asr", "policy": "wait-k", "policy_options": "k=2"},
+    "offline": {"policy": "offline"},
+}
+
+
+def go_on(translator: Translator, samples: np.ndarray, state: Any, rate: int) -> Any:
+    """Words, and all tensors of the encoder, after the rest of the audio in pieces of 100 ms."""
+    words: list[str] = []
+    size = rate // 10
+    for start in range(0, max(len(samples), 1), size):
+        step, state = translator.step(
+            samples[start : start + size], rate, state, is_final=start + size >= len(samples)
+        )
+        words += step.words
+    return words, dict(state.listener.encoder.named_tensors())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_continuation_is_that_of_the_stream_that_was_not_saved(
+    translate, kind: str, data: st.DataObject
+) -> None:
+    translator = translate(**KINDS[kind])
+    rate = data.draw(st.sampled_from([SAMPLE_RATE, 44100]))
+    samples = audio(2.0 * rate / SAMPLE_RATE, seed=data.draw(st.integers(0, 3)))
+    cut = data.draw(st.integers(0, len(samples)))
+    reference = data.draw(st.sampled_from([None, "these words and no others"]))
+    state = translator.init_state(reference)
+    _, state = translator.step(samples[:cut], rate, state, is_final=False)
+    saved = save_stream(translator, state)
+    restored = restore_stream(translator, saved)
+    words, tensors = go_on(translator, samples[cut:], state, rate)
+    words_after, tensors_after = go_on(translator, samples[cut:], restored, rate)
+    assert words_after == words
+    for name, tensor in tensors.items():
+        assert torch.equal(tensors_after[name], tensor), name
+    assert save_stream(translator, restored) == saved
+
+
+NEW_PROCESS = """
+import sys
+from pathlib import Path
+import numpy as np
+from echostream.session import AgentOptions, build_translator
+from echostream.session.saved_stream import restore_stream
+translator = build_translator(AgentOptions(checkpoint=sys.argv[1]))
+state = restore_stream(translator, Path(sys.argv[2]).read_bytes())
+step, _ = translator.step(np.load(sys.argv[3]), 16000, state, is_final=True)
+print(" ".join(step.words))
+"""
+
+
+def test_a_new_process_goes_on_in_mid_word(checkpoint: Path, tmp_path: Path, translate) -> None:
+    translator = translate()
+    samples = audio(3.0, seed=5)
+    first, state = translator.step(
+        samples[:25_000], SAMPLE_RATE, translator.init_state(), is_final=False
+    )
+    assert state.writer.target.assembler.text, "the cut is inside a word"
+    (tmp_path / "stream").write_bytes(save_stream(translator, state))
+    np.save(tmp_path / "rest.npy", samples[25_000:])
+    result = subprocess.run(
+        [sys.executable, "-c", NEW_PROCESS, checkpoint, tmp_path / "stream", tmp_path / "rest.npy"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    second, _ = translator.step(samples[25_000:], SAMPLE_RATE, state, is_final=True)
+    assert result.stdout.split() == list(second.words)
+    assert first.words and second.words
+
+
+def test_a_finished_stream_stays_finished(translate) -> None:
+    translator = translate()
+    _, state = translator.step(audio(0.5), SAMPLE_RATE, translator.init_state(), is_final=True)
+    assert restore_stream(translator, save_stream(translator, state)).finished
+
+
+def saved_by(translator: Translator) -> bytes:
+    state = translator.init_state()
+    return save_stream(translator, translator.step(audio(1.0), 16000, state, is_final=False)[1])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"policy": "wait-k"},
+        {"policy_options": "stride=2"},
+        {"task": "asr"},
+        {"decoder": "prefix-beam"},
+        {"chunk_ms": 640},
+        {"left_context_ms": 640},
+        {"max_future_frames": "1"},
+    ],
+)
+def test_a_translator_of_other_settings_refuses(translate, other: dict[str, Any]) -> None:
+    data = saved_by(translate(policy="ctc"))
+    with pytest.raises(StateMismatchError, match="fingerprint"):
+        restore_stream(translate(**{"policy": "ctc", **other}), data)
+
+
+def test_other_weights_are_refused(checkpoint: Path, translate) -> None:
+    data = saved_by(translate())
+    other = build_translator(AgentOptions(checkpoint=str(checkpoint)))
+    with torch.no_grad():
+        other.listener.model.st_head.projection.bias[0] += 1e-6
+    other.settings = {**(other.settings or {}), "model": other.listener.model.fingerprint()}
+    with pytest.raises(StateMismatchError, match="fingerprint"):
+        restore_stream(other, data)
+
+
+def test_damaged_bytes_are_refused(translate) -> None:
+    translator = translate()
+    data = saved_by(translator)
+    chance = np.random.default_rng(1)
+    for position in (0, 1, 9, len(data) - 1, *chance.integers(0, len(data), 40).tolist()):
+        altered = bytearray(data)
+        altered[position] ^= 1 << int(chance.integers(8))
+        with pytest.raises(StateMismatchError):
+            restore_stream(translator, bytes(altered))
+    for length in (0, 3, 100, len(data) // 2, len(data) - 1):
+        with pytest.raises(StateMismatchError):
+            restore_stream(translator, data[:length])
+    state = translator.listener.init_state()
+    with pytest.raises(StateMismatchError, match="not a saved stream"):
+        restore_stream(translator, state.front_end.to_bytes())
+
+
+class Hoarder:
+    """Remembers something that JSON cannot hold."""
+
+    def decide(self, context: PolicyContext) -> Decision:
+        return Decision.read(state=object())
+
+
+class Historian:
+    """Wants all frames."""
+
+    needs_encoder_history = True
+
+    def decide(self, context: PolicyContext) -> Decision:
+        return Decision.read()
+
+
+@pytest.mark.parametrize(("policy", "told"), [("Hoarder", "memory"), ("Historian", "all encoder")])
+def test_policies_that_cannot_be_saved_say_so(translate, policy: str, told: str) -> None:
+    translator = translate(policy=f"tests.session.test_saved_stream:{policy}")
+    with pytest.raises(StateMismatchError, match=told):
+        saved_by(translator)
+
+
+def test_the_baseline_cannot_be_saved(tmp_path: Path) -> None:
+    encoder = ChunkConformerConfig(
+        embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
+    )
+    save_config(
+        SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder), tmp_path / "small.yaml"
+    )
+    translator = build_translator(
+        AgentOptions(random_weights=str(tmp_path / "small.yaml"), forced_target="unused")
+    )
+    with pytest.raises(StateMismatchError, match="chunk-conformer cannot be saved"):
+        saved_by(translator)
+
+
+class Rememberer:
+    """Remembers in every way that can be saved."""
+
+    def decide(self, context: PolicyContext) -> Decision:
+        seen = context.state["seen"] if context.state else ()
+        remembered = (*seen, (context.num_chunks, [1.5, "a", None, ((), [])]))
+        return Decision.read(state={"seen": remembered, "empty": {}, "none": ()})
+
+
+def test_the_policys_memory_comes_back_as_it_was(translate) -> None:
+    translator = translate(policy="tests.session.test_saved_stream:Rememberer")
+    state = translator.init_state()
+    _, state = translator.step(audio(1.0), SAMPLE_RATE, state, is_final=False)
+    restored = restore_stream(translator, save_stream(translator, state))
+    assert len(state.writer.policy["seen"]) == 3
+    assert restored.writer == state.writer
+    assert repr(restored.writer.policy) == repr(state.writer.policy)
+
+
+def test_parts_put_together_by_hand_have_no_name(translate) -> None:
+    made = translate()
+    with pytest.raises(StateMismatchError, match="build_translator"):
+        saved_by(Translator(made.listener, made.writer))

@@ -1,0 +1,207 @@
+"""The translator: what comes out does not depend on how the audio comes in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.constants import SAMPLE_RATE
+from echostream.errors import AudioFormatError, StreamClosedError
+from echostream.policy import Decision, PolicyContext
+from echostream.session import Translator, TranslatorState, Turn
+from tests.session.conftest import audio
+
+POLICIES = {
+    "ctc": None,
+    "wait-k": "k=2,stride=2",
+    "local-agreement": "n=2",
+    "offline": None,
+    "stub": None,
+}
+
+
+def run(
+    translator: Translator,
+    samples: np.ndarray,
+    cuts: list[int],
+    *,
+    rate: int = SAMPLE_RATE,
+    reference: str | None = None,
+) -> tuple[list[Turn], TranslatorState]:
+    """Push ``samples`` cut at ``cuts``; the last piece is final."""
+    state = translator.init_state(reference)
+    turns: list[Turn] = []
+    edges = [0, *sorted(cuts), len(samples)]
+    for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True), start=1):
+        step, state = translator.step(
+            samples[start:end], rate, state, is_final=number == len(edges) - 1
+        )
+        turns.extend(step.turns)
+    return turns, state
+
+
+def segments(samples: np.ndarray, milliseconds: int, rate: int = SAMPLE_RATE) -> list[int]:
+    size = milliseconds * rate // 1000
+    return list(range(size, len(samples), size))
+
+
+def said(turns: list[Turn]) -> list[str]:
+    return [word for turn in turns for word in turn.words]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("task", ["s2tt", "asr"])
+def test_segment_size_changes_nothing(translate, policy: str, task: str) -> None:
+    translator = translate(policy=policy, policy_options=POLICIES[policy], task=task)
+    samples = audio(3.3, seed=1)
+    whole, state = run(translator, samples, [])
+    assert len(said(whole)) > 3
+    for size in (10, 97, 320, 5000):
+        cut, cut_state = run(translator, samples, segments(samples, size))
+        assert cut == whole, f"segments of {size} ms"
+        for (name, a), (_, b) in zip(
+            cut_state.listener.encoder.named_tensors(),
+            state.listener.encoder.named_tensors(),
+            strict=True,
+        ):
+            if not name.startswith(("segment_id", "pending")):
+                assert torch.equal(a, b), f"{name}, segments of {size} ms"
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_any_cuts_give_the_same_turns(translate, data: st.DataObject) -> None:
+    rate = data.draw(st.sampled_from([8000, 16000, 44100]))
+    translator = translate(policy="local-agreement", decoder="prefix-beam")
+    samples = audio(1.5, seed=data.draw(st.integers(0, 5)))
+    cuts = data.draw(st.lists(st.integers(0, len(samples)), max_size=12))
+    whole, _ = run(translator, samples, [], rate=rate)
+    assert run(translator, samples, cuts, rate=rate)[0] == whole
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "prefix-beam"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_ends_with_as_many_words_as_offline(translate, policy, decoder) -> None:
+    """Words are neither lost nor said twice, whenever they are written."""
+    samples = audio(4.0, seed=2)
+    offline = said(run(translate(policy="offline", decoder=decoder), samples, [])[0])
+    options = POLICIES[policy]
+    turns, _ = run(translate(policy=policy, policy_options=options, decoder=decoder), samples, [])
+    if policy == "local-agreement" and decoder == "prefix-beam":
+        # It may write words that the search revises later; their number is kept.
+        assert len(said(turns)) == len(offline)
+    else:
+        assert said(turns) == offline
+
+
+def test_forced_writer_keeps_the_schedule(translate) -> None:
+    translator = translate(policy="wait-k", policy_options="k=3,stride=2")
+    turns, state = run(translator, audio(3.2), [], reference="a b c d e f g h i j")
+    # Ten chunks of 320 ms: two words after chunk 3, 5, 7, 9; the rest at the end.
+    assert [len(turn.words) for turn in turns] == [0, 0, 2, 0, 2, 0, 2, 0, 2, 0, 2]
+    assert said(turns) == list("abcdefghij")
+    assert [turn.audio_ms for turn in turns] == [*range(320, 3201, 320), 3200]
+    assert state.writer.num_chunks == 10
+
+
+@pytest.mark.parametrize("task", ["s2tt", "asr"])
+def test_forced_writer_does_not_keep_what_the_search_finds(translate, task: str) -> None:
+    translator = translate(policy="offline", task=task)
+    samples = audio(4.0, seed=2)
+    free, kept = translator.init_state(), translator.init_state("a b c")
+    _, free = translator.step(samples, SAMPLE_RATE, free, is_final=False)
+    _, kept = translator.step(samples, SAMPLE_RATE, kept, is_final=False)
+    assert len(free.writer.target.words) > 3
+    assert kept.writer.target.words == kept.writer.source.words == ()
+    assert kept.writer.target.num_tokens == free.writer.target.num_tokens
+    step, _ = translator.step([], None, kept, is_final=True)
+    assert step.words == ("a", "b", "c")
+
+
+def test_stepping_twice_from_one_state_is_equal(translate) -> None:
+    translator = translate(policy="ctc")
+    samples = audio(2.0)
+    start = translator.init_state()
+    _, state = translator.step(samples[:20_001], SAMPLE_RATE, start, is_final=False)
+    kept = state.listener.encoder.clone()
+    first = translator.step(samples[20_001:], SAMPLE_RATE, state, is_final=True)
+    second = translator.step(samples[20_001:], SAMPLE_RATE, state, is_final=True)
+    assert first[0] == second[0]
+    for (name, a), (_, b) in zip(
+        state.listener.encoder.named_tensors(), kept.named_tensors(), strict=True
+    ):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("length", [0, 1, 159, 160, 399, 5119, 5120])
+def test_short_audio_ends_in_one_turn_without_error(translate, length: int) -> None:
+    turns, state = run(translate(policy="ctc"), audio(1.0)[:length], [])
+    assert state.finished
+    assert state.writer.num_frames == length // 320
+    assert turns[-1].reason == "source finished"
+
+
+def test_after_the_end_the_stream_is_closed(translate) -> None:
+    translator = translate()
+    _, state = run(translator, audio(0.5), [])
+    with pytest.raises(StreamClosedError, match="reset the agent"):
+        translator.step(audio(0.1), SAMPLE_RATE, state, is_final=False)
+
+
+def test_bad_audio_leaves_the_stream_good(translate) -> None:
+    translator = translate(policy="stub")
+    samples = audio(2.0)
+    bad = samples[:1000].copy()
+    bad[7] = np.nan
+    _, state = translator.step(samples[:9000], SAMPLE_RATE, translator.init_state(), is_final=False)
+    with pytest.raises(AudioFormatError, match="9007"):
+        translator.step(bad, SAMPLE_RATE, state, is_final=False)
+    with pytest.raises(AudioFormatError, match="8000"):
+        translator.step(samples[:100], 8000, state, is_final=False)
+    after, _ = translator.step(samples[9000:], SAMPLE_RATE, state, is_final=True)
+    assert said(list(after.turns)) == said(run(translator, samples, [])[0][-len(after.turns) :])
+
+
+class SeesHistory:
+    """Gives the sum of the frames it is shown as its reason."""
+
+    needs_encoder_history = True
+
+    def decide(self, context: PolicyContext) -> Decision:
+        assert len(context.encoder_frames) == context.num_encoder_frames
+        return Decision.read(str(float(context.encoder_frames.sum())))
+
+
+class SeesChunk(SeesHistory):
+    needs_encoder_history = False
+
+    def decide(self, context: PolicyContext) -> Decision:
+        assert len(context.encoder_frames) == (0 if context.source_finished else 16)
+        return Decision.read(str(float(context.encoder_frames.sum())))
+
+
+def test_a_policy_sees_all_frames_only_if_it_asks(translate) -> None:
+    samples = audio(1.6)
+    parts = [
+        [float(turn.reason) for turn in run(translate(policy=policy), samples, [])[0]]
+        for policy in (f"{__name__}:SeesChunk", f"{__name__}:SeesHistory")
+    ]
+    chunks, totals = parts
+    assert totals[:-1] == pytest.approx(np.cumsum(chunks[:-1]), rel=1e-4, abs=1e-3)
+    assert totals[-1] == totals[-2]
+    assert len(set(chunks[:-1])) == 5
+
+
+def test_state_does_not_grow(translate) -> None:
+    translator = translate(policy="stub")
+    state = translator.init_state()
+    sizes = set()
+    for second in range(30):
+        _, state = translator.step(audio(1.0, second), SAMPLE_RATE, state, is_final=False)
+        sizes.add(state.listener.encoder.nbytes)
+        assert len(state.writer.target.pending) < 20
+        assert state.writer.history is None
+    assert len(sizes) == 1
