@@ -18,7 +18,7 @@ import torch
 from echostream.backend.engine import EngineKind
 from echostream.backend.graph import GraphSettings
 
-FORMAT = "echostream-graph-2"
+FORMAT = "echostream-graph-3"
 """Changes when graphs of older versions can no longer be used."""
 DESCRIPTION = "graph.json"
 SUMS = "sums.json"

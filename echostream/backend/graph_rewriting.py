@@ -16,8 +16,8 @@ from echostream.backend import kernel_operators  # noqa: F401
 
 _aten, _echostream = torch.ops.aten, torch.ops.echostream
 _PLUS = {
-    _echostream.panel_linear.default: _echostream.panel_linear_plus.default,
-    _echostream.panel_linear_of_bytes.default: _echostream.panel_linear_of_bytes_plus.default,
+    _echostream.packed_linear.default: _echostream.packed_linear_add.default,
+    _echostream.packed_linear_int8.default: _echostream.packed_linear_int8_add.default,
 }
 """Of a layer the operator that also adds."""
 
@@ -71,10 +71,10 @@ def _add_in_layer(node: Any) -> None:
         if not (_is(result, _aten.view.default) and _is(result.args[0], *_PLUS)):
             continue
         layer = result.args[0]
-        x, weights, offset, outputs, then_swoosh = layer.args
+        x, weights, offset, outputs, swoosh_epilogue = layer.args
         shape = result.meta["val"].shape
         alone = len(layer.users) == len(result.users) == 1
-        if then_swoosh or not alone or plus.meta["val"].shape != shape:
+        if swoosh_epilogue or not alone or plus.meta["val"].shape != shape:
             continue
         graph = node.graph
         with graph.inserting_before(node):

@@ -25,14 +25,14 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.graph_rewriting import rewritten
 from echostream.backend.kernel_operators import C_DECLARATIONS
-from echostream.backend.traced_kernel import PanelWeights, TracedKernel, load_weights
+from echostream.backend.traced_kernel import PackedWeights, TracedKernel, load_weights
 from echostream.errors import ConfigError
 from echostream.kernel import (
     Kernel,
     compile_kernel,
     has_compiler,
+    has_int8_products,
     kernel_version,
-    multiplies_bytes,
     tracing_with,
 )
 
@@ -97,7 +97,7 @@ class Inductor:
     @property
     def precisions(self) -> tuple[str, ...]:
         """See :class:`echostream.backend.engine.EngineKind`."""
-        return ("float32", "int8") if multiplies_bytes() else ("float32",)
+        return ("float32", "int8") if has_int8_products() else ("float32",)
 
     def version(self) -> str | None:
         """See :class:`echostream.backend.engine.EngineKind`; torch's own stands beside it."""
@@ -115,16 +115,16 @@ class Inductor:
         _log.warning("compiling a graph with torch's Inductor; this takes about a minute, once")
         compile_kernel(folder / KERNEL)
         example = graph.example()
-        panels = PanelWeights(graph, precision)
-        panels.flat.numpy().tofile(folder / WEIGHTS)
+        packed = PackedWeights(graph, precision)
+        packed.flat.numpy().tofile(folder / WEIGHTS)
 
-        def from_panels(weights: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-            with tracing_with(TracedKernel(panels, weights)):
+        def from_weights(weights: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            with tracing_with(TracedKernel(packed, weights)):
                 results: tuple[Tensor, ...] = graph(*inputs)
             return results
 
-        inputs = (panels.flat, *example)
-        recorded = rewritten(make_fx(from_panels)(*inputs))
+        inputs = (packed.flat, *example)
+        recorded = rewritten(make_fx(from_weights)(*inputs))
         traced = torch.export.export(recorded, inputs).module()
         try:
             with _settings():

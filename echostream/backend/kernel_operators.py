@@ -17,47 +17,49 @@ from echostream.encoder import activation
 from echostream.errors import ConfigError
 from echostream.kernel import (
     Kernel,
-    out_of_panels,
-    out_of_panels_of_bytes,
+    packed_size,
+    packed_size_int8,
     shared_kernel,
-    size_in_panels,
-    size_in_panels_of_bytes,
     stem_sizes,
+    unpack_weights,
+    unpack_weights_int8,
 )
 
 
-@torch.library.custom_op("echostream::panel_linear", mutates_args=())
-def panel_linear(x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int) -> Tensor:
+@torch.library.custom_op("echostream::packed_linear", mutates_args=())
+def packed_linear(
+    x: Tensor, weights: Tensor, offset: int, outputs: int, swoosh_epilogue: int
+) -> Tensor:
     """The layer at ``offset`` in ``weights``, and SwooshL if wanted: ``[M, K] -> [M, N]``."""
     inputs = x.shape[1]
-    panels = weights[offset : offset + size_in_panels(inputs, outputs)]
-    y = functional.linear(x, *out_of_panels(panels, inputs, outputs))
-    return activation.swoosh_l(y) if then_swoosh else y
+    packed = weights[offset : offset + packed_size(inputs, outputs)]
+    y = functional.linear(x, *unpack_weights(packed, inputs, outputs))
+    return activation.swoosh_l(y) if swoosh_epilogue else y
 
 
-@torch.library.custom_op("echostream::panel_linear_plus", mutates_args=())
-def panel_linear_plus(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
+@torch.library.custom_op("echostream::packed_linear_add", mutates_args=())
+def packed_linear_add(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
     """``plus`` [M, N] and the layer of as many outputs."""
-    return plus + panel_linear(x, weights, offset, plus.shape[1], 0)
+    return plus + packed_linear(x, weights, offset, plus.shape[1], 0)
 
 
-@torch.library.custom_op("echostream::panel_linear_of_bytes", mutates_args=())
-def panel_linear_of_bytes(
-    x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int
+@torch.library.custom_op("echostream::packed_linear_int8", mutates_args=())
+def packed_linear_int8(
+    x: Tensor, weights: Tensor, offset: int, outputs: int, swoosh_epilogue: int
 ) -> Tensor:
-    """As :func:`panel_linear`, of weights in bytes; inputs are rounded to bytes too."""
+    """As :func:`packed_linear`, of weights in bytes; inputs are rounded to bytes too."""
     inputs = x.shape[1]
-    panels = weights[offset : offset + size_in_panels_of_bytes(inputs, outputs)]
-    weight, scales, bias = out_of_panels_of_bytes(panels, inputs, outputs)
+    packed = weights[offset : offset + packed_size_int8(inputs, outputs)]
+    weight, scales, bias = unpack_weights_int8(packed, inputs, outputs)
     steps = _steps(x, 1)
     y = functional.linear((x / steps).round(), weight) * steps * scales + bias
-    return activation.swoosh_l(y) if then_swoosh else y
+    return activation.swoosh_l(y) if swoosh_epilogue else y
 
 
-@torch.library.custom_op("echostream::panel_linear_of_bytes_plus", mutates_args=())
-def panel_linear_of_bytes_plus(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
+@torch.library.custom_op("echostream::packed_linear_int8_add", mutates_args=())
+def packed_linear_int8_add(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
     """``plus`` [M, N] and the layer of as many outputs, of weights in bytes."""
-    return plus + panel_linear_of_bytes(x, weights, offset, plus.shape[1], 0)
+    return plus + packed_linear_int8(x, weights, offset, plus.shape[1], 0)
 
 
 @torch.library.custom_op("echostream::attention_weights", mutates_args=())
@@ -86,8 +88,8 @@ def stem(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> 
     return _kernel().stem(features, layers, outputs)
 
 
-@torch.library.custom_op("echostream::stem_of_bytes", mutates_args=())
-def stem_of_bytes(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
+@torch.library.custom_op("echostream::stem_int8", mutates_args=())
+def stem_int8(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
     """As :func:`stem`, with the second and third layer in bytes.
 
     Their inputs are rounded to bytes too, those of each frame together.
@@ -96,7 +98,7 @@ def stem_of_bytes(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[
     first, *others = (
         out(layer, 9 * before, after)
         for out, layer, before, after in zip(
-            (out_of_panels, out_of_panels_of_bytes, out_of_panels_of_bytes),
+            (unpack_weights, unpack_weights_int8, unpack_weights_int8),
             layers,
             inputs,
             outputs,
@@ -151,16 +153,16 @@ def _kernel() -> Kernel:
     return kernel
 
 
-@panel_linear.register_fake
-@panel_linear_of_bytes.register_fake
+@packed_linear.register_fake
+@packed_linear_int8.register_fake
 def _linear_result(
-    x: Tensor, weights: Tensor, offset: int, outputs: int, then_swoosh: int
+    x: Tensor, weights: Tensor, offset: int, outputs: int, swoosh_epilogue: int
 ) -> Tensor:
     return x.new_empty(x.shape[0], outputs)
 
 
-@panel_linear_plus.register_fake
-@panel_linear_of_bytes_plus.register_fake
+@packed_linear_add.register_fake
+@packed_linear_int8_add.register_fake
 def _sum_result(x: Tensor, weights: Tensor, offset: int, plus: Tensor) -> Tensor:
     return plus.new_empty(plus.shape)
 
@@ -184,7 +186,7 @@ def _depthwise_result(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Te
 
 
 @stem.register_fake
-@stem_of_bytes.register_fake
+@stem_int8.register_fake
 def _stem_result(features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
     batch, frames, bins = features.shape
     return features.new_empty(batch, *stem_sizes(frames, bins, outputs[-1]))
@@ -224,15 +226,15 @@ def _c_declaration(operator: Any) -> str:
 C_DECLARATIONS = {
     operator: [_c_declaration(operator)]
     for operator in (
-        torch.ops.echostream.panel_linear.default,
-        torch.ops.echostream.panel_linear_plus.default,
-        torch.ops.echostream.panel_linear_of_bytes.default,
-        torch.ops.echostream.panel_linear_of_bytes_plus.default,
+        torch.ops.echostream.packed_linear.default,
+        torch.ops.echostream.packed_linear_add.default,
+        torch.ops.echostream.packed_linear_int8.default,
+        torch.ops.echostream.packed_linear_int8_add.default,
         torch.ops.echostream.attention_weights.default,
         torch.ops.echostream.attention_mix.default,
         torch.ops.echostream.depthwise_swoosh.default,
         torch.ops.echostream.stem.default,
-        torch.ops.echostream.stem_of_bytes.default,
+        torch.ops.echostream.stem_int8.default,
         torch.ops.echostream.gated_sigmoid.default,
         torch.ops.echostream.gated_tanh.default,
         torch.ops.echostream.swoosh_r.default,

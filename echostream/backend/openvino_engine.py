@@ -24,7 +24,7 @@ from torch import Tensor
 
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.onnx_export import export_onnx
-from echostream.kernel import to_bytes
+from echostream.kernel import quantise_int8
 
 _SMALLEST_SIDE = 32
 """Weights narrower than this stay in float32: there is little to save."""
@@ -99,7 +99,7 @@ class OpenVino:
             export_onnx(graph, path)
             model = openvino.Core().read_model(path)
             if precision == "int8":
-                _weights_to_bytes(model)
+                _quantise_weights(model)
             openvino.serialize(model, folder / self.file_name)
 
     def load(self, folder: Path, precision: str, threads: int) -> OpenVinoEngine:
@@ -107,7 +107,7 @@ class OpenVino:
         return OpenVinoEngine(folder / self.file_name, precision, threads)
 
 
-def _weights_to_bytes(model: Any) -> None:
+def _quantise_weights(model: Any) -> None:
     """Replace the weights of linear layers by bytes times scales."""
     types: Any = importlib.import_module("openvino").Type
     opset: Any = importlib.import_module("openvino.opset13")
@@ -122,7 +122,7 @@ def _weights_to_bytes(model: Any) -> None:
             continue
         # [O, I], or [I, O] where the layer multiplies from the other side.
         inputs_axis = 1 if operation.get_attributes()["transpose_b"] else 0
-        values, scales = to_bytes(np.asarray(source.data, np.float32), inputs_axis)
+        values, scales = quantise_int8(np.asarray(source.data, np.float32), inputs_axis)
         bytes_ = opset.convert(opset.constant(values, types.i8), types.f32)
         product = opset.multiply(bytes_, opset.constant(scales))
         operation.input(1).replace_source_output(product.output(0))

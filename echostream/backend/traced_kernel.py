@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from echostream.backend import kernel_operators
-from echostream.backend.kernel_operators import panel_linear, panel_linear_of_bytes
-from echostream.kernel import in_huge_pages, in_panels, in_panels_of_bytes, out_of_panels
+from echostream.backend.kernel_operators import packed_linear, packed_linear_int8
+from echostream.kernel import in_huge_pages, pack_weights, pack_weights_int8, unpack_weights
 
 
-class PanelWeights:
+class PackedWeights:
     """The linear layers of a module in one flat tensor.
 
     Args:
@@ -26,10 +26,10 @@ class PanelWeights:
     """
 
     def __init__(self, module: nn.Module, precision: str = "float32") -> None:
-        self.of_bytes = precision == "int8"
-        self.linear = panel_linear_of_bytes if self.of_bytes else panel_linear
+        self.int8 = precision == "int8"
+        self.linear = packed_linear_int8 if self.int8 else packed_linear
         """What computes a layer from them."""
-        arrange = in_panels_of_bytes if self.of_bytes else in_panels
+        arrange = pack_weights_int8 if self.int8 else pack_weights
         self._offsets: dict[int, int] = {}
         pieces = []
         end = 0
@@ -55,31 +55,31 @@ class TracedKernel:
     See :class:`echostream.kernel.GraphKernel`.
 
     Args:
-        panels: where the layers lie.
+        packed: where the layers lie.
         weights: the graph's input that holds them.
     """
 
-    def __init__(self, panels: PanelWeights, weights: Tensor) -> None:
-        self._panels = panels
+    def __init__(self, packed: PackedWeights, weights: Tensor) -> None:
+        self._packed = packed
         self._weights = weights
 
-    def linear(self, x: Tensor, weight: Tensor, *, then_swoosh: bool) -> Tensor:
+    def linear(self, x: Tensor, weight: Tensor, *, swoosh_epilogue: bool) -> Tensor:
         """See :class:`echostream.kernel.GraphKernel`."""
         outputs, inputs = weight.shape
         rows = x.reshape(-1, inputs)
-        offset = self._panels.offset(weight)
-        y = self._panels.linear(rows, self._weights, offset, outputs, int(then_swoosh))
+        offset = self._packed.offset(weight)
+        y = self._packed.linear(rows, self._weights, offset, outputs, int(swoosh_epilogue))
         return y.view(*x.shape[:-1], outputs)
 
     def stem(self, features: Tensor, layers: Sequence[Tensor], outputs: Sequence[int]) -> Tensor:
         """See :class:`echostream.kernel.ChunkKernel`."""
-        if not self._panels.of_bytes or any(count % 4 for count in outputs[:2]):
+        if not self._packed.int8 or any(count % 4 for count in outputs[:2]):
             return kernel_operators.stem(features, layers, outputs)
         others = (
-            in_panels_of_bytes(*out_of_panels(layer, 9 * before, after))
+            pack_weights_int8(*unpack_weights(layer, 9 * before, after))
             for layer, before, after in zip(layers[1:], outputs, outputs[1:], strict=False)
         )
-        return kernel_operators.stem_of_bytes(features, [layers[0], *others], outputs)
+        return kernel_operators.stem_int8(features, [layers[0], *others], outputs)
 
     attention_weights = staticmethod(kernel_operators.attention_weights)
     attention_mix = staticmethod(kernel_operators.attention_mix)

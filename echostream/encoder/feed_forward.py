@@ -15,7 +15,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.in_proj = Linear(channels, hidden, then_swoosh=True)
+        self.in_proj = Linear(channels, hidden, swoosh_epilogue=True)
         self.out_proj = scaled_linear(hidden, channels, 0.5)
         self.dropout = nn.Dropout(dropout)
 

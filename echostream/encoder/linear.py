@@ -14,14 +14,14 @@ from echostream.encoder.prepared import PreparedModule
 from echostream.kernel import (
     HugePages,
     graph_kernel,
-    in_panels,
+    is_plain_inference,
+    pack_weights,
     shared_kernel,
-    wants_numbers,
 )
 
 _LEAST_PACKED = 1 << 17
 """Weights of fewer numbers gain nothing from oneDNN: its own overhead is more than it saves."""
-_PANELS = HugePages()
+_PACKED = HugePages()
 """Of the layers of all models in this process, in the order in which they are first used."""
 
 
@@ -47,40 +47,42 @@ class Linear(PreparedModule, nn.Linear):
         inputs: ``I``.
         outputs: ``O``.
         bias: whether something is added.
-        then_swoosh: whether SwooshL follows, which the kernel does on the way.
+        swoosh_epilogue: whether SwooshL follows, which the kernel does on the way.
     """
 
     has_packed_product = _has_packed_product()
 
     def __init__(
-        self, inputs: int, outputs: int, bias: bool = True, *, then_swoosh: bool = False
+        self, inputs: int, outputs: int, bias: bool = True, *, swoosh_epilogue: bool = False
     ) -> None:
         super().__init__(inputs, outputs, bias)
-        self.then_swoosh = then_swoosh
+        self.swoosh_epilogue = swoosh_epilogue
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., I] -> [..., O]``."""
         weight, bias = self.weight, self.bias  # A module takes its time to find them.
         traced = graph_kernel()
         if traced is not None:
-            return traced.linear(x, weight, then_swoosh=self.then_swoosh)
-        if wants_numbers(x) and _can_be_prepared(weight):
+            return traced.linear(x, weight, swoosh_epilogue=self.swoosh_epilogue)
+        if is_plain_inference(x) and _can_be_prepared(weight):
             kernel = shared_kernel()
             if kernel is not None:
                 sources = (weight,) if bias is None else (weight, bias)
-                panels = self.prepared("panels", sources, self._in_panels)
-                return kernel.linear(x, panels, self.out_features, then_swoosh=self.then_swoosh)
+                packed = self.prepared("kernel", sources, self._packed_for_kernel)
+                return kernel.linear(
+                    x, packed, self.out_features, swoosh_epilogue=self.swoosh_epilogue
+                )
             if self.has_packed_product and weight.numel() >= _LEAST_PACKED and x.numel() > 0:
-                packed = self.prepared("packed", (weight,), self._packed)
+                packed = self.prepared("oneDNN", (weight,), self._packed_for_onednn)
                 y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-                return swoosh_l(y) if self.then_swoosh else y
+                return swoosh_l(y) if self.swoosh_epilogue else y
         y = functional.linear(x, weight, bias)
-        return swoosh_l(y) if self.then_swoosh else y
+        return swoosh_l(y) if self.swoosh_epilogue else y
 
-    def _in_panels(self) -> Tensor:
-        return _PANELS.place(in_panels(self.weight, self.bias))
+    def _packed_for_kernel(self) -> Tensor:
+        return _PACKED.place(pack_weights(self.weight, self.bias))
 
-    def _packed(self) -> Tensor:
+    def _packed_for_onednn(self) -> Tensor:
         packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), None)
         return packed
 

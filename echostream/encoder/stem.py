@@ -21,7 +21,7 @@ from echostream.encoder.linear import Linear
 from echostream.encoder.norm import BiasNorm
 from echostream.encoder.prepared import PreparedModule
 from echostream.encoder.state import State
-from echostream.kernel import in_panels, kernel_for
+from echostream.kernel import kernel_for, pack_weights
 
 _HISTORY = 7
 """Feature frames before an encoder frame's own two that the three convolutions reach."""
@@ -82,7 +82,7 @@ class Stem(PreparedModule):
         if kernel is not None:
             convs = (self.conv1, self.conv2, self.conv3)
             layers = [
-                self.prepared(index, (conv.weight, conv.bias), partial(_in_panels, conv))  # type: ignore[arg-type]
+                self.prepared(index, (conv.weight, conv.bias), partial(_pack, conv))  # type: ignore[arg-type]
                 for index, conv in enumerate(convs)
             ]
             return kernel.stem(features, layers, [conv.out_channels for conv in convs])
@@ -103,6 +103,6 @@ class Stem(PreparedModule):
         )
 
 
-def _in_panels(conv: nn.Conv2d) -> Tensor:
+def _pack(conv: nn.Conv2d) -> Tensor:
     """A convolution laid out as the kernel reads it."""
-    return in_panels(conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)
+    return pack_weights(conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)

@@ -7,33 +7,33 @@ backend ``inductor`` have its functions as operators (:mod:`echostream.backend.k
 from echostream.kernel.build import (
     compile_kernel,
     has_compiler,
+    has_int8_products,
     kernel_version,
-    multiplies_bytes,
 )
 from echostream.kernel.choice import (
     ChunkKernel,
     GraphKernel,
     graph_kernel,
+    is_plain_inference,
     kernel_for,
     tracing_with,
-    wants_numbers,
 )
 from echostream.kernel.huge_pages import HugePages, in_huge_pages
 from echostream.kernel.library import Kernel, shared_kernel, stem_sizes
 from echostream.kernel.mel_bank import MelBank
-from echostream.kernel.panels import (
-    PANEL,
-    in_panels,
-    in_panels_of_bytes,
-    out_of_panels,
-    out_of_panels_of_bytes,
-    size_in_panels,
-    size_in_panels_of_bytes,
+from echostream.kernel.packed_weights import (
+    TILE,
+    pack_weights,
+    pack_weights_int8,
+    packed_size,
+    packed_size_int8,
+    unpack_weights,
+    unpack_weights_int8,
 )
-from echostream.kernel.rounding import to_bytes
+from echostream.kernel.quantisation import quantise_int8
 
 __all__ = [
-    "PANEL",
+    "TILE",
     "ChunkKernel",
     "GraphKernel",
     "HugePages",
@@ -43,18 +43,18 @@ __all__ = [
     "graph_kernel",
     "has_compiler",
     "in_huge_pages",
-    "in_panels",
-    "in_panels_of_bytes",
+    "pack_weights",
+    "pack_weights_int8",
     "kernel_for",
     "kernel_version",
-    "multiplies_bytes",
-    "out_of_panels",
-    "out_of_panels_of_bytes",
+    "has_int8_products",
+    "unpack_weights",
+    "unpack_weights_int8",
     "shared_kernel",
-    "size_in_panels",
-    "size_in_panels_of_bytes",
+    "packed_size",
+    "packed_size_int8",
     "stem_sizes",
-    "to_bytes",
+    "quantise_int8",
     "tracing_with",
-    "wants_numbers",
+    "is_plain_inference",
 ]

@@ -65,18 +65,18 @@ void softmax(float* scores, const float* mask, int64_t W, float* weights) {
   Vector largest = Vector{} - FAR_BELOW;
   for (int64_t w = 0; w < width; w += LANES) {
     const Vector x =
-        first_of(load(scores + w) + load_some(mask + w, W - w), W - w, Vector{} - FAR_BELOW);
+        blend(load(scores + w) + load_some(mask + w, W - w), W - w, Vector{} - FAR_BELOW);
     store(scores + w, x);
     largest = x > largest ? x : largest;
   }
-  largest = in_all_lanes(largest, [](Vector x, Vector y) { return x > y ? x : y; });
+  largest = reduce(largest, [](Vector x, Vector y) { return x > y ? x : y; });
   Vector sums = {};
   for (int64_t w = 0; w < width; w += LANES) {
     const Vector x = exponential(load(scores + w) - largest);
     store(scores + w, x);
     sums += x;
   }
-  const Vector scale = 1.0f / in_all_lanes(sums, [](Vector x, Vector y) { return x + y; });
+  const Vector scale = 1.0f / reduce(sums, [](Vector x, Vector y) { return x + y; });
   for (int64_t w = 0; w < width; w += LANES)
     store_some(weights + w, load(scores + w) * scale, W - w);
 }
@@ -140,7 +140,7 @@ void echostream_attention_weights(const float* projected, const float* const* pa
                                   int64_t P, int64_t H, int64_t D, int64_t E, float* weights) {
   using namespace echostream;
   const int64_t W = P + S, R = W + S - 1, row = 2 * H * D + H * E, width = filled_up(W);
-  Numbers keys(filled_up(D) * width), scores(4 * width);
+  AlignedBuffer keys(filled_up(D) * width), scores(4 * width);
   const auto rows = find_rows(past, blocks, P, H * D, projected + H * D, row, B, S);
   for (int64_t b = 0; b < B; b++) {
     for (int64_t h = 0; h < H; h++) {

@@ -61,7 +61,7 @@ def _processor() -> bytes:
     return flags or os.uname().machine.encode()
 
 
-def multiplies_bytes() -> bool:
+def has_int8_products() -> bool:
     """Whether the processor has the instructions for weights in bytes."""
     return b"avx512_vnni" in _processor().split()
 

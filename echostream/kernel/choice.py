@@ -84,7 +84,7 @@ class ChunkKernel(Protocol):
 
         Args:
             features: ``[B, T, F]``, ``T`` an odd number from 9 on.
-            layers: the convolutions, each laid out by :func:`echostream.kernel.in_panels` as a
+            layers: the convolutions, each laid out by :func:`echostream.kernel.pack_weights` as a
                 linear layer whose inputs are 3 frames of 3 bins of the channels before it.
             outputs: of each the channels after it, ``C`` after the last.
 
@@ -120,7 +120,7 @@ class ChunkKernel(Protocol):
 class GraphKernel(ChunkKernel, Protocol):
     """The same as operators of a graph, which has the layers' weights too."""
 
-    def linear(self, x: Tensor, weight: Tensor, *, then_swoosh: bool) -> Tensor:
+    def linear(self, x: Tensor, weight: Tensor, *, swoosh_epilogue: bool) -> Tensor:
         """A layer of the traced module, and SwooshL of it, ``[..., K] -> [..., N]``."""
 
 
@@ -146,10 +146,10 @@ def kernel_for(x: Tensor) -> ChunkKernel | None:
     traced = graph_kernel()
     if traced is not None:
         return traced
-    return shared_kernel() if wants_numbers(x) else None
+    return shared_kernel() if is_plain_inference(x) else None
 
 
-def wants_numbers(x: Tensor) -> bool:
+def is_plain_inference(x: Tensor) -> bool:
     """Whether nobody wants more of what is made of ``x`` than its numbers, in float32 on the CPU.
 
     A gradient would be more, and so is what is done to count, watch or export operations.

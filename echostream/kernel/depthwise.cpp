@@ -37,7 +37,7 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
   using namespace echostream;
   const int64_t frames = S + K - 1, blocks = (C + LANES - 1) / LANES;
   // After the chunk's last frame the window stays zero.
-  Numbers window(std::max(frames, h + S) * LANES), own(blocks * K * LANES);
+  AlignedBuffer window(std::max(frames, h + S) * LANES), own(blocks * K * LANES);
   const auto frame = [&](int64_t at) { return window.data() + at * LANES; };
   const auto taps_of = [&](int64_t c) { return own.data() + c * K; };
   for (int64_t c = 0; c < C; c += LANES)

@@ -52,11 +52,11 @@ float* make(std::initializer_list<int64_t> sizes, AtenTensorHandle* result) {
 // `compute` is of float32 or of bytes.
 AOTITorchError linear(decltype(echostream_linear) compute, AtenTensorHandle x,
                       AtenTensorHandle weights, int64_t offset, int64_t outputs, int64_t swoosh_l,
-                      const float* plus, AtenTensorHandle* result) {
+                      const float* addend, AtenTensorHandle* result) {
   const int64_t rows = size(x, 0);
   float* y = make({rows, outputs}, result);
   if (!y) return 1;
-  return compute(data(x), rows, size(x, 1), data(weights) + offset, outputs, swoosh_l, plus, y,
+  return compute(data(x), rows, size(x, 1), data(weights) + offset, outputs, swoosh_l, addend, y,
                  graph_threads);
 }
 
@@ -70,29 +70,29 @@ void echostream_set_graph_threads(int count) {
   omp_set_num_threads(count);
 }
 
-AOTITorchError aoti_torch_cpu_panel_linear(AtenTensorHandle x, AtenTensorHandle weights,
+AOTITorchError aoti_torch_cpu_packed_linear(AtenTensorHandle x, AtenTensorHandle weights,
                                            int64_t offset, int64_t outputs, int64_t swoosh_l,
                                            AtenTensorHandle* result) {
   return linear(echostream_linear, x, weights, offset, outputs, swoosh_l, nullptr, result);
 }
 
-AOTITorchError aoti_torch_cpu_panel_linear_plus(AtenTensorHandle x, AtenTensorHandle weights,
-                                                int64_t offset, AtenTensorHandle plus,
+AOTITorchError aoti_torch_cpu_packed_linear_add(AtenTensorHandle x, AtenTensorHandle weights,
+                                                int64_t offset, AtenTensorHandle addend,
                                                 AtenTensorHandle* result) {
-  return linear(echostream_linear, x, weights, offset, size(plus, 1), 0, data(plus), result);
+  return linear(echostream_linear, x, weights, offset, size(addend, 1), 0, data(addend), result);
 }
 
-AOTITorchError aoti_torch_cpu_panel_linear_of_bytes(AtenTensorHandle x, AtenTensorHandle weights,
+AOTITorchError aoti_torch_cpu_packed_linear_int8(AtenTensorHandle x, AtenTensorHandle weights,
                                                     int64_t offset, int64_t outputs,
                                                     int64_t swoosh_l, AtenTensorHandle* result) {
-  return linear(echostream_linear_of_bytes, x, weights, offset, outputs, swoosh_l, nullptr, result);
+  return linear(echostream_linear_int8, x, weights, offset, outputs, swoosh_l, nullptr, result);
 }
 
-AOTITorchError aoti_torch_cpu_panel_linear_of_bytes_plus(AtenTensorHandle x,
+AOTITorchError aoti_torch_cpu_packed_linear_int8_add(AtenTensorHandle x,
                                                          AtenTensorHandle weights, int64_t offset,
-                                                         AtenTensorHandle plus,
+                                                         AtenTensorHandle addend,
                                                          AtenTensorHandle* result) {
-  return linear(echostream_linear_of_bytes, x, weights, offset, size(plus, 1), 0, data(plus),
+  return linear(echostream_linear_int8, x, weights, offset, size(addend, 1), 0, data(addend),
                 result);
 }
 
@@ -142,14 +142,14 @@ AOTITorchError aoti_torch_cpu_stem(AtenTensorHandle features, const AtenTensorHa
   return 0;
 }
 
-AOTITorchError aoti_torch_cpu_stem_of_bytes(AtenTensorHandle features,
+AOTITorchError aoti_torch_cpu_stem_int8(AtenTensorHandle features,
                                             const AtenTensorHandle* layers, int64_t count,
                                             const int64_t* outputs, int64_t outputs_count,
                                             AtenTensorHandle* result) {
   const int64_t B = size(features, 0), T = size(features, 1), F = size(features, 2);
   float* y = make({B, (T - 7) / 2, outputs[2] * ((F + 3) / 4)}, result);
   if (!y) return 1;
-  return echostream_stem_of_bytes(data(features), B, T, F, data(layers, count).data(), outputs, y,
+  return echostream_stem_int8(data(features), B, T, F, data(layers, count).data(), outputs, y,
                                   graph_threads);
 }
 

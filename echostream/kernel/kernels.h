@@ -6,18 +6,18 @@
 
 namespace echostream {
 
-// Outputs that lie side by side in the weights of a layer (see panels.py).
-constexpr int64_t PANEL = 32;
+// Outputs that lie side by side in the weights of a layer (see packed_weights.py).
+constexpr int64_t TILE = 32;
 
 }  // namespace echostream
 
 extern "C" {
 
 int echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                      int swoosh_l, const float* plus, float* y, int threads);
+                      int swoosh_l, const float* addend, float* y, int threads);
 
-int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                               int swoosh_l, const float* plus, float* y, int threads);
+int echostream_linear_int8(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
+                               int swoosh_l, const float* addend, float* y, int threads);
 
 void echostream_attention_weights(const float* projected, const float* const* past, int64_t blocks,
                                   const float* positions, const float* mask, int64_t B, int64_t S,
@@ -34,7 +34,7 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
 void echostream_stem(const float* features, int64_t B, int64_t T, int64_t F,
                      const float* const* layers, const int64_t* outputs, float* y, int threads);
 
-int echostream_stem_of_bytes(const float* features, int64_t B, int64_t T, int64_t F,
+int echostream_stem_int8(const float* features, int64_t B, int64_t T, int64_t F,
                              const float* const* layers, const int64_t* outputs, float* y,
                              int threads);
 

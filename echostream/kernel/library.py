@@ -50,15 +50,15 @@ class Kernel:
         self.library.echostream_set_graph_threads(count)
 
     def linear(
-        self, x: Tensor, panels: Tensor, outputs: int, *, then_swoosh: bool = False
+        self, x: Tensor, packed: Tensor, outputs: int, *, swoosh_epilogue: bool = False
     ) -> Tensor:
         """A linear layer on torch's threads, ``[..., K] -> [..., N]``.
 
         Args:
             x: float32 numbers on the CPU.
-            panels: from :func:`echostream.kernel.in_panels`.
+            packed: from :func:`echostream.kernel.pack_weights`.
             outputs: ``N``.
-            then_swoosh: whether SwooshL of it is wanted.
+            swoosh_epilogue: whether SwooshL of it is wanted.
         """
         x = x.contiguous()
         inputs = x.shape[-1]
@@ -67,9 +67,9 @@ class Kernel:
             x.data_ptr(),
             x.numel() // inputs,
             inputs,
-            panels.data_ptr(),
+            packed.data_ptr(),
             outputs,
-            then_swoosh,
+            swoosh_epilogue,
             None,
             y.data_ptr(),
             torch.get_num_threads(),
@@ -226,7 +226,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     address, size, count = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     layer: list[Any] = [address, size, size, address, size, count, address, address, count]
     library.echostream_linear.argtypes = layer
-    library.echostream_linear_of_bytes.argtypes = layer
+    library.echostream_linear_int8.argtypes = layer
     library.echostream_attention_weights.argtypes = [
         *(address, address, size, address, address),
         *([size] * 6),
@@ -240,7 +240,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.echostream_depthwise_swoosh.argtypes = [*[address] * 4, *[size] * 5, address]
     stem: list[Any] = [address, size, size, size, address, address, address, count]
     library.echostream_stem.argtypes = stem
-    library.echostream_stem_of_bytes.argtypes = stem
+    library.echostream_stem_int8.argtypes = stem
     library.echostream_log_mel.argtypes = [address, size, *[address] * 5]
     library.echostream_gated_sigmoid.argtypes = [address, address, size, size, address]
     library.echostream_gated_tanh.argtypes = [address, size, size, address]

@@ -22,11 +22,11 @@ constexpr float FULL_SCALE = 32768.0f, PRE_EMPHASIS = 0.97f, FLOOR = 1.1920929e-
 static_assert(LENGTH % LANES == 0 && MELS % LANES == 0, "whole vectors");
 
 // Turns of the unit circle, and in which place a pair of samples is transformed.
-struct Circle {
+struct Twiddles {
   float cosine[POINTS], sine[POINTS];  // Of k / 512 of a turn.
   int place[POINTS];
 
-  Circle() {
+  Twiddles() {
     for (int k = 0; k < POINTS; k++) {
       cosine[k] = (float)std::cos(M_PI * k / POINTS);
       sine[k] = (float)std::sin(M_PI * k / POINTS);
@@ -36,15 +36,15 @@ struct Circle {
   }
 };
 
-const Circle CIRCLE;
+const Twiddles TWIDDLES;
 
 // log x of a positive normal number, to 1e-7 of the larger of 1 and the result.
 inline Vector logarithm(Vector x) {
   // x = m 2^e, with m between the square roots of a half and of two.
   const int32_t half_root = 0x3f3504f3;
-  Integers bits;
+  IntVector bits;
   std::memcpy(&bits, &x, sizeof(bits));
-  const Integers e = (bits - half_root) >> 23;
+  const IntVector e = (bits - half_root) >> 23;
   bits -= e << 23;
   Vector m;
   std::memcpy(&m, &bits, sizeof(m));
@@ -63,7 +63,7 @@ inline Vector logarithm(Vector x) {
 
 // Samples of the frames, without their mean, with pre-emphasis and window, as pairs in the order
 // that the transform takes.
-void prepare(const float* signal, int64_t frames, const float* window, Vector* real, Vector* imag) {
+void windowed_frames(const float* signal, int64_t frames, const float* window, Vector* real, Vector* imag) {
   Vector samples[LENGTH], sums[4] = {};
   for (int64_t s = 0; s < LENGTH; s += LANES) {
     Vector block[LANES];
@@ -79,7 +79,7 @@ void prepare(const float* signal, int64_t frames, const float* window, Vector* r
   // The sample before the first is taken to be the first.
   Vector before = samples[0] - mean;
   for (int pair = 0; pair < POINTS; pair++) {
-    const int place = CIRCLE.place[pair];
+    const int place = TWIDDLES.place[pair];
     real[place] = imag[place] = Vector{};
     if (2 * pair >= LENGTH) continue;
     const Vector first = samples[2 * pair] - mean, second = samples[2 * pair + 1] - mean;
@@ -93,7 +93,7 @@ void prepare(const float* signal, int64_t frames, const float* window, Vector* r
 void transform(Vector* real, Vector* imag) {
   for (int half = 1; half < POINTS; half *= 2)
     for (int k = 0; k < half; k++) {
-      const float cosine = CIRCLE.cosine[POINTS / half * k], sine = CIRCLE.sine[POINTS / half * k];
+      const float cosine = TWIDDLES.cosine[POINTS / half * k], sine = TWIDDLES.sine[POINTS / half * k];
       for (int low = k; low < POINTS; low += 2 * half) {
         const int high = low + half;
         const Vector turned = real[high] * cosine + imag[high] * sine;
@@ -108,12 +108,12 @@ void transform(Vector* real, Vector* imag) {
 
 // Power spectrum of the samples whose pairs were transformed: twice the real and the imaginary part
 // are sums and differences of two points of the pairs' spectrum, one of them turned.
-void square(const Vector* real, const Vector* imag, Vector* power) {
+void power_spectrum(const Vector* real, const Vector* imag, Vector* power) {
   for (int k = 0; k < POINTS; k++) {
     const int other = (POINTS - k) % POINTS;
     const Vector even_real = real[k] + real[other], even_imag = imag[k] - imag[other];
     const Vector odd_real = imag[k] + imag[other], odd_imag = real[other] - real[k];
-    const float cosine = CIRCLE.cosine[k], sine = CIRCLE.sine[k];
+    const float cosine = TWIDDLES.cosine[k], sine = TWIDDLES.sine[k];
     const Vector x = even_real + odd_real * cosine + odd_imag * sine;
     const Vector y = even_imag + odd_imag * cosine - odd_real * sine;
     power[k] = (x * x + y * y) * 0.25f;
@@ -135,9 +135,9 @@ void echostream_log_mel(const float* signal, int64_t frames, const float* window
   Vector real[POINTS], imag[POINTS], power[POINTS], mels[LANES];
   for (int64_t frame = 0; frame < frames; frame += LANES) {
     const int64_t count = std::min<int64_t>(frames - frame, LANES);
-    prepare(signal + frame * SHIFT, count, window, real, imag);
+    windowed_frames(signal + frame * SHIFT, count, window, real, imag);
     transform(real, imag);
-    square(real, imag, power);
+    power_spectrum(real, imag, power);
     const float* weight = weights;
     for (int64_t mel = 0; mel < MELS; mel++) {
       Vector energy = {};

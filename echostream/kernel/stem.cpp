@@ -7,7 +7,7 @@
 // With int8 weights the second and third convolution round their inputs to bytes, each frame with one
 // scale, so that a frame gives the same bits in whatever chunk it comes.
 //
-// A stream's pictures stay in the cache from one convolution to the next, and streams are computed
+// A stream's feature map stay in the cache from one convolution to the next, and streams are computed
 // one after the other, so each gives the same bits alone and among others.
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "kernels.h"
-#include "rounded.h"
+#include "quantised_rows.h"
 #include "vector.h"
 
 namespace echostream {
@@ -25,23 +25,23 @@ namespace {
 constexpr int BINS = LANES == 16 ? 8 : 4;
 
 struct Convolution {
-  const float* panels;  // As of a linear layer of [3][3][I], frames and bins, to [N].
+  const float* packed;  // As of a linear layer of [3][3][I], frames and bins, to [N].
   int64_t I, N;
   int64_t frame_stride, bin_stride;
 };
 
 // [frames][bins][channels], with a bin of zeros at either end.
-struct Picture {
+struct FeatureMap {
   int64_t frames, bins, channels;
-  Numbers numbers;
+  AlignedBuffer numbers;
 
-  Picture(int64_t frames, int64_t bins, int64_t channels)
+  FeatureMap(int64_t frames, int64_t bins, int64_t channels)
       : frames(frames), bins(bins), channels(channels), numbers(frames * row()) {}
 
-  // What the convolution of a picture makes.
+  // What the convolution of a feature map makes.
   template <typename Any>
-  Picture(const Picture& x, const Any& c)
-      : Picture((x.frames - 3) / c.frame_stride + 1, (x.bins - 1) / c.bin_stride + 1, c.N) {}
+  FeatureMap(const FeatureMap& x, const Any& c)
+      : FeatureMap((x.frames - 3) / c.frame_stride + 1, (x.bins - 1) / c.bin_stride + 1, c.N) {}
 
   int64_t row() const { return (bins + 2) * channels; }
 
@@ -56,14 +56,14 @@ inline __attribute__((always_inline)) void convolve_bins(const float* x, int64_t
                                                          const Convolution& c, int64_t n,
                                                          float* y) {
   const int64_t step = c.bin_stride * c.I, inputs = 9 * c.I;
-  const float* taps = c.panels + n / PANEL * PANEL * inputs + n % PANEL;
-  const float* bias = c.panels + (c.N + PANEL - 1) / PANEL * PANEL * inputs + n;
+  const float* taps = c.packed + n / TILE * TILE * inputs + n % TILE;
+  const float* bias = c.packed + (c.N + TILE - 1) / TILE * TILE * inputs + n;
   Vector sums[M][V];
   for (int m = 0; m < M; m++)
     for (int v = 0; v < V; v++) sums[m][v] = load(bias + LANES * v);
   for (int frame = 0; frame < 3; frame++, x += row)
 #pragma GCC unroll 4
-    for (int64_t k = 0; k < 3 * c.I; k++, taps += PANEL) {
+    for (int64_t k = 0; k < 3 * c.I; k++, taps += TILE) {
       Vector weights[V];
       for (int v = 0; v < V; v++) weights[v] = load(taps + LANES * v);
       for (int m = 0; m < M; m++)
@@ -75,13 +75,13 @@ inline __attribute__((always_inline)) void convolve_bins(const float* x, int64_t
                  c.N - n - LANES * v);
 }
 
-// Of a picture with one number a bin, where bins lie side by side: LANES of them, all outputs.
+// Of a feature map with one number a bin, where bins lie side by side: LANES of them, all outputs.
 inline void convolve_single(const float* x, int64_t row, int64_t bins, const Convolution& c,
                             float* y) {
   constexpr int OUTPUTS = LANES < 8 ? LANES : 8;
-  const float* bias = c.panels + (c.N + PANEL - 1) / PANEL * PANEL * 9;
+  const float* bias = c.packed + (c.N + TILE - 1) / TILE * TILE * 9;
   for (int64_t n = 0; n < c.N; n += OUTPUTS) {
-    const float* taps = c.panels + n / PANEL * PANEL * 9 + n % PANEL;
+    const float* taps = c.packed + n / TILE * TILE * 9 + n % TILE;
     Vector sums[LANES];
     for (int i = 0; i < LANES; i++) sums[i] = i < OUTPUTS ? Vector{} + bias[n + i] : Vector{};
 #pragma GCC unroll 3
@@ -89,7 +89,7 @@ inline void convolve_single(const float* x, int64_t row, int64_t bins, const Con
 #pragma GCC unroll 3
       for (int k = 0; k < 3; k++) {
         const Vector numbers = load_some(x + frame * row + k, bins + 2 - k);
-        for (int i = 0; i < OUTPUTS; i++) sums[i] += numbers * taps[(3 * frame + k) * PANEL + i];
+        for (int i = 0; i < OUTPUTS; i++) sums[i] += numbers * taps[(3 * frame + k) * TILE + i];
       }
     for (int i = 0; i < OUTPUTS; i++) sums[i] = swoosh(sums[i], 1.0f, SWOOSH_R_OFFSET);
     transpose(sums);
@@ -98,14 +98,14 @@ inline void convolve_single(const float* x, int64_t row, int64_t bins, const Con
   }
 }
 
-void convolve_single(const Picture& x, const Convolution& c, Picture& y, int threads) {
+void convolve_single(const FeatureMap& x, const Convolution& c, FeatureMap& y, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t t = 0; t < y.frames; t++)
     for (int64_t bin = 0; bin < y.bins; bin += LANES)
       convolve_single(x.frame(t) + bin, x.row(), y.bins - bin, c, y.frame(t) + (1 + bin) * c.N);
 }
 
-void convolve(const Picture& x, const Convolution& c, Picture& y, int threads) {
+void convolve(const FeatureMap& x, const Convolution& c, FeatureMap& y, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t t = 0; t < y.frames; t++)
     for (int64_t n = 0; n < c.N; n += 2 * LANES) {
@@ -132,7 +132,7 @@ void convolve(const Picture& x, const Convolution& c, Picture& y, int threads) {
 // As a convolution, of bytes; I is a multiple of four. Of two bytes that are multiplied one must be
 // unsigned. Here the inputs are, not the weights: what the 128 that is added to each adds to a sum is
 // then the same for all bins.
-struct ConvolutionOfBytes {
+struct ConvolutionInt8 {
   // Of LANES outputs.
   struct alignas(64) Weights {
     int8_t of[LANES][4];
@@ -142,31 +142,31 @@ struct ConvolutionOfBytes {
   };
 
   int64_t I, N, frame_stride, bin_stride;
-  int64_t groups;                // Of LANES outputs, with those that fill up the last panel.
-  std::vector<Weights> weights;  // [panels][9 I / 4][PANEL / LANES]
+  int64_t groups;                // Of LANES outputs, with those that fill up the last tile.
+  std::vector<Weights> weights;  // [packed][9 I / 4][TILE / LANES]
   // Of each frame of taps what takes that away again.
   std::vector<Sums> starts;  // [3][groups]
   const float *scales, *bias;
 
-  // panels: as of a linear layer of bytes.
-  ConvolutionOfBytes(const float* panels, int64_t I, int64_t N, int64_t frame_stride,
+  // packed: as of a linear layer of bytes.
+  ConvolutionInt8(const float* packed, int64_t I, int64_t N, int64_t frame_stride,
                      int64_t bin_stride)
       : I(I),
         N(N),
         frame_stride(frame_stride),
         bin_stride(bin_stride),
-        groups((N + PANEL - 1) / PANEL * (PANEL / LANES)),
+        groups((N + TILE - 1) / TILE * (TILE / LANES)),
         weights(9 * I / 4 * groups),
         starts(3 * groups),
-        scales(panels + weights.size() * LANES),
+        scales(packed + weights.size() * LANES),
         bias(scales + groups * LANES) {
     const __m512i ones = _mm512_set1_epi8(1), lowest = _mm512_set1_epi8(-128);
-    auto* stored = (const __m512i*)panels;
+    auto* stored = (const __m512i*)packed;
     auto* to = (__m512i*)weights.data();
     auto* sums = (__m512i*)starts.data();
-    for (int64_t panel = 0; panel < groups; panel += PANEL / LANES)
+    for (int64_t tile = 0; tile < groups; tile += TILE / LANES)
       for (int64_t four = 0; four < 9 * I / 4; four++)
-        for (int64_t group = panel; group < panel + PANEL / LANES; group++) {
+        for (int64_t group = tile; group < tile + TILE / LANES; group++) {
           *to = _mm512_xor_si512(_mm512_loadu_si512(stored++), lowest);
           __m512i& start = sums[four / (3 * I / 4) * groups + group];
           const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, *to++);
@@ -177,8 +177,8 @@ struct ConvolutionOfBytes {
 
 // As above, of three frames of bytes with a scale each.
 template <int M, int V>
-inline __attribute__((always_inline)) void convolve_bins_of_bytes(
-    const int8_t* x, int64_t row, const float* scales, const ConvolutionOfBytes& c, int64_t n,
+inline __attribute__((always_inline)) void convolve_bins_int8(
+    const int8_t* x, int64_t row, const float* scales, const ConvolutionInt8& c, int64_t n,
     float* y) {
   const int64_t step = c.bin_stride * c.I;
   auto* taps = (const __m512i*)c.weights.data() + n / LANES * (9 * c.I / 4);
@@ -190,7 +190,7 @@ inline __attribute__((always_inline)) void convolve_bins_of_bytes(
       for (int v = 0; v < V; v++)
         products[m][v] = starts[v];
 #pragma GCC unroll 6
-    for (int64_t k = 0; k < 3 * c.I; k += 4, taps += PANEL / LANES) {
+    for (int64_t k = 0; k < 3 * c.I; k += 4, taps += TILE / LANES) {
       __m512i weights[V];
       for (int v = 0; v < V; v++) weights[v] = taps[v];
       for (int m = 0; m < M; m++) {
@@ -215,8 +215,8 @@ inline __attribute__((always_inline)) void convolve_bins_of_bytes(
     }
 }
 
-void convolve(const Picture& x, const ConvolutionOfBytes& c, Picture& y, int threads) {
-  Rounded rounded(x.frame(0), x.frames, x.row());
+void convolve(const FeatureMap& x, const ConvolutionInt8& c, FeatureMap& y, int threads) {
+  QuantisedRows rounded(x.frame(0), x.frames, x.row());
   rounded.make_unsigned(x.frames);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t t = 0; t < y.frames; t++)
@@ -228,8 +228,8 @@ void convolve(const Picture& x, const ConvolutionOfBytes& c, Picture& y, int thr
             n, y.frame(t) + (1 + bin) * c.N);
         bin += count;
       };
-      while (bin + 4 <= y.bins) bins(convolve_bins_of_bytes<4, 2>, 4);
-      while (bin < y.bins) bins(convolve_bins_of_bytes<1, 2>, 1);
+      while (bin + 4 <= y.bins) bins(convolve_bins_int8<4, 2>, 4);
+      while (bin < y.bins) bins(convolve_bins_int8<1, 2>, 1);
     }
 }
 
@@ -251,8 +251,8 @@ void channels_first(const float* x, int64_t bins, int64_t channels, float* y) {
 template <typename Others>
 void stem(const float* features, int64_t B, int64_t T, int64_t F, const Convolution& first,
           const Others& second, const Others& third, float* y, int threads) {
-  Picture given(T, F, 1);
-  Picture one(given, first), two(one, second), three(two, third);
+  FeatureMap given(T, F, 1);
+  FeatureMap one(given, first), two(one, second), three(two, third);
   const int64_t frame = three.bins * three.channels;
   for (int64_t b = 0; b < B; b++) {
     for (int64_t t = 0; t < T; t++)
@@ -285,14 +285,14 @@ void echostream_stem(const float* features, int64_t B, int64_t T, int64_t F,
 
 // The same with bytes in the second and third layer, of which the first two give multiples of four:
 // 0, or 1 where the processor has no instructions for it.
-int echostream_stem_of_bytes(const float* features, int64_t B, int64_t T, int64_t F,
+int echostream_stem_int8(const float* features, int64_t B, int64_t T, int64_t F,
                              const float* const* layers, const int64_t* outputs, float* y,
                              int threads) {
 #if defined(__AVX512VNNI__)
   using namespace echostream;
   const Convolution first{layers[0], 1, outputs[0], 1, 1};
-  const ConvolutionOfBytes second(layers[1], outputs[0], outputs[1], 2, 2);
-  const ConvolutionOfBytes third(layers[2], outputs[1], outputs[2], 1, 2);
+  const ConvolutionInt8 second(layers[1], outputs[0], outputs[1], 2, 2);
+  const ConvolutionInt8 third(layers[2], outputs[1], outputs[2], 1, 2);
   stem(features, B, T, F, first, second, third, y, threads);
   return 0;
 #else

@@ -26,12 +26,12 @@ constexpr int LANES = 4;
 #endif
 
 typedef float Vector __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t Integers __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef int32_t IntVector __attribute__((vector_size(LANES * sizeof(int32_t))));
 
 // Zeros, to write to and to read from in vectors: `new` would put them across two cache lines each.
-class Numbers {
+class AlignedBuffer {
  public:
-  explicit Numbers(int64_t count) : vectors_((count + LANES - 1) / LANES) {}
+  explicit AlignedBuffer(int64_t count) : vectors_((count + LANES - 1) / LANES) {}
 
   float* data() { return (float*)vectors_.data(); }
   const float* data() const { return (const float*)vectors_.data(); }
@@ -40,12 +40,12 @@ class Numbers {
   std::vector<Vector> vectors_;
 };
 
-// Numbers in memory, from any of them on.
-typedef float Stored __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+// AlignedBuffer in memory, from any of them on.
+typedef float UnalignedVector __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
-inline Vector load(const float* from) { return *(const Stored*)from; }
+inline Vector load(const float* from) { return *(const UnalignedVector*)from; }
 
-inline void store(float* to, Vector x) { *(Stored*)to = x; }
+inline void store(float* to, Vector x) { *(UnalignedVector*)to = x; }
 
 #if defined(__AVX512F__)
 
@@ -82,20 +82,20 @@ inline void store_some(float* to, Vector x, int64_t count) {
 #if defined(__clang__)
 
 template <int first, int... I>
-inline Vector by_turns(Vector x, Vector y, std::integer_sequence<int, I...>) {
+inline Vector interleave(Vector x, Vector y, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(x, y, (first + I / 2 + I % 2 * LANES)...);
 }
 
 template <int first>
-inline Vector by_turns(Vector x, Vector y) {
-  return by_turns<first>(x, y, std::make_integer_sequence<int, LANES>());
+inline Vector interleave(Vector x, Vector y) {
+  return interleave<first>(x, y, std::make_integer_sequence<int, LANES>());
 }
 
 #else
 
 template <int first>
-inline Vector by_turns(Vector x, Vector y) {
-  Integers places;
+inline Vector interleave(Vector x, Vector y) {
+  IntVector places;
   for (int i = 0; i < LANES; i++) places[i] = first + i / 2 + i % 2 * LANES;
   return __builtin_shuffle(x, y, places);
 }
@@ -106,38 +106,38 @@ inline Vector by_turns(Vector x, Vector y) {
 #if defined(__clang__)
 
 template <int distance, int... I>
-inline Vector exchanged(Vector x, std::integer_sequence<int, I...>) {
+inline Vector swap_blocks(Vector x, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(x, x, (I ^ distance)...);
 }
 
 template <int distance>
-inline Vector exchanged(Vector x) {
-  return exchanged<distance>(x, std::make_integer_sequence<int, LANES>());
+inline Vector swap_blocks(Vector x) {
+  return swap_blocks<distance>(x, std::make_integer_sequence<int, LANES>());
 }
 
 #else
 
 template <int distance>
-inline Vector exchanged(Vector x) {
-  Integers places;
+inline Vector swap_blocks(Vector x) {
+  IntVector places;
   for (int i = 0; i < LANES; i++) places[i] = i ^ distance;
   return __builtin_shuffle(x, places);
 }
 
 #endif
 
-// What `of_two` makes of all numbers, in every lane.
-template <int distance = LANES / 2, typename OfTwo>
-inline Vector in_all_lanes(Vector x, OfTwo of_two) {
-  x = of_two(x, exchanged<distance>(x));
+// What `combine` makes of all numbers, in every lane.
+template <int distance = LANES / 2, typename Combine>
+inline Vector reduce(Vector x, Combine combine) {
+  x = combine(x, swap_blocks<distance>(x));
   if constexpr (distance > 1)
-    return in_all_lanes<distance / 2>(x, of_two);
+    return reduce<distance / 2>(x, combine);
   else
     return x;
 }
 
 // The first `count` numbers of x, and those of y after them.
-inline Vector first_of(Vector x, int64_t count, Vector y) {
+inline Vector blend(Vector x, int64_t count, Vector y) {
   if (count >= LANES) return x;
   for (int i = 0; i < LANES; i++) x[i] = i < count ? x[i] : y[i];
   return x;
@@ -149,8 +149,8 @@ inline void transpose(Vector (&rows)[LANES]) {
   for (int done = 1; done < LANES; done *= 2) {
     Vector shuffled[LANES];
     for (int i = 0; i < LANES / 2; i++) {
-      shuffled[2 * i] = by_turns<0>(rows[i], rows[i + LANES / 2]);
-      shuffled[2 * i + 1] = by_turns<LANES / 2>(rows[i], rows[i + LANES / 2]);
+      shuffled[2 * i] = interleave<0>(rows[i], rows[i + LANES / 2]);
+      shuffled[2 * i + 1] = interleave<LANES / 2>(rows[i], rows[i + LANES / 2]);
     }
     for (int i = 0; i < LANES; i++) rows[i] = shuffled[i];
   }
@@ -168,7 +168,7 @@ inline Vector exponential(Vector x) {
   y = y * r + 1.6666576266288757e-1f;
   y = y * r + 0.5f;
   y = y * (r * r) + r + 1.0f;
-  Integers bits;
+  IntVector bits;
   std::memcpy(&bits, &shifted, sizeof(bits));
   bits = (bits << 23) + (127 << 23);
   Vector power;
@@ -177,8 +177,8 @@ inline Vector exponential(Vector x) {
 }
 
 // Without their signs.
-inline Vector size(Vector x) {
-  Integers bits;
+inline Vector absolute(Vector x) {
+  IntVector bits;
   std::memcpy(&bits, &x, sizeof(bits));
   bits &= 0x7fffffff;
   std::memcpy(&x, &bits, sizeof(x));
@@ -187,13 +187,13 @@ inline Vector size(Vector x) {
 
 // 1 / (1 + e^-x), to 2e-7.
 inline Vector sigmoid(Vector x) {
-  const Vector t = exponential(-size(x));
+  const Vector t = exponential(-absolute(x));
   return (x > 0.0f ? Vector{} + 1.0f : t) / (1.0f + t);
 }
 
 // To 2e-7 of 1.
 inline Vector tanh(Vector x) {
-  const Vector t = exponential(-2.0f * size(x)), y = (1.0f - t) / (1.0f + t);
+  const Vector t = exponential(-2.0f * absolute(x)), y = (1.0f - t) / (1.0f + t);
   return x > 0.0f ? y : -y;
 }
 
@@ -202,11 +202,11 @@ inline Vector tanh(Vector x) {
 
 // Around each half from 0 to 15.5 a polynomial of degree 4 through its Chebyshev nodes: the processor
 // takes a number out of 32 as fast as it adds two.
-struct Halves {
+struct SoftplusTable {
   static constexpr int DEGREE = 4;
   alignas(64) float coefficients[DEGREE + 1][2 * LANES];
 
-  Halves() {
+  SoftplusTable() {
     for (int half = 0; half < 2 * LANES; half++) {
       double nodes[DEGREE + 1], differences[DEGREE + 1], sum[DEGREE + 1] = {};
       for (int k = 0; k <= DEGREE; k++) {
@@ -227,26 +227,26 @@ struct Halves {
   }
 };
 
-inline const Halves HALVES;
+inline const SoftplusTable SOFTPLUS_TABLE;
 
-inline Vector log_of_one_and_exponential(Vector x) {
+inline Vector softplus_of_negative(Vector x) {
   // Adding it leaves the nearest half, as a whole number in the lowest bits.
   const float rounder = 6291456.0f;
   const Vector u = (Vector)_mm512_min_ps((__m512)x, _mm512_set1_ps(15.74f));
   const Vector shifted = u + rounder, from_half = u - (shifted - rounder);
   const auto coefficient = [&](int power) {
-    const float* all = HALVES.coefficients[power];
+    const float* all = SOFTPLUS_TABLE.coefficients[power];
     return (Vector)_mm512_permutex2var_ps(_mm512_load_ps(all), (__m512i)shifted,
                                           _mm512_load_ps(all + LANES));
   };
-  Vector y = coefficient(Halves::DEGREE);
-  for (int power = Halves::DEGREE - 1; power >= 0; power--) y = y * from_half + coefficient(power);
+  Vector y = coefficient(SoftplusTable::DEGREE);
+  for (int power = SoftplusTable::DEGREE - 1; power >= 0; power--) y = y * from_half + coefficient(power);
   return y;
 }
 
 #else
 
-inline Vector log_of_one_and_exponential(Vector x) {
+inline Vector softplus_of_negative(Vector x) {
   const Vector t = exponential(-x);
   // log(1 + t) / t for t from 0 to 1, a polynomial through its Chebyshev nodes.
   Vector q = t * -3.256378462538123e-3f + 1.9907161593437195e-2f;
@@ -268,7 +268,7 @@ constexpr float SWOOSH_R_OFFSET = 0.313261687f;
 // log(1 + e^(x - shift)) - 0.08 x - offset, to 2e-7 of the largest of 1 and the result.
 inline Vector swoosh(Vector x, float shift, float offset) {
   const Vector z = x - shift;
-  return log_of_one_and_exponential(size(z)) + (z > 0.0f ? z : Vector{}) - x * 0.08f - offset;
+  return softplus_of_negative(absolute(z)) + (z > 0.0f ? z : Vector{}) - x * 0.08f - offset;
 }
 
 }  // namespace echostream

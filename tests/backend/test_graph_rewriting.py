@@ -13,14 +13,14 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from echostream.backend import kernel_operators
 from echostream.backend.graph_rewriting import rewritten
-from echostream.kernel import in_panels, in_panels_of_bytes
+from echostream.kernel import pack_weights, pack_weights_int8
 from tests.encoder.small_encoder import noise
 
 FLOAT = torch.float32
 ROWS, INPUTS, OUTPUTS = (2, 5), 7, 33
 OPERATORS = {
-    "float32": (kernel_operators.panel_linear, "panel_linear", in_panels),
-    "int8": (kernel_operators.panel_linear_of_bytes, "panel_linear_of_bytes", in_panels_of_bytes),
+    "float32": (kernel_operators.packed_linear, "packed_linear", pack_weights),
+    "int8": (kernel_operators.packed_linear_int8, "packed_linear_int8", pack_weights_int8),
 }
 
 
@@ -63,7 +63,7 @@ def test_a_layer_adds_what_it_is_added_to(layer: tuple[Any, str, Tensor]) -> Non
     found = checked(
         function, noise(*ROWS, INPUTS, dtype=FLOAT), weights, noise(*ROWS, OUTPUTS, dtype=FLOAT)
     )
-    assert found.count(f"{name}_plus") == 2
+    assert found.count(f"{name}_add") == 2
     assert name not in found
     assert "add" not in found
 
@@ -88,7 +88,7 @@ def test_other_sums_stay(layer: tuple[Any, str, Tensor], case: str) -> None:
         function, noise(*ROWS, INPUTS, dtype=FLOAT), weights, noise(*ROWS, OUTPUTS, dtype=FLOAT)
     )
     assert name in found
-    assert f"{name}_plus" not in found
+    assert f"{name}_add" not in found
 
 
 @pytest.mark.parametrize("start, cut", [(3, True), (4, True), (2, False), (-2, False)])

@@ -26,7 +26,7 @@ from echostream.kernel import build, kernel_version
 from echostream.model import load_model
 from echostream.session.options import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
-from tests.kernel.needs import needs_bytes, needs_compiler
+from tests.kernel.needs import needs_compiler, needs_int8
 
 from .compiled import CHUNKINGS, error_of_int8
 
@@ -251,7 +251,7 @@ def test_int8_is_refused_where_bytes_cannot_be_multiplied(
         inductor(tmp_path, precision="int8")
 
 
-@needs_bytes
+@needs_int8
 @pytest.mark.slow
 def test_int8_is_near_and_not_the_same(cache: Path) -> None:
     """And in a batch to the bit what it is alone."""

@@ -22,7 +22,7 @@ from echostream.backend import (
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
-from echostream.kernel import to_bytes
+from echostream.kernel import quantise_int8
 from echostream.session.options import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import small_config, small_encoder
 
@@ -91,9 +91,9 @@ def test_int8_is_near_and_not_the_same(backend: str) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 1000), st.sampled_from((0, 1)), st.sampled_from((0.0, 1e-3, 1.0, 300.0)))
-def test_bytes_are_the_nearest(seed: int, axis: int, size: float) -> None:
+def test_int8_is_the_nearest(seed: int, axis: int, size: float) -> None:
     weights = size * np.random.default_rng(seed).standard_normal((7, 5)).astype(np.float32)
-    values, scales = to_bytes(weights, axis)
+    values, scales = quantise_int8(weights, axis)
     assert values.dtype == np.int8 and scales.shape[axis] == 1
     assert np.abs(values * scales - weights).max(initial=0) <= scales.max() * 0.5001
     # The largest weight of each output is kept exactly.

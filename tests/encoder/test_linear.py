@@ -45,18 +45,18 @@ def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each time that weights were put in order."""
     found: list[str] = []
-    in_panels, packed = Linear._in_panels, Linear._packed
+    for_kernel, for_onednn = Linear._packed_for_kernel, Linear._packed_for_onednn
 
-    def counted_in_panels(self: Linear) -> Tensor:
+    def counted_for_kernel(self: Linear) -> Tensor:
         found.append(KERNEL)
-        return in_panels(self)
+        return for_kernel(self)
 
-    def counted_packed(self: Linear) -> Tensor:
+    def counted_for_onednn(self: Linear) -> Tensor:
         found.append(ONEDNN)
-        return packed(self)
+        return for_onednn(self)
 
-    monkeypatch.setattr(Linear, "_in_panels", counted_in_panels)
-    monkeypatch.setattr(Linear, "_packed", counted_packed)
+    monkeypatch.setattr(Linear, "_packed_for_kernel", counted_for_kernel)
+    monkeypatch.setattr(Linear, "_packed_for_onednn", counted_for_onednn)
     return found
 
 
@@ -90,7 +90,7 @@ def test_equals_the_product(
 
 def test_swoosh_follows_where_it_is_wanted() -> None:
     torch.manual_seed(2)
-    layer = Linear(INPUTS, OUTPUTS, then_swoosh=True).eval()
+    layer = Linear(INPUTS, OUTPUTS, swoosh_epilogue=True).eval()
     x = torch.randn(7, INPUTS)
     plain = expected(layer, x)
     swooshed = torch.logaddexp(torch.zeros_like(plain), plain - 4) - 0.08 * plain - 0.035

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from echostream.kernel import has_compiler, multiplies_bytes
+from echostream.kernel import has_compiler, has_int8_products
 
 needs_compiler = pytest.mark.skipif(
     not has_compiler(), reason="no C++ compiler: apt-get install g++"
 )
-needs_bytes = pytest.mark.skipif(
-    not (has_compiler() and multiplies_bytes()), reason="no products of bytes here"
+needs_int8 = pytest.mark.skipif(
+    not (has_compiler() and has_int8_products()), reason="no products of bytes here"
 )

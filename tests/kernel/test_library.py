@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from echostream.config import load_config
 from echostream.errors import ConfigError
-from echostream.kernel import Kernel, in_panels, kernel_version, library, shared_kernel
+from echostream.kernel import Kernel, kernel_version, library, pack_weights, shared_kernel
 from echostream.model import SpeechModel
 
 from .needs import needs_compiler
@@ -49,12 +49,12 @@ def check(kernel: Kernel | None) -> None:
     torch.manual_seed(0)
     x, weight, bias = torch.randn(2, 5, 20), torch.randn(33, 20), torch.randn(33)
     expected = functional.linear(x, weight, bias)
-    torch.testing.assert_close(kernel.linear(x, in_panels(weight, bias), 33), expected)
+    torch.testing.assert_close(kernel.linear(x, pack_weights(weight, bias), 33), expected)
     across = x.transpose(0, 1)
     assert not across.is_contiguous()
-    y = kernel.linear(across, in_panels(weight, None), 33)
+    y = kernel.linear(across, pack_weights(weight, None), 33)
     torch.testing.assert_close(y, expected.transpose(0, 1) - bias)
-    assert kernel.linear(x[:, :0], in_panels(weight, bias), 33).shape == (2, 0, 33)
+    assert kernel.linear(x[:, :0], pack_weights(weight, bias), 33).shape == (2, 0, 33)
 
 
 @needs_compiler

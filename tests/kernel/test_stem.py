@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.backend.kernel_operators import stem_of_bytes
+from echostream.backend.kernel_operators import stem_int8
 from echostream.kernel import (
     Kernel,
-    in_panels,
-    in_panels_of_bytes,
-    size_in_panels,
+    pack_weights,
+    pack_weights_int8,
+    packed_size,
     stem_sizes,
 )
 
-from .needs import needs_bytes, needs_compiler
+from .needs import needs_compiler, needs_int8
 from .test_chunk_kernel import swoosh_r
 
 pytestmark = needs_compiler
@@ -28,9 +28,7 @@ pytestmark = needs_compiler
 STRIDES = ((1, 1), (2, 2), (1, 2))
 
 
-BYTES = [
-    pytest.param(channels, "int8", marks=needs_bytes) for channels in ((8, 32, 64), (4, 12, 17))
-]
+INT8 = [pytest.param(channels, "int8", marks=needs_int8) for channels in ((8, 32, 64), (4, 12, 17))]
 
 
 class Sizes(NamedTuple):
@@ -49,7 +47,7 @@ sizes = st.builds(
 )
 
 
-sizes_of_bytes = st.builds(
+sizes_int8 = st.builds(
     Sizes,
     batch=st.integers(1, 3),
     frames=st.integers(9, 40),
@@ -70,10 +68,12 @@ def layers_of(s: Sizes) -> tuple[list[Tensor], list[Tensor]]:
 def in_order(
     weights: list[Tensor], biases: list[Tensor], precision: str = "float32"
 ) -> list[Tensor]:
-    others = in_panels if precision == "float32" else in_panels_of_bytes
+    others = pack_weights if precision == "float32" else pack_weights_int8
     return [
         arrange(weight.permute(0, 2, 3, 1).flatten(1), bias)
-        for arrange, weight, bias in zip((in_panels, others, others), weights, biases, strict=True)
+        for arrange, weight, bias in zip(
+            (pack_weights, others, others), weights, biases, strict=True
+        )
     ]
 
 
@@ -81,13 +81,13 @@ def stem(
     kernel: Kernel, features: Tensor, layers: list[Tensor], outputs: tuple[int, int, int]
 ) -> Tensor:
     """In bytes if the last layer is."""
-    of_bytes = len(layers[2]) != size_in_panels(9 * outputs[1], outputs[2])
-    if not of_bytes:
+    int8 = len(layers[2]) != packed_size(9 * outputs[1], outputs[2])
+    if not int8:
         return kernel.stem(features, layers, outputs)
     features = features.contiguous()
     y = torch.empty(len(features), *stem_sizes(*features.shape[1:], outputs[2]))
     given = torch.tensor([layer.data_ptr() for layer in layers]), torch.tensor(outputs)
-    assert not kernel.library.echostream_stem_of_bytes(
+    assert not kernel.library.echostream_stem_int8(
         features.data_ptr(),
         *features.shape,
         *(one.data_ptr() for one in given),
@@ -113,25 +113,25 @@ def test_equals_three_convolutions(kernel: Kernel, s: Sizes, seed: int) -> None:
         assert torch.equal(kernel.stem(features[b : b + 1], layers, s.channels)[0], y[b])
 
 
-@needs_bytes
+@needs_int8
 @settings(deadline=None, max_examples=60)
-@given(s=sizes_of_bytes, seed=st.integers(0, 99))
-def test_bytes_are_what_is_traced(kernel: Kernel, s: Sizes, seed: int) -> None:
+@given(s=sizes_int8, seed=st.integers(0, 99))
+def test_int8_is_what_is_traced(kernel: Kernel, s: Sizes, seed: int) -> None:
     """But for numbers that lie between two bytes, which either may become."""
     torch.manual_seed(seed)
     features = torch.randn(s.batch, s.frames, s.bins)
     layers = in_order(*layers_of(s), "int8")
     y = stem(kernel, features, layers, s.channels)
-    off = (y - stem_of_bytes(features, layers, s.channels)).abs()
+    off = (y - stem_int8(features, layers, s.channels)).abs()
     assert float(off.max()) < 0.02
     assert float(off.sum()) < 1e-3 * off.numel() + 0.02
     for b in range(s.batch):
         assert torch.equal(stem(kernel, features[b : b + 1], layers, s.channels)[0], y[b])
 
 
-@needs_bytes
+@needs_int8
 @pytest.mark.parametrize("loud", [1.0, 100.0])
-def test_bytes_are_near_the_stem(kernel: Kernel, loud: float) -> None:
+def test_int8_is_near_the_stem(kernel: Kernel, loud: float) -> None:
     """Frames of any loudness side by side, as each has a scale of its own."""
     torch.manual_seed(0)
     s = Sizes(2, 39, 80, (8, 32, 64))
@@ -145,7 +145,7 @@ def test_bytes_are_near_the_stem(kernel: Kernel, loud: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "channels, precision", [(c, "float32") for c in ((8, 32, 64), (3, 5, 17))] + BYTES
+    "channels, precision", [(c, "float32") for c in ((8, 32, 64), (3, 5, 17))] + INT8
 )
 def test_frames_and_threads_change_no_bit(
     kernel: Kernel, channels: tuple[int, int, int], precision: str
@@ -166,7 +166,7 @@ def test_frames_and_threads_change_no_bit(
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("channels, precision", [((8, 32, 64), "float32"), *BYTES])
+@pytest.mark.parametrize("channels, precision", [((8, 32, 64), "float32"), *INT8])
 def test_what_is_not_finite_stays_with_its_stream(
     kernel: Kernel, channels: tuple[int, int, int], precision: str
 ) -> None:

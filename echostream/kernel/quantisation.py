@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-def to_bytes(weights: Any, inputs_axis: int) -> tuple[Any, Any]:
+def quantise_int8(weights: Any, inputs_axis: int) -> tuple[Any, Any]:
     """Signed bytes from -127 to 127 and float32 scales, whose product is nearest to ``weights``.
 
     Each output has one scale: ``scales`` has size 1 along ``inputs_axis``.

@@ -3,10 +3,10 @@
 // M rows (frames of a chunk), K inputs, N outputs. A streaming encoder multiplies 2 to 16 rows by
 // every weight it has, so what counts is to read the weights once, straight through, at the speed
 // of the memory, and to do all that is to be done with each while it is in a register. W lies in
-// panels of PANEL outputs, [N / PANEL][K][PANEL], the last one filled up with zeros, and after them
-// the bias, filled up alike (see panels.py).
+// tiles of TILE outputs, [N / TILE][K][TILE], the last one filled up with zeros, and after them
+// the bias, filled up alike (see packed_weights.py).
 //
-// With int8 weights a panel is bytes, [K / 4][PANEL][4], with zeros where K ends, and the inputs are
+// With int8 weights a tile is bytes, [K / 4][TILE][4], with zeros where K ends, and the inputs are
 // rounded to bytes as they come, each row with one scale. The processor adds four products of bytes
 // at a time.
 //
@@ -18,7 +18,7 @@
 #include <cstdint>
 
 #include "kernels.h"
-#include "rounded.h"
+#include "quantised_rows.h"
 #include "vector.h"
 
 namespace echostream {
@@ -33,25 +33,25 @@ constexpr int64_t WIDTH = LANES * VECTORS;
 constexpr int64_t AHEAD = 3072;
 
 // What follows on a layer.
-struct Then {
+struct Epilogue {
   bool swoosh_l;
-  const float* plus;  // [M, N]; nullptr for nothing.
+  const float* addend;  // [M, N]; nullptr for nothing.
 
   // Writes what becomes of sums, of which `count` exist, to place `at` of the result.
   void operator()(Vector sums, float* y, int64_t at, int64_t count) const {
     if (swoosh_l) sums = swoosh(sums, 4.0f, 0.035f);
-    if (plus) sums = load_some(plus + at, count) + sums;
+    if (addend) sums = load_some(addend + at, count) + sums;
     store_some(y + at, sums, count);
   }
 };
 
-// M rows from row `first` on by WIDTH columns of a panel from output `n` on.
+// M rows from row `first` on by WIDTH columns of a tile from output `n` on.
 template <int M>
 inline __attribute__((always_inline)) void block(const float* __restrict x, int64_t first,
-                                                 int64_t K, const float* __restrict panel,
+                                                 int64_t K, const float* __restrict tile,
                                                  const float* __restrict bias,
                                                  float* __restrict y, int64_t N, int64_t n,
-                                                 Then then) {
+                                                 Epilogue epilogue) {
   x += first * K;
   Vector sums[M][VECTORS];
   for (int m = 0; m < M; m++)
@@ -60,23 +60,23 @@ inline __attribute__((always_inline)) void block(const float* __restrict x, int6
   for (int64_t k = 0; k < K; k++) {
     if (M >= 8)
       for (int v = 0; v < VECTORS; v++)
-        __builtin_prefetch(panel + k * PANEL + LANES * v + AHEAD, 0, 2);
+        __builtin_prefetch(tile + k * TILE + LANES * v + AHEAD, 0, 2);
     Vector weights[VECTORS];
     for (int v = 0; v < VECTORS; v++)
-      weights[v] = load(panel + k * PANEL + LANES * v);
+      weights[v] = load(tile + k * TILE + LANES * v);
     for (int m = 0; m < M; m++)
       for (int v = 0; v < VECTORS; v++) sums[m][v] += x[m * K + k] * weights[v];
   }
   for (int m = 0; m < M; m++)
     for (int v = 0; v < VECTORS; v++)
-      then(sums[m][v], y, (first + m) * N + n + LANES * v, N - n - LANES * v);
+      epilogue(sums[m][v], y, (first + m) * N + n + LANES * v, N - n - LANES * v);
 }
 
-void columns(const float* x, int64_t M, int64_t K, const float* panel, const float* bias, float* y,
-             int64_t N, int64_t n, Then then) {
+void columns(const float* x, int64_t M, int64_t K, const float* tile, const float* bias, float* y,
+             int64_t N, int64_t n, Epilogue epilogue) {
   int64_t m = 0;
   const auto rows = [&](auto run, int count) {
-    run(x, m, K, panel, bias, y, N, n, then);
+    run(x, m, K, tile, bias, y, N, n, epilogue);
     m += count;
   };
   while (m + ROWS <= M) rows(block<ROWS>, ROWS);
@@ -87,16 +87,16 @@ void columns(const float* x, int64_t M, int64_t K, const float* panel, const flo
 
 #if defined(__AVX512VNNI__)
 
-// Cache lines of PANEL outputs for 64 inputs.
-constexpr int LINES = PANEL;
+// Cache lines of TILE outputs for 64 inputs.
+constexpr int LINES = TILE;
 
-// M rows from row `first` on by V vectors of a panel, which begins with output `n`: all, or the first
+// M rows from row `first` on by V vectors of a tile, which begins with output `n`: all, or the first
 // where the others do not exist.
-// Meanwhile some lines of each 64 inputs of the next panel are fetched, from `next` on.
+// Meanwhile some lines of each 64 inputs of the next tile are fetched, from `next` on.
 template <int M, int V, int FETCHED>
-inline __attribute__((always_inline)) void block_of_bytes(
-    const Rounded& x, int64_t first, const uint8_t* panel, const uint8_t* next,
-    const float* scales, const float* bias, float* __restrict y, int64_t N, int64_t n, Then then) {
+inline __attribute__((always_inline)) void block_int8(
+    const QuantisedRows& x, int64_t first, const uint8_t* tile, const uint8_t* next,
+    const float* scales, const float* bias, float* __restrict y, int64_t N, int64_t n, Epilogue epilogue) {
   const int8_t* rows = x.row(first);
   __m512i products[M][V];
   // Weights are stored as w + 128, because of two bytes that are multiplied one must be unsigned.
@@ -104,7 +104,7 @@ inline __attribute__((always_inline)) void block_of_bytes(
     for (int v = 0; v < V; v++) products[m][v] = _mm512_set1_epi32(-128 * x.sums[first + m]);
   const auto four_inputs = [&](int64_t k) __attribute__((always_inline)) {
     __m512i weights[V];
-    for (int v = 0; v < V; v++) weights[v] = _mm512_loadu_si512(panel + k * PANEL + 64 * v);
+    for (int v = 0; v < V; v++) weights[v] = _mm512_loadu_si512(tile + k * TILE + 64 * v);
     for (int m = 0; m < M; m++) {
       int32_t four;
       __builtin_memcpy(&four, rows + m * x.stride + k, 4);
@@ -116,7 +116,7 @@ inline __attribute__((always_inline)) void block_of_bytes(
   int64_t k = 0;
   for (; k + 64 <= x.inputs; k += 64) {
     for (int line = 0; line < FETCHED; line++)
-      __builtin_prefetch(next + k * PANEL + 64 * line, 0, 2);
+      __builtin_prefetch(next + k * TILE + 64 * line, 0, 2);
 #pragma GCC unroll 16
     for (int64_t four = 0; four < 64; four += 4) four_inputs(k + four);
   }
@@ -126,7 +126,7 @@ inline __attribute__((always_inline)) void block_of_bytes(
       const __m512 scaled = _mm512_fmadd_ps(
           _mm512_mul_ps(_mm512_cvtepi32_ps(products[m][v]), _mm512_set1_ps(x.scales[first + m])),
           _mm512_loadu_ps(scales + 16 * v), _mm512_loadu_ps(bias + 16 * v));
-      then((Vector)scaled, y, (first + m) * N + n + 16 * v, N - n - 16 * v);
+      epilogue((Vector)scaled, y, (first + m) * N + n + 16 * v, N - n - 16 * v);
     }
 }
 
@@ -137,61 +137,61 @@ inline __attribute__((always_inline)) void block_of_bytes(
 
 extern "C" {
 
-// weights: the layer's, at its offset. swoosh_l: whether SwooshL follows. plus: [M, N], added to the
+// weights: the layer's, at its offset. swoosh_l: whether SwooshL follows. addend: [M, N], added to the
 // result, or nullptr. Returns 0.
 int echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                      int swoosh_l, const float* plus, float* y, int threads) {
+                      int swoosh_l, const float* addend, float* y, int threads) {
   using namespace echostream;
-  const int64_t panels = (N + PANEL - 1) / PANEL;
-  const float* bias = weights + panels * PANEL * K;
+  const int64_t tiles = (N + TILE - 1) / TILE;
+  const float* bias = weights + tiles * TILE * K;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (int64_t panel = 0; panel < panels; panel++) {
-    for (int64_t n = panel * PANEL; n < N && n < (panel + 1) * PANEL; n += WIDTH)
-      columns(x, M, K, weights + panel * PANEL * K + n % PANEL, bias + n, y, N, n,
-              Then{(bool)swoosh_l, plus});
+  for (int64_t tile = 0; tile < tiles; tile++) {
+    for (int64_t n = tile * TILE; n < N && n < (tile + 1) * TILE; n += WIDTH)
+      columns(x, M, K, weights + tile * TILE * K + n % TILE, bias + n, y, N, n,
+              Epilogue{(bool)swoosh_l, addend});
   }
   return 0;
 }
 
 // The same for weights in bytes: 0, or 1 where the processor has no instructions for it.
-int echostream_linear_of_bytes(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                               int swoosh_l, const float* plus, float* y, int threads) {
+int echostream_linear_int8(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
+                               int swoosh_l, const float* addend, float* y, int threads) {
 #if defined(__AVX512VNNI__)
   using namespace echostream;
-  const Rounded rounded(x, M, K);
-  const int64_t panels = (N + PANEL - 1) / PANEL, inputs = (K + 3) / 4 * 4;
+  const QuantisedRows rounded(x, M, K);
+  const int64_t tiles = (N + TILE - 1) / TILE, inputs = (K + 3) / 4 * 4;
   const uint8_t* bytes = (const uint8_t*)weights;
-  const float* scales = (const float*)(bytes + panels * PANEL * inputs);
-  const float* bias = scales + panels * PANEL;
+  const float* scales = (const float*)(bytes + tiles * TILE * inputs);
+  const float* bias = scales + tiles * TILE;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (int64_t panel = 0; panel < panels; panel++) {
-    const int64_t n = panel * PANEL;
+  for (int64_t tile = 0; tile < tiles; tile++) {
+    const int64_t n = tile * TILE;
     const uint8_t* own = bytes + n * inputs;
     int64_t m = 0;
     const auto rows = [&](auto run, int count, int64_t line) {
-      run(rounded, m, own, own + PANEL * inputs + 64 * line, scales + n, bias + n, y, N, n,
-          Then{(bool)swoosh_l, plus});
+      run(rounded, m, own, own + TILE * inputs + 64 * line, scales + n, bias + n, y, N, n,
+          Epilogue{(bool)swoosh_l, addend});
       m += count;
     };
     if (N - n <= LANES) {
-      while (m + 8 <= M) rows(block_of_bytes<8, 1, 0>, 8, 0);
-      if (m + 4 <= M) rows(block_of_bytes<4, 1, 0>, 4, 0);
-      if (m + 2 <= M) rows(block_of_bytes<2, 1, 0>, 2, 0);
-      if (m < M) rows(block_of_bytes<1, 1, 0>, 1, 0);
+      while (m + 8 <= M) rows(block_int8<8, 1, 0>, 8, 0);
+      if (m + 4 <= M) rows(block_int8<4, 1, 0>, 4, 0);
+      if (m + 2 <= M) rows(block_int8<2, 1, 0>, 2, 0);
+      if (m < M) rows(block_int8<1, 1, 0>, 1, 0);
       continue;
     }
-    // With 8 rows or more there is arithmetic enough to fetch the next panel meanwhile. With 16 or
+    // With 8 rows or more there is arithmetic enough to fetch the next tile meanwhile. With 16 or
     // more it is shared out, so that it is never waited for.
     if (M >= 32) {
-      for (int line = 0; line < LINES; line += 4) rows(block_of_bytes<4, 2, 4>, 4, line);
+      for (int line = 0; line < LINES; line += 4) rows(block_int8<4, 2, 4>, 4, line);
     } else if (M >= 16) {
-      for (int line = 0; line < LINES; line += 8) rows(block_of_bytes<4, 2, 8>, 4, line);
+      for (int line = 0; line < LINES; line += 8) rows(block_int8<4, 2, 8>, 4, line);
     } else if (M >= 8) {
-      rows(block_of_bytes<8, 2, LINES>, 8, 0);
+      rows(block_int8<8, 2, LINES>, 8, 0);
     }
-    while (m + 4 <= M) rows(block_of_bytes<4, 2, 0>, 4, 0);
-    if (m + 2 <= M) rows(block_of_bytes<2, 2, 0>, 2, 0);
-    if (m < M) rows(block_of_bytes<1, 2, 0>, 1, 0);
+    while (m + 4 <= M) rows(block_int8<4, 2, 0>, 4, 0);
+    if (m + 2 <= M) rows(block_int8<2, 2, 0>, 2, 0);
+    if (m < M) rows(block_int8<1, 2, 0>, 1, 0);
   }
   return 0;
 #else

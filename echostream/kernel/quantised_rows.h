@@ -12,7 +12,7 @@
 
 namespace echostream {
 
-struct Rounded {
+struct QuantisedRows {
   int64_t inputs;  // Of a row, with zeros up to a multiple of four.
   int64_t stride;  // From a row to the next.
   std::unique_ptr<int8_t[]> bytes;
@@ -20,7 +20,7 @@ struct Rounded {
   std::unique_ptr<int32_t[]> sums;  // [M], of a row's bytes.
 
   // x: [M, K].
-  Rounded(const float* x, int64_t M, int64_t K)
+  QuantisedRows(const float* x, int64_t M, int64_t K)
       : inputs((K + 3) / 4 * 4),
         stride((K + BLOCK - 1) / BLOCK * BLOCK),
         bytes(new int8_t[M * stride]),
@@ -45,7 +45,7 @@ struct Rounded {
   }
 
   // A NaN is larger than any number, so that what is made of its row is NaN.
-  static float largest_size(const float* x, int64_t K) {
+  static float largest_magnitude(const float* x, int64_t K) {
     const __m512i but_sign = _mm512_set1_epi32(0x7fffffff);
     __m512i sizes[VECTORS] = {};
     for (int64_t k = 0; k < K; k += BLOCK)
@@ -60,7 +60,7 @@ struct Rounded {
   }
 
   void round(const float* x, int64_t K, int64_t m) {
-    const float largest = largest_size(x, K);
+    const float largest = largest_magnitude(x, K);
     scales[m] = largest / 127.0f;
     const __m512 inverse = _mm512_set1_ps(127.0f / largest);
     // Adding it leaves whole numbers in the lowest bits.
