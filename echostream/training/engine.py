@@ -99,7 +99,7 @@ def fairseq_arguments(
         "weight-decay": options.weight_decay,
         "clip-norm": 2.0,
         "lr": options.peak_rate,
-        "lr-scheduler": "cosine",
+        "lr-scheduler": "echostream_cosine",
         "warmup-updates": warmup,
         "warmup-init-lr": options.peak_rate / warmup,
         "min-lr": options.peak_rate / 100,

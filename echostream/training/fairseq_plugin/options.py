@@ -108,3 +108,4 @@ class AdamWConfig(FairseqDataclass):  # type: ignore[misc]
         default=0.02, metadata={"help": "decay of matrices; biases, scales and norms have none"}
     )
     lr: list[float] = II("optimization.lr")
+    amp: bool = II("common.amp")

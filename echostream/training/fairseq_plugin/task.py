@@ -118,7 +118,9 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
         """One update of the weights and of their average."""
         super().optimizer_step(optimizer, model, update_num)
-        self.average.update(self._network, update_num + 1)
+        own = getattr(optimizer, "fp32_optimizer", optimizer)
+        if not getattr(own, "last_was_skipped", False):
+            self.average.update(self._network, update_num + 1)
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
         """What fairseq puts into a checkpoint for the task: the averaged weights."""
