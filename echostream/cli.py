@@ -6,39 +6,26 @@ import importlib
 import sys
 from collections.abc import Callable
 
-# Modules are imported when their command is called, so that `echostream --help` is quick and a
-# command needs only its own dependencies.
 COMMANDS = {
-    "data": ("echostream.training.recipes.cli", "download and prepare a corpus"),
-    "corpus": (
-        "echostream.training.formats.cli",
-        "read corpora in other layouts, write manifests for other tools",
-    ),
-    "train": ("echostream.training.cli", "train a system on a prepared corpus"),
-    "export": ("echostream.backend.cli", "compile a checkpoint's encoder before it is needed"),
-    "checkpoint": (
-        "echostream.training.export",
-        "make a checkpoint folder of a training run",
-    ),
-    "language-model": (
-        "echostream.training.language_model",
-        "estimate n-gram models for a checkpoint's search",
-    ),
-    "score": ("echostream.scoring.cli", "quality and latency from the logs of SimulEval runs"),
-    "import-streamspeech": (
-        "echostream.baseline.cli",
-        "make a checkpoint folder of a released StreamSpeech checkpoint",
-    ),
-    "verify": ("echostream.verification.cli", "certify that streaming equals offline"),
-    "replay": ("echostream.flight.cli", "do a flight record again and find the first difference"),
-    "list": ("echostream.session.listing", "policies and decoders, with their options"),
+    "data": "download and prepare a corpus",
+    "corpus": "read corpora in other layouts, write manifests for other tools",
+    "train": "train a system on a prepared corpus",
+    "checkpoint": "make a checkpoint folder of a training run",
+    "language-model": "estimate n-gram models for a checkpoint's search",
+    "export": "compile a checkpoint's encoder before it is needed",
+    "import-streamspeech": "make a checkpoint folder of a released StreamSpeech checkpoint",
+    "score": "quality and latency from the logs of SimulEval runs",
+    "verify": "certify that streaming equals offline",
+    "replay": "do a flight record again and find the first difference",
+    "list": "policies and decoders, with their options",
 }
+"""What ``echostream.commands`` has, and what it is for."""
 
 
 def usage() -> str:
     """The text of ``echostream --help``."""
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    lines = [f"  {name:{width}}  {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         (
             "usage: echostream COMMAND [OPTION ...]",
@@ -66,5 +53,6 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"echostream: unknown command {name!r}\n{usage()}", file=sys.stderr)
         return 2
-    run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[name][0]).main
+    module = importlib.import_module(f"echostream.commands.{name.replace('-', '_')}")
+    run: Callable[[list[str]], int] = module.main
     return run(rest)

@@ -1,4 +1,4 @@
-"""The rates every room agrees on. Nothing here is computed a second time elsewhere.
+"""The rates and names every room agrees on. Nothing here is written a second time elsewhere.
 
 Units: a *sample* is one PCM value at ``SAMPLE_RATE``; a *feature frame* is one log-mel vector
 (100 Hz); an *encoder frame* is one encoder output (50 Hz).
@@ -32,3 +32,9 @@ DOWNSAMPLING = (1, 2, 4, 8, 4, 2)
 
 CHUNK_MULTIPLE = max(DOWNSAMPLING)
 """A chunk and a left context are multiples of this many encoder frames (160 ms)."""
+
+BACKENDS = ("torch", "inductor", "openvino", "onnxruntime", "auto")
+"""What can run the encoder; compiled forms fastest first, as measured at one thread."""
+
+PRECISIONS = ("float32", "int8")
+"""What a compiled encoder's weights can be in."""

@@ -30,10 +30,10 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
-from echostream.backend import BACKENDS, installed_backends, precisions_of
+from echostream.backend import installed_backends, precisions_of
 from echostream.baseline import ChunkConformerEncoder
 from echostream.config import ChunkConformerConfig, EncoderConfig, load_config
-from echostream.constants import ENCODER_FRAME_MS
+from echostream.constants import BACKENDS, ENCODER_FRAME_MS
 from echostream.encoder import ZipformerEncoder
 from echostream.errors import ConfigError, EchoStreamError
 from echostream.verification.machine import machine, versions

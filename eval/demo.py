@@ -15,11 +15,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from echostream.commands import data as recipes
 from echostream.scoring.instance import LOG_NAME, read_instances
 from echostream.scoring.listing import format_listing
 from echostream.scoring.report import format_scores, score_folder
 from echostream.text import normalise
-from echostream.training.recipes import cli as recipes
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT / "eval" / "clips"

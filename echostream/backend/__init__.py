@@ -3,16 +3,12 @@
 from echostream.backend.cache import default_cache
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.backend.select import (
-    BACKENDS,
-    PRECISIONS,
     installed_backends,
     make_backend,
     precisions_of,
 )
 
 __all__ = [
-    "BACKENDS",
-    "PRECISIONS",
     "CompiledEncoder",
     "default_cache",
     "installed_backends",

@@ -10,6 +10,7 @@ from echostream.backend.engine import EngineKind
 from echostream.backend.inductor_engine import Inductor
 from echostream.backend.onnxruntime_engine import OnnxRuntime
 from echostream.backend.openvino_engine import OpenVino
+from echostream.constants import BACKENDS, PRECISIONS
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 
@@ -17,8 +18,6 @@ _ENGINES: tuple[EngineKind, ...] = (Inductor(), OpenVino(), OnnxRuntime())
 """Fastest first, as measured at one thread and 320 ms chunks."""
 _KINDS = {kind.name: kind for kind in _ENGINES}
 
-BACKENDS = ("torch", *_KINDS, "auto")
-PRECISIONS = ("float32", "int8")
 _GET = {
     "inductor": "it needs a C++ compiler on Linux (on Debian: apt-get install g++)",
     "openvino": "pip install 'echostream[backends]'",

@@ -17,9 +17,8 @@ import yaml
 
 import echostream
 from echostream import decoder, policy
-from echostream.backend import BACKENDS, PRECISIONS
 from echostream.config import CONFORMER_MODES
-from echostream.constants import CHUNK_MULTIPLE, ENCODER_FRAME_MS
+from echostream.constants import BACKENDS, CHUNK_MULTIPLE, ENCODER_FRAME_MS, PRECISIONS
 from echostream.errors import ConfigError
 from echostream.session.translator import TASKS
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
 from pathlib import Path
 
 import torch
 
-from echostream.errors import CheckpointError, EchoStreamError
+from echostream.errors import CheckpointError
 from echostream.model import save_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from echostream.training.checkpoints import (
@@ -22,8 +21,6 @@ from echostream.training.model_card import write_card
 from echostream.training.plots import draw_plots
 
 logger = logging.getLogger(__name__)
-
-TYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 def export(
@@ -66,48 +63,3 @@ def export(
     write_card(run, output, read_checkpoint(paths[-1]), paths, running=running)
     logger.info("exported %s to %s", ", ".join(path.name for path in paths), output)
     return output
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The options of ``echostream checkpoint``."""
-    parser = argparse.ArgumentParser(
-        prog="echostream checkpoint",
-        description="Make a checkpoint folder of a training run: safetensors weights, config.json, "
-        "vocabularies, curves, model card.",
-    )
-    parser.add_argument("run", type=Path, help="folder of the run, such as runs/tiny")
-    parser.add_argument("--output", type=Path, help="where to write (the run's folder)")
-    parser.add_argument(
-        "--average", type=int, default=1, help="last checkpoints to average (%(default)s)"
-    )
-    parser.add_argument(
-        "--update",
-        type=int,
-        help="of the last checkpoint to take, one that is still there (the last of all)",
-    )
-    parser.add_argument(
-        "--last-weights",
-        action="store_true",
-        help="take the weights after the last update, not their running average",
-    )
-    parser.add_argument("--dtype", choices=TYPES, default="float16", help="(%(default)s)")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 on success, 1 after a one-line error."""
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        export(
-            args.run,
-            args.output,
-            average=max(1, args.average),
-            update=args.update,
-            running=not args.last_weights,
-            dtype=TYPES[args.dtype],
-        )
-    except EchoStreamError as error:
-        logger.error("error: %s", error)
-        return 1
-    return 0

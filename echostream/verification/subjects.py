@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echostream.backend import PRECISIONS as COMPILED_PRECISIONS
 from echostream.backend import installed_backends, make_backend, precisions_of
+from echostream.constants import PRECISIONS as COMPILED_PRECISIONS
 from echostream.encoder import ZipformerEncoder
 from echostream.encoder.state import State
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
 from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder
+from echostream.verification.settings import PRECISIONS
 
-PRECISIONS = ("all", "float32", "float64", "int8")
 TORCH_PRECISIONS = ("float64", "float32")
 
 _FLOAT64_FACTOR = 1e-5

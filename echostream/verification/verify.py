@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from echostream.verification.certificate import Certificate, ScenarioResult, Sys
 from echostream.verification.difference import Tally
 from echostream.verification.machine import machine, versions
 from echostream.verification.scenarios import COMPILED, CONFORMER, ZIPFORMER, Scenario, Trial
+from echostream.verification.settings import Settings
 from echostream.verification.subjects import Backends, Subject, subjects_of
 
 CRASH = "crash"
@@ -42,43 +42,6 @@ _EXCUSES = {
 """Scenarios that are measured but cannot be equal, by backend and precision."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to verify and how thoroughly."""
-
-    backend: str = "all"
-    precision: str = "all"
-    quick: bool = False
-    """Of compiled backends only the fastest, in float32."""
-    seconds: float = 6.0
-    """Audio of a recording, s: each is half to all of it."""
-    trials: int = 2
-    """Of each scenario."""
-    scenarios: tuple[str, ...] = ()
-    """Only these; with none, all."""
-    seed: int = 0
-    tolerance: float = 1e-5
-    """Of float32 numbers up to 1; in proportion for larger ones. float64: 1e-5 times that; float32
-    of a compiled backend against torch: 4 times."""
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        for name, least in (("trials", 1), ("seed", 0), ("threads", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"--{name} is {getattr(self, name)}; expected a number from {least} on"
-                )
-        if not 0.5 <= self.seconds <= 600:
-            raise ConfigError(f"--seconds is {self.seconds}; expected a number from 0.5 to 600")
-        unknown = [name for name in self.scenarios if name not in SCENARIOS]
-        if unknown:
-            raise ConfigError(
-                f"--scenario is {unknown[0]!r}; expected one of {', '.join(SCENARIOS)}"
-            )
-        if not 0 < self.tolerance < 1:
-            raise ConfigError(f"--tolerance is {self.tolerance}; expected a number from 0 to 1")
 
 
 def verify_checkpoint(
@@ -147,7 +110,13 @@ def verify(
         cache: folder for exported graphs.
         backends: besides torch; ``None`` for those that are installed.
         progress: told what is being done.
+
+    Raises:
+        ConfigError: if there is no such scenario, backend or precision.
     """
+    unknown = [each for each in settings.scenarios if each not in SCENARIOS]
+    if unknown:
+        raise ConfigError(f"--scenario is {unknown[0]!r}; expected one of {', '.join(SCENARIOS)}")
     started = time.monotonic()
     model = translator.listener.model
     subjects = subjects_of(

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.backend import (
-    BACKENDS,
     CompiledEncoder,
-    cli,
     default_cache,
     installed_backends,
     make_backend,
 )
+from echostream.commands import export as cli
+from echostream.constants import BACKENDS
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError

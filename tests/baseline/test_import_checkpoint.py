@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from echostream.baseline.cli import main
 from echostream.baseline.import_checkpoint import convert, read_checkpoint
+from echostream.commands.import_streamspeech import main
 from echostream.decoder import Tokenizer, blank_index
 from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.errors import CheckpointError, ConfigError

@@ -9,8 +9,8 @@ from typing import Any
 
 from simuleval.data.segments import SpeechSegment
 
+from echostream.commands import replay as command
 from echostream.constants import SAMPLE_RATE
-from echostream.flight import cli
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from tests.session.conftest import checkpoint  # noqa: F401
 
@@ -36,4 +36,4 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def replay(record: Path, *arguments: Any) -> int:
-    return cli.main([str(record), *map(str, arguments)])
+    return command.main([str(record), *map(str, arguments)])

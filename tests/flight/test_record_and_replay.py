@@ -16,7 +16,7 @@ from simuleval.data.segments import EmptySegment, SpeechSegment
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, DataError
-from echostream.flight import read_record
+from echostream.flight.record import read_record
 from tests.flight.conftest import lines, make_agent, replay, send
 from tests.session.conftest import audio
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from echostream.scoring.cli import main
+from echostream.commands.score import main
 
 from .logs import record, write_log
 

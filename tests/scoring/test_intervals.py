@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from echostream.commands.score import main
 from echostream.errors import DataError
-from echostream.scoring.cli import main
 from echostream.scoring.instance import read_instances
 from echostream.scoring.intervals import paired_tests, samples_of, with_intervals
 from echostream.scoring.scores import QualityOptions, score_instances

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from echostream.commands import train as cli
 from echostream.config import save_config
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.model import SpeechModel, load_model, save_model
-from echostream.training import cli
 from echostream.training.preparation import prepare
 
 from .conftest import CONFORMER, ZIPFORMER

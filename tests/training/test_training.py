@@ -16,16 +16,18 @@ import numpy as np
 import pytest
 import torch
 
+from echostream.commands import train as cli
+from echostream.commands.checkpoint import main as export_command
 from echostream.config import load_config, save_config
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import load_model
-from echostream.training import cli, history
+from echostream.training import history
 from echostream.training.checkpoints import averaged_model, last_checkpoints, read_checkpoint
-from echostream.training.engine import TrainingOptions, fairseq_arguments, run_fairseq
+from echostream.training.engine import fairseq_arguments, run_fairseq
 from echostream.training.export import export
-from echostream.training.export import main as export_command
 from echostream.training.features import FeatureReader
 from echostream.training.formats.streamspeech import StreamSpeechRow, write_streamspeech
+from echostream.training.options import TrainingOptions
 from echostream.training.preparation import prepare
 from echostream.training.run_record import read_record, record_run
 
@@ -39,7 +41,7 @@ from echostream.training.fairseq_plugin.model import (  # noqa: E402
 )
 from echostream.training.fairseq_plugin.task import SpeechTask  # noqa: E402
 
-PLUGIN = Path(cli.__file__).parent / "fairseq_plugin"
+PLUGIN = Path(history.__file__).parent / "fairseq_plugin"
 OPTIONS = TrainingOptions(
     updates=8, max_frames=150, solo_epochs=1, workers=0, save_every=3, report_every=2
 )

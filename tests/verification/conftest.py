@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from echostream.session import Translator
-from echostream.verification import Certificate, Settings, verify
+from echostream.verification.certificate import Certificate
+from echostream.verification.settings import Settings
 from echostream.verification.subjects import Backends
+from echostream.verification.verify import verify
 from tests.session.conftest import checkpoint, translate  # noqa: F401
 
 # Small tensors: more threads only wait for each other.

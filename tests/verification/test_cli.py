@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from echostream.commands.verify import main
 from echostream.config import SystemConfig, save_config
 from echostream.encoder import convolution
-from echostream.verification.cli import main
 from tests.encoder.small_encoder import keep_nothing_prepared
 from tests.encoder.test_planted_faults import plant_late_cache
 from tests.session.conftest import ENCODER

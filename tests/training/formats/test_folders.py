@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import yaml
 
+from echostream.commands import corpus as cli
 from echostream.errors import DataError
-from echostream.training.formats import cli
 from echostream.training.formats.conversion import convert_corpus, texts_on_two_sides
 from echostream.training.formats.fairseq_s2t import read_s2t
 from echostream.training.formats.folders import (

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from echostream.audio import read_audio
+from echostream.commands.corpus import main
 from echostream.errors import ConfigError, DataError, EchoStreamError
-from echostream.training.formats.cli import main
 from echostream.training.formats.opus_copy import copy_as_opus
 from echostream.training.recipes.manifest import read_manifest
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from echostream.audio import FrontEnd
+from echostream.commands.corpus import main
 from echostream.config import AudioConfig
 from echostream.errors import ConfigError, DataError
 from echostream.training.corpus import read_corpus
 from echostream.training.features import FeatureReader, augmentation
-from echostream.training.formats.cli import main
 from echostream.training.formats.stored_features import StoringOptions, store_features
 from echostream.training.recipes.manifest import read_manifest, write_manifest
 
@@ -113,7 +113,7 @@ def test_a_corpus_of_features_is_trained_on(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("fairseq", reason="fairseq is not installed")
-    from echostream.training.cli import main as train
+    from echostream.commands.train import main as train
 
     rows = read_manifest(corpus / "manifest.tsv")
     write_manifest(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from echostream.training.recipes import cli
+from echostream.commands import data as cli
 from echostream.training.recipes.manifest import read_manifest
 from echostream.training.recipes.split import SPLITS, leak_check
 from echostream.training.recipes.tables import RECIPES

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from echostream.commands import data as cli
 from echostream.errors import DataError
-from echostream.training.recipes import cli, synthetic
+from echostream.training.recipes import synthetic
 from echostream.training.recipes.espeak import HEARD_VARIANTS, HELD_OUT_VARIANTS
 from echostream.training.recipes.kokoro import VOICE_TABLES
 from echostream.training.recipes.manifest import ManifestRow, read_manifest

@@ -7,9 +7,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from echostream.baseline.import_checkpoint import Converted, convert
 from echostream.errors import CheckpointError, EchoStreamError
+
+if TYPE_CHECKING:
+    from echostream.baseline.import_checkpoint import Converted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed its message, or the help
         return stop.code if isinstance(stop.code, int) else 2
+    from echostream.baseline.import_checkpoint import convert
+
     try:
         converted = convert(
             arguments.checkpoint,
@@ -52,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _save(converted: Converted, arguments: argparse.Namespace) -> None:
     """Write the checkpoint folder."""
-    # Rooms to the right of this one; only the command needs them.
     from echostream.model import SpeechModel, save_model
     from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
 

@@ -1,4 +1,4 @@
-"""``python -m echostream.training.formats.cli``: corpora in, tables out.
+"""``echostream corpus``: corpora in, tables out.
 
 ... import must-c FOLDER --source en --target es --output data/must-c
 ... export fairseq-s2t data/es-en
@@ -13,7 +13,6 @@ import logging
 import sys
 from pathlib import Path
 
-from echostream.config import load_config
 from echostream.errors import DataError, EchoStreamError
 from echostream.training.features import AUGMENTATIONS
 from echostream.training.formats.conversion import convert_corpus
@@ -27,7 +26,6 @@ from echostream.training.formats.folders import (
 )
 from echostream.training.formats.lhotse_cuts import write_cuts
 from echostream.training.formats.opus_copy import copy_as_opus
-from echostream.training.formats.stored_features import StoringOptions, store_features
 from echostream.training.formats.streamspeech import streamspeech_row, write_streamspeech
 from echostream.training.recipes.manifest import ManifestRow, read_manifest
 from echostream.training.recipes.split import SPLITS, Split
@@ -107,6 +105,9 @@ def main(argv: list[str] | None = None) -> int:
             )
             print(f"{len(rows)} utterances written to {arguments.output}")
         elif arguments.command == "features":
+            from echostream.config import load_config
+            from echostream.training.formats.stored_features import StoringOptions, store_features
+
             options = StoringOptions(
                 audio=load_config(arguments.config).audio,
                 augment=arguments.augment,

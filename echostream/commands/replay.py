@@ -8,16 +8,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from typing import Any
-
-import torch
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from echostream.errors import EchoStreamError
-from echostream.flight.playback import differing_settings, play, require_streams
-from echostream.flight.record import FlightRecord, read_record
-from echostream.flight.sources import Sources
-from echostream.session import build_translator
+
+if TYPE_CHECKING:
+    from echostream.flight.record import FlightRecord
 
 EQUAL, DIFFERENT, IMPOSSIBLE = 0, 1, 2
 
@@ -57,6 +53,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
+    import torch
+    from tqdm import tqdm
+
+    from echostream.flight.playback import differing_settings, play, require_streams
+    from echostream.flight.record import read_record
+    from echostream.flight.sources import Sources
+    from echostream.session import build_translator
+
     record = read_record(args.record)
     require_streams(record, args.record)
     changes: dict[str, Any] = {}

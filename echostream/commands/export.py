@@ -9,12 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from echostream.backend.cache import default_cache
-from echostream.backend.compiled_encoder import CompiledEncoder
-from echostream.backend.select import BACKENDS, PRECISIONS, make_backend
-from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.constants import BACKENDS, ENCODER_FRAME_MS, PRECISIONS
 from echostream.errors import ConfigError, EchoStreamError
-from echostream.model import load_model
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +46,10 @@ def export(args: argparse.Namespace) -> list[str]:
         ConfigError: for settings the encoder cannot have.
         CheckpointError: if the checkpoint cannot be read.
     """
+    from echostream.backend import CompiledEncoder, default_cache, make_backend
+    from echostream.encoder import ZipformerEncoder
+    from echostream.model import load_model
+
     encoder = load_model(args.checkpoint).encoder
     if not isinstance(encoder, ZipformerEncoder):
         raise ConfigError(
@@ -81,10 +81,9 @@ def export(args: argparse.Namespace) -> list[str]:
 
 
 def _frames(option: str, value: int | None) -> int | None:
-    frame_ms = ZipformerEncoder.frame_ms
-    if value is not None and value % frame_ms:
-        raise ConfigError(f"{option} is {value}; expected a multiple of {frame_ms} ms")
-    return None if value is None else value // frame_ms
+    if value is not None and value % ENCODER_FRAME_MS:
+        raise ConfigError(f"{option} is {value}; expected a multiple of {ENCODER_FRAME_MS} ms")
+    return None if value is None else value // ENCODER_FRAME_MS
 
 
 def _future(text: str) -> int | None | str:

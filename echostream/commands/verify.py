@@ -7,19 +7,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from echostream.errors import ConfigError, EchoStreamError
-from echostream.verification.certificate import Certificate
-from echostream.verification.printed import format_certificate
-from echostream.verification.subjects import PRECISIONS
-from echostream.verification.verify import (
-    SCENARIOS,
-    Settings,
-    verify_checkpoint,
-    verify_random_weights,
-)
+from echostream.verification.settings import PRECISIONS, Settings
+
+if TYPE_CHECKING:
+    from echostream.verification.certificate import Certificate
 
 QUICK = Settings(quick=True, seconds=3.0, trials=1)
 """Settings of ``--quick``."""
@@ -58,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--scenario",
         action="append",
         metavar="NAME",
-        help=f"only this one, may be given again: {', '.join(SCENARIOS)}",
+        help="only this one, may be given again; a wrong name is answered with all of them",
     )
     add("--seed", type=int, default=defaults.seed, help="of all that is drawn (%(default)s)")
     add(
@@ -92,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(argv)
     except SystemExit as stop:  # argparse has printed its message, or the help
         return stop.code if isinstance(stop.code, int) else 2
+    from echostream.verification.printed import format_certificate
+
     logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(message)s")
     try:
         if args.output is not None and not args.output.absolute().parent.is_dir():
@@ -109,6 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _verified(args: argparse.Namespace) -> Certificate:
+    import torch
+
+    from echostream.verification.verify import verify_checkpoint, verify_random_weights
+
     if args.checkpoint is not None and args.random_weights is not None:
         raise ConfigError("CHECKPOINT and --random-weights were both given; expected one of them")
     preset = QUICK if args.quick else Settings()

@@ -1,0 +1,62 @@
+"""``echostream checkpoint``: a checkpoint folder of a training run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from echostream.errors import EchoStreamError
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``echostream checkpoint``."""
+    parser = argparse.ArgumentParser(
+        prog="echostream checkpoint",
+        description="Make a checkpoint folder of a training run: safetensors weights, config.json, "
+        "vocabularies, curves, model card.",
+    )
+    parser.add_argument("run", type=Path, help="folder of the run, such as runs/tiny")
+    parser.add_argument("--output", type=Path, help="where to write (the run's folder)")
+    parser.add_argument(
+        "--average", type=int, default=1, help="last checkpoints to average (%(default)s)"
+    )
+    parser.add_argument(
+        "--update",
+        type=int,
+        help="of the last checkpoint to take, one that is still there (the last of all)",
+    )
+    parser.add_argument(
+        "--last-weights",
+        action="store_true",
+        help="take the weights after the last update, not their running average",
+    )
+    parser.add_argument(
+        "--dtype", choices=("float16", "float32"), default="float16", help="(%(default)s)"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 on success, 1 after a one-line error."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    import torch
+
+    from echostream.training.export import export
+
+    try:
+        export(
+            args.run,
+            args.output,
+            average=max(1, args.average),
+            update=args.update,
+            running=not args.last_weights,
+            dtype=getattr(torch, args.dtype),
+        )
+    except EchoStreamError as error:
+        logger.error("error: %s", error)
+        return 1
+    return 0
