@@ -1,10 +1,39 @@
-"""What the system says of itself and of this process; 0 or a general name where it does not say."""
+"""Who computed something: versions, the machine, and what this process takes of it."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
+
+import torch
+
+import echostream
+
+_PACKAGES = ("torch", "numpy", "soxr", "openvino", "onnxruntime", "onnx")
+
+
+def versions() -> dict[str, str]:
+    """Python's and the versions of what computes, as far as it is installed."""
+    found = {"echostream": echostream.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """System, processor, cores to be used, threads of torch, and the GPU if there is one."""
+    found: dict[str, str | int] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor_name(),
+        "cores": os.cpu_count() or 1,
+        "torch_threads": torch.get_num_threads(),
+    }
+    return found | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
 def processor_name() -> str:

@@ -13,7 +13,8 @@ import soundfile
 from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import ManifestRow, replacing
+from echostream.training.recipes.manifest import ManifestRow
+from echostream.whole_file import replacing
 
 
 def join_recordings(

@@ -36,9 +36,9 @@ from echostream.scoring.significance import bootstrap
 from echostream.session import AgentOptions
 from echostream.text import normalise
 from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from echostream.whole_file import write_whole
 from eval.long_form import join_recordings
-from eval.replay import System, encode, read_sources, replay
-from eval.replay.files import write_whole
+from eval.sweep import System, encode, read_sources, replay
 
 ALL = "all"
 TRANSLATION = ("BLEU", "chrF", "LAAL", "compute_RTF")

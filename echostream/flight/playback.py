@@ -14,9 +14,9 @@ from echostream.flight.recorder import (
     describe_audio,
     describe_error,
     describe_turn,
-    versions,
 )
 from echostream.flight.sources import Sources
+from echostream.machine import machine, versions
 from echostream.session import Translator, TranslatorState
 
 
@@ -143,8 +143,9 @@ def differing_settings(record: FlightRecord, translator: Translator) -> list[str
     """What is not as it was in the system itself: lines of what, recorded, now."""
     there, here = record.header["settings"] or {}, json.loads(json.dumps(translator.settings)) or {}
     pairs = [(key, there.get(key), here.get(key)) for key in {**there, **here}]
-    then = record.header["versions"]
-    pairs += [(key, then.get(key), value) for key, value in versions().items()]
+    then = {**record.header["versions"], **record.header.get("machine", {})}
+    now = {**versions(), **machine()}
+    pairs += [(key, then[key], value) for key, value in now.items() if key in then]
     return [
         f"{key}: recorded {_shown(recorded)}, now {_shown(now)}"
         for key, recorded, now in pairs

@@ -25,17 +25,15 @@ import hashlib
 import itertools
 import json
 import logging
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import echostream
 from echostream.audio.samples import Samples, as_array
 from echostream.errors import AudioFormatError, ConfigError
+from echostream.machine import machine, versions
 from echostream.session.costs import StageCosts
 from echostream.session.options import AgentOptions
 from echostream.session.saved_stream import fingerprint
@@ -71,6 +69,7 @@ class FlightRecorder:
         header = {
             "format": FORMAT,
             "versions": versions(),
+            "machine": machine(),
             "fingerprint": fingerprint(translator),
             "settings": translator.settings,
             "options": asdict(options),
@@ -133,17 +132,6 @@ class FlightRecorder:
         except OSError as error:
             self.lost = 1
             logger.warning("%s ends here, the translation goes on: %s", self._path, error.strerror)
-
-
-def versions() -> dict[str, str]:
-    """Of what computes."""
-    return {
-        "echostream": echostream.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-    }
 
 
 def describe_audio(

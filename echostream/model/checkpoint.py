@@ -21,6 +21,7 @@ import torch
 from echostream.config import SystemConfig, from_mapping, to_mapping
 from echostream.errors import CheckpointError
 from echostream.model.speech_model import SpeechModel
+from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,6 @@ def save_model(
     The CMVN statistics stay float32.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: _stored(name, tensor.detach().cpu(), dtype).contiguous()
         for name, tensor in model.state_dict().items()
@@ -55,20 +55,13 @@ def save_model(
                 f"{name} has values that are not finite as {tensor.dtype}; nothing was saved. If "
                 "the weights themselves are finite, save them as float32"
             )
-    _write(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    write_whole(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
     save_config_json(model.config, folder)
 
 
 def save_config_json(config: SystemConfig, folder: str | Path) -> None:
     """Write the configuration of a checkpoint folder."""
-    _write(Path(folder) / CONFIG, json.dumps(to_mapping(config), indent=2).encode() + b"\n")
-
-
-def _write(path: Path, data: bytes) -> None:
-    # Beside and renamed, so that a kill in between leaves the old file whole.
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_whole(Path(folder) / CONFIG, json.dumps(to_mapping(config), indent=2).encode() + b"\n")
 
 
 def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

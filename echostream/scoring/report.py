@@ -38,6 +38,7 @@ from echostream.scoring.scores import (
     score_speech,
 )
 from echostream.scoring.writer import UNKNOWN_WRITER, Writer, find_writer, printed_by
+from echostream.whole_file import write_whole
 
 TABLE_NAME = "scores.tsv"
 DETAILS_NAME = "scores.json"
@@ -116,9 +117,11 @@ def score_folder(
     if not options.writes_files:
         return scores
     # The details go first: they hold what the table is about to lose.
-    _write(path / DETAILS_NAME, json.dumps(scores.details(), indent=2, ensure_ascii=False) + "\n")
+    write_whole(
+        path / DETAILS_NAME, json.dumps(scores.details(), indent=2, ensure_ascii=False) + "\n"
+    )
     if scores.written_table is not None:
-        _write(path / TABLE_NAME, scores.written_table)
+        write_whole(path / TABLE_NAME, scores.written_table)
     return scores
 
 
@@ -204,15 +207,3 @@ def _transcripts(path: Path, instances: int) -> list[str] | None:
     except (OSError, ValueError):
         return None
     return lines if len(lines) == instances else None
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that nobody reads half of it."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written: {error.strerror}; expected a folder that can be written to"
-        ) from error

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from echostream.session.costs import StageCosts
 from echostream.session.saved_stream import fingerprint, restore_stream, save_stream
 from echostream.session.translator import Step, Translator, TranslatorState
 from echostream.session.writer import Turn
+from echostream.whole_file import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -188,9 +188,8 @@ class SavedRun:
         self._replace(STREAM, self._num_lines.to_bytes(_COUNT_BYTES, "little") + stream)
 
     def _replace(self, name: str, data: bytes) -> None:
-        temporary = self._folder / f".{name}.new"
-        temporary.write_bytes(data)
-        os.replace(temporary, self._folder / name)
+        with replacing(self._folder / name) as part:
+            part.write_bytes(data)
 
     def _clear(self) -> None:
         (self._folder / STREAM).unlink(missing_ok=True)

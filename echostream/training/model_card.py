@@ -19,7 +19,7 @@ def write_card(
     run: Path, output: Path, state: TrainingState, paths: Sequence[Path], *, running: bool
 ) -> Path:
     """Write ``README.md``. Figures are those of the run's history: the development part, greedy
-    search; a table of the test part is for ``python -m eval.checkpoint`` to print."""
+    search; a table of the test part is for ``python -m eval.results`` to print."""
     record = read_record(run)
     dev = read(run / HISTORY, "dev")
     text = card(state, paths, record, dev[-1] if dev else None, running=running)

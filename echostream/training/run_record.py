@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
+from echostream.machine import machine, versions
 from echostream.training.corpus import Utterance
 from echostream.training.recipes.manifest import write_text
 
@@ -55,8 +53,9 @@ def record_run(
 
 
 def _versions() -> str:
-    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}"
-    return f"{versions}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else versions
+    of, gpu = versions(), machine().get("gpu")
+    text = f"Python {of['python']}, PyTorch {of['torch']}"
+    return text if gpu is None else f"{text}, {gpu}"
 
 
 def read_record(folder: Path) -> RunRecord | None:

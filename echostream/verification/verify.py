@@ -15,13 +15,13 @@ from echostream.audio import FrontEnd
 from echostream.backend import default_cache
 from echostream.encoder import ZipformerEncoder
 from echostream.errors import ConfigError
+from echostream.machine import machine, versions
 from echostream.model import SpeechModel
 from echostream.session import AgentOptions, Translator, build_translator
 from echostream.session.options import SHIPPED_CHECKPOINT
 from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
 from echostream.verification.certificate import Certificate, ScenarioResult, System
 from echostream.verification.difference import Tally
-from echostream.verification.machine import machine, versions
 from echostream.verification.scenarios import COMPILED, CONFORMER, ZIPFORMER, Scenario, Trial
 from echostream.verification.settings import Settings
 from echostream.verification.subjects import Backends, Subject, subjects_of

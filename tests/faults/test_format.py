@@ -19,7 +19,7 @@ from echostream.audio import samples as audio_samples
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
-from eval.replay import read_sources
+from eval.sweep import read_sources
 from tests.faults.conftest import assert_equal_states, hear
 from tests.session.conftest import audio
 

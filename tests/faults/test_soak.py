@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from echostream.hosts.simuleval.agent import EchoStreamAgent
-from eval.soak import Soak, Window, _slopes, slope, soak
-from eval.soak_audio import find_speech
+from eval.soak.__main__ import Soak, Window, _slopes, slope, soak
+from eval.soak.audio import find_speech
 from tests.faults.conftest import ROOT
 
 SPEECH = find_speech(ROOT / "nothing here")

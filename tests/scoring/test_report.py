@@ -225,7 +225,7 @@ def test_a_refused_log_leaves_the_folder_alone(folder: Path) -> None:
 
 
 def test_files_that_cannot_be_written_are_a_named_error(folder: Path) -> None:
-    (folder / "scores.json.part").mkdir()
+    (folder / "scores.json").mkdir()
     with pytest.raises(DataError, match="scores.json: cannot be written"):
         score_folder(folder)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.recipes.split import SPLITS
+from echostream.whole_file import replacing as replacing
 
 
 @dataclass(frozen=True)
@@ -42,18 +41,6 @@ class ManifestRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder that takes the place of ``path`` on success."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,7 +14,6 @@ from echostream.training.recipes.manifest import (
     COLUMNS,
     ManifestRow,
     read_manifest,
-    replacing,
     write_lists,
     write_manifest,
 )
@@ -116,12 +115,3 @@ def test_lists_are_in_step_and_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert (lists / "asterisk.test.wav_list").read_text().splitlines() == paths
     assert (lists / "asterisk.test.target").read_text() == 'Please "do".\nTwo\n'
     assert (lists / "asterisk.test.source_text").read_text() == "Por favor\nDos\n"
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.tsv"
-    path.write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as part:
-        part.write_text("half")
-        raise ZeroDivisionError
-    assert {item.name: item.read_text() for item in tmp_path.iterdir()} == {"a.tsv": "old"}

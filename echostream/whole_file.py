@@ -1,0 +1,46 @@
+"""Files that are whole or not there: written beside their place and renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from echostream.errors import DataError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A name in the same folder to write to; the file takes the place of ``path`` on success.
+
+    The folder is made. Whatever ends the block early leaves the old file as it was. The name holds
+    the process number, because two programs may fill one folder at once.
+
+    Raises:
+        OSError: if the folder cannot be made or the file not be put in its place.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, data: bytes | str) -> None:
+    """Write all of ``data``, text as UTF-8 with Unix line ends, or leave the old file.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    try:
+        with replacing(path) as part:
+            part.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written: {error.strerror}; expected a folder that can be written "
+            "to, with space left"
+        ) from error

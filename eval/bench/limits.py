@@ -1,0 +1,161 @@
+"""What this machine can do: multiply matrices, read memory.
+
+Symbols: ``n`` rows and columns of a square matrix.
+
+Both are measured by torch in the same rounds as everything else. The peak is the fastest float32
+product of square matrices of several sizes. The bandwidth is the fastest of several ways to read
+float32 numbers once from one end to the other, each with next to no arithmetic. Two amounts are
+read: as many bytes as the model has weights, again and again as a stream does, and more than the
+last cache holds. Where the weights do not fit into that cache the two are alike; where they do, the
+first is faster. The bound takes the faster, so that it is a bound in either case. They are read
+from huge pages, where there are any, which is faster than from pages of 4 kB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from echostream.kernel import in_huge_pages
+from eval.bench.operations import Demand
+from eval.bench.rounds import Setting
+
+_SIZES = (512, 1024, 2048)
+_ROW = 1024
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_USUAL_CACHE_BYTES = 64 * 2**20
+"""Where the system does not say."""
+_MOST_READ_BYTES = 2 * 2**30
+
+_READERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "dot": lambda x: torch.dot(x, x),
+    "norm": torch.linalg.vector_norm,
+    "matrix-vector": lambda x: torch.mv(x.view(-1, _ROW), x[:_ROW]),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one moment."""
+
+    operations_per_s: float
+    weights_bytes_per_s: float
+    """Reading as much as the model's weights, again and again."""
+    memory_bytes_per_s: float
+    """Reading more than the last cache holds."""
+
+    @property
+    def bytes_per_s(self) -> float:
+        """The faster of the two."""
+        return max(self.weights_bytes_per_s, self.memory_bytes_per_s)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The least time for a call, ms."""
+
+    reading_ms: float
+    """Weight bytes over bandwidth."""
+    arithmetic_ms: float
+    """Operations over peak."""
+
+    @property
+    def ms(self) -> float:
+        """The larger of the two: at best they go on at the same time."""
+        return max(self.reading_ms, self.arithmetic_ms)
+
+
+def bound_of(demand: Demand, limits: Limits) -> Bound:
+    """The least time in which the machine can do what is asked."""
+    return Bound(
+        reading_ms=1000 * demand.weight_bytes / limits.bytes_per_s,
+        arithmetic_ms=1000 * demand.operations / limits.operations_per_s,
+    )
+
+
+def last_cache_bytes() -> int:
+    """Size of the processor's last cache, as far as the system says."""
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    sizes = []
+    for path in _CACHES.glob("index*/size"):
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if text[:-1].isdigit() and text[-1] in units:
+            sizes.append(int(text[:-1]) * units[text[-1]])
+    return max(sizes, default=_USUAL_CACHE_BYTES)
+
+
+class LimitSettings:
+    """The settings that measure the machine with one number of threads.
+
+    Args:
+        weight_bytes: of the model.
+        threads: of torch.
+        cache_bytes: of the last cache.
+    """
+
+    def __init__(self, weight_bytes: int, threads: int, cache_bytes: int) -> None:
+        self.weights_read = _whole_rows(weight_bytes)
+        self.memory_read = _whole_rows(
+            min(max(weight_bytes, 2 * cache_bytes), max(weight_bytes, _MOST_READ_BYTES))
+        )
+        self.settings: list[Setting] = []
+        self._operations: list[tuple[Setting, int]] = []
+        self._reading: dict[int, list[Setting]] = {}
+        for size in _SIZES:
+            setting = Setting(f"multiply {size} threads {threads}", _product(size), threads)
+            self._operations.append((setting, 2 * size**3))
+            self.settings.append(setting)
+        for amount in dict.fromkeys((self.weights_read, self.memory_read)):
+            # Written, so that each page is there.
+            numbers = in_huge_pages(amount // 4).fill_(0.5)
+            self._reading[amount] = [
+                Setting(
+                    f"read {amount} by {name} threads {threads}", _reading(read, numbers), threads
+                )
+                for name, read in _READERS.items()
+            ]
+            self.settings += self._reading[amount]
+
+    def by_round(self) -> dict[int, Limits]:
+        """What the machine did at its best in each round."""
+        operations = _fastest(self._operations)
+        weights, memory = (
+            _fastest([(setting, amount) for setting in self._reading[amount]])
+            for amount in (self.weights_read, self.memory_read)
+        )
+        return {
+            number: Limits(operations[number], weights[number], memory[number])
+            for number in operations
+            if number in weights and number in memory
+        }
+
+
+def _whole_rows(size: int) -> int:
+    """Bytes of whole rows of float32, at least one."""
+    row = 4 * _ROW
+    return max(1, -(-size // row)) * row
+
+
+def _product(size: int) -> Callable[[], object]:
+    a, b, out = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
+    return lambda: torch.mm(a, b, out=out)
+
+
+def _reading(read: Callable[[Tensor], Tensor], numbers: Tensor) -> Callable[[], object]:
+    return lambda: read(numbers)
+
+
+def _fastest(settings: list[tuple[Setting, int]]) -> dict[int, float]:
+    """The highest amount per second in each round, over settings and calls."""
+    best: dict[int, float] = {}
+    for setting, amount in settings:
+        for number, least_ms in setting.times.by_round(min).items():
+            best[number] = max(best.get(number, 0.0), 1000 * amount / least_ms)
+    return best

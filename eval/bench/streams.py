@@ -1,0 +1,171 @@
+"""EchoStream's encoder in mid-stream and offline, ready to be measured.
+
+Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins.
+
+Features and weights are random, which costs what real ones do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from echostream.backend import make_backend
+from echostream.backend.compiled_encoder import CompiledEncoder
+from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
+from echostream.encoder import StreamState, ZipformerEncoder
+from eval.bench.cases import Case
+from eval.bench.operations import (
+    Demand,
+    chunk_multiply_adds,
+    multiply_adds,
+    weight_bytes,
+)
+from eval.bench.rounds import Setting
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """A case, its setting, and what is known of it beforehand."""
+
+    case: Case
+    setting: Setting
+    demand: Demand
+    state_bytes: int | None
+    """Of each stream after the chunk; ``None`` offline."""
+
+
+class Streams:
+    """Makes settings of one encoder.
+
+    Args:
+        encoder: in evaluation mode, on the CPU.
+        graphs: folder for exported graphs; ``None`` to export each time.
+    """
+
+    def __init__(self, encoder: ZipformerEncoder, graphs: Path | None) -> None:
+        self._encoder = encoder
+        self._graphs = graphs
+        self._weight_bytes = weight_bytes(encoder)
+        # Backends, states and counts are the same for many cases.
+        self._backend = cache(self._make_backend)
+        self._settled = cache(self._make_settled)
+        self._chunk_multiply_adds = cache(partial(chunk_multiply_adds, encoder))
+
+    def measured(self, case: Case) -> Measured:
+        """The setting of one case; a graph it needs is compiled now."""
+        return self._offline(case) if case.is_offline else self._streaming(case)
+
+    def backend(self, case: Case) -> ZipformerEncoder | CompiledEncoder:
+        """What runs the case."""
+        return self._backend(case.backend, case.precision, case.threads)
+
+    def forget(self) -> None:
+        """Let go of the compiled backends; they are made again when they are needed."""
+        self._backend.cache_clear()
+
+    def start(self, case: Case) -> tuple[Tensor, StreamState]:
+        """The features ``[B, T, F]`` of a chunk and the state before it."""
+        settled = self._settled(case.chunk_ms // ENCODER_FRAME_MS, case.max_future_frames)
+        segment = self._encoder.config.memory_segment
+        # Streams at different positions, a second or two apart.
+        solo = [
+            moved(settled, _frames(case.position_s) + 5 * stream * segment, segment)
+            for stream in range(case.streams)
+        ]
+        state = StreamState.stack(solo)
+        features = torch.randn(
+            case.streams, case.chunk_ms // FRAME_SHIFT_MS, self._encoder.config.input_dim
+        )
+        # A step more, so that the state lies in memory as this backend leaves it.
+        _, _, state = self.backend(case).step(features, state)
+        return features, state
+
+    def _streaming(self, case: Case) -> Measured:
+        encoder = self.backend(case)
+        features, state = self.start(case)
+        demand = Demand(
+            self._chunk_multiply_adds(state.chunk_size, state.max_future_frames),
+            self._weight_bytes,
+        )
+        # Steps are pure: each call encodes the same chunk at the same place.
+        setting = Setting(case.name, lambda: encoder.step(features, state), case.threads)
+        return Measured(case, setting, demand.times(case.streams), state.nbytes // case.streams)
+
+    def _offline(self, case: Case) -> Measured:
+        features = torch.randn(1, case.audio_ms // FRAME_SHIFT_MS, self._encoder.config.input_dim)
+        chunk_size = case.chunk_ms // ENCODER_FRAME_MS
+
+        @torch.no_grad()
+        def run() -> object:
+            return self._encoder(
+                features, chunk_size=chunk_size, max_future_frames=case.max_future_frames
+            )
+
+        run()
+        demand = Demand(multiply_adds(run), self._weight_bytes)
+        return Measured(case, Setting(case.name, run, case.threads), demand, None)
+
+    def _make_backend(
+        self, name: str, precision: str, threads: int
+    ) -> ZipformerEncoder | CompiledEncoder:
+        return make_backend(
+            self._encoder, name, precision=precision, threads=threads, cache=self._graphs
+        )
+
+    def _make_settled(self, chunk_size: int, future: int | None) -> StreamState:
+        return settled_state(self._encoder, chunk_size, future)
+
+
+def settled_state(
+    encoder: ZipformerEncoder, chunk_size: int, max_future_frames: int | None
+) -> StreamState:
+    """A stream that has heard all that its left context and memory reach back to, or more."""
+    state = encoder.init_state(1, chunk_size=chunk_size, max_future_frames=max_future_frames)
+    reach = reach_of(encoder, state)
+    while int(state.processed_frames) < reach or int(state.processed_frames) % _segment(encoder):
+        features = torch.randn_like(state.pending)
+        _, _, state = encoder.step(features, state)
+    return state
+
+
+def moved(state: StreamState, frames: int, memory_segment: int) -> StreamState:
+    """The state as if at least ``frames`` encoder frames had been heard, and hardly more.
+
+    A stream remembers nothing of where it is but its counters, and they only tell which frames do
+    not exist yet and where in a memory segment it is. So a stream that has heard enough and one
+    that has heard hours compute the same, if they are at the same place in a segment.
+
+    Args:
+        state: of streams that have heard as much as they can look back on.
+        frames: encoder frames.
+        memory_segment: encoder frames of a memory segment.
+    """
+    step = math.lcm(memory_segment, state.chunk_size)
+    missing = (frames - state.processed_frames).clamp_min(0)
+    whole = -(-missing // step) * step
+    chunks = torch.div(whole, state.chunk_size, rounding_mode="floor")
+    return dataclasses.replace(
+        state,
+        processed_frames=state.processed_frames + whole,
+        segment_id=state.segment_id + chunks,
+    )
+
+
+def reach_of(encoder: ZipformerEncoder, state: StreamState) -> int:
+    """Encoder frames that a stream can look back on, directly, by attention or memory."""
+    config = encoder.config
+    return max(state.left_context, (config.memory_size + 1) * config.memory_segment)
+
+
+def _segment(encoder: ZipformerEncoder) -> int:
+    return encoder.config.memory_segment
+
+
+def _frames(seconds: int) -> int:
+    return 1000 * seconds // ENCODER_FRAME_MS

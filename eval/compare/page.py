@@ -1,0 +1,60 @@
+"""The page: ``assets/page.html`` filled with the results, its style and its programs.
+
+Everything that comes from the results is escaped: by Jinja2 in the text, as JSON in the script. The
+page forbids itself any network access and any script but its own (Content-Security-Policy).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, select_autoescape
+
+from eval.compare import metrics
+from eval.compare.embedded import embedded_json
+from eval.compare.schema import Results
+from eval.compare.summary import findings, quality_note, summary
+from eval.compare.tables import lengths_table, paired_table, points_table, signatures_table
+from eval.drawing import PARTS, SYSTEM_COLOURS
+
+SCRIPTS = ("chart.js", "comparison.js", "timeline.js")
+
+
+def page(results: Results) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = "".join(_asset(name) for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.from_string(_asset("page.html")).render(
+        results=results,
+        style=_asset("page.css"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        data=embedded_json(results),
+        summary=summary(results),
+        findings=findings(results),
+        quality_note=quality_note(results),
+        compared=any(map(results.comparable, results.points)),
+        parts=PARTS,
+        colours=SYSTEM_COLOURS,
+        points=points_table(results),
+        signatures=signatures_table(results),
+        paired=paired_table(results),
+        lengths=lengths_table(results),
+        explanations={
+            name: metrics.explain(name)
+            for name in metrics.names_in(results.points)
+            if metrics.explain(name)
+        },
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("eval.compare") / "assets" / name).read_text(encoding="utf-8")

@@ -1,0 +1,156 @@
+"""The recordings and references of an evaluation, as SimulEval's speech-to-text loader has them.
+
+Symbols: ``N`` samples of a recording, at its own rate ``r`` in Hz.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from echostream.audio.files import read_audio
+from echostream.errors import AudioFormatError, ConfigError, DataError
+from eval.sweep.digests import file_digest
+from eval.sweep.workers import Progress, quiet
+
+
+@dataclass(frozen=True)
+class Source:
+    """One line of the lists."""
+
+    index: int
+    """Position in the list, from 0."""
+    path: str
+    """As the list has it."""
+    reference: str
+    """Without white space at its ends."""
+    info: tuple[str, ...]
+    """How ``soundfile.info`` describes the file, line by line; SimulEval puts it into its log."""
+    sample_rate: int
+    num_samples: int
+    content: str
+    """Digest of the file's bytes."""
+
+    @property
+    def length_ms(self) -> float:
+        """Duration."""
+        return self.ms(self.num_samples)
+
+    def ms(self, samples: int) -> float:
+        """SimulEval's delay after so many samples, to the last bit."""
+        return samples * 1000 / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One segment: samples from ``start`` up to ``end``."""
+
+    start: int
+    end: int
+    is_final: bool
+
+
+def require_segment(segment_ms: int) -> None:
+    """Raise :class:`ConfigError` unless a segment can be so long."""
+    if segment_ms < 1:
+        raise ConfigError(
+            f"the source segment size is {segment_ms} ms; expected at least 1, 320 is usual"
+        )
+
+
+def cuts(num_samples: int, sample_rate: int, segment_ms: int) -> Iterator[Cut]:
+    """The segments that SimulEval 1.1.4 sends, for ``N >= 1``; the last one says it is the last.
+
+    A segment has ``ceil(segment_ms / 1000 * r)`` samples, so that at rates where that is rounded
+    up the segments drift away from multiples of ``segment_ms``.
+
+    Raises:
+        ConfigError: if ``segment_ms`` is below 1.
+    """
+    require_segment(segment_ms)
+    size = math.ceil(segment_ms / 1000 * sample_rate)
+    for start in range(0, num_samples, size):
+        end = min(start + size, num_samples)
+        yield Cut(start, end, is_final=end == num_samples)
+
+
+def read_list(path: str | Path) -> list[str]:
+    """The lines of a list, without white space at their ends, as SimulEval takes them.
+
+    Raises:
+        DataError: if the file cannot be read or holds no lines.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: cannot be read: {error}; expected a UTF-8 text file, one entry a line"
+        ) from error
+    if not lines:
+        raise DataError(f"{path}: is empty; expected one entry a line")
+    return lines
+
+
+def read_sources(
+    wav_list: str | Path, references: str | Path, *, progress: Progress = quiet
+) -> list[Source]:
+    """All recordings, each read once from end to end so that a bad one is known beforehand.
+
+    Paths are taken as SimulEval takes them: relative to the working directory.
+
+    Raises:
+        DataError: if a list cannot be read or the two differ in length.
+        AudioFormatError: if a recording is missing, damaged or empty; the message names it and
+            its line.
+    """
+    paths, texts = read_list(wav_list), read_list(references)
+    if len(paths) != len(texts):
+        raise DataError(
+            f"{wav_list} has {len(paths)} lines and {references} has {len(texts)}; expected one "
+            "reference for each recording"
+        )
+    pairs = enumerate(zip(paths, texts, strict=True))
+    sources = (_source(index, path, text, wav_list) for index, (path, text) in pairs)
+    return list(progress(sources, len(paths), "reading recordings"))
+
+
+def _source(index: int, path: str, reference: str, wav_list: str | Path) -> Source:
+    try:
+        samples, rate = read_audio(path)
+        return Source(
+            index=index,
+            path=path,
+            reference=reference,
+            info=tuple(str(soundfile.info(path)).split("\n")),
+            sample_rate=rate,
+            num_samples=len(samples),
+            content=file_digest(path),
+        )
+    except AudioFormatError as error:
+        raise AudioFormatError(f"{wav_list}, line {index + 1}: {error}") from error
+
+
+def read_samples(source: Source) -> NDArray[np.float32]:
+    """``[N]``, or ``[N, channels]``: what SimulEval reads.
+
+    Raises:
+        DataError: if the file is not the one it was.
+    """
+    try:
+        samples: NDArray[np.float32] = soundfile.read(source.path, dtype="float32")[0]
+        same = file_digest(source.path) == source.content
+    except (OSError, soundfile.SoundFileError):
+        same = False
+    if not same:
+        raise DataError(
+            f"{source.path}: was changed or removed while it was being encoded; expected the file "
+            "that was read at the start; run the command again"
+        )
+    return samples

@@ -1,0 +1,137 @@
+"""What is evaluated: a model with its chunking, and the decoders and policies put behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from functools import cached_property
+from typing import Any
+
+from echostream.decoder import Decoder, WordAssembler
+from echostream.encoder.state import settings_of
+from echostream.errors import ConfigError
+from echostream.model import SpeechModel
+from echostream.policy import Policy
+from echostream.session import AgentOptions, build
+from echostream.session.costs import DEFAULT_CLOCK, Clock
+from echostream.session.listener import Listener
+from echostream.session.writer import Writer
+from eval.sweep.digests import file_digest, plugin_digest
+
+CLOCKS: dict[str, Clock] = {"cpu": time.process_time, "wall": time.perf_counter}
+"""``cpu``: time that this process computed, hardly changed by whatever else runs. All its threads
+count, because a compiled encoder may have one of its own. ``wall``: time that passed, which
+SimulEval takes; it is only right while nothing else runs."""
+
+
+def clock_named(name: str) -> Clock:
+    """The clock.
+
+    Raises:
+        ConfigError: for a name that is not in :data:`CLOCKS`.
+    """
+    if name not in CLOCKS:
+        raise ConfigError(f"clock is {name!r}; expected one of {', '.join(CLOCKS)}")
+    return CLOCKS[name]
+
+
+class System:
+    """A model with its chunking, on the CPU; immutable.
+
+    Args:
+        options: as the agent would be given them. Policy and decoder are what a replay uses where
+            it is not given others; ``forced_target`` and ``segment_log`` are not looked at.
+        like: another system; if it has the same weights, they are not loaded a second time.
+
+    Raises:
+        ConfigError: if an option is wrong, more than one thread is asked for included: recordings
+            are worked on side by side instead.
+        CheckpointError: if the checkpoint cannot be loaded.
+    """
+
+    def __init__(self, options: AgentOptions, like: System | None = None) -> None:
+        if options.threads != 1:
+            raise ConfigError(
+                f"threads is {options.threads}; expected 1: costs are measured on one thread, and "
+                "jobs says how many recordings are worked on at a time"
+            )
+        self.options = options
+        weights = (options.checkpoint, options.random_weights)
+        if like is None or weights != (like.options.checkpoint, like.options.random_weights):
+            like = None
+        self._like = like
+        self.model: SpeechModel = build.build_model(options) if like is None else like.model
+        # What is wrong with the options is said now and not after hours.
+        self.listener()
+
+    def with_options(self, **changes: Any) -> System:
+        """The same weights with other chunking, policy or decoder."""
+        return System(dataclasses.replace(self.options, **changes), like=self)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of weights and configuration."""
+        return self.model.fingerprint() if self._like is None else self._like.fingerprint
+
+    @property
+    def chunk_ms(self) -> int:
+        """Audio the encoder takes at once."""
+        return int(self.chunking["chunk_size"]) * self.model.encoder.frame_ms
+
+    @cached_property
+    def chunking(self) -> dict[str, Any]:
+        """All settings of an encoder state, those left to the configuration included."""
+        return settings_of(self.listener().init_state().encoder)
+
+    def listener(self, clock: Clock = DEFAULT_CLOCK) -> Listener:
+        """Audio to log-probabilities, as in the agent."""
+        return build.build_listener(self.options, self.model, clock)
+
+    def decoders(self) -> tuple[Decoder[Any], Decoder[Any]]:
+        """The searches for the ASR head and for the ST head, as in the agent."""
+        return build.build_decoders(self.options, self.model)
+
+    def policy(self) -> Policy:
+        """The policy, as in the agent."""
+        return build.build_policy(self.options, self.model)
+
+    def assembler(self) -> WordAssembler | None:
+        """Makes words of the output head's tokens; ``None`` without a vocabulary."""
+        return build.build_assembler(self.options, self.model)
+
+    def writer(
+        self,
+        policy: Policy,
+        decoders: tuple[Decoder[Any], Decoder[Any]],
+        assembler: WordAssembler | None,
+        clock: Clock,
+    ) -> Writer:
+        """Log-probabilities to words, as in the agent but around other parts."""
+        return Writer(
+            policy,
+            decoders,
+            assembler,
+            task=self.options.task,
+            frame_ms=self.model.encoder.frame_ms,
+            frame_dim=self.model.config.encoder.output_dim,
+            clock=clock,
+        )
+
+    def policy_settings(self) -> dict[str, Any]:
+        """What decides the policy, as plain values."""
+        name, options = build.policy_settings(self.options, self.model)
+        return {"name": name, "options": options, "plugin": plugin_digest(self.policy())}
+
+    def decoder_settings(self) -> dict[str, Any]:
+        """What decides the searches, as plain values."""
+        name, options = build.decoder_settings(self.options, self.model)
+        vocabularies = build.vocabulary_paths(self.options)
+        language_models = build.language_model_paths(self.options, self.model)
+        return {
+            "name": name,
+            "options": options,
+            "st_options": build.st_decoder_options(self.options, self.model),
+            "vocabularies": [file_digest(path) for path in vocabularies if path is not None],
+            "language_models": [file_digest(path) for path in language_models if path is not None],
+            "plugin": plugin_digest(self.decoders()[0]),
+        }

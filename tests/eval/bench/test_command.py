@@ -1,0 +1,140 @@
+"""The command, from options to JSON, on encoders that take no time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from echostream.backend import installed_backends
+from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig, save_config
+from eval.bench import __main__ as bench
+from eval.bench import limits
+
+ENCODER = EncoderConfig(
+    embed_dim=16,
+    num_heads=2,
+    ffn_dim=32,
+    num_layers_per_stack=1,
+    stem_channels=(2, 2, 2),
+    memory_size=2,
+    memory_dim=16,
+    left_context=32,
+    max_future_frames=None,
+)
+BASELINE = ChunkConformerConfig(
+    embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
+)
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setattr(limits, "_SIZES", (64,))
+    monkeypatch.setattr(bench, "last_cache_bytes", lambda: 2**20)
+    paths = {}
+    for name, encoder in (("encoder", ENCODER), ("baseline", BASELINE)):
+        path = tmp_path / f"{name}.yaml"
+        save_config(SystemConfig(encoder=encoder, asr_vocab_size=32, st_vocab_size=32), path)
+        paths[name] = str(path)
+    return paths
+
+
+def run(configs: dict[str, str], output: Path, *options: str) -> dict[str, object]:
+    command = ["--config", configs["encoder"], "--baseline", configs["baseline"], *options]
+    assert bench.main([*command, "--output", str(output)]) == 0
+    found: dict[str, object] = json.loads(output.read_text())
+    return found
+
+
+def test_the_short_form_writes_the_summary(
+    configs: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bench, "QUICK_ROUNDS", 3)
+    found = run(configs, tmp_path / "o" / "x.json", "--quick", "--backends", "torch")
+    summary, settings = found["summary"], found["settings"]
+    assert isinstance(summary, dict) and isinstance(settings, list)
+    assert summary["best_float32_over_bound"] > 0
+    assert summary["streaming_over_offline"] > 0
+    assert {row["mode"] for row in settings} == {"streaming", "offline", "cached", "recompute"}
+    assert all(row["rounds"] == 3 and row["wall_ms_p95"] >= row["wall_ms_p50"] for row in settings)
+    assert str(found["command"]).startswith("python -m eval.bench --config")
+    assert {"machine", "versions", "load_average_before", "load_average_after"} <= set(found)
+    text = capsys.readouterr().out
+    for part in ("Backends", "Latency by chunk", "CT-mask", "Memory", "best_float32_over_bound"):
+        assert part in text
+
+
+def test_everything_at_once(
+    configs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("simuleval")
+    # Each graph takes seconds to compile.
+    monkeypatch.setattr(bench, "FUTURES", (None,))
+    monkeypatch.setattr(bench, "precisions_of", lambda name: ("float32",))
+    monkeypatch.setattr(bench, "STAGES_S", 2)
+    compiled = [name for name in installed_backends() if name == "onnxruntime"]
+    plots = tmp_path / "plots"
+    found = run(
+        configs,
+        tmp_path / "x.json",
+        *("--rounds", "2", "--backends", *compiled, "torch", "--plots", str(plots)),
+        *("--chunks", "320", "--positions", "2", "1800", "--threads", "1"),
+        *("--streams", "1", "2", "--memory", "0.1"),
+    )
+    summary, settings = found["summary"], found["settings"]
+    assert isinstance(summary, dict) and isinstance(settings, list)
+    assert {(row["backend"], row["streams"]) for row in settings} == {
+        (name, streams) for name in (*compiled, "torch") for streams in (1, 2)
+    }
+    assert None not in (
+        summary["longest_position_over_shortest"],
+        summary["most_streams_per_core_over_best_solo"],
+        summary["agent_beside_encoder"],
+        summary["heads_over_encoder"],
+    )
+    assert sorted(path.name for path in plots.iterdir()) == [
+        "chunk-time.svg",
+        "position.svg",
+        "streams.svg",
+    ]
+    memory, agents = found["memory"], found["agents"]
+    assert isinstance(memory, dict) and "torch" in memory
+    assert isinstance(agents, dict) and "EchoStream, torch" in agents
+
+
+def test_whole_agents_are_compared_with_the_baseline(
+    configs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("simuleval")
+    monkeypatch.setattr(bench, "AGENT_S", 3)
+    found = run(
+        configs, tmp_path / "x.json", "--quick", "--rounds", "1", "--backends", "torch", "--agent"
+    )
+    summary, agents = found["summary"], found["agents"]
+    assert isinstance(summary, dict) and isinstance(agents, dict)
+    assert list(agents) == ["EchoStream, torch", "StreamSpeech, cached", "StreamSpeech, recompute"]
+    assert summary["agent_recompute_over_echostream"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config", "{baseline}"], "expected a zipformer"),
+        (["--baseline", "{encoder}"], "expected a chunk-conformer"),
+        (["--rounds", "0"], "number from 1 on"),
+        (["--chunks", "100"], "chunk_size"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(
+    configs: dict[str, str], options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--config", configs["encoder"], "--backends", "torch", "--quick"]
+    with pytest.raises(SystemExit) as stopped:
+        bench.main([*given, *(option.format(**configs) for option in options)])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,172 @@
+"""Figures from planted times, worked out by hand; what they compare is compared within rounds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from eval.bench.cases import Case, Plan, baseline_cases
+from eval.bench.limits import Limits
+from eval.bench.operations import Demand
+from eval.bench.rounds import Setting
+from eval.bench.rows import Results
+from eval.bench.streams import Measured
+from eval.bench.tables import limits_lines, tables
+from eval.bench.times import Times, Turn
+
+PLAN = Plan(
+    chunk_ms=320,
+    max_future_frames=None,
+    backends=(("openvino", "float32"), ("openvino", "int8"), ("torch", "float32")),
+    chunks=(160, 320),
+    positions=(10, 1800),
+    threads=(1,),
+    streams=(1, 16),
+    futures=(None, 0),
+)
+# The bound of one chunk at full speed: 10 ms for the weights, 4 ms for the arithmetic.
+DEMAND = Demand(multiply_adds=200_000_000, weight_bytes=100_000_000)
+FULL = Limits(100e9, 10e9, 5e9)
+DRIFT = {0: 1.0, 1: 1.0, 2: 4.0}
+"""How much slower the machine is in each round."""
+
+
+def call_ms(case: Case) -> float:
+    """Of a call at full speed."""
+    if case.is_offline:
+        return {320: 250.0, 160: 300.0}[case.chunk_ms]  # 25 ms for a second, and 30
+    if case.backend == "torch":
+        return 40.0 * case.streams
+    if case.precision == "int8":
+        return {1: 15.0, 16: 150.0}[case.streams]
+    return {1: 20.0, 16: 120.0}[case.streams] * (1.05 if case.position_s == 1800 else 1.0)
+
+
+def measured(case: Case, rounds: tuple[int, ...] = (0, 1, 2)) -> Measured:
+    turns = {n: Turn((call_ms(case) * DRIFT[n],), (call_ms(case),)) for n in rounds}
+    setting = Setting(case.name, lambda: None, case.threads, Times(turns))
+    size = None if case.is_offline else 1000
+    return Measured(case, setting, DEMAND.times(case.streams), size)
+
+
+def results(plan: Plan = PLAN, rounds: tuple[int, ...] = (0, 1, 2)) -> Results:
+    limits = {
+        n: Limits(*(value / slow for value in dataclasses.astuple(FULL)))
+        for n, slow in DRIFT.items()
+    }
+    return Results([measured(case, rounds) for case in plan.cases()], {1: limits}, plan)
+
+
+def test_the_summary_holds_what_the_aims_are_stated_in() -> None:
+    summary = results().summary()
+    assert summary["best_float32"] == "openvino"
+    assert summary["best_float32_over_bound"] == pytest.approx(2.0)
+    assert summary["torch_over_bound"] == pytest.approx(4.0)
+    assert summary["int8_over_best_float32"] == pytest.approx(0.75)
+    assert summary["best"] == "openvino int8"
+    assert summary["streaming_over_offline"] == pytest.approx((15 / 0.32) / (250 / 10), rel=1e-3)
+    assert summary["float32_streaming_over_offline"] == pytest.approx((20 / 0.32) / 25, rel=1e-3)
+    assert summary["longest_position_over_shortest"] == pytest.approx(1.05)
+    # 16 streams in 120 ms against one in 20, and in 150 ms against one in 15.
+    name = "most_streams_per_core_over_best_solo"
+    assert summary[f"float32_{name}"] == pytest.approx(16 / 6, rel=1e-3)
+    assert summary[name] == pytest.approx(16 / 10, rel=1e-3)
+
+
+def test_a_setting_measured_while_the_machine_was_slow_is_not_wronged() -> None:
+    case = PLAN.reference("openvino")
+    others = [measured(c) for c in PLAN.cases() if c != case]
+    limits = {
+        n: Limits(*(value / slow for value in dataclasses.astuple(FULL)))
+        for n, slow in DRIFT.items()
+    }
+    found = Results([measured(case, rounds=(2,)), *others], {1: limits}, PLAN)
+    row = found.get(case)
+    assert row is not None
+    assert row.wall_ms_p50 == 80.0  # as measured
+    assert row.over_bound == pytest.approx(2.0)
+    assert row.over_offline == pytest.approx(2.5)
+
+
+def test_a_row_has_its_figures() -> None:
+    found = results()
+    row = found.get(dataclasses.replace(PLAN.reference("openvino"), streams=16))
+    assert row is not None
+    assert row.multiply_adds == 16 * 200_000_000
+    assert row.bound_ms == pytest.approx(64.0)  # the arithmetic, now the larger
+    assert row.over_bound == pytest.approx(120 / 64)
+    assert row.streams_per_core == pytest.approx(16 * 320 / 120)
+    assert row.over_offline == pytest.approx(120 / 16 / 0.32 / 25)
+    assert row.mapping()["streams"] == 16
+    solo = found.get(PLAN.reference())
+    assert solo is not None
+    assert solo.compute_rtf == pytest.approx(40 / 320)
+    short = found.get(dataclasses.replace(PLAN.reference(), chunk_ms=160))
+    assert short is not None
+    assert short.over_offline == pytest.approx(40 / 0.16 / 30)  # by `forward` with its own chunk
+
+
+def test_what_was_not_measured_is_none() -> None:
+    plan = dataclasses.replace(
+        PLAN, backends=(("torch", "float32"),), positions=(10,), streams=(1,)
+    )
+    summary = results(plan).summary()
+    for name in (
+        "best_int8",
+        "int8_over_best_float32",
+        "longest_position_over_shortest",
+        "most_streams_per_core_over_best_solo",
+    ):
+        assert summary[name] is None
+    assert summary["best_float32"] == "torch"
+
+
+def test_each_case_is_in_the_plan_once_and_differs_in_one_thing() -> None:
+    cases = PLAN.cases()
+    assert len(set(cases)) == len(cases)
+    assert len({case.name for case in cases}) == len(cases)
+    for case in cases:
+        if case.is_offline:
+            continue
+        reference = dataclasses.asdict(PLAN.reference(case.backend, case.precision))
+        changed = [k for k, v in dataclasses.asdict(case).items() if v != reference[k]]
+        assert len(changed) <= 1, case.name
+    # Look-ahead needs graphs of its own: torch and the fastest only.
+    assert {case.runner for case in cases if case.max_future_frames == 0} == {"torch", "openvino"}
+
+
+def test_only_torch_varies_torch_alone() -> None:
+    plan = dataclasses.replace(PLAN, only_torch=True)
+    compiled = [case for case in plan.cases() if case.backend != "torch"]
+    assert compiled == [plan.reference("openvino"), plan.reference("openvino", "int8")]
+
+
+def test_the_baseline_is_measured_in_both_modes() -> None:
+    cases = baseline_cases(320, (640,), (10, 60), threads=1)
+    assert len({case.name for case in cases}) == len(cases)
+    assert {(case.mode, case.chunk_ms, case.position_s) for case in cases} == {
+        *((mode, 320, at) for mode in ("cached", "recompute") for at in (10, 60)),
+        *((mode, 640, 10) for mode in ("cached", "recompute")),
+        ("offline", 320, 10),
+    }
+
+
+def test_tables_show_what_varies_and_the_bound() -> None:
+    text = "\n\n".join(tables(results()))
+    titles = [block.splitlines()[0].split("  ")[0] for block in text.split("\n\n")]
+    assert [title.split(":")[0] for title in titles] == [
+        "Backends",
+        "Streaming against offline",
+        "Latency by chunk",
+        "CT-mask",
+        "Position in the stream",
+        "Streams in one batch",
+        "Memory",
+    ]
+    line = next(line for line in text.splitlines() if line.startswith("16, openvino  "))
+    # p50, p95, CPU, no first call, RTF, /offline, /bound, latency, state, streams per core
+    assert line.split()[2:] == (
+        ["120.00", "444.00", "120.00", "-", "0.3750", "0.94", "1.88", "440", "1", "42.7"]
+    )
+    assert "bound 10.00 ms a chunk (weights 10.00, arithmetic 4.00)" in limits_lines(results())[0]

@@ -1,0 +1,176 @@
+"""From runs to results.json, and from there to the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from echostream.config import ChunkConformerConfig, SystemConfig, save_config
+from echostream.constants import SAMPLE_RATE
+from echostream.errors import DataError
+from echostream.session.segment_log import LOG_NAME
+from eval.compare.grid import Run, recordings_of, run_grid
+from eval.compare.plan import ComparisonPlan, SystemEntry
+from eval.compare.results import (
+    assemble,
+    read_segment_records,
+    shown_recordings,
+    system_of,
+    utterance_of,
+)
+from eval.compare.statistics import is_degenerate, paired_of, pairs_of, point_of
+from eval.compare.write import write_report
+from eval.sweep import Source, read_sources
+from tests.session.conftest import audio, checkpoint  # noqa: F401
+
+ENCODER = ChunkConformerConfig(
+    embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
+)
+
+
+@pytest.fixture(scope="module")
+def grid(  # type: ignore[no-untyped-def]
+    checkpoint,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    """A whole small comparison: plan, sources, runs."""
+    folder = tmp_path_factory.mktemp("comparison")
+    config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=ENCODER)
+    save_config(config, folder / "small.yaml")
+    plan = ComparisonPlan(
+        systems=(
+            SystemEntry("ours", "Ours", checkpoint=str(checkpoint)),
+            SystemEntry("again", "Ours again", checkpoint=str(checkpoint)),
+            SystemEntry("cached", "Cached", random_weights="small.yaml", encoder_mode="cached"),
+            SystemEntry(
+                "recompute",
+                "Recompute",
+                random_weights="small.yaml",
+                encoder_mode="recompute",
+                recordings=2,
+            ),
+        ),
+        policies=("wait-k:k=1",),
+        segment_ms=(320,),
+        timelines=2,
+        resamples=100,
+    )
+    for number, seconds in enumerate((1.0, 2.2, 1.6)):
+        soundfile.write(folder / f"{number}.wav", audio(seconds, number), SAMPLE_RATE)
+    (folder / "wav_list").write_text("".join(f"{folder}/{n}.wav\n" for n in range(3)))
+    (folder / "references").write_text("the cat sat\non a mat and then\nit ran home\n")
+    sources = read_sources(folder / "wav_list", folder / "references")
+    runs = [
+        (run, run.instances())
+        for run in run_grid(
+            plan,
+            sources,
+            references=folder / "references",
+            root=folder,
+            output=folder / "out",
+            jobs=1,
+            clock="cpu",
+        )
+    ]
+    return plan, sources, runs
+
+
+def test_every_system_is_run(grid) -> None:  # type: ignore[no-untyped-def]
+    plan, sources, runs = grid
+    assert [run.entry.name for run, _ in runs] == ["ours", "again", "cached", "recompute"]
+    assert [len(instances) for _, instances in runs] == [3, 3, 3, 2]
+    forced = runs[2][1]
+    assert [instance.prediction for instance in forced] == [s.reference for s in sources]
+    assert runs[0][1][0].prediction != forced[0].prediction
+
+
+def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    plan, sources, runs = grid
+    points = [point_of(run, instances, plan, "log") for run, instances in runs]
+    assert "BLEU" in points[0]["figures"] and "BLEU" not in points[2]["figures"]
+    assert points[0]["joint"] is not None and points[2]["joint"] is None
+    assert all("LAAL_RT" in point["figures"] for point in points)
+    entries = [system_of(entry, _model(entry, sources, runs[0][0])) for entry in plan.systems]
+    assert [entry["mode"] for entry in entries] == ["stateful", "stateful", "cached", "recompute"]
+    family = {entry["name"]: entry["family"] for entry in entries}
+    assert pairs_of(plan, family) == [], "a trained system is not set against an untrained one"
+    family |= {"again": "streamspeech"}
+    assert [(a.name, b.name) for a, b in pairs_of(plan, family)] == [("ours", "again")]
+    paired = paired_of(runs[0], runs[1], plan)
+    assert {row["metric"] for row in paired} >= {"BLEU", "LAAL", "compute_RTF"}
+    assert next(row for row in paired if row["metric"] == "BLEU")["p"] == 1.0
+    untrained = paired_of(runs[2], runs[3], plan)
+    assert {row["metric"] for row in untrained} == {"LAAL_CA", "LAAL_RT", "compute_RTF"}
+
+    shown = shown_recordings(runs, sources, 2)
+    heard = {instance.index for instance in runs[3][1]}
+    assert {source.index for source in shown} == heard
+    assert shown[0].length_ms > shown[1].length_ms
+    with_records = [(run, ins, read_segment_records(run.folder)) for run, ins in runs]
+    utterances = [utterance_of(source, "dicho", with_records) for source in shown]
+    for utterance in utterances:
+        for drawn, (_, instances) in zip(utterance["runs"], runs, strict=True):
+            instance = next(ins for ins in instances if ins.index == utterance["index"])
+            elapsed = [word["elapsed"]["total_ms"] for word in drawn["words"]]
+            assert elapsed == pytest.approx(list(instance.elapsed), abs=0.05)
+    results = assemble(
+        plan,
+        command="test",
+        clock="cpu",
+        data={"name": "test", "recordings": 3, "seconds": 4.8, "note": ""},
+        systems=entries,
+        points=points,
+        paired=paired,
+        lengths=[],
+        utterances=utterances,
+    )
+    written = write_report(json.loads(json.dumps(results)), tmp_path)
+    assert (tmp_path / "report.html") in written
+    assert "Ours" in (tmp_path / "tables.md").read_text()
+
+
+def _model(entry: SystemEntry, sources: list[Source], run: Run):  # type: ignore[no-untyped-def]
+    from echostream.session import build
+
+    root = run.folder.parents[4]
+    return build.build_model(entry.options(320, root, root / "references"))
+
+
+def test_a_run_whose_segments_do_not_fit_is_refused(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run = grid[2][0][0]
+    for name in ("instances.log", LOG_NAME):
+        (tmp_path / name).write_text((run.folder / name).read_text())
+    altered = dataclasses.replace(run, folder=tmp_path)
+    assert altered.instances()
+    lines = (tmp_path / LOG_NAME).read_text().splitlines()
+    (tmp_path / LOG_NAME).write_text(lines[0] + "\n")
+    with pytest.raises(DataError, match="does not fit"):
+        altered.instances()
+    (tmp_path / LOG_NAME).write_text("{}\n")
+    with pytest.raises(DataError, match="cannot be used"):
+        read_segment_records(tmp_path)
+
+
+def test_recordings_are_spread() -> None:
+    sources = [Source(n, f"{n}", "", (), 16000, 16000, str(n)) for n in range(10)]
+    entry = SystemEntry("a", "A", checkpoint="x", recordings=4)
+    assert [source.index for source in recordings_of(entry, sources)] == [0, 2, 5, 7]
+    assert len(recordings_of(dataclasses.replace(entry, recordings=99), sources)) == 10
+
+
+def test_degenerate_is_more_than_half_at_the_end(grid) -> None:  # type: ignore[no-untyped-def]
+    instance = grid[2][0][1][1]
+
+    def with_delays(*delays: float):  # type: ignore[no-untyped-def]
+        return dataclasses.replace(instance, delays=delays, elapsed=())
+
+    end = instance.source_length
+    assert not is_degenerate([with_delays(320.0, end)])
+    assert is_degenerate([with_delays(320.0, end, end)])
+    assert not is_degenerate([with_delays()])
+    assert np.isfinite(end)

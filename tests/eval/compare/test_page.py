@@ -1,0 +1,166 @@
+"""The page as a file: alone, closed to the network, and deaf to orders in the results."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from eval.compare.checks import read_results
+from eval.compare.page import page
+from eval.compare.summary import findings, listed, quality_note, summary
+
+from .hostile import ATTACKS, hostile_results
+from .synthetic import synthetic_results
+
+RESULTS = synthetic_results(utterances=2, runs=2)
+
+
+class Elements(HTMLParser):
+    """All elements with their attributes, and all text outside of scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.scripts: list[str] = []
+        self.open = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self.open = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.open == "script":
+            self.scripts[-1] += data
+        elif self.open != "style":
+            self.text.append(data)
+
+
+def test_it_needs_nothing_else() -> None:
+    text = page(read_results(RESULTS))
+    addresses = set(re.findall(r"(?:https?:)?//[\w.]+\.\w+[^\s\"')]*", text))
+    assert addresses == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"url\(|@import|@font-face|\bfetch\(|XMLHttpRequest|import\(", text)
+    for tag, attributes in Elements(text).found:
+        assert tag not in ("link", "img", "iframe", "object", "embed", "base"), tag
+        assert "src" not in attributes
+        assert (attributes.get("href") or "#").startswith("#")
+
+
+def test_only_its_own_script_may_run() -> None:
+    elements = Elements(page(read_results(RESULTS)))
+    _, script = elements.scripts
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (a["content"] for tag, a in elements.found if "http-equiv" in a)
+    assert policy is not None
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
+
+
+def test_links_and_labels_have_their_targets() -> None:
+    found = Elements(page(read_results(RESULTS))).found
+    names = [attributes["id"] for _, attributes in found if "id" in attributes]
+    assert len(set(names)) == len(names)
+    wanted = [(a.get("href") or "#")[1:] for tag, a in found if tag == "a"]
+    wanted += [a["for"] or "" for _, a in found if "for" in a]
+    assert len(wanted) > 10 and set(wanted) <= set(names)
+
+
+def test_hostile_text_is_only_text() -> None:
+    results = hostile_results()
+    text = page(read_results(results))
+    elements = Elements(text)
+    plain = Elements(page(read_results(RESULTS)))
+    assert {tag for tag, _ in elements.found} <= {tag for tag, _ in plain.found}
+    assert len(elements.scripts) == 2
+    assert not any(name.startswith("on") for _, a in elements.found for name in a)
+    said = "".join(elements.text)
+    for attack in ATTACKS:
+        assert attack in said
+    assert results["command"] in said and results["machine"][ATTACKS[0]] in said
+
+
+def test_summary_is_made_from_the_numbers() -> None:
+    results = copy.deepcopy(RESULTS)
+    results["points"] = [p for p in results["points"] if p["policy"] == "ctc"][:4]
+    results["points"][2]["figures"]["BLEU"] |= {"value": 19.0, "low": 17.0, "high": 21.0}
+    results["points"][2]["figures"]["LAAL"] |= {"value": 1700.4}
+    read = read_results(results)
+    assert summary(read).startswith(
+        "5 systems translated 185 recordings (528 s) of test part of es-en with the policy ctc in "
+        "segments of 160, 320 and 640 ms. Quality is compared only for trained systems that choose "
+        "their own words, here EchoStream tiny, StreamSpeech tiny and StreamSpeech tiny, cached. "
+        "Not trained are EchoStream base and StreamSpeech: they write the reference"
+    )
+    first, *rest = (text.replace("\u00a0", " ") for text in findings(read))
+    assert first.startswith(
+        "EchoStream tiny: best BLEU 19.0 [17.0, 21.0] at LAAL 1700 ms (ctc, 640 ms); a segment of "
+        "320 ms takes "
+    )
+    assert ["slower than the speaker" in text for text in (first, *rest)] == [
+        run["segments"][-1]["encoder_ms"] > 320
+        for run in results["lengths"]
+        if run["seconds"] == 60
+    ]
+    assert "BLEU" not in rest[0]  # untrained
+
+
+def test_the_best_of_an_error_rate_is_the_lowest() -> None:
+    results = copy.deepcopy(RESULTS)
+    results["points"] = results["points"][:3]
+    for point, value in zip(results["points"], (60.0, 50.0, 70.0), strict=True):
+        point["figures"] = {"WER": point["figures"]["WER"] | {"value": value}}
+    assert findings(read_results(results))[0].startswith("EchoStream tiny: best WER 50.0 [")
+
+
+@pytest.mark.parametrize(("encoder_ms", "slow"), [(318.0, False), (319.0, True)])
+def test_slower_than_the_speaker(encoder_ms: float, slow: bool) -> None:
+    results = copy.deepcopy(RESULTS)
+    for segment in results["lengths"][5]["segments"]:  # the longest of the first system
+        segment |= {"encoder_ms": encoder_ms, "heads_ms": 0.5, "decoder_ms": 1.0}
+        segment |= {"front_end_ms": 0.0, "policy_ms": 0.0}
+    found = findings(read_results(results))
+    assert ("slower than the speaker" in found[0]) == slow
+
+
+@pytest.mark.parametrize("trained", [0, 1])
+def test_what_is_not_trained_is_said(trained: int) -> None:
+    results = copy.deepcopy(RESULTS)
+    for place, system in enumerate(results["systems"]):
+        system["trained"] = place < trained
+    note = quality_note(read_results(results))
+    text = page(read_results(results))
+    if trained:
+        assert "its policies and segment sizes with each other" in note
+    else:
+        assert note.startswith("No system here has trained weights, so quality is not compared")
+    assert ('id="tradeoff"' in text) == bool(trained)
+    assert note in "".join(Elements(text).text)
+
+
+def empty() -> dict[str, Any]:
+    results = copy.deepcopy(RESULTS)
+    for part in ("points", "paired", "lengths", "utterances"):
+        results[part] = []
+    return results
+
+
+def test_results_without_parts() -> None:
+    said = "".join(Elements(page(read_results(empty()))).text)
+    assert said.count("Not measured.") == 2 and "None were kept." in said
+
+
+@pytest.mark.parametrize(("words", "text"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")])
+def test_lists_of_words(words: str, text: str) -> None:
+    assert listed(words) == text
