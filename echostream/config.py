@@ -16,6 +16,7 @@ import yaml
 from echostream.config_mapping import check_types, from_mapping, to_mapping
 from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, NUM_MEL_BINS
 from echostream.errors import ConfigError
+from echostream.shipped import SHIPPED_CONFIGS
 
 __all__ = [
     "AudioConfig",
@@ -318,15 +319,21 @@ class SystemConfig:
 
 
 def load_config(path: str | Path) -> SystemConfig:
-    """Read a :class:`SystemConfig` from a YAML file.
+    """Read a :class:`SystemConfig` from a YAML file, or a shipped one by its name, as ``tiny``.
 
     Raises:
         ConfigError: if the file cannot be read, is not YAML, or does not describe a system.
     """
+    shipped = SHIPPED_CONFIGS / f"{path}.yaml"
+    is_shipped = Path(path).name == str(path) and not Path(path).exists() and shipped.is_file()
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = (shipped if is_shipped else Path(path)).read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot read the configuration {path}: {error.strerror}; expected a YAML file, or "
+            "the name of one that comes with the package, such as tiny"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     return from_mapping(SystemConfig, values or {})

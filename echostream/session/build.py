@@ -26,9 +26,10 @@ from echostream.model.checkpoint import (
 from echostream.session.chunking import chunking
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
-from echostream.session.options import SHIPPED_CHECKPOINT, AgentOptions, parse_options
+from echostream.session.options import AgentOptions, parse_options
 from echostream.session.translator import Translator
 from echostream.session.writer import Writer
+from echostream.shipped import SHIPPED_CHECKPOINT
 
 RANDOM_SEED = 1
 """Untrained weights are the same in every run."""

@@ -10,20 +10,15 @@ import argparse
 import dataclasses
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-import echostream
 from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
 from echostream.constants import BACKENDS, CHUNK_MULTIPLE, ENCODER_FRAME_MS, PRECISIONS
 from echostream.errors import ConfigError
 from echostream.session.translator import TASKS
-
-SHIPPED_CHECKPOINT = Path(echostream.__file__).parents[1] / "checkpoints" / "tiny-es-en"
-"""The checkpoint that comes with the project."""
 
 _GROUP_MS = CHUNK_MULTIPLE * ENCODER_FRAME_MS
 

@@ -18,7 +18,7 @@ from echostream.errors import ConfigError
 from echostream.machine import machine, versions
 from echostream.model import SpeechModel
 from echostream.session import AgentOptions, Translator, build_translator
-from echostream.session.options import SHIPPED_CHECKPOINT
+from echostream.shipped import SHIPPED_CHECKPOINT
 from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
 from echostream.verification.certificate import Certificate, ScenarioResult, System
 from echostream.verification.difference import Tally

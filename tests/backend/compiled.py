@@ -21,7 +21,7 @@ from echostream.backend.graph import ChunkGraph
 from echostream.backend.onnx_export import export_onnx
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.model import load_model
-from echostream.session.options import SHIPPED_CHECKPOINT
+from echostream.shipped import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import noise, small_encoder
 
 torch.set_num_threads(1)

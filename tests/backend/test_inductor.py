@@ -24,7 +24,7 @@ from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.kernel import build, kernel_version
 from echostream.model import load_model
-from echostream.session.options import SHIPPED_CHECKPOINT
+from echostream.shipped import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
 from tests.kernel.needs import needs_compiler, needs_int8
 

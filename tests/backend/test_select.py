@@ -23,7 +23,7 @@ from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.kernel import quantise_int8
-from echostream.session.options import SHIPPED_CHECKPOINT
+from echostream.shipped import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import small_config, small_encoder
 
 from .compiled import NAMES, backends, error_of_int8

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from echostream.audio import FrontEnd, read_audio
 from echostream.model import load_model
-from echostream.session.options import SHIPPED_CHECKPOINT
+from echostream.shipped import SHIPPED_CHECKPOINT
 
 FOLDER = Path(__file__).parent
 GOLDEN = FOLDER / "tiny-es-en.safetensors"

@@ -15,7 +15,7 @@ from echostream.errors import CheckpointError, ConfigError
 from echostream.model.checkpoint import load_config_json, save_config_json
 from echostream.session import AgentOptions, build_translator
 from echostream.session.build import build_decoders, build_model
-from echostream.session.options import SHIPPED_CHECKPOINT
+from echostream.shipped import SHIPPED_CHECKPOINT
 from echostream.training.language_model import make_language_models
 from echostream.training.recipes.parallel_text import sentence_pair, write_texts
 

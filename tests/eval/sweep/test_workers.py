@@ -14,7 +14,7 @@ import torch
 
 from echostream.errors import AudioFormatError, DataError
 from echostream.session import AgentOptions
-from echostream.session.options import SHIPPED_CHECKPOINT
+from echostream.shipped import SHIPPED_CHECKPOINT
 from eval.sweep import System, encode, replay
 from eval.sweep.encoding_file import read_encoding, tensor_names
 from eval.sweep.workers import run
