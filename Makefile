@@ -8,6 +8,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 SIMULEVAL = simuleval==1.1.4
+# Workers that the tests are shared among; each keeps to one core.
+WORKERS ?= 2
+PARALLEL = -n $(WORKERS) --dist worksteal
 FAIRSEQ = ve-fairseq==0.12.3
 HAS_FAIRSEQ_WHEEL = $(BIN)/python -c 'import platform, sys; sys.exit(not (sys.platform == "linux" \
   and platform.machine() == "x86_64" and sys.version_info < (3, 13)))'
@@ -37,10 +40,10 @@ demo: $(INSTALLED)
 	$(BIN)/python -m eval.demo
 
 test: lint
-	$(BIN)/python -m pytest tests -m "not slow"
+	$(BIN)/python -m pytest tests -m "not slow" $(PARALLEL)
 
 test-all: lint
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests $(PARALLEL)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

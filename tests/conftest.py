@@ -1,9 +1,49 @@
-"""For all tests."""
+"""For all tests: one torch thread, and the systems that most of them speak to."""
 
 from __future__ import annotations
 
-import torch
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 # Small tensors: a second thread costs more than it gives, and the tests must not crowd the machine.
-# Agents and training set their own number, by their options.
+# Agents and training set their own number, by their options. Child processes read the variable.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from echostream.session import AgentOptions, Translator, build_translator  # noqa: E402
+from tests import shared  # noqa: E402
+from tests.small_system import make_checkpoint  # noqa: E402
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    shared.begin(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small checkpoint; graphs that are compiled for it are kept in it."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    make_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def translate(checkpoint: Path) -> Callable[..., Translator]:
+    """Makes a translator of the small checkpoint from agent options."""
+
+    def make(**options: object) -> Translator:
+        return build_translator(AgentOptions(checkpoint=str(checkpoint), **options))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Translator:
+    """The checkpoint that comes with the project, which has learned what silence is."""
+    return build_translator(AgentOptions())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ from echostream.backend.onnx_export import export_onnx
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.model import load_model
 from echostream.shipped import SHIPPED_CHECKPOINT
+from tests import shared
 from tests.encoder.small_encoder import noise, small_encoder
-
-torch.set_num_threads(1)
 
 NAMES = ("openvino", "onnxruntime")
 CHUNKINGS: dict[int, dict[str, Any]] = {
@@ -36,18 +36,13 @@ CHUNKING = CHUNKINGS[4]
 backends = pytest.mark.parametrize("backend", NAMES)
 
 
-_exported: dict[str, bytes] = {}
-
-
 def export_once(graph: ChunkGraph, path: Path) -> None:
     """The file of an equal graph if there was one: exporting takes most of these tests' time."""
     shapes = [tuple(tensor.shape) for tensor in graph.example()]
     described = f"{graph.encoder.fingerprint()} {graph.packing} {shapes} {graph._view.frames}"
     key = hashlib.sha256(described.encode()).hexdigest()
-    if key not in _exported:
-        export_onnx(graph, path)
-        _exported[key] = path.read_bytes()
-    path.write_bytes(_exported[key])
+    made = shared.made_once(f"export-{key}", lambda folder: export_onnx(graph, folder / "graph"))
+    shutil.copyfile(made / "graph", path)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from echostream.errors import DataError
 from echostream.training.recipes.manifest import ManifestRow, read_manifest, write_manifest
 from eval.long_form import join_recordings
 from eval.results import main, parse_system
-from tests.session.conftest import audio, checkpoint  # noqa: F401
+from tests.small_system import audio
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_table_has_every_corpus_and_chunk(
     data: Path,
-    checkpoint: Path,  # noqa: F811
+    checkpoint: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -82,7 +82,7 @@ def test_table_has_every_corpus_and_chunk(
 
 def test_joined_table(
     data: Path,
-    checkpoint: Path,  # noqa: F811
+    checkpoint: Path,
     tmp_path: Path,
 ) -> None:
     """The corpus of which one recording is left has no row of its own."""

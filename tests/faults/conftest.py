@@ -1,4 +1,4 @@
-"""The agent's small checkpoint, the shipped one, and what it takes to hear with them."""
+"""What it takes to hear with a translator."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
 
 from echostream.constants import SAMPLE_RATE
 from echostream.model import SpeechModel
-from echostream.session import AgentOptions, Translator, TranslatorState, Turn, build_translator
-from tests.session.conftest import audio, checkpoint, translate  # noqa: F401
+from echostream.session import Translator, TranslatorState, Turn
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def shipped() -> Translator:
-    """The checkpoint that comes with the project, which has learned what silence is."""
-    return build_translator(AgentOptions())
 
 
 def spoil(model: SpeechModel, where: str) -> None:

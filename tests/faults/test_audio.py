@@ -12,7 +12,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError
 from echostream.session import Translator
 from tests.faults.conftest import assert_equal_states, hear
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 TIME = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
 

@@ -26,7 +26,7 @@ from echostream.session.listener import Listener
 from echostream.session.saved_stream import restore_stream, save_stream
 from tests.backend.compiled import export_once
 from tests.faults.conftest import assert_equal_states, assert_finite, hear, spoil
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 COMPILED = [name for name in installed_backends() if name != "torch"]
 SAMPLES = audio(1.5, seed=11)

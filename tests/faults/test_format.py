@@ -21,7 +21,7 @@ from echostream.errors import AudioFormatError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from eval.sweep import read_sources
 from tests.faults.conftest import assert_equal_states, hear
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 @pytest.mark.parametrize("rate", [8000, 22_050, 44_100, 48_000])

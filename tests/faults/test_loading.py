@@ -32,7 +32,7 @@ from echostream.session import AgentOptions, Translator, build_translator
 from echostream.session.saved_stream import restore_stream
 from tests.decoder.conftest import train
 from tests.faults.conftest import ROOT, hear, spoil
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 WEIGHTS = "model.safetensors"
 

@@ -16,7 +16,7 @@ from echostream.hosts.pool import OverloadError, StreamPool
 from echostream.session import Translator
 from tests.backend.compiled import export_once
 from tests.hosts.pool.hosts import Host, Source, alone, source
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 BATCH = 3
 Make = Callable[..., Translator]

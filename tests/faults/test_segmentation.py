@@ -20,7 +20,7 @@ from echostream.scoring.problems import check_instances
 from echostream.session import TranslatorState
 from tests.faults.conftest import assert_equal_states, hear
 from tests.scoring.logs import record, write_log
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 POLICIES = ("ctc", "wait-k", "local-agreement")
 

@@ -18,7 +18,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import StateMismatchError
 from echostream.session.saved_stream import restore_stream, save_stream
 from tests.faults.conftest import ROOT, assert_equal_states, hear
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 def begun(translator: Any, seconds: float = 1.0) -> Any:

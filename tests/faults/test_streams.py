@@ -20,7 +20,7 @@ from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.scoring.log import read_log
 from tests.faults.conftest import ROOT, hear
 from tests.hosts.simuleval.evaluator import evaluate
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 def make_agent(checkpoint: Path, **options: Any) -> EchoStreamAgent:

@@ -12,7 +12,6 @@ from simuleval.data.segments import SpeechSegment
 from echostream.commands import replay as command
 from echostream.constants import SAMPLE_RATE
 from echostream.hosts.simuleval.agent import EchoStreamAgent
-from tests.session.conftest import checkpoint  # noqa: F401
 
 
 def make_agent(folder: Path, **options: Any) -> EchoStreamAgent:

@@ -18,7 +18,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, DataError
 from echostream.flight.record import read_record
 from tests.flight.conftest import lines, make_agent, replay, send
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 @pytest.fixture

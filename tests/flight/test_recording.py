@@ -11,7 +11,7 @@ import pytest
 from echostream.errors import ConfigError
 from echostream.session.options import AgentOptions
 from tests.flight.conftest import lines, make_agent, replay, send
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 def test_recording_changes_nothing_and_costs_the_same_for_every_segment(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from echostream.kernel import Kernel, compile_kernel
+from tests import shared
 
 
 @pytest.fixture(scope="session")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
-    path = tmp_path_factory.mktemp("kernel") / "kernel.so"
-    compile_kernel(path)
-    return Kernel(path)
+def kernel() -> Kernel:
+    folder = shared.made_once("kernel", lambda making: compile_kernel(making / "kernel.so"))
+    return Kernel(folder / "kernel.so")

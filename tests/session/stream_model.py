@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from echostream.constants import SAMPLE_RATE
 from echostream.session import Translator, TranslatorState, Turn
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 RATES = (SAMPLE_RATE, 44_100)
 SIZES = (0, 1, 2, 159, 160, 161, 1600, 1601, 4000, 5120, 9000, 20_000)

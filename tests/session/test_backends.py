@@ -12,8 +12,8 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError
 from echostream.session import AgentOptions, build_translator
 from echostream.session.saved_stream import restore_stream, save_stream
-from tests.session.conftest import audio
 from tests.session.test_translator import run, said, segments
+from tests.small_system import audio
 
 COMPILED = [name for name in installed_backends() if name != "torch"]
 

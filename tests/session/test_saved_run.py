@@ -18,7 +18,7 @@ from echostream.errors import ConfigError, StateMismatchError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.session import Translator
 from echostream.session.saved_run import ANSWERS, STREAM, SavedRun
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 Make = Callable[..., Translator]
 

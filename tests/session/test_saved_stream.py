@@ -19,7 +19,7 @@ from echostream.errors import StateMismatchError
 from echostream.policy import Decision, PolicyContext
 from echostream.session import AgentOptions, Translator, build_translator
 from echostream.session.saved_stream import restore_stream, save_stream
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from echostream.session import AgentOptions, build_translator
 from echostream.session.costs import StageCosts
 from echostream.session.segment_log import SegmentLog, SegmentRecord
 from tests.hosts.simuleval.test_agent import converse, segments
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 def test_stages_are_what_a_clock_says(checkpoint: Path) -> None:

@@ -12,7 +12,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, StreamClosedError
 from echostream.policy import Decision, PolicyContext
 from echostream.session import Translator, TranslatorState, Turn
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 POLICIES = {
     "ctc": None,

@@ -6,23 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from echostream.session import Translator
 from echostream.verification.certificate import Certificate
 from echostream.verification.settings import Settings
 from echostream.verification.subjects import Backends
 from echostream.verification.verify import verify
-from tests.session.conftest import checkpoint, translate  # noqa: F401
-
-# Small tensors: more threads only wait for each other.
-torch.set_num_threads(1)
 
 NONE_COMPILED = Backends((), (), lambda *_, **__: None)
 
 
 @pytest.fixture
-def verified(translate: Callable[..., Translator]):  # type: ignore[no-untyped-def]  # noqa: F811
+def verified(translate: Callable[..., Translator]):  # type: ignore[no-untyped-def]
     """Verifies a translator in torch, by default a new one and in float64 only."""
 
     def run(

@@ -13,7 +13,7 @@ from echostream.config import SystemConfig, save_config
 from echostream.encoder import convolution
 from tests.encoder.small_encoder import keep_nothing_prepared
 from tests.encoder.test_planted_faults import plant_late_cache
-from tests.session.conftest import ENCODER
+from tests.small_system import ENCODER
 
 SHORT = ("--backend", "torch", "--trials", "1", "--seconds", "2")
 

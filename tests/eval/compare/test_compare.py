@@ -26,7 +26,7 @@ from eval.compare.results import (
 from eval.compare.statistics import is_degenerate, paired_of, pairs_of, point_of
 from eval.compare.write import write_report
 from eval.sweep import Source, read_sources
-from tests.session.conftest import audio, checkpoint  # noqa: F401
+from tests.small_system import audio
 
 ENCODER = ChunkConformerConfig(
     embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
@@ -35,7 +35,7 @@ ENCODER = ChunkConformerConfig(
 
 @pytest.fixture(scope="module")
 def grid(  # type: ignore[no-untyped-def]
-    checkpoint,  # noqa: F811
+    checkpoint,
     tmp_path_factory: pytest.TempPathFactory,
 ):
     """A whole small comparison: plan, sources, runs."""

@@ -7,7 +7,7 @@ import pytest
 from echostream.errors import ConfigError
 from echostream.session.costs import StageCosts
 from eval.compare.lengths import SegmentCost, length_rows, median_pass, one_pass
-from tests.session.conftest import audio, checkpoint, translate  # noqa: F401
+from tests.small_system import audio
 
 
 def passes(*factors: float) -> list[list[SegmentCost]]:
@@ -37,7 +37,7 @@ def test_a_shorter_recording_is_a_prefix() -> None:
     assert rows[1]["state_bytes"] == 1500
 
 
-def test_one_pass_measures_every_segment(translate) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+def test_one_pass_measures_every_segment(translate) -> None:  # type: ignore[no-untyped-def]
     samples = audio(2.1)
     costs = one_pass(translate(), samples, 320, reference=None)
     assert [segment.audio_ms for segment in costs] == [320, 640, 960, 1280, 1600, 1920]

@@ -13,7 +13,7 @@ import soundfile
 
 from echostream.session import AgentOptions
 from eval.sweep import Source, read_sources
-from tests.session.conftest import audio, checkpoint, translate  # noqa: F401
+from tests.small_system import audio
 
 REFERENCES = (
     "The cat sat on the mat.",

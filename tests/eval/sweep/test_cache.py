@@ -26,7 +26,7 @@ from eval.sweep.encoding_file import encode_source, read_encoding, tensor_names
 from eval.sweep.searches import ReplayClock, ReplayedDecoder, SearchRecord
 from tests.eval.sweep.conftest import Corpus
 from tests.eval.sweep.policies import Undecided
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 class Counting:

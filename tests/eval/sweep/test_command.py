@@ -12,8 +12,8 @@ from echostream.config import SystemConfig, save_config
 from echostream.errors import ConfigError
 from echostream.session.listener import Listener
 from eval.sweep.__main__ import PolicySpec, main, parse_policy
-from tests.eval.sweep.conftest import Corpus, checkpoint, corpus  # noqa: F401
-from tests.session.conftest import ENCODER
+from tests.eval.sweep.conftest import Corpus
+from tests.small_system import ENCODER
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_an_empty_policy_is_refused() -> None:
         parse_policy(" ")
 
 
-def arguments(checkpoint: Path, corpus: Corpus, output: Path, *more: str) -> list[str]:  # noqa: F811
+def arguments(checkpoint: Path, corpus: Corpus, output: Path, *more: str) -> list[str]:
     return [
         *("--source", str(corpus.wav_list), "--target", str(corpus.references)),
         *("--output", str(output), "--jobs", "1", "--checkpoint", str(checkpoint), *more),
@@ -44,8 +44,8 @@ def arguments(checkpoint: Path, corpus: Corpus, output: Path, *more: str) -> lis
 
 
 def test_a_grid_is_encoded_once_for_each_chunk_and_segment(
-    checkpoint: Path,  # noqa: F811
-    corpus: Corpus,  # noqa: F811
+    checkpoint: Path,
+    corpus: Corpus,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -103,8 +103,8 @@ def test_a_grid_is_encoded_once_for_each_chunk_and_segment(
 def test_what_is_wrong_is_said_in_one_line_before_the_work(
     more: list[str],
     message: str,
-    checkpoint: Path,  # noqa: F811
-    corpus: Corpus,  # noqa: F811
+    checkpoint: Path,
+    corpus: Corpus,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -118,7 +118,7 @@ def test_what_is_wrong_is_said_in_one_line_before_the_work(
 
 
 def test_random_weights_need_the_forced_writer(
-    corpus: Corpus,  # noqa: F811
+    corpus: Corpus,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -134,8 +134,8 @@ def test_random_weights_need_the_forced_writer(
 
 
 def test_an_interruption_is_no_traceback(
-    checkpoint: Path,  # noqa: F811
-    corpus: Corpus,  # noqa: F811
+    checkpoint: Path,
+    corpus: Corpus,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

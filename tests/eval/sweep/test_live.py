@@ -21,7 +21,7 @@ from echostream.policy import local_agreement
 from echostream.session import AgentOptions
 from eval.sweep import CLOCKS, System, encode, replay
 from tests.eval.sweep.conftest import REFERENCES, Corpus
-from tests.session.conftest import ENCODER
+from tests.small_system import ENCODER
 
 POINTS: dict[str, tuple[int, dict[str, Any]]] = {
     "ctc": (320, {"policy": "ctc", "chunk_ms": 320}),

@@ -1,4 +1,4 @@
-"""The agent's small checkpoint and translators that several tests share."""
+"""Translators that several tests share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pytest
 
 from echostream.session import Translator
 from tests.backend.compiled import shared_exports
-from tests.session.conftest import checkpoint, translate
 
 from .hosts import alone, source
 
-__all__ = ["checkpoint", "shared_exports", "translate"]
+__all__ = ["shared_exports"]
 
 
 @pytest.fixture(scope="module")

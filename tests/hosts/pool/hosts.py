@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from echostream.hosts.pool import OverloadError, Served, StreamPool
 from echostream.session import Translator, Turn
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from echostream.hosts.pool import OverloadError, StreamPool
 from echostream.policy import Decision, PolicyContext
 from echostream.session import AgentOptions, Translator, build_translator
 from echostream.session.costs import StageCosts
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 from .hosts import Host, Source, alone, source
 

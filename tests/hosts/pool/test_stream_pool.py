@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from echostream.backend import installed_backends
 from echostream.hosts.pool import StreamPool
 from echostream.session import Translator
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 from .hosts import Host, alone, source
 

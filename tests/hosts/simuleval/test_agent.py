@@ -21,7 +21,7 @@ from echostream.errors import AudioFormatError, ConfigError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.scoring.instance import read_instances
 from echostream.scoring.latency import length_adaptive_average_lagging
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 ROOT = Path(__file__).parents[3]
 AGENT = ROOT / "agents" / "echostream_agent.py"

@@ -17,7 +17,7 @@ from echostream.errors import AudioFormatError, ConfigError
 from echostream.hosts.simuleval.baseline_agent import StreamSpeechBaselineAgent
 from echostream.session import AgentOptions, build_translator
 from tests.hosts.simuleval.test_agent import converse, segments, text
-from tests.session.conftest import audio
+from tests.small_system import audio
 
 ENCODER = ChunkConformerConfig(
     embed_dim=16, ffn_dim=32, num_layers=2, num_heads=2, conv_channels=16, conv_kernel=7

@@ -1,6 +1,0 @@
-from __future__ import annotations
-
-import torch
-
-# Small tensors: a second thread costs more than it gives, and the tests must not crowd the machine.
-torch.set_num_threads(1)
