@@ -3,8 +3,8 @@
     python -m eval.faults                 run the tests, print the table and keep it
     python -m eval.faults --print-only    leave docs/reliability.md alone
 
-The faults are in ``tests/faults/catalogue.py``; the tests that carry a fault's number in their
-names decide its result.
+The faults are in ``tests/catalogue.py``; the tests that are marked with a fault's number decide its
+result.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.catalogue import FAULTS, Fault
+from tests.catalogue import FAULTS, Fault
 
 ROOT = Path(__file__).resolve().parents[1]
-SUITE = ROOT / "tests" / "faults"
+SUITE = ROOT / "tests"
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: made by `make faults` -->", "<!-- end of faults -->"
-
-_NUMBER = re.compile(r"test_(F\d\d)_")
 
 
 class Results:
@@ -34,22 +32,17 @@ class Results:
     def __init__(self) -> None:
         self.outcomes: dict[str, list[str]] = defaultdict(list)
         self.others: list[str] = []
-        """Failed tests that have no number."""
+        """What failed without a number, such as a file that cannot be imported."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Called by pytest for set-up, call and tear-down of each test."""
         if report.when != "call" and not report.failed and not report.skipped:
             return
-        if number := number_of(report.nodeid):
+        numbers = [str(value) for name, value in report.user_properties if name == "fault"]
+        for number in numbers:
             self.outcomes[number].append(report.outcome)
-        elif report.failed:
+        if report.failed and not numbers:
             self.others.append(report.nodeid)
-
-
-def number_of(test: str) -> str | None:
-    """The fault that a test's name or node id speaks of."""
-    found = _NUMBER.search(test)
-    return found[1] if found else None
 
 
 def result_of(fault: Fault, outcomes: Mapping[str, list[str]]) -> str:
@@ -100,8 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--print-only", action="store_true", help="leave the document alone")
     args = parser.parse_args(argv)
     results = Results()
-    # That the document is up to date is for others to test: it is about to be written.
-    options = ("-q", "-p", "no:cacheprovider", "-k", "not test_the_document_lists")
+    options = ("-q", "-p", "no:cacheprovider", "-m", "fault", "-n", "2", "--dist", "worksteal")
     status = int(pytest.main([str(SUITE), *options], plugins=[results]))
     text = table(FAULTS, results.outcomes)
     print(text)

@@ -47,3 +47,10 @@ def translate(checkpoint: Path) -> Callable[..., Translator]:
 def shipped() -> Translator:
     """The checkpoint that comes with the project, which has learned what silence is."""
     return build_translator(AgentOptions())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a test shows goes with its report, also from a worker to the process that counts."""
+    for item in items:
+        for marker in item.iter_markers("fault"):
+            item.user_properties += [("fault", number) for number in marker.args]

@@ -71,6 +71,7 @@ def test_cuts_do_not_change_a_bit(cuts: list[int]) -> None:
     np.testing.assert_array_equal(features_of(signal, cuts), features_of(signal, []))
 
 
+@pytest.mark.fault("F18")
 def test_long_pushes_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     signal = noise(16_000)
     expected = features_of(signal, [])
@@ -85,6 +86,7 @@ def test_number_of_frames(samples: int, frames: int) -> None:
     assert features_of(noise(samples), []).shape == (frames, 80)
 
 
+@pytest.mark.fault("F01")
 def test_digital_silence_is_the_logarithm_of_the_floor() -> None:
     features = features_of(np.zeros(16_000, np.float32), [])
     np.testing.assert_allclose(features, math.log(2.0**-23), atol=1e-5)
@@ -96,6 +98,7 @@ def test_twice_the_amplitude_is_four_times_the_power() -> None:
     np.testing.assert_allclose(difference, math.log(4.0), atol=1e-4)
 
 
+@pytest.mark.fault("F02")
 def test_a_constant_offset_is_removed() -> None:
     # On the grid of 16-bit samples, so that adding the offset rounds nothing away.
     signal = np.round(noise(8_000, amplitude=0.2) * 32768).astype(np.float32) / np.float32(32768)

@@ -41,6 +41,7 @@ def frames_of(samples: int, source_rate: int) -> int:
     return max(0, 1 + (padded - 400) // 160)
 
 
+@pytest.mark.fault("F11")
 @pytest.mark.parametrize("rate", RATES)
 @settings(deadline=None, max_examples=10)
 @given(cuts=CUTS)
@@ -153,6 +154,7 @@ def test_399_samples_are_two_frames_and_a_remainder() -> None:
     assert state.samples_16k == 399
 
 
+@pytest.mark.fault("F12")
 def test_an_empty_push_changes_nothing_and_needs_no_rate() -> None:
     _, state = FRONT_END.step(noise(1000), 44_100, FRONT_END.init_state())
     for rate in (44_100, 16_000, -1, None):
@@ -161,6 +163,7 @@ def test_an_empty_push_changes_nothing_and_needs_no_rate() -> None:
         assert after is state
 
 
+@pytest.mark.fault("F20")
 def test_a_change_of_rate_is_refused_and_the_stream_goes_on() -> None:
     signal = noise(8000)
     _, state = FRONT_END.step(signal[:4000], 16_000, FRONT_END.init_state())
@@ -180,6 +183,7 @@ def test_a_missing_rate_is_refused(rate: Any) -> None:
             FRONT_END.step(noise(100), rate, state)
 
 
+@pytest.mark.fault("F14")
 def test_a_finished_stream_takes_no_audio() -> None:
     _, state = heard(FRONT_END, noise(1000), 44_100, [])
     for late in (noise(10), []):
@@ -190,6 +194,7 @@ def test_a_finished_stream_takes_no_audio() -> None:
     assert (after.frames_out, after.samples_16k) == (state.frames_out, state.samples_16k)
 
 
+@pytest.mark.fault("F05")
 def test_a_nan_does_not_poison_the_stream() -> None:
     signal = noise(48_00, seed=2)
     broken = signal[2400:3000].copy()
@@ -203,6 +208,7 @@ def test_a_nan_does_not_poison_the_stream() -> None:
     np.testing.assert_array_equal(features, expected[first : first + features.shape[0]])
 
 
+@pytest.mark.fault("F03", "F05")
 def test_zeroed_and_clipped_samples_are_counted() -> None:
     signal = noise(1600)
     signal[[3, 900]] = np.nan
@@ -214,6 +220,7 @@ def test_zeroed_and_clipped_samples_are_counted() -> None:
     np.testing.assert_array_equal(features, heard(FRONT_END, repaired, 16_000, [])[0])
 
 
+@pytest.mark.fault("F38")
 def test_branches_of_a_stream_agree() -> None:
     signal = noise(9000)
     _, state = FRONT_END.step(signal[:4000], 44_100, FRONT_END.init_state())
@@ -253,6 +260,7 @@ def test_interleaved_streams_do_not_meet() -> None:
         np.testing.assert_array_equal(np.concatenate(outputs[rate]), expected)
 
 
+@pytest.mark.fault("F17")
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_state_does_not_grow(rate: int) -> None:
     sizes = []
@@ -263,6 +271,7 @@ def test_state_does_not_grow(rate: int) -> None:
     assert len(set(sizes[1:])) == 1
 
 
+@pytest.mark.fault("F17")
 def test_counters_stay_exact_after_a_hundred_hours() -> None:
     signal = noise(88_200)
     _, early = FRONT_END.step(signal[:44_100], 44_100, FRONT_END.init_state())
@@ -295,6 +304,7 @@ HARD_AUDIO = {
 }
 
 
+@pytest.mark.fault("F06", "F08")
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 @pytest.mark.parametrize("signal", HARD_AUDIO.values(), ids=HARD_AUDIO.keys())
 def test_features_of_hard_audio_are_finite(signal: NDArray[Any], rate: int) -> None:

@@ -47,6 +47,7 @@ def test_cuts_do_not_change_a_bit(rate: int, cuts: list[int]) -> None:
     np.testing.assert_array_equal(resampled(signal, rate, cuts), resampled(signal, rate, []))
 
 
+@pytest.mark.fault("F19")
 @settings(deadline=None, max_examples=25)
 @given(rate=st.integers(1000, 200_000), samples=st.integers(0, 30_000), cuts=CUTS)
 @example(rate=44_099, samples=30_000, cuts=[1, 10_000])  # no common factor with 16000
@@ -115,6 +116,7 @@ def sine_snr_db(rate: int) -> float:
     return snr_db(exact[1000:-1000], output[1000:-1000])
 
 
+@pytest.mark.fault("F19")
 @pytest.mark.parametrize("rate", [rate for rate in RATES if rate != 16_000])
 def test_a_sine_has_no_seams(rate: int) -> None:
     assert sine_snr_db(rate) > 110
@@ -243,11 +245,13 @@ def test_positions_stay_exact_after_a_hundred_hours(rate: int) -> None:
     np.testing.assert_array_equal(resampler.flush(late), resampler.flush(early))
 
 
+@pytest.mark.fault("F07")
 def test_denormal_samples_become_silence() -> None:
     output = resampled(np.full(4800, 1e-40, np.float32), 48_000, [])
     assert not output.any()
 
 
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize(
     "rate", [0, -1, -16_000, None, 999, 768_001, 16_000.5, 44_100.0, "16000", True, np.nan]
 )

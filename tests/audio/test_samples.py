@@ -52,6 +52,7 @@ EQUIVALENT = {
 }
 
 
+@pytest.mark.fault("F22")
 @pytest.mark.parametrize("form", EQUIVALENT.values(), ids=EQUIVALENT.keys())
 def test_every_form_of_the_same_audio_gives_the_same_samples(form: object) -> None:
     mono = as_mono(form)  # type: ignore[arg-type]
@@ -79,6 +80,7 @@ STEREO = [[1.0, -1.0], [0.5, 0.25], [-0.75, -0.25]]
 STEREO_MEAN = [0.0, 0.375, -0.5]
 
 
+@pytest.mark.fault("F21")
 @pytest.mark.parametrize(
     "form",
     [
@@ -97,6 +99,7 @@ def test_stereo_is_averaged(form: object) -> None:
     np.testing.assert_array_equal(mono, np.array(STEREO_MEAN, np.float32))
 
 
+@pytest.mark.fault("F21")
 def test_integer_stereo_is_scaled_and_averaged() -> None:
     pairs = np.array([[-32768, 32767], [16384, 8192]], np.int16)
     np.testing.assert_array_equal(as_mono(pairs), np.float32([-1 / 65536, 0.375]))
@@ -108,6 +111,7 @@ def test_where_a_shape_is_ambiguous_the_last_axis_is_the_channels() -> None:
     np.testing.assert_array_equal(as_mono([[0.5], [0.25]]), np.float32([0.5, 0.25]))
 
 
+@pytest.mark.fault("F21")
 def test_stereo_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         as_mono(STEREO)
@@ -116,6 +120,7 @@ def test_stereo_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
     assert "averaged" in caplog.text
 
 
+@pytest.mark.fault("F03")
 def test_clipping_is_counted_and_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
     loud = np.array([0.5, 1.0, 1.5, -4.0, 8.0, -1.0], np.float32)
     before = loud.copy()
@@ -128,6 +133,7 @@ def test_clipping_is_counted_and_warned_about_once(caplog: pytest.LogCaptureFixt
     np.testing.assert_array_equal(loud, before)
 
 
+@pytest.mark.fault("F04")
 @pytest.mark.parametrize("bad", [-8.01, 9.0, 32767.0, 1e30])
 def test_sixteen_bit_numbers_as_floats_are_refused(bad: float) -> None:
     with pytest.raises(AudioFormatError, match=r"32768") as caught:
@@ -135,6 +141,7 @@ def test_sixteen_bit_numbers_as_floats_are_refused(bad: float) -> None:
     assert "sample 102" in str(caught.value)
 
 
+@pytest.mark.fault("F05")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", ["list", "float32", "float64", "torch", "stereo"])
 def test_nonfinite_samples_are_refused_with_their_index(bad: float, kind: str) -> None:
@@ -151,6 +158,7 @@ def test_nonfinite_samples_are_refused_with_their_index(bad: float, kind: str) -
     assert "nan_policy" in str(caught.value)
 
 
+@pytest.mark.fault("F05")
 def test_nonfinite_samples_can_be_zeroed_and_counted() -> None:
     values = np.array([0.5, np.nan, -np.inf, -0.5, np.inf], np.float32)
     before = values.copy()
@@ -175,6 +183,7 @@ def test_unknown_nan_policy_is_refused() -> None:
         as_mono([0.0], nan_policy="ignore")  # type: ignore[arg-type]
 
 
+@pytest.mark.fault("F22")
 def test_read_only_input_is_accepted_and_never_written() -> None:
     for values in ([0.1, 0.2], [0.1, 3.0], [0.1, np.nan]):
         signal = np.array(values, np.float32)
@@ -202,6 +211,7 @@ def test_no_samples_are_no_samples(empty: object) -> None:
     assert mono.dtype == np.float32
 
 
+@pytest.mark.fault("F25")
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

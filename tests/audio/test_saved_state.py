@@ -35,6 +35,7 @@ def _rest(state: FrontEndState, signal: np.ndarray, rate: int) -> tuple[np.ndarr
     return features, last, counters
 
 
+@pytest.mark.fault("F37")
 def test_damaged_bytes_are_refused() -> None:
     _, state = FRONT_END.step(speech_like(0.3), 16_000, FRONT_END.init_state())
     data = state.to_bytes()

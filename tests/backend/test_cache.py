@@ -105,6 +105,7 @@ def test_what_makes_another_graph(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 7
 
 
+@pytest.mark.fault("F27")
 def test_half_a_graph_is_made_again(tmp_path: Path) -> None:
     """A folder without its description, and one with that of another graph."""
     kind = Pickled()
@@ -118,6 +119,7 @@ def test_half_a_graph_is_made_again(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.fault("F27")
 @pytest.mark.parametrize("damage", ["cut", "altered", "empty", "missing", "more", "no sums"])
 def test_a_damaged_graph_is_made_again(
     damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -154,6 +156,7 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault("F27")
 @pytest.mark.parametrize("blocked", [False, True])
 def test_without_a_usable_cache(
     blocked: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -46,6 +46,7 @@ def test_each_stream_is_as_if_alone(backend: str) -> None:
     check()
 
 
+@pytest.mark.fault("F45")
 @backends
 def test_what_is_not_finite_stays_with_its_stream(backend: str) -> None:
     check_what_is_not_finite_stays(prepared(backend))

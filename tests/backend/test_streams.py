@@ -30,6 +30,7 @@ def recording(total: int, batch: int = 1) -> Tensor:
     return noise(batch, total, INPUT_DIM, seed=total, dtype=FLOAT)
 
 
+@pytest.mark.fault("F11")
 @backends
 @settings(deadline=None, max_examples=40)
 @given(case=cases)
@@ -75,6 +76,7 @@ def test_streams_at_different_positions_in_one_batch(backend: str) -> None:
         assert not y[row, int(lengths[row]) :].any()
 
 
+@pytest.mark.fault("F39")
 @backends
 def test_a_stream_moves_between_backends(backend: str) -> None:
     """From torch to the backend, by its bytes to the other one, and back to torch."""
@@ -93,6 +95,7 @@ def test_a_stream_moves_between_backends(backend: str) -> None:
     assert largest_difference(torch.cat(parts, dim=1), expected) < TOLERANCE
 
 
+@pytest.mark.fault("F38")
 @backends
 def test_stepping_is_pure(backend: str) -> None:
     """Engines write into buffers: neither what was given nor what was returned may change."""

@@ -149,6 +149,7 @@ def test_stable_tokens_stay_and_frames_rise(seed: int, frames: int, beam_size: i
     assert tuple(t.id for t in tokens) == offline[0][0]
 
 
+@pytest.mark.fault("F41")
 def test_repeats_across_a_boundary() -> None:
     decoder = PrefixBeamCtc(blank=BLANK)
     for symbols, expected in [
@@ -278,6 +279,7 @@ def test_scores_stay_in_range_for_ever() -> None:
     assert float(best) == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.fault("F40")
 def test_suppressed_indices_are_never_emitted() -> None:
     decoder = PrefixBeamCtc(blank=4, suppress=(0, 2))
     tokens, _ = decode(decoder, [random_log_probs(seed, 10, 5) for seed in range(20)])

@@ -62,6 +62,7 @@ def test_decoding_equals_sentencepiece_for_valid_tokens(
     assert tokenizer.decode(ids) == library(tokenizer).decode(ids).strip()
 
 
+@pytest.mark.fault("F40")
 @settings(deadline=None, max_examples=200)
 @given(text=st.text(max_size=8), cut=st.integers(0, 8), junk=st.binary(max_size=3))
 def test_bytes_give_whole_characters_or_nothing(
@@ -99,6 +100,7 @@ def test_another_piece_ends_a_half_character(byte_fallback: Tokenizer) -> None:
     assert byte_fallback.decode([*half, 1, *byte_ids(byte_fallback, b"\xad")]) == ""
 
 
+@pytest.mark.fault("F40")
 def test_silent_tokens_give_nothing(plain: Tokenizer) -> None:
     assert plain.decode([0, 1, 2, 3]) == ""
     word = plain.encode("hello")
@@ -121,6 +123,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         Tokenizer.from_file(tmp_path)  # a folder
 
 
+@pytest.mark.fault("F30")
 @pytest.mark.parametrize("size", [0, 1, 100, 5000])
 def test_a_truncated_model_is_refused(plain: Tokenizer, size: int, tmp_path: Path) -> None:
     path = tmp_path / "cut.model"
@@ -134,6 +137,7 @@ def test_garbage_is_refused() -> None:
         Tokenizer(b"garbage")
 
 
+@pytest.mark.fault("F30")
 def test_a_model_without_word_marks_is_refused(unmarked_model: bytes) -> None:
     with pytest.raises(CheckpointError, match=r"none begins with U\+2581"):
         Tokenizer(unmarked_model)

@@ -87,12 +87,14 @@ def test_one_token_with_several_words(multi_word: Tokenizer) -> None:
     assert words == [Word("the", 1, 0), Word("peoples", 2, 6), Word("b", 3, 6)]
 
 
+@pytest.mark.fault("F40")
 def test_nothing_but_blanks_and_silent_tokens(plain: Tokenizer) -> None:
     blanks = pieces(plain, "▁", "▁", "▁")
     assert assemble(WordAssembler(plain), tokens_of([*blanks, 0, 1, 2, 3, *blanks]), [1, 1]) == []
     assert assemble(WordAssembler(plain), [], []) == []
 
 
+@pytest.mark.fault("F40")
 def test_half_a_character_at_the_end_is_dropped(byte_fallback: Tokenizer) -> None:
     word = pieces(byte_fallback, "▁", "h")
     half = pieces(byte_fallback, "<0xE4>", "<0xB8>")
@@ -101,6 +103,7 @@ def test_half_a_character_at_the_end_is_dropped(byte_fallback: Tokenizer) -> Non
     assert assemble(assembler, tokens_of(half), [1]) == []
 
 
+@pytest.mark.fault("F40")
 def test_a_character_cut_by_a_chunk_boundary(byte_fallback: Tokenizer) -> None:
     ids = pieces(byte_fallback, "▁", "<0xE4>", "<0xB8>", "<0xAD>", "h")
     for cut in range(6):
@@ -108,6 +111,7 @@ def test_a_character_cut_by_a_chunk_boundary(byte_fallback: Tokenizer) -> None:
         assert words == [Word("中h", 5, 12)]
 
 
+@pytest.mark.fault("F43")
 def test_characters_for_languages_without_spaces(chinese: Tokenizer) -> None:
     text = "你好 世界今天"
     assembler = WordAssembler(chinese, unit="char")
@@ -128,6 +132,7 @@ def test_preview_of_a_tentative_hypothesis_changes_nothing(plain: Tokenizer) -> 
     assert [w.text for w in assembler.flush(state)[0]] == ["he"]
 
 
+@pytest.mark.fault("F42")
 def test_an_endless_word_is_cut_and_counted(
     plain: Tokenizer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +147,7 @@ def test_an_endless_word_is_cut_and_counted(
     assert [w.text for w in assembler.flush(state)[0]] == ["o"]
 
 
+@pytest.mark.fault("F42")
 def test_endless_repetition_is_cut_and_counted(plain: Tokenizer) -> None:
     again = pieces(plain, "▁", "h", "o")
     other = pieces(plain, "▁", "e", "▁")

@@ -85,6 +85,7 @@ def test_the_bytes_are_no_pickle() -> None:
     assert {name: described[name] for name in CHUNKING} == CHUNKING
 
 
+@pytest.mark.fault("F37")
 @settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_an_altered_byte_is_refused(data: st.DataObject) -> None:
@@ -95,6 +96,7 @@ def test_an_altered_byte_is_refused(data: st.DataObject) -> None:
         StreamState.from_bytes(bytes(whole), small_encoder(4, FLOAT))
 
 
+@pytest.mark.fault("F37")
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_truncated_bytes_are_refused(data: st.DataObject) -> None:
@@ -195,6 +197,7 @@ def refuses(encoder: ZipformerEncoder) -> None:
         StreamState.from_bytes(saved(), encoder)
 
 
+@pytest.mark.fault("F36")
 def test_other_weights_are_refused() -> None:
     """Even by one bit in one of them."""
     encoder = fresh_encoder()
@@ -227,6 +230,7 @@ def test_the_same_encoder_in_another_precision_is_refused() -> None:
         StreamState.from_bytes(saved(), fresh_encoder().double())
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.parametrize(
     "changes", [{"memory_segment": 24}, {"memory_size": 3}, {"chunk_size": 8}], ids=str
 )

@@ -128,6 +128,7 @@ def test_saving_leaves_the_model_alone(model: SpeechModel, tmp_path: Path) -> No
         assert tensor.dtype == torch.float32 and torch.equal(tensor, before[name])
 
 
+@pytest.mark.fault("F27")
 @pytest.mark.parametrize("keep", [0, 1, 7, 8, 100, -1])
 def test_truncated_weights(folder: Path, keep: int) -> None:
     data = (folder / WEIGHTS).read_bytes()
@@ -136,24 +137,28 @@ def test_truncated_weights(folder: Path, keep: int) -> None:
         load_model(folder)
 
 
+@pytest.mark.fault("F26")
 def test_pickle_in_place_of_weights(model: SpeechModel, folder: Path) -> None:
     torch.save(model.state_dict(), folder / WEIGHTS)
     with pytest.raises(CheckpointError, match="safetensors"):
         load_model(folder)
 
 
+@pytest.mark.fault("F28")
 def test_missing_tensor(folder: Path) -> None:
     rewrite(folder, encoder__memory__empty_slot=None)
     with pytest.raises(CheckpointError, match=r"missing encoder\.memory\.empty_slot"):
         load_model(folder)
 
 
+@pytest.mark.fault("F28")
 def test_unexpected_tensor(folder: Path) -> None:
     rewrite(folder, encoder__extra=torch.zeros(2))
     with pytest.raises(CheckpointError, match=r"unexpected encoder\.extra"):
         load_model(folder)
 
 
+@pytest.mark.fault("F28")
 def test_tensor_of_another_shape(folder: Path) -> None:
     rewrite(folder, cmvn_mean=torch.zeros(40))
     with pytest.raises(CheckpointError, match=r"cmvn_mean: found \(40,\), expected \(80,\)"):
@@ -171,6 +176,7 @@ def test_all_misfits_are_listed(folder: Path) -> None:
     assert "more" not in str(caught.value)
 
 
+@pytest.mark.fault("F28")
 def test_many_misfits_are_counted(folder: Path) -> None:
     """Weights of a whole other model: ten named, the rest counted."""
     safetensors.torch.save_file({"x": torch.zeros(1)}, folder / WEIGHTS)
@@ -187,12 +193,14 @@ def change_configuration(folder: Path, change: dict[str, Any]) -> None:
     (folder / CONFIG).write_text(json.dumps(values), encoding="utf-8")
 
 
+@pytest.mark.fault("F29")
 def test_configuration_that_does_not_fit_the_weights(folder: Path) -> None:
     change_configuration(folder, {"memory_dim": 16})
     with pytest.raises(CheckpointError, match=r"memory\.query\.weight: found \(8, 24\), expected"):
         load_model(folder)
 
 
+@pytest.mark.fault("F31", "F34")
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["encoder__stem__norm__bias", "cmvn_std"])
 def test_weights_that_are_not_finite(folder: Path, name: str, value: float) -> None:

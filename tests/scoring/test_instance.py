@@ -83,6 +83,7 @@ def test_reference_length_is_simulevals(reference: str, length: int, tmp_path: P
     assert read_instances(path)[0].reference_length == length
 
 
+@pytest.mark.fault("F54")
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -122,11 +123,13 @@ def test_planted_faults_are_refused_by_line(
     assert expected in message
 
 
+@pytest.mark.fault("F54")
 def test_duplicate_index(tmp_path: Path) -> None:
     path = write_log(tmp_path / "instances.log", [record(index=i) for i in (0, 1, 0)])
     assert "line 3: index 0 was on line 1 already" in refusal(path)
 
 
+@pytest.mark.fault("F54")
 def test_broken_json(tmp_path: Path) -> None:
     path = tmp_path / "instances.log"
     path.write_text('{"index": 0,\n' + json.dumps(record(index=1)) + "\n", encoding="utf-8")
@@ -152,6 +155,7 @@ def test_deep_nesting(tmp_path: Path) -> None:
     assert "line 1" in refusal(path)
 
 
+@pytest.mark.fault("F54")
 @pytest.mark.parametrize("cut", [1, 20, 150])
 def test_truncated_last_line(tmp_path: Path, cut: int) -> None:
     path = write_log(tmp_path / "instances.log", [record(index=0), record(index=1)])

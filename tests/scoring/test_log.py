@@ -71,6 +71,7 @@ def test_a_line_with_a_fault_is_flagged(tmp_path: Path, changes: dict[str, Any],
             read_log(tmp_path, is_strict=True)
 
 
+@pytest.mark.fault("F54")
 def test_the_last_of_two_lines_counts(tmp_path: Path) -> None:
     first, second = record(prediction="a b c"), record(prediction="d e f")
     assert read(tmp_path, first, record(index=1), second) == ([0, 1], {"duplicate-index"})

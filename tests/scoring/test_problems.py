@@ -24,6 +24,7 @@ def test_an_ordinary_log_has_no_problem_but_empty_predictions(corpus: list[Insta
     assert found == ({"empty-prediction": empty} if empty else {})
 
 
+@pytest.mark.fault("F54", "F56")
 @pytest.mark.parametrize(
     ("kind", "bad"),
     [
@@ -53,6 +54,7 @@ def test_a_log_without_elapsed_times_is_no_error() -> None:
     assert (problem.kind, problem.count, problem.is_error) == ("missing-elapsed", 2, False)
 
 
+@pytest.mark.fault("F09")
 def test_empty_source() -> None:
     silent = replace(GOOD, prediction="", delays=(), elapsed=(), source_length=0.0)
     assert [p.kind for p in check_instances([silent])] == ["empty-prediction", "empty-source"]
@@ -63,6 +65,7 @@ def test_rounding_of_other_tools_is_no_problem() -> None:
     assert check_instances([rounded]) == []
 
 
+@pytest.mark.fault("F54")
 def test_index_gaps() -> None:
     corpus = [replace(GOOD, index=index) for index in (9, 3, 5)]
     (problem,) = check_instances(corpus)

@@ -28,6 +28,7 @@ def test_words_are_those_of_torch(translate, backend: str) -> None:
         assert said(turns) == said(expected)
 
 
+@pytest.mark.fault("F39")
 @pytest.mark.parametrize("backend", COMPILED)
 def test_streams_move_between_backends(translate, backend: str) -> None:
     samples = audio(3.0, seed=2)
@@ -44,6 +45,7 @@ def test_auto_is_a_compiled_form_where_there_is_one(translate) -> None:
     assert isinstance(encoder, CompiledEncoder) == bool(COMPILED)
 
 
+@pytest.mark.fault("F33")
 def test_wrong_choices_say_what_to_do(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="torch"):
         AgentOptions(backend="tensorrt")

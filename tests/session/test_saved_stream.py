@@ -43,6 +43,7 @@ def go_on(translator: Translator, samples: np.ndarray, state: Any, rate: int) ->
     return words, dict(state.listener.encoder.named_tensors())
 
 
+@pytest.mark.fault("F39")
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
@@ -79,6 +80,7 @@ print(" ".join(step.words))
 """
 
 
+@pytest.mark.fault("F39")
 def test_a_new_process_goes_on_in_mid_word(checkpoint: Path, tmp_path: Path, translate) -> None:
     translator = translate()
     samples = audio(3.0, seed=5)
@@ -111,6 +113,7 @@ def saved_by(translator: Translator) -> bytes:
     return save_stream(translator, translator.step(audio(1.0), 16000, state, is_final=False)[1])
 
 
+@pytest.mark.fault("F36")
 @pytest.mark.parametrize(
     "other",
     [
@@ -129,6 +132,7 @@ def test_a_translator_of_other_settings_refuses(translate, other: dict[str, Any]
         restore_stream(translate(**{"policy": "ctc", **other}), data)
 
 
+@pytest.mark.fault("F36")
 def test_other_weights_are_refused(checkpoint: Path, translate) -> None:
     data = saved_by(translate())
     other = build_translator(AgentOptions(checkpoint=str(checkpoint)))
@@ -139,6 +143,7 @@ def test_other_weights_are_refused(checkpoint: Path, translate) -> None:
         restore_stream(other, data)
 
 
+@pytest.mark.fault("F37")
 def test_damaged_bytes_are_refused(translate) -> None:
     translator = translate()
     data = saved_by(translator)

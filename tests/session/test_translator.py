@@ -52,6 +52,7 @@ def said(turns: list[Turn]) -> list[str]:
     return [word for turn in turns for word in turn.words]
 
 
+@pytest.mark.fault("F11", "F18")
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("task", ["s2tt", "asr"])
 def test_segment_size_changes_nothing(translate, policy: str, task: str) -> None:
@@ -71,6 +72,7 @@ def test_segment_size_changes_nothing(translate, policy: str, task: str) -> None
                 assert torch.equal(a, b), f"{name}, segments of {size} ms"
 
 
+@pytest.mark.fault("F11", "F19")
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_any_cuts_give_the_same_turns(translate, data: st.DataObject) -> None:
@@ -121,6 +123,7 @@ def test_forced_writer_does_not_keep_what_the_search_finds(translate, task: str)
     assert step.words == ("a", "b", "c")
 
 
+@pytest.mark.fault("F38")
 def test_stepping_twice_from_one_state_is_equal(translate) -> None:
     translator = translate(policy="ctc")
     samples = audio(2.0)
@@ -136,6 +139,7 @@ def test_stepping_twice_from_one_state_is_equal(translate) -> None:
         assert torch.equal(a, b), name
 
 
+@pytest.mark.fault("F10")
 @pytest.mark.parametrize("length", [0, 1, 159, 160, 399, 5119, 5120])
 def test_short_audio_ends_in_one_turn_without_error(translate, length: int) -> None:
     turns, state = run(translate(policy="ctc"), audio(1.0)[:length], [])
@@ -144,6 +148,7 @@ def test_short_audio_ends_in_one_turn_without_error(translate, length: int) -> N
     assert turns[-1].reason == "source finished"
 
 
+@pytest.mark.fault("F14")
 def test_after_the_end_the_stream_is_closed(translate) -> None:
     translator = translate()
     _, state = run(translator, audio(0.5), [])
@@ -151,6 +156,7 @@ def test_after_the_end_the_stream_is_closed(translate) -> None:
         translator.step(audio(0.1), SAMPLE_RATE, state, is_final=False)
 
 
+@pytest.mark.fault("F05", "F20")
 def test_bad_audio_leaves_the_stream_good(translate) -> None:
     translator = translate(policy="stub")
     samples = audio(2.0)
@@ -195,6 +201,7 @@ def test_a_policy_sees_all_frames_only_if_it_asks(translate) -> None:
     assert len(set(chunks[:-1])) == 5
 
 
+@pytest.mark.fault("F17")
 def test_state_does_not_grow(translate) -> None:
     translator = translate(policy="stub")
     state = translator.init_state()

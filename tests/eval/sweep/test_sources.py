@@ -77,6 +77,7 @@ def test_lines_are_stripped_at_their_ends(lists: tuple[Path, Path], tmp_path: Pa
     assert sources[0].length_ms == 100.0
 
 
+@pytest.mark.fault("F24")
 def test_a_bad_recording_is_named_with_its_line(lists: tuple[Path, Path], tmp_path: Path) -> None:
     bad = tmp_path / "b.wav"
     whole = bad.read_bytes()

@@ -27,6 +27,7 @@ RATES = (8_000, 16_000, 44_100)
 Make = Callable[..., Translator]
 
 
+@pytest.mark.fault("F48")
 def test_pushing_too_far_ahead(translator: Translator) -> None:
     """The push that is refused leaves no trace, and succeeds when there is room again."""
     pool = StreamPool(translator, max_ahead_ms=1_000)
@@ -50,6 +51,7 @@ def test_pushing_too_far_ahead(translator: Translator) -> None:
     assert turns == alone(translator, Source(samples, 16_000, 0))
 
 
+@pytest.mark.fault("F51")
 def test_too_many_streams(idle_translator: Translator) -> None:
     pool = StreamPool(idle_translator, max_streams=2)
     first, _ = pool.open(), pool.open()
@@ -60,6 +62,7 @@ def test_too_many_streams(idle_translator: Translator) -> None:
     assert third not in (first, _), "numbers are not used again"
 
 
+@pytest.mark.fault("F45")
 def test_bad_audio_leaves_the_stream_good(translator: Translator) -> None:
     pool = StreamPool(translator)
     samples = audio(1.5, seed=4)
@@ -81,6 +84,7 @@ def test_bad_audio_leaves_the_stream_good(translator: Translator) -> None:
     assert turns == alone(translator, Source(samples, 16_000, 0))
 
 
+@pytest.mark.fault("F47")
 def test_closed_streams_are_gone(idle_translator: Translator) -> None:
     pool = StreamPool(idle_translator)
     empty = pool.open()
@@ -136,6 +140,7 @@ class FailsAt:
         return Decision.read()
 
 
+@pytest.mark.fault("F45")
 def test_a_failing_policy_takes_only_its_own_stream(translate: Make) -> None:
     translator = translate(policy=f"{__name__}:FailsAt")
     pool = StreamPool(translator)
@@ -154,6 +159,7 @@ def test_a_failing_policy_takes_only_its_own_stream(translate: Make) -> None:
     }
 
 
+@pytest.mark.fault("F33")
 def test_a_failing_encoder_loses_nothing(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +228,7 @@ def test_costs_are_shared(translate: Make, checkpoint: Any) -> None:
     assert pool.run_ready()[first].step.costs.front_end_ms == 1_000.0
 
 
+@pytest.mark.fault("F46")
 def test_several_threads(translator: Translator) -> None:
     """Two run batches while four push: no turn is lost, doubled or another stream's."""
     sources = [source(1.0 + 0.1 * n, n, RATES[n % 3], 3_000) for n in range(12)]
@@ -267,6 +274,7 @@ def test_several_threads(translator: Translator) -> None:
         )
 
 
+@pytest.mark.fault("F47")
 def test_a_stream_closed_while_it_is_computed(translate: Make) -> None:
     """The host may close a stream from a policy's thread; nothing comes back of it."""
     translator = translate(policy="offline")

@@ -32,6 +32,7 @@ streams = st.lists(
 )
 
 
+@pytest.mark.fault("F45")
 @settings(deadline=None, max_examples=15)
 @given(what=streams, max_batch=st.integers(1, 8), seed=st.integers(0, 1000))
 def test_any_interleaving(translator, expected, what, max_batch: int, seed: int) -> None:  # type: ignore[no-untyped-def]
@@ -74,6 +75,7 @@ def test_compiled_backends(translate: Make, backend: str) -> None:
     assert sizes >= {1, 2, 3}
 
 
+@pytest.mark.fault("F45")
 def test_a_hundred_streams(translator: Translator) -> None:
     chance = random.Random(5)
     sources = [

@@ -52,6 +52,7 @@ def text(answers: list[Any]) -> str:
     return " ".join(answer.content for answer in answers if answer.content)
 
 
+@pytest.mark.fault("F13")
 def test_answers_end_with_exactly_one_finished_segment(checkpoint: Path) -> None:
     agent = make_agent(checkpoint)
     answers = converse(agent, segments(audio(2.0), 5120))
@@ -59,6 +60,7 @@ def test_answers_end_with_exactly_one_finished_segment(checkpoint: Path) -> None
     assert text(answers)
 
 
+@pytest.mark.fault("F16")
 def test_reset_gives_a_fresh_stream(checkpoint: Path) -> None:
     sent = segments(audio(2.0), 5120)
     fresh = text(converse(make_agent(checkpoint), sent))
@@ -71,6 +73,7 @@ def test_reset_gives_a_fresh_stream(checkpoint: Path) -> None:
     assert text(converse(agent, sent)) == fresh
 
 
+@pytest.mark.fault("F45")
 def test_interleaved_stateless_streams_equal_their_solo_runs(checkpoint: Path) -> None:
     agent = make_agent(checkpoint, policy="stub")
     streams = [segments(audio(1.0 + 0.3 * n, seed=n), 3000 + 700 * n) for n in range(5)]
@@ -84,6 +87,7 @@ def test_interleaved_stateless_streams_equal_their_solo_runs(checkpoint: Path) -
     assert [text(a) for a in answers] == solo
 
 
+@pytest.mark.fault("F12", "F13")
 def test_a_final_empty_segment_flushes(checkpoint: Path) -> None:
     """Other hosts and the remote evaluator end a stream without new audio."""
     samples = audio(1.7)
@@ -113,11 +117,13 @@ def test_pushes_between_pops_are_all_heard(checkpoint: Path) -> None:
     assert text([agent.pop()]) == expected
 
 
+@pytest.mark.fault("F09")
 def test_empty_recording_ends_with_empty_text(checkpoint: Path) -> None:
     answer = make_agent(checkpoint).pushpop(SpeechSegment(content=[], finished=True))
     assert (answer.content, answer.finished) == ("", True)
 
 
+@pytest.mark.fault("F19", "F21")
 def test_stereo_and_other_rates_are_heard(checkpoint: Path) -> None:
     samples = audio(2.0)
     mono = text(converse(make_agent(checkpoint), segments(samples, 5120)))
@@ -127,6 +133,7 @@ def test_stereo_and_other_rates_are_heard(checkpoint: Path) -> None:
     assert text(converse(make_agent(checkpoint), segments(at_44k, 9999, 44_100)))
 
 
+@pytest.mark.fault("F20", "F23")
 def test_missing_or_changing_sample_rate_is_refused(checkpoint: Path) -> None:
     agent = make_agent(checkpoint)
     with pytest.raises(AudioFormatError, match="sample rate"):
@@ -190,6 +197,7 @@ def test_wrong_options_say_what_to_do(
         EchoStreamAgent(SimpleNamespace(**{"checkpoint": str(checkpoint), **options}))
 
 
+@pytest.mark.fault("F33")
 @pytest.mark.parametrize("device", ["cuda:99x", "tpu9"])
 def test_unknown_device_is_refused(checkpoint: Path, device: str) -> None:
     with pytest.raises(ConfigError, match="--device"):
@@ -221,6 +229,7 @@ def simuleval(folder: Path, output: str, sources: list[Path], *options: str) -> 
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.fault("F35")
 def test_two_runs_of_simuleval_write_the_same_log(checkpoint: Path, tmp_path: Path) -> None:
     sources = []
     for number, seconds in enumerate((1.5, 2.3)):

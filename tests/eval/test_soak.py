@@ -14,16 +14,16 @@ import torch
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from eval.soak.__main__ import Soak, Window, _slopes, slope, soak
 from eval.soak.audio import find_speech
-from tests.faults.conftest import ROOT
 
-SPEECH = find_speech(ROOT / "nothing here")
+SPEECH = find_speech(Path("nothing here"))
 
 
 def make_agent(checkpoint: Path) -> EchoStreamAgent:
     return EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint), policy="stub"))
 
 
-def test_F17_three_minutes_of_everything(checkpoint: Path) -> None:
+@pytest.mark.fault("F17")
+def test_three_minutes_of_everything(checkpoint: Path) -> None:
     result = soak(make_agent(checkpoint), 180, SPEECH, window_s=9)
     assert result.faults == []
     assert result.audio_s >= 180 and result.utterances >= 20

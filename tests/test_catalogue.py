@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ast
+import re
+from pathlib import Path
 
 import pytest
 
-from eval.faults import DOCUMENT, Results, number_of, result_of, rows, table, with_table
-from tests.faults.catalogue import FAULTS, Fault
-from tests.faults.conftest import ROOT
+from eval.faults import DOCUMENT, Results, result_of, rows, table, with_table
+from tests.catalogue import FAULTS, Fault
 
 
 def numbers_in_tests() -> set[str]:
-    """Numbers in the names of the suite's tests."""
-    found = set()
-    for path in (ROOT / "tests" / "faults").glob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.FunctionDef) and (number := number_of(node.name)):
-                found.add(number)
-    return found
+    """Numbers that tests are marked with."""
+    marked = re.compile(r"pytest\.mark\.fault\(([^)]*)\)")
+    texts = [path.read_text("utf-8") for path in Path(__file__).parent.rglob("test_*.py")]
+    return {n for text in texts for m in marked.finditer(text) for n in re.findall(r"F\d\d", m[1])}
 
 
 def test_every_number_from_1_to_57_is_there_once() -> None:
@@ -63,18 +60,26 @@ def test_results(status: str, outcomes: list[str], result: str) -> None:
     assert "old" not in document
 
 
-def report(name: str, when: str, outcome: str) -> pytest.TestReport:
-    location = (name, 1, name)
-    return pytest.TestReport(name, location, {}, outcome, None, when)  # type: ignore[arg-type]
+def report(name: str, when: str, outcome: str, *numbers: str) -> pytest.TestReport:
+    shown = [("fault", number) for number in numbers]
+    return pytest.TestReport(
+        name,
+        (name, 1, name),
+        {},
+        outcome,  # type: ignore[arg-type]
+        None,
+        when,  # type: ignore[arg-type]
+        user_properties=shown,
+    )
 
 
 def test_outcomes_are_noted_once_and_errors_in_the_set_up_count() -> None:
     results = Results()
-    name = "tests/faults/test_x.py::test_F12_of_something[a-b]"
+    name = "tests/audio/test_x.py::test_something[a-b]"
     for when in ("setup", "call", "teardown"):
-        results.pytest_runtest_logreport(report(name, when, "passed"))
-    results.pytest_runtest_logreport(report(name, "setup", "failed"))
+        results.pytest_runtest_logreport(report(name, when, "passed", "F12", "F13"))
+    results.pytest_runtest_logreport(report(name, "setup", "failed", "F12"))
     results.pytest_runtest_logreport(report("x::test_other", "call", "failed"))
     results.pytest_runtest_logreport(report("x::test_other", "call", "passed"))
-    assert results.outcomes == {"F12": ["passed", "failed"]}
+    assert results.outcomes == {"F12": ["passed", "failed"], "F13": ["passed"]}
     assert results.others == ["x::test_other"]

@@ -3,8 +3,8 @@
 The rule of all rules: reject early with a named error, or degrade and count it; never NaN, never
 half a word, never a crash in mid-stream, never a leak into the next utterance.
 
-A fault is ``tested`` if tests in this folder carry its number in their names. ``python -m
-eval.faults`` runs them and writes the table of ``docs/reliability.md``.
+A fault is ``tested`` if tests are marked with its number: ``@pytest.mark.fault("F05")``.
+``python -m eval.faults`` runs them and writes the table of ``docs/reliability.md``.
 """
 
 from __future__ import annotations

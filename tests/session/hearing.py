@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 from echostream.constants import SAMPLE_RATE
 from echostream.model import SpeechModel
 from echostream.session import Translator, TranslatorState, Turn
-
-ROOT = Path(__file__).parents[2]
 
 
 def spoil(model: SpeechModel, where: str) -> None:
@@ -108,8 +105,3 @@ def pieces(samples: Any, sizes: int | Iterable[int]) -> Iterable[tuple[Any, bool
         start += size
         if start >= len(samples):
             return
-
-
-def said(turns: Sequence[Turn]) -> str:
-    """The text."""
-    return " ".join(word for turn in turns for word in turn.words)
