@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from echostream.config_mapping import check_types, from_mapping, to_mapping
-from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, NUM_MEL_BINS
+from echostream.constants import CHANNELS, CHUNK_MULTIPLE, DOWNSAMPLING, NUM_MEL_BINS
 from echostream.errors import ConfigError
 from echostream.shipped import SHIPPED_CONFIGS
 
@@ -63,10 +63,11 @@ def _per_stack(name: str, value: PerStack) -> None:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """Front end. ``lead_in_samples`` zeros precede each stream (see ``echostream.audio``)."""
+    """Front end: the arguments of :class:`echostream.audio.FrontEnd`."""
 
     lead_in_samples: int = 240
     nan_policy: str = "error"
+    channel: str = "mean"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -77,6 +78,10 @@ class AudioConfig:
         _require(
             self.nan_policy in ("error", "zero"),
             f"audio.nan_policy is {self.nan_policy!r}; expected 'error' or 'zero'",
+        )
+        _require(
+            self.channel in CHANNELS,
+            f"audio.channel is {self.channel!r}; expected one of {', '.join(CHANNELS)}",
         )
 
 

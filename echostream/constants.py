@@ -38,3 +38,6 @@ BACKENDS = ("torch", "inductor", "openvino", "onnxruntime", "auto")
 
 PRECISIONS = ("float32", "int8")
 """What a compiled encoder's weights can be in."""
+
+CHANNELS = ("mean", "left", "right")
+"""What can be heard of two channels."""

@@ -41,6 +41,7 @@ systems = st.builds(
         AudioConfig,
         lead_in_samples=st.integers(0, 16_000),
         nan_policy=st.sampled_from(("error", "zero")),
+        channel=st.sampled_from(("mean", "left", "right")),
     ),
     encoder=st.builds(
         EncoderConfig,
@@ -204,7 +205,12 @@ def test_encoder_ranges(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "field, value",
-    [("lead_in_samples", -1), ("lead_in_samples", 16_001), ("nan_policy", "ignore")],
+    [
+        ("lead_in_samples", -1),
+        ("lead_in_samples", 16_001),
+        ("nan_policy", "ignore"),
+        ("channel", "centre"),
+    ],
 )
 def test_audio_ranges(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"audio\.{field}"):

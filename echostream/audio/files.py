@@ -5,19 +5,23 @@ Legend: n = samples at the file's own rate.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from echostream.audio.samples import check_samples
+from echostream.audio.samples import Channel, check_samples
+from echostream.audio.wav_header import UNKNOWN_LENGTH, RepairedWav, wav_repair
 from echostream.errors import AudioFormatError, ConfigError
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_OGG_PAGE = 65_307
 _OGG_END_OF_STREAM = 4
@@ -27,13 +31,14 @@ _SHORT_CHUNK = re.compile(
     r"^\s*(?:riff|data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
 _HOLE = "reports a hole"
-_UNKNOWN_LENGTH = 0x7FFF_0000
-"""Programs that write to a pipe put a length from here up into the header: not known beforehand."""
 
 
-def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
-    """A whole audio file: samples float32 [n] in [-1, 1], two channels averaged, and its rate in
-    Hz.
+def read_audio(
+    path: str | os.PathLike[str], *, channel: Channel = "mean"
+) -> tuple[NDArray[np.float32], int]:
+    """A whole audio file: samples float32 [n] in [-1, 1] and its rate in Hz.
+
+    channel: of a file with two, as for `as_mono`.
 
     Any format libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, ...), whatever the name
     ends in. The rate is the file's own; `FrontEnd` and `Resampler` take it from there.
@@ -42,14 +47,14 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     damaged or shorter than it says, has no samples or more than two channels, or samples `as_mono`
     rejects.
     """
-    with _open(path) as file:
-        samples = _read(file, path, file.frames, position=0)
-        _check_complete(file, path, samples.size)
+    with open_audio(path) as file:
+        samples = _read(file, path, file.frames, position=0, channel=channel)
+        check_complete(file, path, samples.size)
         return samples, file.samplerate
 
 
 def stream_audio(
-    path: str | os.PathLike[str], segment_ms: float
+    path: str | os.PathLike[str], segment_ms: float, *, channel: Channel = "mean"
 ) -> Iterator[tuple[NDArray[np.float32], int]]:
     """A file piece by piece, for recordings that should not be in memory as a whole.
 
@@ -62,7 +67,7 @@ def stream_audio(
     short shows only at its end, after the segments before have been given out. ConfigError for a
     bad segment_ms. Errors come with the first segment asked for, as the file is opened then.
     """
-    with _open(path) as file:
+    with open_audio(path) as file:
         rate: int = file.samplerate
         if not 1000 <= segment_ms * rate < math.inf:  # false for NaN
             raise ConfigError(
@@ -74,16 +79,16 @@ def stream_audio(
         while position < file.frames:
             segments += 1
             end = min(int(segments * segment_ms * rate // 1000), file.frames)
-            samples = _read(file, path, end - position, position=position)
+            samples = _read(file, path, end - position, position=position, channel=channel)
             if samples.size:
                 yield samples, rate
             position += samples.size
             if position < end:
                 break
-        _check_complete(file, path, position)
+        check_complete(file, path, position)
 
 
-class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # untyped base class
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # untyped base class
     """A sound file read from start to end.
 
     soundfile seeks after every read of a seekable file. In compressed files that restarts the
@@ -96,73 +101,86 @@ class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # untyped bas
 
 
 @contextmanager
-def _open(path: str | os.PathLike[str]) -> Iterator[_SequentialFile]:
+def open_audio(path: str | os.PathLike[str]) -> Iterator[SequentialFile]:
     """The opened file, after the checks that need no samples; errors are translated."""
     name = os.fspath(path)
-    try:
-        # libsndfile says "System error" whatever the reason; the operating system says which.
-        with open(name, "rb") as raw:
+    with ExitStack() as stack:
+        try:
+            # libsndfile says "System error" whatever the reason; the operating system says which.
+            raw = stack.enter_context(open(name, "rb"))
             ends_early = _is_ogg_without_end(raw)
-    except OSError as error:
-        raise AudioFormatError(
-            f"audio file '{name}' cannot be read: {error.strerror}; check the path and its "
-            f"permissions"
-        ) from error
-    try:
-        file = _SequentialFile(name)
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw files
-        raise _undecodable(name, error) from error
-    try:
-        with file:
-            if file.channels > 2:
-                raise AudioFormatError(
-                    f"audio file '{name}' has {file.channels} channels; expected one or two; mix "
-                    f"it "
-                    "down first"
+            repair = wav_repair(raw)
+        except OSError as error:
+            raise AudioFormatError(
+                f"audio file {name!r} cannot be read: {error.strerror}; check the path and its "
+                "permissions"
+            ) from error
+        try:
+            source = name if repair is None else RepairedWav(raw, repair)
+            file = stack.enter_context(SequentialFile(source))
+            if repair is not None and repair.found != repair.stated:
+                logger.warning(
+                    "audio file %r says that it holds %d bytes of samples but there are %d; it is "
+                    "read to its end",
+                    name,
+                    repair.stated,
+                    repair.found,
                 )
-            if file.frames == 0:
-                raise AudioFormatError(
-                    f"audio file '{name}' holds no samples; expected at least one; it is empty or "
-                    f"was "
-                    "cut off after its header"
-                )
-            stated, found = _stated_and_found(file.extra_info)
-            if stated > found or ends_early:
-                size = (
-                    f"{found} of {stated} bytes are there" if stated else "its last page is missing"
-                )
-                raise AudioFormatError(
-                    f"audio file '{name}' is cut short: {size}; copy or download it again"
-                )
+            _check_header(file, name, ends_early=ends_early)
             yield file
-    except soundfile.SoundFileError as error:
-        raise _undecodable(name, error) from error
+        except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw files
+            raise _undecodable(name, error) from error
+
+
+def _check_header(file: SequentialFile, name: str, *, ends_early: bool) -> None:
+    """Refuse what its header shows to be of no use."""
+    if file.channels > 2:
+        raise AudioFormatError(
+            f"audio file {name!r} has {file.channels} channels; expected one or two; mix it down "
+            "first"
+        )
+    if file.frames == 0:
+        raise AudioFormatError(
+            f"audio file {name!r} holds no samples; expected at least one; it is empty or was cut "
+            "off after its header"
+        )
+    stated, found = _stated_and_found(file.extra_info)
+    if stated > found or ends_early:
+        size = f"{found} of {stated} bytes are there" if stated else "its last page is missing"
+        raise AudioFormatError(
+            f"audio file {name!r} is cut short: {size}; copy or download it again"
+        )
 
 
 def _undecodable(name: str, error: Exception) -> AudioFormatError:
     return AudioFormatError(
-        f"audio file '{name}' cannot be decoded ({str(error).rstrip('.')}); expected an undamaged "
+        f"audio file {name!r} cannot be decoded ({str(error).rstrip('.')}); expected an undamaged "
         "WAV, FLAC, Ogg, MP3 or other file that libsndfile reads"
     )
 
 
 def _read(
-    file: _SequentialFile, path: str | os.PathLike[str], frames: int, *, position: int
+    file: SequentialFile,
+    path: str | os.PathLike[str],
+    frames: int,
+    *,
+    position: int,
+    channel: Channel,
 ) -> NDArray[np.float32]:
     samples = file.read(frames, dtype="float32")
     try:
-        return check_samples(samples, position=position).samples
+        return check_samples(samples, position=position, channel=channel).samples
     except AudioFormatError as error:
-        raise AudioFormatError(f"audio file '{os.fspath(path)}': {error}") from error
+        raise AudioFormatError(f"audio file {os.fspath(path)!r}: {error}") from error
 
 
-def _check_complete(file: _SequentialFile, path: str | os.PathLike[str], samples_read: int) -> None:
+def check_complete(file: SequentialFile, path: str | os.PathLike[str], samples_read: int) -> None:
     """To be called when all has been read: decoders report some damage only then."""
     if samples_read < file.frames or _HOLE in file.extra_info:
         raise AudioFormatError(
-            f"audio file '{os.fspath(path)}' is damaged or cut short: {samples_read} of "
-            f"{file.frames} "
-            "samples could be decoded, with a gap or a premature end; copy or download it again"
+            f"audio file {os.fspath(path)!r} is damaged or cut short: {samples_read} of "
+            f"{file.frames} samples could be decoded, with a gap or a premature end; copy or "
+            "download it again"
         )
 
 
@@ -170,7 +188,7 @@ def _stated_and_found(log: str) -> tuple[int, int]:
     """Length of the audio in bytes according to the header, and as it is; (0, 0) if they agree."""
     for match in _SHORT_CHUNK.finditer(log):
         stated, found = int(match[1]), int(match[2])
-        if found < stated < _UNKNOWN_LENGTH:
+        if found < stated < UNKNOWN_LENGTH:
             return stated, found
     return 0, 0
 

@@ -17,10 +17,11 @@ from echostream.audio.cmvn import Cmvn
 from echostream.audio.fbank import Fbank, FbankState
 from echostream.audio.resample import Resampler, ResamplerState, check_sample_rate
 from echostream.audio.samples import (
+    Channel,
     CheckedSamples,
     NanPolicy,
     Samples,
-    check_nan_policy,
+    check_choice,
     check_samples,
 )
 from echostream.constants import (
@@ -127,8 +128,10 @@ class FrontEnd:
         lead-in is longer by the look-ahead of the resampler (6.3 ms, 12.6 ms at 8 kHz), for the
         same reason: frames lie earlier by so much and are complete on the same multiples of 10 ms.
     nan_policy: "error", or "zero" to replace NaN and infinities by silence and count them.
+    channel: of stereo what is heard, "mean", "left" or "right".
 
-    Raises ConfigError for a lead-in that is not a whole number from 0 on, or an unknown nan_policy.
+    Raises ConfigError for a lead-in that is not a whole number from 0 on, or an unknown nan_policy
+    or channel.
     Immutable; one object serves any number of streams and threads.
     """
 
@@ -138,16 +141,19 @@ class FrontEnd:
         *,
         lead_in_samples: int = LEAD_IN_SAMPLES,
         nan_policy: NanPolicy = "error",
+        channel: Channel = "mean",
     ) -> None:
         if not isinstance(lead_in_samples, int) or lead_in_samples < 0:
             raise ConfigError(
                 f"lead_in_samples is {lead_in_samples!r}; expected a whole number of samples from "
                 f"0 on; {LEAD_IN_SAMPLES} makes frames end on multiples of 10 ms"
             )
-        check_nan_policy(nan_policy)
+        check_choice("nan_policy", nan_policy, NanPolicy)
+        check_choice("channel", channel, Channel)
         self.cmvn = cmvn
         self.lead_in_samples = lead_in_samples
         self.nan_policy: NanPolicy = nan_policy
+        self.channel: Channel = channel
         self._fbank = Fbank()
 
     @property
@@ -185,6 +191,7 @@ class FrontEnd:
             samples,
             sample_rate,
             nan_policy=self.nan_policy,
+            channel=self.channel,
             stream_rate=state.sample_rate,
             position=state.samples_heard,
         )
@@ -233,6 +240,7 @@ def check_segment(
     sample_rate: int | None,
     *,
     nan_policy: NanPolicy = "error",
+    channel: Channel = "left",
     stream_rate: int | None = None,
     position: int = 0,
 ) -> tuple[CheckedSamples, int | None]:
@@ -242,12 +250,14 @@ def check_segment(
 
     samples, sample_rate: as for `FrontEnd.step`; without samples the rate is not looked at and
         None is returned for it.
+    nan_policy, channel: of the front end. Who only wants the checks leaves the channel out, so that
+        nothing is mixed, or warned about, twice.
     stream_rate: of the audio before, Hz; None if there was none.
     position: samples before these.
 
     Raises AudioFormatError as `FrontEnd.step` does.
     """
-    checked = check_samples(samples, nan_policy=nan_policy, position=position)
+    checked = check_samples(samples, nan_policy=nan_policy, channel=channel, position=position)
     if checked.samples.size == 0:
         return checked, None
     rate = check_sample_rate(sample_rate)

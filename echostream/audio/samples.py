@@ -27,12 +27,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NanPolicy: TypeAlias = Literal["error", "zero"]
+Channel: TypeAlias = Literal["mean", "left", "right"]
+"""What is heard of two channels."""
 Samples: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | NDArray[Any] | torch.Tensor"
 """A list of floats, a list of [left, right] pairs, a numpy array or a torch tensor; see
 `as_mono`."""
 
 LOUDEST_FLOAT = 8.0
 """Above this a float cannot be a loud sample (18 dB over full scale); it is on another scale."""
+
+_CANCELLED_DB = 25
+_FEWEST_TO_JUDGE = 100
+_QUIET_POWER = 1e-6
+"""-60 dB: what is as quiet as that may be noise."""
 
 _INTEGER_FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
 
@@ -60,7 +67,9 @@ class CheckedSamples(NamedTuple):
     clipped: int
 
 
-def as_mono(samples: Samples, *, nan_policy: NanPolicy = "error") -> NDArray[np.float32]:
+def as_mono(
+    samples: Samples, *, nan_policy: NanPolicy = "error", channel: Channel = "mean"
+) -> NDArray[np.float32]:
     """Mono float32 samples from anything that plausibly holds PCM.
 
     samples: one of
@@ -68,9 +77,11 @@ def as_mono(samples: Samples, *, nan_policy: NanPolicy = "error") -> NDArray[np.
         - a numpy array, array.array or torch tensor [n], [n, 1], [1, n], [n, 2] or [2, n] of
           float16/32/64 in [-1, 1], int16 or int32 (divided by 2**15 or 2**31, either byte order).
           Where a shape can be read both ways, as [2, 2], the last axis is the channels.
-      Contiguous or not, read-only or not. Two channels are averaged, with one warning per process.
+      Contiguous or not, read-only or not.
     nan_policy: "error" rejects NaN and infinities, "zero" replaces them by 0 (`check_samples`
         counts).
+    channel: of two channels their "mean", with a warning once in a process, and another if they
+        cancel each other; or the "left" or "right" one.
 
     Returns float32 [n], C-contiguous. It is the caller's own array where nothing had to be changed;
     it must not be written to. Values with 1 < abs(x) <= 8 are clipped, with one warning per
@@ -79,25 +90,30 @@ def as_mono(samples: Samples, *, nan_policy: NanPolicy = "error") -> NDArray[np.
     Raises AudioFormatError for other types, dtypes and shapes, for NaN or infinity under "error",
     and for floats with abs(x) > 8, which are 16-bit numbers passed as floats.
     """
-    return check_samples(samples, nan_policy=nan_policy).samples
+    return check_samples(samples, nan_policy=nan_policy, channel=channel).samples
 
 
 def check_samples(
-    samples: Samples, *, nan_policy: NanPolicy = "error", position: int = 0
+    samples: Samples,
+    *,
+    nan_policy: NanPolicy = "error",
+    channel: Channel = "mean",
+    position: int = 0,
 ) -> CheckedSamples:
     """`as_mono` that also says what it had to repair.
 
     position: index in the stream of the first sample, so that errors name positions in the stream.
-    Raises as `as_mono` does, and ConfigError for an unknown nan_policy.
+    Raises as `as_mono` does, and ConfigError for an unknown nan_policy or channel.
     """
-    check_nan_policy(nan_policy)
+    check_choice("nan_policy", nan_policy, NanPolicy)
+    check_choice("channel", channel, Channel)
     pushed = as_array(samples)
     if pushed.size == 0:
         return CheckedSamples(np.zeros(0, np.float32), 0, 0)
     array = to_float32(pushed)
     # NaN fails both comparisons, so the usual case is settled by these two passes.
     if array.min() >= -1.0 and array.max() <= 1.0:
-        return CheckedSamples(_down_mix(array), 0, 0)
+        return CheckedSamples(_down_mix(array, channel), 0, 0)
 
     finite = np.isfinite(array)
     nonfinite = array.size - int(np.count_nonzero(finite))
@@ -133,15 +149,13 @@ def check_samples(
             position,
         )
         array = np.clip(array, -1.0, 1.0)
-    return CheckedSamples(_down_mix(array), nonfinite, clipped)
+    return CheckedSamples(_down_mix(array, channel), nonfinite, clipped)
 
 
-def check_nan_policy(nan_policy: str) -> None:
-    """Raises ConfigError unless nan_policy is "error" or "zero"."""
-    if nan_policy not in get_args(NanPolicy):
-        raise ConfigError(
-            f"nan_policy is {nan_policy!r}; expected one of {', '.join(get_args(NanPolicy))}"
-        )
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raises ConfigError unless the value is one of a Literal's."""
+    if value not in get_args(choices):
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(get_args(choices))}")
 
 
 def as_array(samples: Samples) -> NDArray[Any]:
@@ -227,12 +241,30 @@ def to_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     )
 
 
-def _down_mix(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[n] or [n, 2] to contiguous [n]; the two channels are averaged."""
-    if array.ndim == 2:
-        _warn_once("stereo", "two-channel audio is averaged to one channel")
-        return (array[:, 0] + array[:, 1]) * np.float32(0.5)
-    return np.ascontiguousarray(array)
+def _down_mix(array: NDArray[np.float32], channel: Channel) -> NDArray[np.float32]:
+    """[n] or [n, 2] to contiguous [n]."""
+    if array.ndim == 1 or channel != "mean":
+        column = array if array.ndim == 1 else array[:, 0 if channel == "left" else 1]
+        return np.ascontiguousarray(column)
+    _warn_once(
+        "stereo", "two-channel audio is averaged to one channel; channel left or right takes one"
+    )
+    mean = (array[:, 0] + array[:, 1]) * np.float32(0.5)
+    if cancels(mean, array):
+        _warn_once(
+            "antiphase",
+            "the two channels cancel each other: their mean is more than %d dB below them. They "
+            "are in antiphase; choose channel left or right",
+            _CANCELLED_DB,
+        )
+    return mean
+
+
+def cancels(mean: NDArray[np.float32], channels: NDArray[np.float32]) -> bool:
+    """Whether two channels [n, 2] are loud and their mean [n] is next to nothing."""
+    power = float(np.square(channels).mean()) if len(mean) >= _FEWEST_TO_JUDGE else 0.0
+    limit = power * 10 ** (-_CANCELLED_DB / 10)
+    return power > _QUIET_POWER and float(np.square(mean).mean()) < limit
 
 
 def _warn_once(kind: str, message: str, *values: object) -> None:

@@ -68,6 +68,8 @@ class SpeechModel(nn.Module):
             for key, value in to_mapping(self.config).items()
             if key not in ("policy", "decoder")
         }
+        # Which channel of stereo is heard is the session's choice, too.
+        config["audio"] = {k: v for k, v in config["audio"].items() if k != "channel"}
         sums = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -3,17 +3,21 @@ from __future__ import annotations
 import array
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from echostream.audio import as_mono, check_samples
+from echostream.audio import FrontEnd, as_mono, check_samples, read_audio
 from echostream.audio import samples as samples_module
 from echostream.errors import AudioFormatError, ConfigError
+
+from .signals import noise
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +122,38 @@ def test_stereo_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
         as_mono(STEREO)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "averaged" in caplog.text
+
+
+@pytest.mark.parametrize(("channel", "expected"), [("left", 0), ("right", 1)])
+def test_one_of_two_channels_is_taken(
+    channel: str, expected: int, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    pairs = np.array(STEREO, np.float32)
+    for form in (STEREO, pairs, pairs.T, (pairs * 2**15).clip(-(2**15), 32767).astype(np.int16)):
+        taken = as_mono(form, channel=channel)  # type: ignore[arg-type]
+        np.testing.assert_allclose(taken, pairs[:, expected], atol=1e-4)
+        assert taken.flags.c_contiguous
+    np.testing.assert_array_equal(as_mono([0.5], channel=channel), [0.5])  # type: ignore[arg-type]
+    soundfile.write(tmp_path / "call.wav", pairs, 16_000, subtype="FLOAT")
+    read, _ = read_audio(tmp_path / "call.wav", channel=channel)  # type: ignore[arg-type]
+    front_end = FrontEnd(None, channel=channel)  # type: ignore[arg-type]
+    _, state = front_end.step(STEREO, 16_000, front_end.init_state())
+    np.testing.assert_array_equal(read, pairs[:, expected])
+    np.testing.assert_array_equal(state.fbank.carry[-3:], pairs[:, expected])
+    assert not caplog.records
+    with pytest.raises(ConfigError, match="channel is 'both'; expected one of mean, left, right"):
+        as_mono([0.5], channel="both")  # type: ignore[arg-type]
+
+
+def test_channels_that_cancel_are_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
+    loud, quiet = noise(400), noise(400, amplitude=0.001)
+    other = noise(400, seed=1)
+    for pairs in ((loud, loud), (loud, other), (loud, 0 * loud), (quiet, -quiet)):
+        as_mono(np.stack(pairs))
+    assert "antiphase" not in caplog.text
+    for _ in range(2):
+        as_mono(np.stack((loud, quiet - loud)))
+    assert caplog.text.count("antiphase") == 1 and "left or right" in caplog.text
 
 
 @pytest.mark.fault("F03")
