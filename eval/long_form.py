@@ -13,7 +13,7 @@ import soundfile
 from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.corpus.manifest import ManifestRow
 from echostream.whole_file import replacing
 
 

@@ -35,7 +35,7 @@ from echostream.scoring.log import read_log
 from echostream.scoring.significance import bootstrap
 from echostream.session import AgentOptions
 from echostream.text import normalise
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.whole_file import write_whole
 from eval.long_form import join_recordings
 from eval.sweep import System, encode, read_sources, replay

@@ -27,7 +27,7 @@ from echostream.errors import CheckpointError, ConfigError, DataError, EchoStrea
 from echostream.model import load_model
 from echostream.session import AgentOptions, Translator, build_translator
 from echostream.session.saved_stream import restore_stream
-from echostream.training.recipes.manifest import ManifestRow, read_manifest, write_manifest
+from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
 from tests.decoder.conftest import train
 
 ROOT = Path(__file__).parents[1]
@@ -51,13 +51,13 @@ def copied(checkpoint: Path, tmp_path: Path) -> Path:
 
 def _training(path: Path) -> Any:
     pytest.importorskip("matplotlib")
-    from echostream.training.checkpoints import read_checkpoint
+    from echostream.training.fairseq_checkpoints import read_checkpoint
 
     return read_checkpoint(path)
 
 
 def _features(path: Path) -> Any:
-    from echostream.training.corpus import Utterance
+    from echostream.training.corpus.utterances import Utterance
     from echostream.training.features import read_recording
 
     utterance = Utterance("a", "c", "train", path.rename(path.with_suffix(".npy")), 1, "a", "b")
@@ -259,7 +259,7 @@ def test_only_the_importers_of_foreign_checkpoints_read_pickles_at_all() -> None
     }
     assert readers <= {
         "echostream/baseline/import_checkpoint.py",
-        "echostream/training/checkpoints.py",
+        "echostream/training/fairseq_checkpoints.py",
     }
 
 

@@ -1,6 +1,7 @@
 """``echostream corpus``: corpora in, tables out.
 
 ... import must-c FOLDER --source en --target es --output data/must-c
+... import lhotse cuts_train.jsonl.gz --output data/mine
 ... export fairseq-s2t data/es-en
 ... features data/es-en --output data/es-en-features
 ... opus data/es-en --output data/es-en-opus
@@ -14,23 +15,17 @@ import sys
 from pathlib import Path
 
 from echostream.errors import DataError, EchoStreamError
+from echostream.training.corpus.clip import Clip
+from echostream.training.corpus.importing import import_corpus, read_fairseq
+from echostream.training.corpus.lhotse_cuts import read_cuts, write_cuts
+from echostream.training.corpus.manifest import read_manifest
+from echostream.training.corpus.opus_copy import copy_as_opus
+from echostream.training.corpus.published import read_covost2, read_cvss_c, read_must_c
+from echostream.training.corpus.speech_tables import write_speech_table
+from echostream.training.corpus.split import SPLITS
 from echostream.training.features import AUGMENTATIONS
-from echostream.training.formats.conversion import convert_corpus
-from echostream.training.formats.fairseq_s2t import s2t_row, write_s2t
-from echostream.training.formats.folders import (
-    MUST_C_SPLITS,
-    FolderUtterance,
-    read_covost2,
-    read_cvss_c,
-    read_must_c,
-)
-from echostream.training.formats.lhotse_cuts import write_cuts
-from echostream.training.formats.opus_copy import copy_as_opus
-from echostream.training.formats.streamspeech import streamspeech_row, write_streamspeech
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
-from echostream.training.recipes.split import SPLITS, Split
 
-LICENCES = {"covost2": "CC0-1.0", "cvss-c": "CC-BY-4.0", "must-c": "CC-BY-NC-ND-4.0"}
+IMPORTS = ("covost2", "cvss-c", "fairseq-s2t", "lhotse", "must-c", "streamspeech")
 EXPORTS = ("fairseq-s2t", "streamspeech", "lhotse")
 
 
@@ -41,13 +36,27 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     reading = commands.add_parser("import", help="a corpus's folder to 16 kHz audio and manifests")
-    reading.add_argument("corpus", choices=sorted(LICENCES))
-    reading.add_argument("folder", type=Path)
-    reading.add_argument("--source", required=True, help="spoken language, such as es")
+    reading.add_argument("corpus", choices=IMPORTS)
+    reading.add_argument("folder", type=Path, help="folder of the corpus, or one file of cuts")
+    reading.add_argument("--source", default="", help="spoken language, such as es")
     reading.add_argument("--target", default="en", help="language of the texts (%(default)s)")
     reading.add_argument("--covost2", type=Path, help="for cvss-c: the CoVoST 2 folder")
     reading.add_argument(
         "--test", default="tst-COMMON", help="for must-c: which set is test (%(default)s)"
+    )
+    reading.add_argument(
+        "--translation",
+        default="translation",
+        metavar="FIELD",
+        help="for lhotse: the supervisions' custom field with the translation (%(default)s)",
+    )
+    reading.add_argument(
+        "--splits",
+        nargs="+",
+        choices=SPLITS,
+        default=SPLITS,
+        metavar="PART",
+        help="import these parts only: train, dev, test (all that are there)",
     )
     reading.add_argument("--output", type=Path, required=True)
     reading.add_argument("--jobs", type=int, default=1, help="clips converted at once")
@@ -94,19 +103,11 @@ def main(argv: list[str] | None = None) -> int:
     jobs = max(1, getattr(arguments, "jobs", 1))
     try:
         if arguments.command == "import":
-            rows = convert_corpus(
-                read_corpus(arguments),
-                corpus=arguments.corpus,
-                source=arguments.source,
-                target=arguments.target,
-                licence=LICENCES[arguments.corpus],
-                output=arguments.output,
-                jobs=jobs,
-            )
+            rows = import_corpus(read_clips(arguments), arguments.output, jobs)
             print(f"{len(rows)} utterances written to {arguments.output}")
         elif arguments.command == "features":
             from echostream.config import load_config
-            from echostream.training.formats.stored_features import StoringOptions, store_features
+            from echostream.training.corpus.stored_features import StoringOptions, store_features
 
             options = StoringOptions(
                 audio=load_config(arguments.config).audio,
@@ -129,20 +130,35 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def read_corpus(arguments: argparse.Namespace) -> list[FolderUtterance]:
-    """The utterances of the folder that the arguments name. Raises `DataError`."""
-    if arguments.corpus == "covost2":
-        return read_covost2(arguments.folder, arguments.source, arguments.target)
-    if arguments.corpus == "must-c":
-        if arguments.source != "en":
-            raise DataError(f"MuST-C is English speech; --source is {arguments.source!r}, not en")
-        splits: dict[str, Split] = {k: v for k, v in MUST_C_SPLITS.items() if v != "test"}
-        return read_must_c(arguments.folder, arguments.target, {**splits, arguments.test: "test"})
+def read_clips(arguments: argparse.Namespace) -> list[Clip]:
+    """The recordings that the arguments name. Raises `DataError`."""
+    corpus, folder, splits = arguments.corpus, arguments.folder, tuple(arguments.splits)
+    source, target = arguments.source, arguments.target
+    if corpus == "must-c" and source not in ("", "en"):
+        raise DataError(f"MuST-C is English speech; --source is {source!r}, not en")
+    if corpus == "must-c":
+        return read_must_c(folder, target, splits, arguments.test)
+    if corpus == "lhotse":
+        clips = read_cuts(folder, source, target, arguments.translation)
+        return _of_parts(clips, folder, splits)
+    if not source:
+        raise DataError(f"the speech of {corpus} is of several languages; name one with --source")
+    if corpus == "covost2":
+        return read_covost2(folder, source, target, splits)
+    if corpus in ("fairseq-s2t", "streamspeech"):
+        return _of_parts(read_fairseq(folder, source, target), folder, splits)
     if arguments.covost2 is None:
         raise DataError("CVSS-C holds translations only; name its source speech with --covost2")
-    if arguments.target != "en":
-        raise DataError(f"CVSS-C is translated into English; --target is {arguments.target!r}")
-    return read_cvss_c(arguments.folder, arguments.covost2, arguments.source)
+    if target != "en":
+        raise DataError(f"CVSS-C is translated into English; --target is {target!r}")
+    return read_cvss_c(folder, arguments.covost2, source, splits)
+
+
+def _of_parts(clips: list[Clip], folder: Path, splits: tuple[str, ...]) -> list[Clip]:
+    found = [clip for clip in clips if clip.split in splits]
+    if not found:
+        raise DataError(f"{folder} has no recordings of {', '.join(splits)}")
+    return found
 
 
 def export(form: str, folder: Path, output: Path) -> list[Path]:
@@ -151,22 +167,14 @@ def export(form: str, folder: Path, output: Path) -> list[Path]:
     paths = []
     for split in SPLITS:
         own = [row for row in rows if row.split == split]
-        if own:
-            paths.append(_export(form, own, folder, output, split))
+        if not own:
+            continue
+        paths.append(output / (f"{split}.jsonl.gz" if form == "lhotse" else f"{split}.tsv"))
+        if form == "lhotse":
+            write_cuts(paths[-1], own, folder)
+        else:
+            write_speech_table(paths[-1], own, folder, streamspeech=form == "streamspeech")
     return paths
-
-
-def _export(form: str, rows: list[ManifestRow], folder: Path, output: Path, split: Split) -> Path:
-    if form == "lhotse":
-        path = output / f"{split}.jsonl.gz"
-        write_cuts(path, rows, folder)
-        return path
-    path = output / f"{split}.tsv"
-    if form == "fairseq-s2t":
-        write_s2t(path, [s2t_row(row, folder) for row in rows])
-    else:
-        write_streamspeech(path, [streamspeech_row(row, folder) for row in rows])
-    return path
 
 
 if __name__ == "__main__":

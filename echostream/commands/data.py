@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import cast
 
 from echostream.errors import EchoStreamError
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.split import SPLITS, Split
+from echostream.training.recipes.language_pairs import RECIPES
 from echostream.training.recipes.recipe import Options, run
-from echostream.training.recipes.split import SPLITS, Split
 from echostream.training.recipes.synthetic import (
     DEFAULT_TEXTS,
     ENGINES,
     SyntheticOptions,
     add_synthetic,
 )
-from echostream.training.recipes.tables import RECIPES
 
 MAX_DEFAULT_JOBS = 4
 

@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 on success, 1 after a one-line error."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from echostream.training.corpus import parse_corpora
+    from echostream.training.corpus.utterances import parse_corpora
     from echostream.training.language_model import SIDES, make_language_models, set_weights
 
     try:

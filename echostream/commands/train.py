@@ -10,7 +10,7 @@ from pathlib import Path
 
 from echostream.errors import EchoStreamError
 from echostream.training.features import AUGMENTATIONS
-from echostream.training.options import TrainingOptions
+from echostream.training.run_options import TrainingOptions
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 on success, 1 after a one-line error."""
     arguments = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(arguments)
-    from echostream.training.engine import configure_logging
+    from echostream.training.fairseq_run import configure_logging
 
     configure_logging()
     try:
@@ -124,15 +124,15 @@ def main(argv: list[str] | None = None) -> int:
 def train(args: argparse.Namespace, command: str) -> None:
     """Prepare, train or go on, and leave a checkpoint folder in ``args.output``."""
     from echostream.config import load_config
-    from echostream.training.checkpoints import FAIRSEQ, last_checkpoints
-    from echostream.training.corpus import parse_corpora, parse_repeat, repeated, select
-    from echostream.training.engine import (
+    from echostream.training.corpus.utterances import parse_corpora, parse_repeat, repeated, select
+    from echostream.training.export import export
+    from echostream.training.fairseq_checkpoints import FAIRSEQ, last_checkpoints
+    from echostream.training.fairseq_run import (
         fairseq_arguments,
         require_fairseq,
         run_fairseq,
         updates_done,
     )
-    from echostream.training.export import export
     from echostream.training.preparation import SYSTEM, prepare, start_from
     from echostream.training.run_record import record_run
 

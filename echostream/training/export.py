@@ -11,14 +11,14 @@ import torch
 from echostream.errors import CheckpointError
 from echostream.model import save_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
-from echostream.training.checkpoints import (
+from echostream.training.curves import draw_plots
+from echostream.training.fairseq_checkpoints import (
     FAIRSEQ,
     averaged_model,
     last_checkpoints,
     read_checkpoint,
 )
 from echostream.training.model_card import write_card
-from echostream.training.plots import draw_plots
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
@@ -24,7 +23,9 @@ from echostream.audio import Cmvn, FrontEnd, read_audio
 from echostream.constants import NUM_MEL_BINS, SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
 from echostream.training.augment import DEFAULT, Augmentation, augment
-from echostream.training.corpus import Utterance
+from echostream.training.corpus.clip import Clip, piece_bytes, read_clip
+from echostream.training.corpus.speech_tables import NPY
+from echostream.training.corpus.utterances import Utterance
 
 Samples = NDArray[np.float32]
 Features = NDArray[np.float32]
@@ -35,8 +36,6 @@ SPEED_ONLY = Augmentation(
 )
 AUGMENTATIONS = {"none": None, "speed": SPEED_ONLY, "full": DEFAULT}
 """What ``--augment`` may be: nothing, tempo and pitch together, or everything in ``augment``."""
-
-_NPY = b"\x93NUMPY"
 
 
 def seed_of(*parts: object) -> int:
@@ -67,50 +66,38 @@ def read_recording(utterance: Utterance) -> tuple[Samples | None, Features | Non
     Raises:
         DataError, AudioFormatError: if there is neither.
     """
-    if utterance.slice is None and utterance.audio.suffix != ".npy":
-        samples, rate = read_audio(utterance.audio)
-    else:
-        data = _bytes_of(utterance)
-        if data.startswith(_NPY):
-            return None, _stored_features(utterance, data)
+    if utterance.slice is not None:
+        start = piece_bytes(utterance.audio, utterance.slice, len(NPY))
+        if start == NPY:
+            return None, _stored_features(utterance, piece_bytes(utterance.audio, utterance.slice))
+        samples, rate = read_clip(
+            Clip("", utterance.audio, None, "", "", "", piece=utterance.slice)
+        )
+    elif utterance.audio.suffix == ".npy":
         try:
-            samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise DataError(f"{_place(utterance)} is neither audio nor .npy: {error}") from error
-        samples = samples.mean(axis=1)
+            return None, _stored_features(utterance, utterance.audio.read_bytes())
+        except OSError as error:
+            raise DataError(f"cannot read {utterance.audio}: {error.strerror}") from error
+    else:
+        samples, rate = read_audio(utterance.audio)
     if rate != SAMPLE_RATE:
         samples = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32, copy=False)
     return samples, None
 
 
-def _bytes_of(utterance: Utterance) -> bytes:
-    try:
-        with utterance.audio.open("rb") as file:
-            if utterance.slice is None:
-                return file.read()
-            offset, length = utterance.slice
-            file.seek(offset)
-            data = file.read(length)
-    except OSError as error:
-        raise DataError(f"cannot read {utterance.audio}: {error.strerror}") from error
-    if len(data) != length:
-        raise DataError(f"{_place(utterance)} ends early: {len(data)} of {length} bytes are there")
-    return data
-
-
 def _stored_features(utterance: Utterance, data: bytes) -> Features:
-    features = np.load(io.BytesIO(data), allow_pickle=False)
+    try:
+        if not data.startswith(NPY):
+            raise ValueError(f"it begins with {data[:6]!r}")
+        features: Features = np.load(io.BytesIO(data), allow_pickle=False)
+    except ValueError as error:
+        raise DataError(f"{utterance.audio} ({utterance.id}) is no .npy: {error}") from error
     if features.ndim != 2 or features.shape[1] != NUM_MEL_BINS:
         raise DataError(
-            f"{_place(utterance)} holds an array of shape {features.shape}; expected feature "
-            f"frames [T, {NUM_MEL_BINS}]"
+            f"{utterance.audio} ({utterance.id}) holds an array of shape {features.shape}; "
+            f"expected feature frames [T, {NUM_MEL_BINS}]"
         )
     return features.astype(np.float32, copy=False)
-
-
-def _place(utterance: Utterance) -> str:
-    where = "" if utterance.slice is None else ":{}:{}".format(*utterance.slice)
-    return f"{utterance.audio}{where}"
 
 
 class FeatureReader:

@@ -17,10 +17,10 @@ from echostream.model.checkpoint import (
     save_config_json,
 )
 from echostream.text import normalise, without_marks
-from echostream.training.corpus import read_corpus, select
-from echostream.training.ngram import estimate
-from echostream.training.recipes.manifest import replacing
+from echostream.training.corpus.utterances import read_corpus, select
+from echostream.training.ngram_estimation import estimate
 from echostream.training.recipes.parallel_text import read_texts
+from echostream.whole_file import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def make_language_models(
         source_is_english: which side of those pairs is the source.
         repeat: how often each transcript counts for one sentence of ``texts``.
         order: of both models.
-        least_count: as of :func:`echostream.training.ngram.estimate`.
+        least_count: as of :func:`echostream.training.ngram_estimation.estimate`.
         sides: of these texts only; the other model of the checkpoint stays as it is.
 
     Returns:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from echostream.model import SpeechModel
-from echostream.training.checkpoints import TrainingState
+from echostream.training.curves import LOSSES, VARIANCE
+from echostream.training.fairseq_checkpoints import TrainingState
 from echostream.training.history import HISTORY, Record, read
-from echostream.training.plots import LOSSES, VARIANCE
-from echostream.training.recipes.manifest import write_text
 from echostream.training.run_record import RunRecord, read_record
+from echostream.whole_file import write_whole
 
 CARD = "README.md"
 
@@ -25,7 +25,7 @@ def write_card(
     text = card(state, paths, record, dev[-1] if dev else None, running=running)
     if (output / LOSSES).exists():
         text += f"\n## Course of the run\n\n![losses]({LOSSES})\n\n![variance]({VARIANCE})\n"
-    write_text(output / CARD, text)
+    write_whole(output / CARD, text)
     return output / CARD
 
 

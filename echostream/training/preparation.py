@@ -26,10 +26,10 @@ from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError, DataError
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
-from echostream.training.corpus import Utterance, read_corpus, select
+from echostream.training.corpus.utterances import Utterance, read_corpus, select
 from echostream.training.features import FeatureReader, Features
-from echostream.training.recipes.manifest import replacing, write_text
-from echostream.training.vocabulary import vocabulary
+from echostream.training.vocabularies import vocabulary
+from echostream.whole_file import replacing, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -192,4 +192,4 @@ def _read_cmvn(path: Path) -> Cmvn | None:
 
 def _write_cmvn(path: Path, cmvn: Cmvn) -> None:
     values = {"mean": cmvn.mean.tolist(), "std": cmvn.std.tolist()}
-    write_text(path, json.dumps(values) + "\n")
+    write_whole(path, json.dumps(values) + "\n")

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echostream.machine import machine, versions
-from echostream.training.corpus import Utterance
-from echostream.training.recipes.manifest import write_text
+from echostream.training.corpus.utterances import Utterance
+from echostream.whole_file import write_whole
 
 RECORD = "run.json"
 
@@ -48,7 +48,7 @@ def record_run(
         train=tuple((corpus, count[corpus], round(seconds[corpus], 1)) for corpus in sorted(count)),
         versions=_versions(),
     )
-    write_text(folder / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+    write_whole(folder / RECORD, json.dumps(asdict(record), indent=2) + "\n")
     return record
 
 

@@ -29,7 +29,7 @@ from echostream.errors import DataError, EchoStreamError
 from echostream.scoring.instance import Instance
 from echostream.session import build
 from echostream.text import normalise
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.whole_file import write_whole
 from eval.compare.grid import Run, run_grid
 from eval.compare.lengths import PassJob, PassTask, length_rows, read_pass

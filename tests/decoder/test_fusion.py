@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from echostream.decoder import NgramModel, PrefixBeamCtc, PrefixBeamState
 from echostream.errors import ConfigError
-from echostream.training.ngram import estimate
+from echostream.training.ngram_estimation import estimate
 
 from .ctc_oracles import labelling_probabilities, random_log_probs
 from .test_prefix_beam import FOR_EVER, WIDE, live_prefixes

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from echostream.decoder import NgramModel
 from echostream.errors import CheckpointError, ConfigError
-from echostream.training.ngram import estimate
+from echostream.training.ngram_estimation import estimate
 
 UNITS = 5
 TEXTS = st.lists(st.lists(st.integers(0, UNITS - 1), max_size=9), min_size=1, max_size=25).filter(

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig, save_config
-from echostream.training.recipes.manifest import ManifestRow, write_manifest
+from echostream.training.corpus.manifest import ManifestRow, write_manifest
 
 ROW = ManifestRow("x", "c", "train", "a.wav", 16_000, 1.0, "s", "es", "en", "uno", "one", "none")
 WORDS = ("uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez")

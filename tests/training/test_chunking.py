@@ -128,7 +128,7 @@ def train_steps(corpus: Path, run: Path, kind: str) -> Reach:
     pytest.importorskip("fairseq", reason="fairseq is not installed")
     from echostream.training.fairseq_plugin.criterion import MultitaskCriterion
     from echostream.training.fairseq_plugin.model import EchoStreamZipformer, StreamSpeechConformer
-    from echostream.training.fairseq_plugin.options import (
+    from echostream.training.fairseq_plugin.plugin_options import (
         MultitaskConfig,
         SpeechModelConfig,
         SpeechTaskConfig,

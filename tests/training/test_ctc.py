@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from echostream.training.ctc import best_path, ctc_loss
+from echostream.training.ctc_loss import best_path, ctc_loss
 
 
 def nats(log_probs: torch.Tensor, units: tuple[int, ...]) -> float:

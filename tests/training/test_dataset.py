@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.config import load_config
-from echostream.training.corpus import select
+from echostream.training.corpus.utterances import select
 from echostream.training.preparation import Preparation, prepare
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echostream.training import history
-from echostream.training.plots import draw_plots
+from echostream.training.curves import draw_plots
 
 
 def test_of_an_update_that_was_made_twice_the_last_counts(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from echostream.training.fairseq_plugin.optimizer import (  # noqa: E402
     AdamW,
     HeldCosine,
 )
-from echostream.training.fairseq_plugin.options import AdamWConfig  # noqa: E402
+from echostream.training.fairseq_plugin.plugin_options import AdamWConfig  # noqa: E402
 
 
 def start(amp: bool = False) -> tuple[AdamW, HeldCosine]:
@@ -85,7 +85,7 @@ def test_a_run_of_nothing_but_bad_batches_ends() -> None:
 
 
 def test_the_average_of_the_weights_stays(shared_corpus: Path, tmp_path: Path) -> None:
-    from echostream.training.fairseq_plugin.options import SpeechTaskConfig
+    from echostream.training.fairseq_plugin.plugin_options import SpeechTaskConfig
     from echostream.training.fairseq_plugin.task import SpeechTask
     from echostream.training.preparation import prepare
 

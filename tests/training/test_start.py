@@ -22,7 +22,7 @@ pytest.importorskip("fairseq", reason="fairseq is not installed")
 from echostream.training.fairseq_plugin.model import (  # noqa: E402
     StreamSpeechConformer,
 )
-from echostream.training.fairseq_plugin.options import (  # noqa: E402
+from echostream.training.fairseq_plugin.plugin_options import (  # noqa: E402
     SpeechModelConfig,
     SpeechTaskConfig,
 )

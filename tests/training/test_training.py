@@ -22,13 +22,17 @@ from echostream.config import load_config, save_config
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import load_model
 from echostream.training import history
-from echostream.training.checkpoints import averaged_model, last_checkpoints, read_checkpoint
-from echostream.training.engine import fairseq_arguments, run_fairseq
+from echostream.training.corpus.speech_tables import STREAMSPEECH_COLUMNS
 from echostream.training.export import export
+from echostream.training.fairseq_checkpoints import (
+    averaged_model,
+    last_checkpoints,
+    read_checkpoint,
+)
+from echostream.training.fairseq_run import fairseq_arguments, run_fairseq
 from echostream.training.features import FeatureReader
-from echostream.training.formats.streamspeech import StreamSpeechRow, write_streamspeech
-from echostream.training.options import TrainingOptions
 from echostream.training.preparation import prepare
+from echostream.training.run_options import TrainingOptions
 from echostream.training.run_record import read_record, record_run
 
 from .conftest import CONFORMER, ZIPFORMER
@@ -269,7 +273,7 @@ def test_a_corpus_in_streamspeechs_format_is_trained_on(corpus: Path, tmp_path: 
     reader = FeatureReader(prepared.front_end())
     folder = tmp_path / "cvss-c"
     folder.mkdir()
-    rows: dict[str, list[StreamSpeechRow]] = {"train": [], "dev": []}
+    tables = {split: ["\t".join(STREAMSPEECH_COLUMNS)] for split in ("train", "dev")}
     with zipfile.ZipFile(folder / "src_fbank80.zip", "w", zipfile.ZIP_STORED) as archive:
         for utterance in prepared.utterances:
             name, buffer = f"{utterance.id}.npy", io.BytesIO()
@@ -277,19 +281,12 @@ def test_a_corpus_in_streamspeechs_format_is_trained_on(corpus: Path, tmp_path: 
             np.save(buffer, features)
             start = archive.start_dir + 30 + len(name)  # type: ignore[attr-defined]
             archive.writestr(name, buffer.getvalue())
-            rows[utterance.split].append(
-                StreamSpeechRow(
-                    id=utterance.id,
-                    src_audio=f"{folder / 'src_fbank80.zip'}:{start}:{len(buffer.getvalue())}",
-                    src_n_frames=len(features),
-                    src_text=utterance.source_text,
-                    tgt_text=utterance.target_text,
-                    tgt_audio="5 7",
-                    tgt_n_frames=2,
-                )
-            )
-    for split, table in rows.items():
-        write_streamspeech(folder / f"{split}.tsv", table)
+            audio = f"{folder / 'src_fbank80.zip'}:{start}:{len(buffer.getvalue())}"
+            texts = f"{utterance.source_text}\t{utterance.target_text}"
+            line = f"{utterance.id}\t{audio}\t{len(features)}\t{texts}\t5 7\t2"
+            tables[utterance.split].append(line)
+    for split, lines in tables.items():
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     command = [str(corpus / "zipformer.yaml"), "--data", str(folder), "--updates", "2"]
     command += ["--output", str(tmp_path / "run"), "--max-frames", "200", "--workers", "0"]
     assert cli.main(command) == 0

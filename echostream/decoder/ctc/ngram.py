@@ -51,7 +51,7 @@ class NgramModel:
     Args:
         order: ``n``, the longest n-gram.
         vocab_size: ``V``.
-        arrays: of the trie, ``[nodes]`` each, as :func:`echostream.training.ngram.estimate` makes
+        arrays: of the trie, ``[nodes]`` each, as `echostream.training.ngram_estimation` makes
             them: ``unit``, ``log_prob`` (natural), ``log_backoff`` and the number of ``children``.
             Node 0 is the empty history; then come the children of node 0, those of node 1 and so
             on, each node's ordered by unit.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
@@ -19,14 +19,10 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from echostream.errors import ConfigError
-from echostream.training.ctc import ctc_loss
-from echostream.training.fairseq_plugin.model import ModelOutput
-from echostream.training.fairseq_plugin.options import MultitaskConfig
+from echostream.training.ctc_loss import ctc_loss
+from echostream.training.fairseq_plugin.interfaces import ModelOutput, PreparedTask, Sample
+from echostream.training.fairseq_plugin.plugin_options import MultitaskConfig
 
-if TYPE_CHECKING:
-    from echostream.training.fairseq_plugin.task import SpeechTask
-
-Sample = dict[str, Any]
 TaskLoss = Callable[[ModelOutput, Sample], tuple[Tensor, int]]
 """The nats of a batch, summed, and the units they are for."""
 
@@ -58,7 +54,7 @@ LOSSES: dict[str, TaskLoss | None] = {
 class MultitaskCriterion(FairseqCriterion):  # type: ignore[misc]
     """See the module."""
 
-    def __init__(self, cfg: MultitaskConfig, task: SpeechTask) -> None:
+    def __init__(self, cfg: MultitaskConfig, task: PreparedTask) -> None:
         super().__init__(task)
         self.weights = {name: float(getattr(cfg, f"{name}_weight")) for name in LOSSES}
         self.first_stage_factors = {"st_ctc": float(cfg.first_stage_st_ctc_weight)}

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 from numpy.typing import NDArray
 
-from echostream.constants import SAMPLE_RATE
-from echostream.training.corpus import Utterance
+from echostream.training.corpus.utterances import Utterance
+from echostream.training.fairseq_plugin.interfaces import Sample
 from echostream.training.features import FeatureReader, Features, seed_of, spec_augment
 from echostream.training.preparation import Preparation
 
 FRAMES_PER_SECOND = 100
-Sample = dict[str, Any]
 
 
 class SpeechDataset(FairseqDataset):  # type: ignore[misc]
@@ -192,7 +190,9 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         if not samples:
             return {}
         lengths = [len(sample["features"]) for sample in samples]
-        padded = torch.zeros(len(samples), max(lengths), samples[0]["features"].shape[1])
+        shape = (len(samples), max(lengths), samples[0]["features"].shape[1])
+        # Whatever the host's default type is.
+        padded = torch.zeros(shape, dtype=torch.float32)
         for row, sample in enumerate(samples):
             padded[row, : lengths[row]] = torch.from_numpy(sample["features"])
         keys = [sample["keys"] for sample in samples]
@@ -207,11 +207,6 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
             **_units("source", samples),
             **_units("target", samples),
         }
-
-
-def seconds_of(utterances: Sequence[Utterance]) -> float:
-    """Speech in all of them together."""
-    return sum(utterance.num_samples for utterance in utterances) / SAMPLE_RATE
 
 
 def _units(name: str, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:

@@ -1,14 +1,13 @@
 """fairseq's names for EchoStream's networks: thin, the network itself is ``echostream.model``.
 
-Symbols: ``B`` examples, ``T`` feature frames, ``t`` encoder frames, ``C`` channels, ``V`` units and
-the blank.
+Symbols: ``B`` examples, ``T`` feature frames, ``F`` mel bins.
 """
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any
 
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
@@ -19,23 +18,8 @@ from echostream.errors import ConfigError
 from echostream.model import SpeechModel, load_model, save_model
 from echostream.training.architectures import ARCHITECTURES
 from echostream.training.chunking import Chunking, ChunkingChoices, choices_for, draw_chunking
-from echostream.training.fairseq_plugin.options import SpeechModelConfig
-
-if TYPE_CHECKING:
-    from echostream.training.fairseq_plugin.task import SpeechTask
-
-
-class ModelOutput(TypedDict):
-    """What the network gives for a batch. Later tasks (text decoder, units) add their own keys."""
-
-    encoder_out: Tensor
-    """``[B, t, C]``, zero after the end of each recording."""
-    lengths: Tensor
-    """``[B]`` encoder frames."""
-    asr: Tensor
-    """Log-probabilities ``[B, t, V]`` of transcript units."""
-    st: Tensor
-    """Log-probabilities ``[B, t, V]`` of translation units."""
+from echostream.training.fairseq_plugin.interfaces import ModelOutput, PreparedTask
+from echostream.training.fairseq_plugin.plugin_options import SpeechModelConfig
 
 
 class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
@@ -49,7 +33,7 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
         self.choices = choices
 
     @classmethod
-    def build_model(cls, cfg: SpeechModelConfig, task: SpeechTask) -> _SpeechModel:
+    def build_model(cls, cfg: SpeechModelConfig, task: PreparedTask) -> _SpeechModel:
         """The network of ``--system``, with random weights and the corpus's normalisation."""
         system = task.prepared.config
         cls._check(system)
@@ -121,7 +105,7 @@ class StreamSpeechConformer(_SpeechModel):
     encoder_name = "chunk-conformer"
 
     @classmethod
-    def build_model(cls, cfg: SpeechModelConfig, task: SpeechTask) -> _SpeechModel:
+    def build_model(cls, cfg: SpeechModelConfig, task: PreparedTask) -> _SpeechModel:
         """As for every network, with small branches."""
         model = super().build_model(cfg, task)
         model.network.encoder.shrink_branches(BRANCH_SCALE)  # type: ignore[operator]

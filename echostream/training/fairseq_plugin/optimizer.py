@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from echostream.training.fairseq_plugin.options import AdamWConfig
+from echostream.training.fairseq_plugin.plugin_options import AdamWConfig
 
 logger = logging.getLogger(__name__)
 

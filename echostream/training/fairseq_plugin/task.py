@@ -15,17 +15,13 @@ from echostream.config import load_config, to_mapping
 from echostream.errors import ConfigError, DataError
 from echostream.training import history
 from echostream.training.averaging import RunningAverage
-from echostream.training.corpus import parse_corpora, parse_repeat, repeated, select
-from echostream.training.ctc import best_path
+from echostream.training.corpus.utterances import parse_corpora, parse_repeat, repeated, select
+from echostream.training.ctc_loss import best_path
 from echostream.training.evaluation import Evaluation
 from echostream.training.fairseq_plugin.criterion import LOSSES, MultitaskCriterion, summed
-from echostream.training.fairseq_plugin.dataset import (
-    FRAMES_PER_SECOND,
-    SpeechDataset,
-    seconds_of,
-)
-from echostream.training.fairseq_plugin.model import ModelOutput
-from echostream.training.fairseq_plugin.options import SpeechTaskConfig
+from echostream.training.fairseq_plugin.dataset import FRAMES_PER_SECOND, SpeechDataset
+from echostream.training.fairseq_plugin.interfaces import ModelOutput, Sample
+from echostream.training.fairseq_plugin.plugin_options import SpeechTaskConfig
 from echostream.training.features import FeatureReader, augmentation
 from echostream.training.preparation import Preparation, load_weights, prepare, start_from
 
@@ -33,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 AVERAGE = "average"
 """Under which name a checkpoint holds the averaged weights."""
-
-Sample = dict[str, Any]
 
 
 @register_task("echostream_speech", dataclass=SpeechTaskConfig)
@@ -100,9 +94,8 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
             solo_frames=round(self.cfg.solo_seconds * FRAMES_PER_SECOND),
             training=training,
         )
-        logger.info(
-            "%s: %d recordings, %.1f min", split, len(utterances), seconds_of(utterances) / 60
-        )
+        minutes = sum(utterance.seconds for utterance in utterances) / 60
+        logger.info("%s: %d recordings, %.1f min", split, len(utterances), minutes)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """The network, and with it the average of its weights."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import logging
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from echostream.errors import DataError
+from echostream.training.corpus.disk import disk_errors, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -154,12 +152,6 @@ def _extract_member(
         shutil.copyfileobj(source, file)
 
 
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def find_program(name: str) -> str:
     """Full path of apt-get, apt-cache or dpkg-deb; `DataError` with what to do without it."""
     found = shutil.which(name)
@@ -183,18 +175,3 @@ def _run(command: Sequence[str], folder: Path | None = None) -> subprocess.Compl
         errors="replace",
         check=False,
     )
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turns a full or closed disk under ``folder`` into a `DataError`."""
-    try:
-        yield
-    except OSError as error:
-        advice = {
-            errno.ENOSPC: "the disk is full: free some space or name another folder",
-            errno.EDQUOT: "the disk quota is used up: free some space or name another folder",
-            errno.EACCES: "no permission to write there: name another folder",
-            errno.EROFS: "the file system is read-only: name another folder",
-        }.get(error.errno or 0, "check the folder and run again")
-        raise DataError(f"cannot read or write under {folder}: {error}; {advice}") from error

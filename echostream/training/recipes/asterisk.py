@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.training.recipes.clip import Clip, collapse_spaces, file_id
+from echostream.training.corpus.clip import Clip, collapse_spaces, file_id
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.training.recipes.clip import Clip, collapse_spaces
+from echostream.training.corpus.clip import Clip, collapse_spaces
 
 SAMPLE_RATE_ALS = 11_025
 EDGE_BYTES = 32

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echostream.errors import DataError
-from echostream.training.recipes.apt import disk_errors, find_program, sha256_of
-from echostream.training.recipes.manifest import replacing
+from echostream.training.corpus.disk import disk_errors, sha256_of
+from echostream.training.recipes.apt import find_program
+from echostream.whole_file import replacing
 
 logger = logging.getLogger(__name__)
 

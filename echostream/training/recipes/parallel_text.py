@@ -5,19 +5,19 @@ A pair is always (English, other language); which of the two is spoken is the re
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from echostream.errors import DataError
-from echostream.training.recipes.clip import collapse_spaces
-from echostream.training.recipes.manifest import ManifestRow, write_text
-from echostream.training.recipes.split import SPLITS, Split, normalise_english, split_of
+from echostream.training.corpus.clip import collapse_spaces
+from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.split import SPLITS, Split, normalise_english, split_of
+from echostream.training.corpus.tab_separated import read_table, write_table
 
 MIN_WORDS, MAX_WORDS = 3, 20
 """English words of a sentence."""
@@ -164,29 +164,14 @@ def without_crossings(
 
 def write_texts(path: Path, pairs: Iterable[SentencePair]) -> None:
     """Writes ``texts.tsv``. Cleaned texts hold no tabs or line ends."""
-    lines = ["\t".join(astuple(pair)) for pair in pairs]
-    write_text(path, "\n".join(["\t".join(COLUMNS), *lines]) + "\n")
+    write_table(path, COLUMNS, [asdict(pair) for pair in pairs])
 
 
 def read_texts(path: Path) -> list[SentencePair]:
     """The pairs of ``texts.tsv``, checked: columns, sides. Raises `DataError`."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"cannot read the texts {path}: {error}; delete it and run again"
-        ) from error
-    if not table or tuple(table[0]) != COLUMNS:
-        raise DataError(
-            f"{path} has the columns {table[0] if table else []}, expected {list(COLUMNS)}; "
-            "delete it and run again"
-        )
     pairs = []
-    for number, values in enumerate(table[1:], start=2):
-        if len(values) != len(COLUMNS):
-            raise DataError(f"{path}:{number} has {len(values)} fields, expected {len(COLUMNS)}")
-        pair = SentencePair(*values)
+    for number, cells in read_table(path, COLUMNS):
+        pair = SentencePair(**{column: cells[column] for column in COLUMNS})
         side: Split = split_of(pair.english)
         if pair.split != side:
             raise DataError(

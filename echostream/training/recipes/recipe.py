@@ -6,34 +6,31 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.text import without_marks
-from echostream.training.recipes.apt import Package, describe, disk_errors
-from echostream.training.recipes.clip import Clip, usable
-from echostream.training.recipes.convert import convert
-from echostream.training.recipes.corpus import (
+from echostream.training.corpus.clip import Clip, check_ids, plausible_rate
+from echostream.training.corpus.conversion import convert, in_parallel
+from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.folder_record import CorpusRecord, read_record, write_record
+from echostream.training.corpus.manifest import (
+    ManifestRow,
+    leak_check,
+    read_manifest,
+    write_tables,
+)
+from echostream.training.corpus.split import SPLITS, Split, split_of
+from echostream.training.recipes.apt import Package, describe
+from echostream.training.recipes.packages import (
     Corpus,
     check_counts,
-    check_ids,
     clear,
     copy_notices,
     fetch,
 )
-from echostream.training.recipes.manifest import (
-    ManifestRow,
-    read_manifest,
-    write_lists,
-    write_manifest,
-    write_text,
-)
-from echostream.training.recipes.progress import progress
-from echostream.training.recipes.record import CorpusRecord, read_record, write_record
-from echostream.training.recipes.split import SPLITS, Split, leak_check, split_of
+from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +90,12 @@ def run(recipe: Recipe, options: Options) -> list[ManifestRow]:
             made = make_corpus(recipe, corpus, packages, splits, options)
             rows = in_order(recipe, [row for row in rows if row.corpus != corpus.name] + made)
             leak_check(rows)
-            write_tables(recipe, output, rows)
+            write_folder(recipe, output, rows)
             record[corpus.name] = replace(record[corpus.name], splits=splits)
             write_record(output, recipe.name, record)
         # Once more when nothing was made: the lists name the folder, which may have been moved.
         leak_check(rows)
-        write_tables(recipe, output, rows)
+        write_folder(recipe, output, rows)
         if not options.keep_packages:
             clear(chosen, options.work, recipe.name)
     return rows
@@ -138,61 +135,42 @@ def make_corpus(
     """Fetches, checks and converts the chosen splits of one corpus."""
     roots = fetch(corpus, packages, options.work, recipe.name)
     copy_notices(roots, options.output / "licences")
-    kept, dropped = usable(corpus.reader.clips(roots))
-    for clip in dropped:
-        logger.info(
-            "%s/%s left out: %.2f s do not go with the text %r",
-            corpus.name,
-            clip.id,
-            clip.seconds,
-            clip.src_text,
+    clips = []
+    for clip in corpus.reader.clips(roots):
+        seconds = clip.seconds or 0.0
+        if not clip.tgt_text or not plausible_rate(clip.src_text, seconds):
+            logger.info(
+                "%s/%s left out: %.2f s do not go with the text %r",
+                *(corpus.name, clip.id, seconds, clip.src_text),
+            )
+            continue
+        clips.append(
+            replace(
+                clip,
+                corpus=corpus.name,
+                split=split_of(recipe.english_of(clip)),
+                src_lang=recipe.source,
+                tgt_lang=recipe.target,
+                licence=corpus.licence,
+            )
         )
-    check_ids(corpus, kept)
-    sided = [(clip, split_of(recipe.english_of(clip))) for clip in kept]
-    selected = [(clip, split) for clip, split in sided if split in splits]
-    check_counts(corpus, packages, Counter(split for _, split in selected), splits)
-    rows: list[ManifestRow] = []
-    pool = ThreadPoolExecutor(max_workers=options.jobs)
-    try:
-        sizes = pool.map(
-            lambda pair: convert(
-                corpus.reader, pair[0], options.output / audio_of(corpus, pair[0])
-            ),
-            selected,
-        )
-        pairs = zip(selected, sizes, strict=True)
-        title = f"convert {corpus.name}"
-        for (clip, split), size in progress(pairs, len(selected), title, "clip"):
-            rows.append(make_row(recipe, corpus, clip, split, size))
-    finally:
-        # After a fault or Ctrl-C the clips still waiting are not converted.
-        pool.shutdown(cancel_futures=True)
-    return rows
-
-
-def audio_of(corpus: Corpus, clip: Clip) -> str:
-    """Where the clip's audio is, relative to the output folder."""
-    return f"audio/{corpus.name}/{clip.id}.flac"
-
-
-def make_row(
-    recipe: Recipe, corpus: Corpus, clip: Clip, split: Split, num_samples: int
-) -> ManifestRow:
-    """The manifest row of a converted clip of ``num_samples`` at 16 kHz."""
-    return ManifestRow(
-        id=clip.id,
-        corpus=corpus.name,
-        split=split,
-        audio=audio_of(corpus, clip),
-        num_samples=num_samples,
-        seconds=round(num_samples / SAMPLE_RATE, 4),
-        speaker=clip.speaker,
-        src_lang=recipe.source,
-        tgt_lang=recipe.target,
-        src_text=clip.src_text,
-        tgt_text=clip.tgt_text,
-        licence=corpus.licence,
+    # A clip's file does not tell its part.
+    check_ids(corpus.name, [replace(clip, split="") for clip in clips])
+    selected = [clip for clip in clips if clip.split in splits]
+    check_counts(
+        corpus, packages, Counter(split_of(recipe.english_of(clip)) for clip in selected), splits
     )
+
+    def store(clip: Clip) -> int:
+        return convert(output / _audio(clip), lambda: corpus.reader.decode(clip), clip.path)
+
+    output = options.output
+    done = in_parallel(store, selected, options.jobs, f"convert {corpus.name}", "clip")
+    return [clip.row(_audio(clip), size) for clip, size in done]
+
+
+def _audio(clip: Clip) -> str:
+    return f"audio/{clip.corpus}/{clip.id}.flac"
 
 
 def in_order(recipe: Recipe, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
@@ -201,13 +179,10 @@ def in_order(recipe: Recipe, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
     return sorted(rows, key=lambda row: (order.get(row.corpus, len(order)), row.corpus, row.id))
 
 
-def write_tables(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> None:
-    """manifest.tsv, one table per split, SimulEval's lists and LICENCES.txt."""
+def write_folder(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> None:
+    """The tables and lists, and LICENCES.txt."""
     rows = [spelled_alike(recipe, row) for row in rows]
-    write_manifest(output / "manifest.tsv", rows)
-    for split in SPLITS:
-        write_manifest(output / f"{split}.tsv", [row for row in rows if row.split == split])
-    write_lists(output / "lists", rows, output)
+    write_tables(output, rows)
     present = {row.corpus for row in rows}
     paragraphs = [
         f"{corpus.name}\nLicence: {corpus.licence}\n{corpus.attribution}\n"
@@ -219,7 +194,7 @@ def write_tables(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> N
     synthetic = sorted(present - {corpus.name for corpus in recipe.corpora})
     notices = [notice_path(output, name) for name in synthetic]
     paragraphs += [path.read_text(encoding="utf-8") for path in notices if path.is_file()]
-    write_text(output / "LICENCES.txt", "\n".join(paragraphs))
+    write_whole(output / "LICENCES.txt", "\n".join(paragraphs))
 
 
 def spelled_alike(recipe: Recipe, row: ManifestRow) -> ManifestRow:

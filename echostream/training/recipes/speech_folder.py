@@ -7,24 +7,27 @@ text as everywhere, and rows that would leak are refused.
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import soundfile
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.recipes.clip import collapse_spaces, file_id, plausible_rate
-from echostream.training.recipes.convert import flac_samples, to_sample_rate, write_flac
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.corpus.clip import (
+    Clip,
+    collapse_spaces,
+    file_id,
+    plausible_rate,
+    read_clip,
+)
+from echostream.training.corpus.conversion import convert, progress
+from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.split import split_of
+from echostream.training.corpus.tab_separated import check_fields, read_table, unique_ids
 from echostream.training.recipes.parallel_text import SentencePair, without_crossings
-from echostream.training.recipes.progress import progress
-from echostream.training.recipes.split import split_of
 from echostream.training.recipes.text_sources import TEXT_SOURCES
 from echostream.training.recipes.voices import VoiceTable
 
@@ -43,21 +46,13 @@ class Recorded:
 def read_folder(folder: Path, language: str) -> list[Recorded]:
     """The rows of the folder's manifest. Raises `DataError`."""
     path = folder / "manifest.tsv"
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"cannot read {path}: {error}; name a folder with manifest.tsv and audio/"
-        ) from error
-    wanted = {"audio", "voice", language, "en"}
-    if not table or not wanted <= table[0].keys():
-        raise DataError(
-            f"{path} has the columns {list(table[0]) if table else []}, expected at least "
-            f"{sorted(wanted)}"
-        )
+    wanted = ("audio", "voice", language, "en")
+    table = read_table(path, wanted)
+    if table:
+        # How it was spoken, and how long it is, says the audio itself.
+        check_fields(path, table[0][1], (*wanted, "speed", "seconds"))
     rows = []
-    for number, cells in enumerate(table, start=2):
+    for number, cells in table:
         if any(not cells[column] for column in wanted):
             raise DataError(f"{path}:{number} lacks a value; expected {sorted(wanted)}")
         audio = folder / "audio" / cells["audio"]
@@ -68,9 +63,7 @@ def read_folder(folder: Path, language: str) -> list[Recorded]:
             file_id(audio.stem), split_of(english), _licence_of(audio.stem), english, other
         )
         rows.append(Recorded(audio, cells["voice"], pair))
-    repeated = [name for name, count in Counter(r.pair.id for r in rows).items() if count > 1]
-    if repeated:
-        raise DataError(f"{path}: {repeated[0]!r} stands for several recordings")
+    unique_ids(path, [row.pair.id for row in rows])
     return rows
 
 
@@ -136,39 +129,23 @@ def import_folder(
     rows = []
     wanted = [row for row in recorded if row.pair.id not in leaks]
     for row in progress(wanted, len(wanted), f"import {corpus}", "sentence"):
-        audio = f"audio/{corpus}/{row.pair.id}.flac"
-        size = _store(row.path, output / audio)
-        text = row.pair.text(source)
-        if not plausible_rate(text, size / SAMPLE_RATE):
-            logger.warning("%s left out: its length does not go with %r", row.pair.id, text)
-            continue
-        rows.append(
-            ManifestRow(
-                id=row.pair.id,
-                corpus=corpus,
-                split=row.pair.split,
-                audio=audio,
-                num_samples=size,
-                seconds=round(size / SAMPLE_RATE, 4),
-                speaker=f"{corpus}-{row.voice}",
-                src_lang=source,
-                tgt_lang=target,
-                src_text=text,
-                tgt_text=row.pair.text(target),
-                licence=row.pair.licence,
-            )
+        audio, text = f"audio/{corpus}/{row.pair.id}.flac", row.pair.text(source)
+        clip = Clip(
+            id=row.pair.id,
+            path=row.path,
+            seconds=None,
+            speaker=f"{corpus}-{row.voice}",
+            src_text=text,
+            tgt_text=row.pair.text(target),
+            corpus=corpus,
+            split=row.pair.split,
+            src_lang=source,
+            tgt_lang=target,
+            licence=row.pair.licence,
         )
+        size = convert(output / audio, partial(read_clip, clip), row.path)
+        if plausible_rate(text, size / SAMPLE_RATE):
+            rows.append(clip.row(audio, size))
+        else:
+            logger.warning("%s left out: its length does not go with %r", row.pair.id, text)
     return rows
-
-
-def _store(path: Path, target: Path) -> int:
-    done = flac_samples(target)
-    if done is not None:
-        return done
-    try:
-        samples, rate = soundfile.read(path, dtype="float32")
-    except soundfile.SoundFileError as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    if samples.ndim != 1 or samples.size == 0:
-        raise DataError(f"{path} has samples of shape {samples.shape}, expected one channel")
-    return write_flac(target, to_sample_rate(samples, int(rate)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,14 +17,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.recipes.clip import plausible_rate
-from echostream.training.recipes.convert import flac_samples, to_sample_rate, write_flac
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.corpus.clip import Clip, plausible_rate
+from echostream.training.corpus.conversion import (
+    flac_samples,
+    in_parallel,
+    to_sample_rate,
+    write_flac,
+)
+from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.split import Split, split_of
 from echostream.training.recipes.parallel_text import SentencePair
-from echostream.training.recipes.progress import progress
-from echostream.training.recipes.split import Split, split_of
 from echostream.training.recipes.voices import Manner, VoiceTable, draw, draw_manner
 
 logger = logging.getLogger(__name__)
@@ -127,33 +129,30 @@ def synthesise(
     A take that comes out silent, endless or cut short is left out and logged.
     """
     rows: list[ManifestRow] = []
-    pool = ThreadPoolExecutor(max_workers=jobs)
-    try:
-        sizes = pool.map(lambda take: _say(engine, take, source, output), takes)
-        pairs = zip(takes, sizes, strict=True)
-        for take, size in progress(pairs, len(takes), f"speak {engine.name}", "sentence"):
-            if size is None:
-                logger.warning("%s/%s left out: %r", engine.name, take.id, take.pair.text(source))
-                continue
-            rows.append(
-                ManifestRow(
-                    id=take.id,
-                    corpus=engine.name,
-                    split=take.split,
-                    audio=_audio_of(engine, take),
-                    num_samples=size,
-                    seconds=round(size / SAMPLE_RATE, 4),
-                    speaker=f"{engine.name}-{take.manner.voice}",
-                    src_lang=source,
-                    tgt_lang=target,
-                    src_text=take.pair.text(source),
-                    tgt_text=take.pair.text(target),
-                    licence=take.pair.licence,
-                )
-            )
-    finally:
-        # After a fault or Ctrl-C the sentences still waiting are not said.
-        pool.shutdown(cancel_futures=True)
+
+    def speak(take: Take) -> int | None:
+        return _say(engine, take, source, output)
+
+    for take, size in in_parallel(speak, takes, jobs, f"speak {engine.name}", "sentence"):
+        text = take.pair.text(source)
+        if size is None:
+            logger.warning("%s/%s left out: %r", engine.name, take.id, text)
+            continue
+        audio = _audio_of(engine, take)
+        clip = Clip(
+            id=take.id,
+            path=output / audio,
+            seconds=None,
+            speaker=f"{engine.name}-{take.manner.voice}",
+            src_text=text,
+            tgt_text=take.pair.text(target),
+            corpus=engine.name,
+            split=take.split,
+            src_lang=source,
+            tgt_lang=target,
+            licence=take.pair.licence,
+        )
+        rows.append(clip.row(audio, size))
     return rows
 
 

@@ -16,23 +16,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echostream.errors import DataError
-from echostream.training.recipes.apt import disk_errors
-from echostream.training.recipes.clip import file_id
-from echostream.training.recipes.corpus import remove_empty
+from echostream.training.corpus.clip import file_id
+from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.folder_record import CorpusRecord, read_record, write_record
+from echostream.training.corpus.manifest import ManifestRow, leak_check, read_manifest
+from echostream.training.corpus.split import SPLITS
 from echostream.training.recipes.espeak import Espeak
 from echostream.training.recipes.kokoro import VOICE_TABLES, Kokoro
-from echostream.training.recipes.manifest import ManifestRow, read_manifest, write_text
+from echostream.training.recipes.packages import remove_empty
 from echostream.training.recipes.parallel_text import (
     SentencePair,
     loose_key,
     without_crossings,
 )
-from echostream.training.recipes.recipe import Recipe, in_order, notice_path, write_tables
-from echostream.training.recipes.record import CorpusRecord, read_record, write_record
+from echostream.training.recipes.recipe import Recipe, in_order, notice_path, write_folder
 from echostream.training.recipes.speech_folder import import_folder
-from echostream.training.recipes.split import SPLITS, leak_check
 from echostream.training.recipes.synthesis import Engine, plan, synthesise
 from echostream.training.recipes.text_sources import TEXT_SOURCES, choose_sources, fetch_texts
+from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -177,11 +178,11 @@ def _keep(
     people = {corpus.name for corpus in recipe.corpora}
     synthetic_leak_check(rows, {row.corpus for row in rows} - people)
     for name in sorted({row.corpus for row in made}):
-        write_text(notice_path(output, name), _notice(name, made, settings))
+        write_whole(notice_path(output, name), _notice(name, made, settings))
         record = read_record(output, recipe.name)
         record[name] = CorpusRecord(packages=checksums_of(settings), splits=SPLITS)
         write_record(output, recipe.name, record)
-    write_tables(recipe, output, rows)
+    write_folder(recipe, output, rows)
     return rows
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echostream.errors import DataError
+from echostream.training.corpus.conversion import progress
+from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.recipes.apt import archive_path, describe, download, unpack
 from echostream.training.recipes.catalogue import read_catalogue
-from echostream.training.recipes.corpus import copy_notices, notices_of
-from echostream.training.recipes.manifest import ManifestRow, write_text
+from echostream.training.recipes.packages import copy_notices, notices_of
 from echostream.training.recipes.parallel_text import (
     SentencePair,
     clean_pairs,
@@ -28,7 +29,7 @@ from echostream.training.recipes.parallel_text import (
     without_crossings,
     write_texts,
 )
-from echostream.training.recipes.progress import progress
+from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def _texts_of(
     kept = unique(pairs)
     write_texts(table, kept)
     checksums = {package.name: package.sha256 for package in packages}
-    write_text(record, json.dumps({**made_by, "packages": checksums}, indent=2) + "\n")
+    write_whole(record, json.dumps({**made_by, "packages": checksums}, indent=2) + "\n")
     if not keep_packages:
         # Only now: a run that is stopped before finds its packages again.
         shutil.rmtree(unpacked)

@@ -16,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.training.recipes.clip import Clip, collapse_spaces, file_id
+from echostream.training.corpus.clip import Clip, collapse_spaces, file_id
 
 STAMPS = "usr/share/tuxpaint/stamps"
 

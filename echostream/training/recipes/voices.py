@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 
 from echostream.errors import DataError
-from echostream.training.recipes.split import Split
+from echostream.training.corpus.split import Split
 
 SPEEDS = (0.85, 1.2)
 """Tempo relative to the engine's own."""

@@ -16,12 +16,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.split import SPLITS
 from echostream.training.recipes.asterisk import AsteriskReader
-from echostream.training.recipes.corpus import Corpus
 from echostream.training.recipes.drascula import DrasculaReader
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.recipes.packages import Corpus
 from echostream.training.recipes.recipe import Recipe
-from echostream.training.recipes.split import SPLITS
 from echostream.training.recipes.tuxpaint import TuxpaintReader
 
 VOICE = "es_MX_f_Allison"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from echostream.errors import DataError
-from echostream.training.recipes.apt import describe, disk_errors, download, unpack
+from echostream.training.corpus.disk import disk_errors
+from echostream.training.recipes.apt import describe, download, unpack
 
 from .conftest import needs_dpkg
 from .packages import Archive, deb, file_member, link_member, tree_deb

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from echostream.commands import data as cli
-from echostream.training.recipes.manifest import read_manifest
-from echostream.training.recipes.split import SPLITS, leak_check
-from echostream.training.recipes.tables import RECIPES
+from echostream.training.corpus.manifest import leak_check, read_manifest
+from echostream.training.corpus.split import SPLITS
+from echostream.training.recipes.language_pairs import RECIPES
 
 from .conftest import needs_dpkg
 from .packages import EXPECTED, Archive, mini_recipe, names

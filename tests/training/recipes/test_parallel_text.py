@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.split import normalise_english, split_of
 from echostream.training.recipes.parallel_text import (
     MAX_WORDS,
     SentencePair,
@@ -23,7 +24,6 @@ from echostream.training.recipes.parallel_text import (
     without_crossings,
     write_texts,
 )
-from echostream.training.recipes.split import normalise_english, split_of
 
 LONG = "This is the first sentence of a long message. " * 2 + "Here comes the last of the three!"
 LARGO = "Esta es la primera frase de un mensaje largo. " * 2 + "¡Aquí viene la última de las tres!"
@@ -216,7 +216,7 @@ def test_damaged_texts_are_refused(tmp_path: Path, line: str, message: str) -> N
     with pytest.raises(DataError, match=f"texts.tsv:2.*{message}"):
         read_texts(path)
     path.write_text("id\tenglish\n")
-    with pytest.raises(DataError, match="columns"):
+    with pytest.raises(DataError, match="no column split"):
         read_texts(path)
 
 

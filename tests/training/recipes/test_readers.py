@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
+from echostream.training.corpus.clip import Clip, file_id, plausible_rate
 from echostream.training.recipes.asterisk import AsteriskReader, read_transcript, spoken_text
-from echostream.training.recipes.clip import Clip, file_id, plausible_rate, usable
 from echostream.training.recipes.drascula import DrasculaReader, read_texts
 from echostream.training.recipes.tuxpaint import TuxpaintReader, read_captions
 
@@ -243,13 +243,6 @@ def test_drascula_bytes_left_over_are_an_error(tmp_path: Path) -> None:
 )
 def test_plausible_rate(text: str, seconds: float, fits: bool) -> None:
     assert plausible_rate(text, seconds) is fits
-
-
-def test_usable_drops_clips_without_text(tmp_path: Path) -> None:
-    good = Clip("a", tmp_path, 1.0, "s", "hola", "hello")
-    mute = Clip("b", tmp_path, 1.0, "s", "hola", "")
-    dumb = Clip("c", tmp_path, 1.0, "s", "", "hello")
-    assert usable([good, mute, dumb]) == ([good], [mute, dumb])
 
 
 @pytest.mark.parametrize(

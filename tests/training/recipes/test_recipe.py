@@ -6,20 +6,20 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from echostream.errors import DataError
+from echostream.training.corpus.conversion import convert, to_sample_rate
+from echostream.training.corpus.manifest import read_manifest
+from echostream.training.corpus.split import SPLITS, split_of
 from echostream.training.recipes import recipe as recipe_module
 from echostream.training.recipes.apt import Package
-from echostream.training.recipes.clip import Clip, CorpusReader
-from echostream.training.recipes.convert import convert, to_sample_rate
-from echostream.training.recipes.corpus import check_counts
-from echostream.training.recipes.manifest import read_manifest
+from echostream.training.recipes.packages import check_counts
 from echostream.training.recipes.recipe import Options, Recipe, run
-from echostream.training.recipes.split import SPLITS, split_of
 from echostream.training.recipes.tuxpaint import TuxpaintReader
 
 from .conftest import needs_dpkg
@@ -141,11 +141,11 @@ def test_resumes_after_an_interruption(
 ) -> None:
     done: list[str] = []
 
-    def interrupted(reader: CorpusReader, clip: Clip, target: Path) -> int:
+    def interrupted(target: Path, decode: Any, source: Path) -> int:
         if len(done) == 7:
             raise KeyboardInterrupt
-        done.append(clip.id)
-        return convert(reader, clip, target)
+        done.append(target.stem)
+        return convert(target, decode, source)
 
     with monkeypatch.context() as patch:
         patch.setattr(recipe_module, "convert", interrupted)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import ManifestRow
+from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.recipes.speech_folder import import_folder, read_folder
 
 from .packages import tone
@@ -99,11 +99,11 @@ def test_nothing_is_imported_twice(tmp_path: Path) -> None:
     ("fault", "message"),
     [
         ("manifest", "cannot read"),
-        ("columns", "expected at least"),
+        ("columns", "no column"),
         ("audio", "there is no file"),
         ("outside", "there is no file"),
         ("source", "its licence is not known"),
-        ("twice", "several recordings"),
+        ("twice", "two rows"),
         ("cell", "lacks a value"),
         ("noise", "cannot read"),
     ],
@@ -134,5 +134,5 @@ def test_damaged_folders_are_refused(tmp_path: Path, fault: str, message: str) -
 
 
 def test_another_language_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected at least.*fr"):
+    with pytest.raises(DataError, match="no column fr"):
         read_folder(folder(tmp_path), "fr")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
+from echostream.training.corpus.split import split_of
 from echostream.training.recipes import synthesis
 from echostream.training.recipes.parallel_text import SentencePair, sentence_pair
-from echostream.training.recipes.split import split_of
 from echostream.training.recipes.synthesis import (
     MAX_TAKES,
     PEAK,

@@ -15,14 +15,14 @@ import pytest
 
 from echostream.commands import data as cli
 from echostream.errors import DataError
+from echostream.training.corpus.manifest import ManifestRow, leak_check, read_manifest
+from echostream.training.corpus.split import normalise_english, split_of
 from echostream.training.recipes import synthetic
 from echostream.training.recipes.espeak import HEARD_VARIANTS, HELD_OUT_VARIANTS
 from echostream.training.recipes.kokoro import VOICE_TABLES
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
+from echostream.training.recipes.language_pairs import RECIPES
 from echostream.training.recipes.parallel_text import read_texts
-from echostream.training.recipes.split import leak_check, normalise_english, split_of
 from echostream.training.recipes.synthetic import synthetic_leak_check
-from echostream.training.recipes.tables import RECIPES
 
 from .conftest import needs_dpkg
 from .packages import EXPECTED, Archive, mini_recipe, names, text_packages

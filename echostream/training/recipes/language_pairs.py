@@ -5,11 +5,11 @@ A corpus differs between pairs in language, voice and number of utterances only.
 
 from __future__ import annotations
 
+from echostream.training.corpus.split import SPLITS
 from echostream.training.recipes.asterisk import AsteriskReader
-from echostream.training.recipes.corpus import Corpus
 from echostream.training.recipes.drascula import DrasculaReader
+from echostream.training.recipes.packages import Corpus
 from echostream.training.recipes.recipe import Recipe
-from echostream.training.recipes.split import SPLITS
 from echostream.training.recipes.tuxpaint import TuxpaintReader
 
 ASTERISK_VOICES = {

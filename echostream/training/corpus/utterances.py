@@ -1,34 +1,23 @@
 """What there is to learn from: recordings with their texts, whatever table they are listed in.
 
-A folder holds one of
-
-    manifest.tsv                what `echostream data` writes
-    train.tsv, dev.tsv, ...     StreamSpeech's or fairseq's speech-to-text tables
-
-and the tables' recordings are audio files or pieces of a zip archive
-(``archive.zip:offset:length``) that hold audio, or feature frames as ``.npy``.
+A folder holds ``manifest.tsv``, which `echostream data` and `echostream corpus` write, or fairseq's
+or StreamSpeech's tables (`speech_tables`).
 """
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
-
-from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE
+from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
 from echostream.text import normalise
-from echostream.training.formats.fairseq_s2t import S2TRow, read_s2t
-from echostream.training.formats.streamspeech import COLUMNS as STREAMSPEECH_COLUMNS
-from echostream.training.formats.streamspeech import read_streamspeech
-from echostream.training.recipes.manifest import ManifestRow, read_manifest
-from echostream.training.recipes.split import SPLITS
+from echostream.training.corpus.manifest import MANIFEST, ManifestRow, read_manifest
+from echostream.training.corpus.speech_tables import find_tables, place_of, read_speech_table
 
-MANIFEST = "manifest.tsv"
-_SLICE = re.compile(r"^(?P<path>.+):(?P<offset>\d+):(?P<length>\d+)$")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,9 @@ class Utterance:
 
 
 def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
-    """The utterances of the tables in ``folder`` that have both texts.
+    """The utterances of the tables in ``folder``.
+
+    Those to train on that lack a text are left out, with a warning that counts them.
 
     Args:
         folder: with the tables.
@@ -69,21 +60,37 @@ def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
         ConfigError: for a corpus of which there is no utterance.
         DataError: if there is no table, or it cannot be read.
     """
-    if (folder / MANIFEST).exists() or not (folder / "train.tsv").exists():
-        utterances = _of_manifest(folder)
+    tables = {} if (folder / MANIFEST).exists() else find_tables(folder)
+    if tables:
+        utterances = [
+            Utterance(
+                id=row.clip.id,
+                corpus=row.clip.corpus,
+                split=split,
+                audio=row.clip.path,
+                num_samples=row.num_samples,
+                source_text=normalise(row.clip.src_text),
+                target_text=normalise(row.clip.tgt_text),
+                slice=row.clip.piece,
+            )
+            for split, path in tables.items()
+            for row in read_speech_table(path, split)
+        ]
     else:
-        tables = [split for split in SPLITS if (folder / f"{split}.tsv").exists()]
-        utterances = [u for split in tables for u in _of_table(folder, split)]
+        utterances = [utterance_of(row, folder) for row in read_manifest(folder / MANIFEST)]
     known = {utterance.corpus for utterance in utterances}
     for corpus in corpora:
         _check_known(corpus, known, "--corpora")
-    chosen = set(corpora or known)
-    return [u for u in utterances if u.source_text and u.target_text and u.corpus in chosen]
+    chosen = [u for u in utterances if u.corpus in (corpora or known)]
+    kept = [u for u in chosen if (u.source_text and u.target_text) or u.split != "train"]
+    if len(kept) < len(chosen):
+        logger.warning("%s: %d recordings without a text left out", folder, len(chosen) - len(kept))
+    return kept
 
 
 def utterance_of(row: ManifestRow, folder: Path) -> Utterance:
     """The recording of a row of ``folder``'s manifest."""
-    audio, piece = _place(folder, row.audio)
+    audio, piece = place_of([folder], row.audio)
     return Utterance(
         id=row.id,
         corpus=row.corpus,
@@ -127,7 +134,7 @@ def parse_repeat(text: str) -> dict[str, int]:
         ConfigError: if it has another form.
     """
     counts: dict[str, int] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in parse_corpora(text):
         corpus, _, count = part.partition("=")
         if not count.isdecimal() or int(count) < 1 or not corpus:
             raise ConfigError(
@@ -152,57 +159,3 @@ def repeated(utterances: Sequence[Utterance], counts: Mapping[str, int]) -> list
         for utterance in utterances
         for copy in range(counts.get(utterance.corpus, 1))
     ]
-
-
-def _of_manifest(folder: Path) -> list[Utterance]:
-    return [utterance_of(row, folder) for row in read_manifest(folder / MANIFEST)]
-
-
-def _of_table(folder: Path, split: str) -> list[Utterance]:
-    path = folder / f"{split}.tsv"
-    header = path.open(encoding="utf-8").readline().rstrip("\r\n").split("\t")
-    if set(STREAMSPEECH_COLUMNS) <= set(header):
-        rows = [
-            S2TRow(row.id, row.src_audio, row.src_n_frames, row.tgt_text, row.src_text)
-            for row in read_streamspeech(path)
-        ]
-    else:
-        rows = read_s2t(path)
-    if not rows:
-        return []
-    step = _samples_per_count(folder, rows[0])
-    utterances = []
-    for row in rows:
-        audio, piece = _place(folder, row.audio)
-        utterances.append(
-            Utterance(
-                id=row.id,
-                corpus=folder.name,
-                split=split,
-                audio=audio,
-                num_samples=row.n_frames * step,
-                source_text=normalise(row.src_text),
-                target_text=normalise(row.tgt_text),
-                slice=piece,
-            )
-        )
-    return utterances
-
-
-def _place(folder: Path, text: str) -> tuple[Path, tuple[int, int] | None]:
-    """The file that a table names, and which bytes of it."""
-    found = _SLICE.match(text)
-    if found is None:
-        return folder / text, None
-    return folder / found["path"], (int(found["offset"]), int(found["length"]))
-
-
-def _samples_per_count(folder: Path, row: S2TRow) -> int:
-    """Whether a table counts samples (1) or feature frames: its first recording tells."""
-    audio, piece = _place(folder, row.audio)
-    if piece is None and audio.suffix != ".npy" and audio.exists():
-        info = soundfile.info(str(audio))
-        # Twice the frames there can be is far below the samples there are.
-        if row.n_frames > 2 * info.duration * SAMPLE_RATE / FRAME_SHIFT_SAMPLES:
-            return 1
-    return FRAME_SHIFT_SAMPLES

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.recipes.split import SPLITS
-from echostream.whole_file import replacing as replacing
+from echostream.training.corpus.split import SPLITS, normalise_english
+from echostream.training.corpus.tab_separated import read_table, write_table
+from echostream.whole_file import write_whole
+
+MANIFEST = "manifest.tsv"
 
 
 @dataclass(frozen=True)
@@ -43,68 +45,53 @@ class ManifestRow:
 COLUMNS = tuple(field.name for field in fields(ManifestRow))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 with Unix line ends, all or nothing."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
-
-
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     """Writes the rows in the order given. A tab or line end in a field is a `DataError`."""
-    lines = ["\t".join(COLUMNS)]
-    for row in rows:
-        values = [str(value) for value in astuple(row)]
-        for name, value in zip(COLUMNS, values, strict=True):
-            if any(character in value for character in "\t\r\n"):
-                raise DataError(
-                    f"{row.corpus}/{row.id}: {name} holds a tab or a line end: {value!r}"
-                )
-        lines.append("\t".join(values))
-    write_text(path, "\n".join(lines) + "\n")
+    write_table(path, COLUMNS, [asdict(row) for row in rows])
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:
     """Rows of a manifest, checked: columns, splits, lengths. Raises `DataError`."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise DataError(
             f"no manifest at {path}; make it with `echostream data es-en --output {path.parent}`"
-        ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read the manifest {path}: {error}") from error
-    if not table or tuple(table[0]) != COLUMNS:
+        )
+    table = read_table(path, COLUMNS)
+    if table and tuple(table[0][1]) != COLUMNS:
         raise DataError(
-            f"{path} has the columns {table[0] if table else []}, expected {list(COLUMNS)}; "
+            f"{path} has the columns {list(table[0][1])}, expected {list(COLUMNS)}; "
             "delete it and run the recipe again"
         )
-    return [_row(path, number, values) for number, values in enumerate(table[1:], start=2)]
+    return [_row(f"{path}:{number}", cells) for number, cells in table]
 
 
-def _row(path: Path, number: int, values: Sequence[str]) -> ManifestRow:
-    if len(values) != len(COLUMNS):
-        raise DataError(f"{path}:{number} has {len(values)} fields, expected {len(COLUMNS)}")
-    cells = dict(zip(COLUMNS, values, strict=True))
+def _row(place: str, cells: Mapping[str, str]) -> ManifestRow:
     try:
         num_samples, seconds = int(cells["num_samples"]), float(cells["seconds"])
     except ValueError as error:
-        raise DataError(f"{path}:{number}: {error}") from error
+        raise DataError(f"{place}: {error}") from error
     audio = PurePosixPath(cells["audio"])
     if audio.is_absolute() or ".." in audio.parts or "\0" in cells["audio"]:
         raise DataError(
-            f"{path}:{number}: the audio {cells['audio']!r} is outside the manifest's folder; "
+            f"{place}: the audio {cells['audio']!r} is outside the manifest's folder; "
             "expected a relative path without '..'"
         )
     if cells["split"] not in SPLITS:
-        raise DataError(f"{path}:{number}: split {cells['split']!r}, expected one of {SPLITS}")
+        raise DataError(f"{place}: split {cells['split']!r}, expected one of {SPLITS}")
     if num_samples <= 0 or not abs(seconds - num_samples / SAMPLE_RATE) <= 0.001:  # NaN too
         raise DataError(
-            f"{path}:{number}: {num_samples} samples and {seconds} s do not agree "
-            f"at {SAMPLE_RATE} Hz"
+            f"{place}: {num_samples} samples and {seconds} s do not agree at {SAMPLE_RATE} Hz"
         )
     text = {name: cells[name] for name in COLUMNS if name not in ("num_samples", "seconds")}
     return ManifestRow(num_samples=num_samples, seconds=seconds, **text)
+
+
+def write_tables(folder: Path, rows: Sequence[ManifestRow]) -> None:
+    """One table a split, SimulEval's lists in ``lists``, and at last ``manifest.tsv``."""
+    for split in SPLITS:
+        write_manifest(folder / f"{split}.tsv", [row for row in rows if row.split == split])
+    write_lists(folder / "lists", rows, folder)
+    write_manifest(folder / MANIFEST, rows)
 
 
 def write_lists(folder: Path, rows: Sequence[ManifestRow], root: Path) -> None:
@@ -121,4 +108,19 @@ def write_lists(folder: Path, rows: Sequence[ManifestRow], root: Path) -> None:
         selected = [row for row in rows if (row.corpus, row.split) == (corpus, split)]
         for suffix, value in columns.items():
             lines = "".join(value(row) + "\n" for row in selected)
-            write_text(folder / f"{corpus}.{split}.{suffix}", lines)
+            write_whole(folder / f"{corpus}.{split}.{suffix}", lines)
+
+
+def leak_check(rows: Iterable[ManifestRow]) -> None:
+    """Raises `DataError` when one normalised English text is on two sides of the split."""
+    seen: dict[str, ManifestRow] = {}
+    for row in rows:
+        key = normalise_english(row.english)
+        first = seen.setdefault(key, row)
+        if first.split != row.split:
+            raise DataError(
+                f"the English text {key!r} is on two sides of the split: "
+                f"{first.corpus}/{first.id} in {first.split}, "
+                f"{row.corpus}/{row.id} in {row.split}; "
+                "expected one side per text; build the manifests again with the recipe"
+            )

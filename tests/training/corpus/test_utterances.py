@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import soundfile
 
 from echostream.errors import ConfigError, DataError
-from echostream.training.corpus import (
+from echostream.training.corpus.manifest import read_manifest, write_manifest
+from echostream.training.corpus.utterances import (
     Utterance,
     parse_corpora,
     parse_repeat,
@@ -17,7 +18,6 @@ from echostream.training.corpus import (
     repeated,
     select,
 )
-from echostream.training.recipes.manifest import read_manifest, write_manifest
 
 
 def test_the_manifest_is_read_with_normalised_texts(corpus: Path) -> None:
@@ -37,7 +37,7 @@ def test_corpora_are_chosen_by_name(corpus: Path) -> None:
         read_corpus(corpus, ["c", "e"])
 
 
-def test_streamspeech_tables_are_read(tmp_path: Path) -> None:
+def test_streamspeech_tables_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     header = "id\tsrc_audio\tsrc_n_frames\tsrc_text\ttgt_text\ttgt_audio\ttgt_n_frames"
     rows = [
         "a\tfbank80.zip:39:64128\t200\tEl 'Rey', sí.\tThe king!\t5 7 5\t3",
@@ -45,22 +45,16 @@ def test_streamspeech_tables_are_read(tmp_path: Path) -> None:
     ]
     for split in ("train", "dev"):
         (tmp_path / f"{split}.tsv").write_text("\n".join([header, *rows]) + "\n")
-    first, second = read_corpus(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        first, second, empty = read_corpus(tmp_path)
     assert (first.split, second.split) == ("train", "dev")
     assert first.audio == tmp_path / "fbank80.zip" and first.slice == (39, 64128)
     assert first.num_samples == 32_000
     assert (first.source_text, first.target_text) == ("el rey sí", "the king")
+    # What is measured is kept as it is; to train on there is nothing in a row without texts.
+    assert (empty.split, empty.id, empty.target_text) == ("dev", "b", "")
+    assert "1 recordings without a text left out" in caplog.text
     assert select([first, second], "dev") == [second]
-
-
-@pytest.mark.parametrize(("count", "samples"), [(100, 16_000), (16_000, 16_000)])
-def test_fairseq_tables_count_frames_or_samples(tmp_path: Path, count: int, samples: int) -> None:
-    soundfile.write(tmp_path / "a.wav", [0.0] * 16_000, 16_000)
-    (tmp_path / "train.tsv").write_text(
-        f"id\taudio\tn_frames\ttgt_text\tsrc_text\nx\ta.wav\t{count}\tone\tuno\n"
-    )
-    (utterance,) = read_corpus(tmp_path)
-    assert utterance.num_samples == samples
 
 
 def test_a_folder_without_tables_is_named(tmp_path: Path) -> None:

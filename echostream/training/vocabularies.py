@@ -10,7 +10,7 @@ import sentencepiece
 
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import replacing
+from echostream.whole_file import replacing
 
 
 def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:

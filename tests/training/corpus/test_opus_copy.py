@@ -12,8 +12,8 @@ import soundfile
 from echostream.audio import read_audio
 from echostream.commands.corpus import main
 from echostream.errors import ConfigError, DataError, EchoStreamError
-from echostream.training.formats.opus_copy import copy_as_opus
-from echostream.training.recipes.manifest import read_manifest
+from echostream.training.corpus.manifest import read_manifest
+from echostream.training.corpus.opus_copy import copy_as_opus
 
 
 def tone(folder: Path) -> None:

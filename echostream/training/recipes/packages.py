@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from echostream.errors import DataError
+from echostream.training.corpus.clip import Clip
+from echostream.training.corpus.conversion import progress
+from echostream.training.corpus.split import Split
 from echostream.training.recipes.apt import Package, archive_path, download, unpack
-from echostream.training.recipes.clip import Clip, CorpusReader
-from echostream.training.recipes.manifest import replacing
-from echostream.training.recipes.progress import progress
-from echostream.training.recipes.split import Split
+from echostream.whole_file import replacing
 
 logger = logging.getLogger(__name__)
 
 NOTICES = ("copyright", "readme.txt", "readme_international.txt")
 """Files under ``usr/share/doc/PACKAGE`` that travel with the audio, as the licences ask."""
+
+
+class CorpusReader(Protocol):
+    """Knows the layout of one corpus."""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Debian packages that hold the corpus."""
+        ...
+
+    def wanted(self, package: str, member: str) -> bool:
+        """Whether the member of the package (path without a leading ``./``) is read."""
+        ...
+
+    def clips(self, roots: Mapping[str, Path]) -> list[Clip]:
+        """All recordings with text on both sides, sorted; ``roots`` are unpacked packages."""
+        ...
+
+    def decode(self, clip: Clip) -> tuple[NDArray[np.float32], int]:
+        """Samples [n] in [-1, 1] and their sample rate in Hz."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,17 +100,6 @@ def copy_notices(roots: Mapping[str, Path], folder: Path) -> None:
             if source.is_file():
                 with replacing(folder / f"{package}.{name}") as part:
                     shutil.copyfile(source, part)
-
-
-def check_ids(corpus: Corpus, clips: Sequence[Clip]) -> None:
-    """Raises `DataError` when two clips would be written to one file."""
-    counts = Counter(clip.id.casefold() for clip in clips)
-    repeated = sorted(name for name, count in counts.items() if count > 1)
-    if repeated:
-        raise DataError(
-            f"{corpus.name}: {len(repeated)} ids stand for several recordings each, the first "
-            f"is {repeated[0]!r}; expected one recording per id"
-        )
 
 
 def check_counts(

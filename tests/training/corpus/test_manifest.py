@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import (
+from echostream.training.corpus.manifest import (
     COLUMNS,
     ManifestRow,
     read_manifest,
@@ -53,7 +53,7 @@ def test_columns_are_the_agreed_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["two\tcells", "two\nlines", "old\rmac"])
 def test_a_field_that_breaks_the_table_is_refused(tmp_path: Path, bad: str) -> None:
-    with pytest.raises(DataError, match=r"asterisk/agent-pass: tgt_text"):
+    with pytest.raises(DataError, match=r"id agent-pass\): tgt_text holds"):
         write_manifest(tmp_path / "m.tsv", [replace(ROW, tgt_text=bad)])
     assert list(tmp_path.iterdir()) == []
 
@@ -86,11 +86,17 @@ def test_damaged_rows_are_refused(tmp_path: Path, line: str, message: str) -> No
         read_manifest(path)
 
 
+def test_a_byte_order_mark_is_none_of_the_first_column(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.tsv", [ROW])
+    (tmp_path / "m.tsv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "m.tsv").read_bytes())
+    assert read_manifest(tmp_path / "m.tsv") == [ROW]
+
+
 @pytest.mark.parametrize("content", ["", "id\tcorpus\n", "\n"])
 def test_other_columns_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "m.tsv"
     path.write_text(content)
-    with pytest.raises(DataError, match="columns"):
+    with pytest.raises(DataError, match="column"):
         read_manifest(path)
 
 

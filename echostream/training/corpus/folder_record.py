@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import write_text
+from echostream.whole_file import write_whole
 
 RECORD = "recipe.json"
 
@@ -52,4 +52,4 @@ def write_record(output: Path, recipe: str, corpora: Mapping[str, CorpusRecord])
     """Writes what `read_record` reads."""
     entries = {name: asdict(record) for name, record in corpora.items()}
     content = {"recipe": recipe, "corpora": entries}
-    write_text(output / RECORD, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_whole(output / RECORD, json.dumps(content, indent=2, sort_keys=True) + "\n")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.training.recipes.manifest import ManifestRow
-from echostream.training.recipes.split import leak_check, normalise_english, split_of
+from echostream.training.corpus.manifest import ManifestRow, leak_check
+from echostream.training.corpus.split import normalise_english, split_of
 
 # Digests printed by coreutils' sha1sum. The bucket by hand: 16 is 1 modulo 5, so the number is its
 # digit sum modulo 5, and its last digit modulo 4; the two give it modulo 20.
@@ -67,12 +65,13 @@ def test_split_ignores_case_marks_and_spaces(words: list[str], marks: list[str])
     assert split_of(decorated.upper()) == split_of(" ".join(words).lower())
 
 
-@dataclass(frozen=True)
-class Row:
-    id: str
-    corpus: str
-    split: str
-    english: str
+def row(
+    name: str, split: str, english: str, source: str = "x", *, corpus: str = "c"
+) -> ManifestRow:
+    """English speech where a source is given."""
+    languages = ("es", "en") if source == "x" else ("en", "fr")
+    texts = (source, english) if source == "x" else (english, source)
+    return ManifestRow(name, corpus, split, "a.flac", 16_000, 1.0, "a", *languages, *texts, "y")
 
 
 texts = st.sampled_from(["Thank you", "thank you!", "No.", "NO", "Red", "hello world"])
@@ -81,7 +80,7 @@ texts = st.sampled_from(["Thank you", "thank you!", "No.", "NO", "Red", "hello w
 @given(st.lists(st.tuples(texts, st.sampled_from(["train", "dev", "test"])), max_size=8))
 @settings(deadline=None)
 def test_leak_check_agrees_with_sets(pairs: list[tuple[str, str]]) -> None:
-    rows = [Row(str(i), "made-up", split, text) for i, (text, split) in enumerate(pairs)]
+    rows = [row(str(i), split, text) for i, (text, split) in enumerate(pairs)]
     sides: dict[str, set[str]] = {}
     for text, split in pairs:
         sides.setdefault("".join(filter(str.isalpha, text.lower())), set()).add(split)
@@ -94,21 +93,16 @@ def test_leak_check_agrees_with_sets(pairs: list[tuple[str, str]]) -> None:
 
 def test_leak_names_both_utterances() -> None:
     rows = [
-        Row("vm-bye", "asterisk", "train", "Good bye."),
-        Row("12", "drascula", "train", "HELLO"),
-        Row("31", "drascula", "test", "GOOD BYE!"),
+        row("vm-bye", "train", "Good bye.", corpus="asterisk"),
+        row("12", "train", "HELLO", corpus="drascula"),
+        row("31", "test", "GOOD BYE!", corpus="drascula"),
     ]
     with pytest.raises(DataError, match=r"'good bye'.*asterisk/vm-bye in train.*drascula/31 in te"):
         leak_check(rows)
 
 
 def test_a_leak_is_found_on_the_english_side_of_english_speech() -> None:
-    def row(name: str, split: str, french: str) -> ManifestRow:
-        return ManifestRow(
-            name, "asterisk", split, f"audio/{name}.flac", 16_000, 1.0, "a", "en", "fr",
-            "Thank you", french, "made-up",
-        )  # fmt: skip
-
-    leak_check([row("a", "test", "Merci"), row("b", "test", "Je vous remercie")])
+    first = row("a", "test", "Thank you", "Merci")
+    leak_check([first, row("b", "test", "Thank you", "Je vous remercie")])
     with pytest.raises(DataError):
-        leak_check([row("a", "test", "Merci"), row("b", "train", "Je vous remercie")])
+        leak_check([first, row("b", "train", "Thank you", "Je vous remercie")])

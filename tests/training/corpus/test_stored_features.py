@@ -15,10 +15,10 @@ from echostream.audio import FrontEnd
 from echostream.commands.corpus import main
 from echostream.config import AudioConfig
 from echostream.errors import ConfigError, DataError
-from echostream.training.corpus import read_corpus
+from echostream.training.corpus.manifest import read_manifest, write_manifest
+from echostream.training.corpus.stored_features import StoringOptions, store_features
+from echostream.training.corpus.utterances import read_corpus
 from echostream.training.features import FeatureReader, augmentation
-from echostream.training.formats.stored_features import StoringOptions, store_features
-from echostream.training.recipes.manifest import read_manifest, write_manifest
 
 from ..conftest import make_corpus
 

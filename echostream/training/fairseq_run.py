@@ -21,8 +21,8 @@ from torch.multiprocessing.spawn import spawn
 from echostream.config import SystemConfig
 from echostream.errors import ConfigError
 from echostream.training.architectures import ARCHITECTURES
-from echostream.training.checkpoints import FAIRSEQ, LAST, read_checkpoint
-from echostream.training.options import TrainingOptions
+from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, read_checkpoint
+from echostream.training.run_options import TrainingOptions
 
 logger = logging.getLogger(__name__)
 

@@ -30,17 +30,13 @@ import numpy as np
 from echostream.config import AudioConfig, SystemConfig
 from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
-from echostream.training.corpus import Utterance, utterance_of
+from echostream.training.corpus.conversion import progress
+from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
+from echostream.training.corpus.utterances import Utterance, utterance_of
 from echostream.training.features import FeatureReader, augmentation, read_recording
 from echostream.training.preparation import make_front_end
-from echostream.training.recipes.apt import disk_errors
-from echostream.training.recipes.manifest import (
-    ManifestRow,
-    read_manifest,
-    replacing,
-    write_manifest,
-)
-from echostream.training.recipes.progress import progress
+from echostream.whole_file import replacing
 
 FEATURES = "features"
 """Folder of the archives."""

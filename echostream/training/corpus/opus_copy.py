@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -21,16 +19,11 @@ import soundfile
 from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
-from echostream.training.recipes.apt import disk_errors
-from echostream.training.recipes.manifest import (
-    ManifestRow,
-    read_manifest,
-    replacing,
-    write_lists,
-    write_manifest,
-)
-from echostream.training.recipes.progress import progress
-from echostream.training.recipes.split import SPLITS
+from echostream.training.corpus.conversion import in_parallel
+from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_tables
+from echostream.training.corpus.split import SPLITS
+from echostream.whole_file import replacing, write_whole
 
 LOWEST_KBPS, HIGHEST_KBPS = 6.0, 256.0
 """What Opus can be asked for, for one channel."""
@@ -76,18 +69,13 @@ def copy_as_opus(
     with disk_errors(output):
         _keep_rate(output, kbps)
         _copy_the_rest(folder, output)
-        pool = ThreadPoolExecutor(max_workers=jobs)
-        try:
-            done = pool.map(
-                lambda pair: _copy(folder / pair[0].audio, output / pair[1].audio, kbps),
-                zip(rows, copies, strict=True),
-            )
-            for _ in progress(done, len(rows), "code", "clip"):
-                pass
-        finally:
-            # After a fault or Ctrl-C the recordings still waiting are not coded.
-            pool.shutdown(cancel_futures=True)
-        _write_tables(output, copies)
+
+        def code(pair: tuple[ManifestRow, ManifestRow]) -> None:
+            _copy(folder / pair[0].audio, output / pair[1].audio, kbps)
+
+        for _ in in_parallel(code, list(zip(rows, copies, strict=True)), jobs, "code", "clip"):
+            pass
+        write_tables(output, copies)
     return copies
 
 
@@ -96,8 +84,7 @@ def _keep_rate(output: Path, kbps: float) -> None:
     output.mkdir(parents=True, exist_ok=True)
     record = output / _RATE
     if not record.exists():
-        with replacing(record) as part:
-            part.write_text(json.dumps({"kbps": kbps}) + "\n", encoding="utf-8")
+        write_whole(record, json.dumps({"kbps": kbps}) + "\n")
     earlier = json.loads(record.read_text(encoding="utf-8"))["kbps"]
     if earlier != kbps:
         raise DataError(
@@ -129,10 +116,3 @@ def _copy(source: Path, target: Path, kbps: float) -> None:
     level = (HIGHEST_KBPS - kbps) / (HIGHEST_KBPS - LOWEST_KBPS)
     with replacing(target) as part:
         soundfile.write(part, samples, rate, format="OGG", subtype="OPUS", compression_level=level)
-
-
-def _write_tables(output: Path, rows: Sequence[ManifestRow]) -> None:
-    for split in SPLITS:
-        write_manifest(output / f"{split}.tsv", [row for row in rows if row.split == split])
-    write_lists(output / "lists", rows, output)
-    write_manifest(output / "manifest.tsv", rows)

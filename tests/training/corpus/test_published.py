@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +12,16 @@ import pytest
 import soundfile
 import yaml
 
-from echostream.commands import corpus as cli
+from echostream.commands import corpus as command
 from echostream.errors import DataError
-from echostream.training.formats.conversion import convert_corpus, texts_on_two_sides
-from echostream.training.formats.fairseq_s2t import read_s2t
-from echostream.training.formats.folders import (
-    FolderUtterance,
-    read_covost2,
-    read_cvss_c,
-    read_must_c,
-)
-from echostream.training.formats.lhotse_cuts import read_cuts
-from echostream.training.formats.streamspeech import read_streamspeech
-from echostream.training.recipes.manifest import read_manifest
+from echostream.training.corpus.clip import Clip
+from echostream.training.corpus.importing import import_corpus, texts_on_two_sides
+from echostream.training.corpus.manifest import read_manifest
+from echostream.training.corpus.published import read_covost2, read_cvss_c, read_must_c
 
 CLIPS = (
     ("common_voice_es_1", "train", "Buenos días", "Good morning"),
-    ("common_voice_es_2", "train_covost", "Otra \"frase\"", "Another “sentence”"),
+    ("common_voice_es_2", "train_covost", "Otra \"frase\"", "C:\\data, \"quoted\""),
     ("common_voice_es_3", "dev", "Hasta luego", "See you later"),
     ("common_voice_es_4", "test", "Muchas gracias", "Many thanks"),
 )  # fmt: skip
@@ -36,13 +31,18 @@ def sine(seconds: float, rate: int, hertz: float = 440.0) -> np.ndarray:
     return 0.4 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
 
 
+def escaped(text: str) -> str:
+    """As pandas writes it for CoVoST 2 and Common Voice."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
 def covost2(root: Path) -> Path:
     (root / "clips").mkdir(parents=True)
     validated = ["client_id\tpath\tsentence\tup_votes"]
     table = ["path\ttranslation\tsplit"]
     for number, (name, split, spoken, english) in enumerate(CLIPS, 1):
-        validated.append(f"speaker{number % 2}\t{name}.mp3\t{spoken}\t2")
-        table.append(f"{name}.mp3\t{english}\t{split}")
+        validated.append(f"speaker{number % 2}\t{name}.mp3\t{escaped(spoken)}\t2")
+        table.append(f"{name}.mp3\t{escaped(english)}\t{split}")
         soundfile.write(root / f"clips/{name}.mp3", sine(1 + number / 10, 48_000), 48_000)
     # Common Voice has more than CoVoST translates, and the other way round.
     validated.append("speaker9\tcommon_voice_es_9.mp3\tSin traducir\t2")
@@ -53,13 +53,12 @@ def covost2(root: Path) -> Path:
 
 
 def cvss_c(root: Path) -> Path:
+    root.mkdir()
     for split in ("train", "dev", "test"):
-        (root / split).mkdir(parents=True)
         lines = []
         for name, side, _, english in CLIPS:
             if side.startswith(split):
                 lines.append(f"{name}.mp3\t{english.lower()}")
-                soundfile.write(root / split / f"{name}.mp3.wav", sine(0.9, 24_000), 24_000)
         (root / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     return root
 
@@ -93,7 +92,7 @@ def must_c(root: Path, splits: tuple[str, ...] = ("train", "dev", "tst-COMMON"))
     return root
 
 
-def brief(utterances: list[FolderUtterance]) -> list[tuple[str, str, str, str]]:
+def brief(utterances: list[Clip]) -> list[tuple[str, str, str, str]]:
     return [(each.id, each.split, each.src_text, each.tgt_text) for each in utterances]
 
 
@@ -106,17 +105,24 @@ def test_covost2(tmp_path: Path) -> None:
     assert [each.speaker for each in utterances] == ["speaker1", "speaker0"] * 2
 
 
-def test_clips_that_were_withdrawn_are_left_out(
+def test_training_clips_that_were_withdrawn_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = covost2(tmp_path)
     (root / "clips/common_voice_es_2.mp3").unlink()
     with caplog.at_level(logging.WARNING):
         assert len(read_covost2(root, "es", "en")) == 3
-    assert "lacks 1 recordings" in caplog.text
+    # Another one is named by CoVoST's table alone.
+    assert "lacks 2 recordings" in caplog.text
+    (root / "clips/common_voice_es_4.mp3").unlink()
+    with pytest.raises(DataError, match="1 recordings of dev and test.*es_4.mp3 of test.*--splits"):
+        read_covost2(root, "es", "en")
+    assert [clip.split for clip in read_covost2(root, "es", "en", ("train", "dev"))] == [
+        "train", "dev",
+    ]  # fmt: skip
     for clip in (root / "clips").iterdir():
         clip.unlink()
-    with pytest.raises(DataError, match="none of the 4 recordings"):
+    with pytest.raises(DataError, match="none of the 5 recordings"):
         read_covost2(root, "es", "en")
 
 
@@ -128,7 +134,6 @@ def test_cvss_c(tmp_path: Path) -> None:
         for name, split, spoken, english in CLIPS
     ]
     for each in utterances:
-        assert each.target_audio == root / each.split / f"{each.id}.mp3.wav"
         assert each.path.parent == covost / "clips"
 
 
@@ -141,6 +146,7 @@ def test_must_c(tmp_path: Path) -> None:
             ("ted_1_0", "First segment.", "Primer segmento."),
             ("ted_1_1", "Second segment.", "Segundo segmento."),
             ("ted_2_0", "Another talk.", "Otra charla."),
+            ("ted_2_1", "(Applause)", ""),
         )
     ]
     assert [(each.start, each.seconds) for each in utterances[:3]] == [
@@ -151,12 +157,12 @@ def test_must_c(tmp_path: Path) -> None:
 
 def test_segments_are_cut_where_they_say(tmp_path: Path) -> None:
     utterances = read_must_c(must_c(tmp_path / "m"), "es")
-    rows = convert_corpus(
-        utterances, corpus="must-c", source="en", target="es", licence="x",
-        output=tmp_path / "out", jobs=2,
-    )  # fmt: skip
+    rows = import_corpus(utterances, tmp_path / "out", jobs=2)
     assert rows == read_manifest(tmp_path / "out/manifest.tsv")
-    assert len({row.audio for row in rows}) == 9
+    # Without a text there is nothing to learn, but the sets that are measured are whole.
+    assert Counter(row.split for row in rows) == {"train": 3, "dev": 4, "test": 4}
+    references = (tmp_path / "out/lists/must-c.test.target").read_text()
+    assert references == "Primer segmento.\nSegundo segmento.\nOtra charla.\n\n"
     second = next(row for row in rows if (row.id, row.split) == ("ted_1_1", "train"))
     samples, rate = soundfile.read(tmp_path / "out" / second.audio)
     assert (rate, samples.size, second.num_samples) == (16_000, 16_000, 16_000)
@@ -165,22 +171,33 @@ def test_segments_are_cut_where_they_say(tmp_path: Path) -> None:
         spectrum = np.abs(np.fft.rfft(part))
         assert spectrum.argmax() * 2 == pytest.approx(hertz, abs=2)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.flac")}
-    again = convert_corpus(
-        utterances, corpus="must-c", source="en", target="es", licence="x", output=tmp_path / "out"
-    )
+    again = import_corpus(utterances, tmp_path / "out")
     assert again == rows
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.flac")}
 
 
 def test_texts_on_two_sides_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        rows = convert_corpus(
-            read_must_c(must_c(tmp_path / "m"), "es"), corpus="m", source="en", target="es",
-            licence="x", output=tmp_path / "out",
-        )  # fmt: skip
-    # The three sentences stand in all three splits of this folder.
-    assert texts_on_two_sides(rows) == 3
-    assert "3 English texts are on two sides" in caplog.text
+        rows = import_corpus(read_must_c(must_c(tmp_path / "m"), "es"), tmp_path / "out")
+    # The four texts stand in the splits of this folder.
+    assert texts_on_two_sides(rows) == 4
+    assert "4 translations are on two sides" in caplog.text
+
+
+@pytest.mark.parametrize("test", ["tst-COMMON", "tst-HE"])
+def test_a_test_set_alone_is_imported(
+    tmp_path: Path, test: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = must_c(tmp_path / "m", (test,))
+    with caplog.at_level(logging.WARNING):
+        found = read_must_c(root, "es", test=test)
+    assert {clip.split for clip in found} == {"test"} and f"holds only {test}" in caplog.text
+    arguments = ["import", "must-c", str(root), "--target", "es", "--splits", "test"]
+    arguments += ["--test", test, "--output", str(tmp_path / "o")]
+    assert command.main(arguments) == 0
+    assert len(read_manifest(tmp_path / "o/manifest.tsv")) == 4
+    with pytest.raises(DataError, match="holds none of train"):
+        read_must_c(root, "es", ("train",))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +210,9 @@ def test_texts_on_two_sides_are_counted(tmp_path: Path, caplog: pytest.LogCaptur
         ("entry", "expected wav, offset and duration"),
         ("empty", "no list of segments"),
         ("missing", "cannot read the segments"),
-        ("late", "ends at 4.00 s, the segment ted_2_0 begins at 9.00 s"),
+        ("late", "ends at 4.00 s, the segment ted_2_0 begins at 9.00 s and ends at 9.75 s"),
+        ("long", "ends at 4.00 s, the segment ted_2_0 begins at 0.50 s and ends at 9.50 s"),
+        ("channel", "the field 'channel', which is not honoured"),
         ("noise", "cannot read"),
     ],
 )
@@ -218,8 +237,11 @@ def test_damaged_must_c(tmp_path: Path, fault: str, message: str) -> None:
         listing.write_text("")
     elif fault == "missing":
         listing.unlink()
-    elif fault == "late":
-        entries[2]["offset"] = 9.0
+    elif fault == "channel":
+        entries[0]["channel"] = 1
+        listing.write_text(yaml.safe_dump(entries))
+    elif fault in ("late", "long"):
+        entries[2].update({"offset": 9.0} if fault == "late" else {"duration": 9.0})
         listing.write_text(yaml.safe_dump(entries[:3]))
         for language in ("en", "es"):
             path = folder / f"txt/train.{language}"
@@ -227,10 +249,7 @@ def test_damaged_must_c(tmp_path: Path, fault: str, message: str) -> None:
     else:
         (folder / "wav/ted_2.wav").write_bytes(b"not audio")
     with pytest.raises(DataError, match=message):
-        convert_corpus(
-            read_must_c(root, "es"), corpus="m", source="en", target="es", licence="x",
-            output=tmp_path / "out",
-        )  # fmt: skip
+        import_corpus(read_must_c(root, "es"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +258,7 @@ def test_damaged_must_c(tmp_path: Path, fault: str, message: str) -> None:
         ("covost_v2.es_en.tsv", "\tdev", "\tvalid", r"tsv:4: split 'valid'"),
         ("covost_v2.es_en.tsv", "path\ttranslation", "path\ttext", "translation"),
         ("validated.tsv", "sentence", "text", "sentence"),
+        ("validated.tsv", "up_votes", "offset", "the field 'offset', which is not honoured"),
     ],
 )
 def test_damaged_covost2(tmp_path: Path, table: str, old: str, new: str, message: str) -> None:
@@ -263,29 +283,44 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, covost = cvss_c(tmp_path / "es-en"), covost2(tmp_path / "es")
     output = tmp_path / "out"
     arguments = ["import", "cvss-c", str(root), "--source", "es", "--output", str(output)]
-    assert cli.main(arguments) == 1
+    assert command.main(arguments) == 1
     assert "--covost2" in capsys.readouterr().err
-    assert cli.main([*arguments, "--covost2", str(covost)]) == 0
+    assert command.main([*arguments, "--covost2", str(covost)]) == 0
     assert "4 utterances" in capsys.readouterr().out
     rows = read_manifest(output / "manifest.tsv")
     assert [row.seconds for row in rows] == pytest.approx([1.1, 1.2, 1.3, 1.4], abs=0.06)
     assert (output / "lists/cvss-c.test.target").read_text() == "many thanks\n"
-    for form in cli.EXPORTS:
-        assert cli.main(["export", form, str(output)]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 9
-    assert [row.tgt_text for row in read_s2t(output / "fairseq-s2t/dev.tsv")] == ["see you later"]
-    assert len(read_streamspeech(output / "streamspeech/train.tsv")) == 2
-    assert read_cuts(output / "lhotse/test.jsonl.gz", output) == rows[3:]
+    # Other projects' tables of it, imported again, are the same corpus.
+    for form in command.EXPORTS:
+        assert command.main(["export", form, str(output)]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 3
+        again = tmp_path / f"again-{form}"
+        arguments = ["import", form, str(output / form), "--source", "es", "--output", str(again)]
+        assert command.main(arguments) == 0
+        capsys.readouterr()
+        found = read_manifest(again / "manifest.tsv")
+        assert [(row.split, row.num_samples, row.src_text, row.tgt_text) for row in found] == [
+            (row.split, row.num_samples, row.src_text, row.tgt_text) for row in rows
+        ]
+        assert form != "lhotse" or [replace(row, audio="") for row in found] == [
+            replace(row, audio="") for row in rows
+        ]
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["must-c", "x", "--source", "es"], ["cvss-c", "x", "--source", "es", "--covost2", "y"],
-     ["covost2", "x", "--source", "es"]],
-)  # fmt: skip
+    [
+        ["must-c", "x", "--source", "es"],
+        ["cvss-c", "x", "--source", "es", "--covost2", "y"],
+        ["covost2", "x", "--source", "es"],
+        ["covost2", "x"],
+        ["fairseq-s2t", "x", "--source", "es"],
+        ["lhotse", "x"],
+    ],
+)
 def test_command_faults_are_one_line(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["import", *arguments, "--output", str(tmp_path / "o")]) == 1
+    assert command.main(["import", *arguments, "--output", str(tmp_path / "o")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("echostream corpus: error: ") and message.count("\n") == 1

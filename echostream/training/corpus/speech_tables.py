@@ -1,0 +1,242 @@
+"""fairseq's speech-to-text tables and StreamSpeech's (arXiv 2406.03049).
+
+fairseq's columns are ``id audio n_frames tgt_text`` and perhaps ``src_text speaker src_lang
+tgt_lang`` (examples/speech_to_text); StreamSpeech's ``id src_audio src_n_frames src_text tgt_text
+tgt_audio tgt_n_frames``, where ``tgt_audio`` is target speech as reduced units.
+
+The audio is a path, relative to the table's folder or to ``audio_root`` of a configuration beside
+it, or absolute, or ``archive.zip:offset:length``. The length is in feature frames (100 Hz), or in
+samples where the task reads waveforms: which of them is found by looking at recordings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from echostream.constants import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, SAMPLE_RATE
+from echostream.errors import DataError
+from echostream.training.corpus.clip import Clip, opened, piece_bytes
+from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.split import SPLITS, Split
+from echostream.training.corpus.tab_separated import (
+    check_fields,
+    read_table,
+    unique_ids,
+    whole_number,
+    write_table,
+)
+
+FAIRSEQ_COLUMNS = ("id", "audio", "n_frames", "tgt_text", "src_text")
+OPTIONAL = ("speaker", "src_lang", "tgt_lang")
+STREAMSPEECH_COLUMNS = (
+    *("id", "src_audio", "src_n_frames", "src_text", "tgt_text", "tgt_audio", "tgt_n_frames"),
+)
+NPY = b"\x93NUMPY"
+PROBED = 8
+"""Recordings of an archive, or of files of one kind, whose lengths are looked at; all of them where
+these do not agree on what the table counts."""
+
+_NAMES: dict[Split, str] = {"train": "train", "dev": "dev|valid", "test": "test|tst-COMMON"}
+_PLACE = re.compile(r"^(?P<path>.+):(?P<offset>\d+):(?P<length>\d+)$")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table: its clip, and the length in samples at 16 kHz."""
+
+    clip: Clip
+    num_samples: int
+
+
+def feature_frames(num_samples: int) -> int:
+    """Feature frames of a recording at 16 kHz: as many as whole windows fit."""
+    return max(0, 1 + (num_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES)
+
+
+def write_speech_table(
+    path: Path, rows: Iterable[ManifestRow], root: Path, *, streamspeech: bool = False
+) -> None:
+    """Writes the table for recordings in ``root``, lengths in feature frames.
+
+    The id carries the corpus, since fairseq wants it unique in a table. Raises `DataError`.
+    """
+    cells = [
+        {
+            "id": f"{row.corpus}_{row.id}",
+            **dict.fromkeys(("audio", "src_audio"), str(root.resolve() / row.audio)),
+            **dict.fromkeys(("n_frames", "src_n_frames"), feature_frames(row.num_samples)),
+            "tgt_text": row.tgt_text,
+            "src_text": row.src_text,
+            "speaker": row.speaker,
+            "src_lang": row.src_lang,
+            "tgt_lang": row.tgt_lang,
+            "tgt_audio": "",
+            "tgt_n_frames": 0,
+        }
+        for row in rows
+    ]
+    unique_ids(path, [str(row["id"]) for row in cells])
+    columns = STREAMSPEECH_COLUMNS if streamspeech else (*FAIRSEQ_COLUMNS, *OPTIONAL)
+    write_table(path, columns, cells, escapes=True)
+
+
+def find_tables(folder: Path) -> dict[Split, Path]:
+    """The tables of a folder by part: ``train.tsv``, ``train_st.tsv``, ``dev_st_es_en.tsv``, ...
+
+    Raises:
+        DataError: where two tables could be meant for one part.
+    """
+    found: dict[Split, Path] = {}
+    for split, names in _NAMES.items():
+        pattern = re.compile(rf"(?:{names})(?:_st(?:_[\w-]+)?)?\.tsv")
+        paths = sorted(path for path in folder.glob("*.tsv") if pattern.fullmatch(path.name))
+        if len(paths) > 1:
+            raise DataError(
+                f"{folder} has {' and '.join(path.name for path in paths)} for {split}; "
+                "expected one table a part: move the others to another folder"
+            )
+        if paths:
+            found[split] = paths[0]
+    return found
+
+
+def read_speech_table(path: Path, split: str) -> list[TableRow]:
+    """The rows of a table of either kind.
+
+    Raises:
+        DataError: for a missing column (fairseq's own tables for translation have no ``src_text``),
+            a damaged row, rows of several languages, columns that choose or change what is heard,
+            and lengths that are neither frames nor samples.
+    """
+    table = read_table(path, escapes=True)
+    if not table:
+        return []
+    header = list(table[0][1])
+    streamspeech = "src_audio" in header
+    required = STREAMSPEECH_COLUMNS if streamspeech else FAIRSEQ_COLUMNS
+    missing = [column for column in required if column not in header]
+    if missing:
+        raise DataError(
+            f"{path} has no column {missing[0]}; it has {', '.join(header)}, expected "
+            f"{', '.join(required)}. A table for translation alone lacks src_text: it is the "
+            "tgt_text of the table for recognition (train_asr.tsv) at the same id"
+        )
+    check_fields(path, header, (*required, *OPTIONAL))
+    prefix = "src_" if streamspeech else ""
+    roots = [path.parent, *_audio_roots(path.parent)]
+    lengths, clips = [], []
+    for number, cells in table:
+        lengths.append(whole_number(path, number, f"{prefix}n_frames", cells[f"{prefix}n_frames"]))
+        if streamspeech:
+            _check_units(path, number, cells)
+        audio, piece = place_of(roots, cells[f"{prefix}audio"])
+        clips.append(
+            Clip(
+                id=cells["id"],
+                path=audio,
+                seconds=None,
+                speaker=cells.get("speaker", ""),
+                src_text=cells["src_text"],
+                tgt_text=cells["tgt_text"],
+                corpus=path.parent.name,
+                split=split,
+                src_lang=cells.get("src_lang", ""),
+                tgt_lang=cells.get("tgt_lang", ""),
+                piece=piece,
+            )
+        )
+    unique_ids(path, [clip.id for clip in clips])
+    for column in ("src_lang", "tgt_lang"):
+        languages = sorted({getattr(clip, column) for clip in clips})
+        if len(languages) > 1:
+            raise DataError(f"{path}: {column} is {languages}; expected one language in a table")
+    samples = _lengths(path, clips, lengths)
+    return [TableRow(clip, size) for clip, size in zip(clips, samples, strict=True)]
+
+
+def _check_units(path: Path, number: int, cells: dict[str, str]) -> None:
+    count = whole_number(path, number, "tgt_n_frames", cells["tgt_n_frames"])
+    units = cells["tgt_audio"].split()
+    # Other target audio than units (a path) has a length of its own.
+    if all(unit.isdecimal() for unit in units) and len(units) != count:
+        raise DataError(
+            f"{path}:{number}: tgt_audio has {len(units)} units, tgt_n_frames says {count}"
+        )
+
+
+def _audio_roots(folder: Path) -> list[Path]:
+    """``audio_root`` of the task's configurations, which fairseq's recipes leave beside tables."""
+    roots = []
+    for path in sorted(folder.glob("config*.yaml")):
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise DataError(f"cannot read the configuration {path}: {error}") from error
+        root = content.get("audio_root") if isinstance(content, dict) else None
+        if root:
+            roots.append(folder / str(root))
+    return roots
+
+
+def place_of(roots: Sequence[Path], text: str) -> tuple[Path, tuple[int, int] | None]:
+    """The file that a table names, under the first root that has it, and which bytes of it."""
+    found = _PLACE.match(text)
+    name = text if found is None else found["path"]
+    path = next((root / name for root in roots if (root / name).exists()), roots[0] / name)
+    return path, None if found is None else (int(found["offset"]), int(found["length"]))
+
+
+def _lengths(path: Path, clips: Sequence[Clip], counts: Sequence[int]) -> list[int]:
+    """Samples at 16 kHz of every row; what a table counts is found for each archive and each kind
+    of files by itself."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, clip in enumerate(clips):
+        groups[clip.path.suffix if clip.piece is None else str(clip.path)].append(index)
+    samples = [0] * len(clips)
+    for rows in groups.values():
+        chosen = rows[:: max(1, len(rows) // PROBED)]
+        steps = {_samples_per_count(path, clips[row], counts[row]) for row in chosen}
+        for row in rows:
+            step = (
+                next(iter(steps))
+                if len(steps) == 1
+                else _samples_per_count(path, clips[row], counts[row])
+            )
+            samples[row] = round(counts[row] * step)
+    return samples
+
+
+def _samples_per_count(path: Path, clip: Clip, count: int) -> float:
+    """Samples at 16 kHz for one of what the table counts in this row, frames or samples.
+
+    A recording that is not there yet is taken to be counted in frames.
+    """
+    if clip.piece is None and clip.path.suffix == ".npy" or not clip.path.exists():
+        return FRAME_SHIFT_SAMPLES
+    if clip.piece is not None and piece_bytes(clip.path, clip.piece, len(NPY)) == NPY:
+        return FRAME_SHIFT_SAMPLES
+    with opened(clip.path, clip.piece) as file:
+        size, rate = file.frames, int(file.samplerate)
+    true = size * SAMPLE_RATE / rate
+    # The last window may be left out or filled up; coded recordings are longer by some samples.
+    for step, error in ((FRAME_SHIFT_SAMPLES, 800), (1, 0), (SAMPLE_RATE / rate, 0)):
+        if abs(count * step - true) <= error + 0.02 * true:
+            return step
+    raise DataError(
+        f"{path}: the length of {clip.id!r} is {count}; its recording has {size} samples at {rate} "
+        f"Hz, so expected about {true / FRAME_SHIFT_SAMPLES:.0f} frames or {size} samples"
+    )
+
+
+def part_of(path: Path) -> Split:
+    """The part that a table is of, by its name. Raises `DataError`."""
+    for split in SPLITS:
+        if re.match(rf"(?:{_NAMES[split]})(?:[_.-]|$)", path.name):
+            return split
+    raise DataError(f"{path} is of no known part; expected a name such as train_st.tsv")
