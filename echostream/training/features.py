@@ -67,12 +67,11 @@ def read_recording(utterance: Utterance) -> tuple[Samples | None, Features | Non
         DataError, AudioFormatError: if there is neither.
     """
     if utterance.slice is not None:
-        start = piece_bytes(utterance.audio, utterance.slice, len(NPY))
-        if start == NPY:
-            return None, _stored_features(utterance, piece_bytes(utterance.audio, utterance.slice))
-        samples, rate = read_clip(
-            Clip("", utterance.audio, None, "", "", "", piece=utterance.slice)
-        )
+        data = piece_bytes(utterance.audio, utterance.slice)
+        if data.startswith(NPY):
+            return None, _stored_features(utterance, data)
+        clip = Clip(utterance.id, utterance.audio, None, "", "", "", piece=utterance.slice)
+        samples, rate = read_clip(clip)
     elif utterance.audio.suffix == ".npy":
         try:
             return None, _stored_features(utterance, utterance.audio.read_bytes())
