@@ -33,7 +33,7 @@ from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
 from echostream.scoring.significance import bootstrap
-from echostream.session import AgentOptions
+from echostream.session import SystemOptions
 from echostream.text import normalise
 from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.whole_file import write_whole
@@ -54,7 +54,7 @@ class Measured:
     """A checkpoint and what the agent is told beside it; ``name`` stands in the tables."""
 
     name: str
-    options: AgentOptions
+    options: SystemOptions
 
 
 def parse_system(text: str) -> Measured:
@@ -62,7 +62,7 @@ def parse_system(text: str) -> Measured:
     folder, _, options = text.partition("@")
     path = Path(folder)
     name = path.name + (f"@{options}" if options else "")
-    known = {field.name for field in fields(AgentOptions)} - {"checkpoint", "task", "chunk_ms"}
+    known = {field.name for field in fields(SystemOptions)} - {"checkpoint", "task", "chunk_ms"}
     values = {}
     for part in options.split(",") if options else ():
         key, equals, value = part.partition("=")
@@ -73,7 +73,7 @@ def parse_system(text: str) -> Measured:
             )
         values[key] = value
     try:
-        return Measured(name, AgentOptions(checkpoint=str(path), **values))  # type: ignore[arg-type]
+        return Measured(name, SystemOptions(checkpoint=str(path), **values))  # type: ignore[arg-type]
     except EchoStreamError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

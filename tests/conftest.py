@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from echostream.session import AgentOptions, Translator, build_translator  # noqa: E402
+from echostream.session import SystemOptions, Translator, build_translator  # noqa: E402
 from tests import shared  # noqa: E402
 from tests.small_system import make_checkpoint  # noqa: E402
 
@@ -38,7 +38,7 @@ def translate(checkpoint: Path) -> Callable[..., Translator]:
     """Makes a translator of the small checkpoint from agent options."""
 
     def make(**options: object) -> Translator:
-        return build_translator(AgentOptions(checkpoint=str(checkpoint), **options))  # type: ignore[arg-type]
+        return build_translator(SystemOptions(checkpoint=str(checkpoint), **options))  # type: ignore[arg-type]
 
     return make
 
@@ -46,7 +46,7 @@ def translate(checkpoint: Path) -> Callable[..., Translator]:
 @pytest.fixture(scope="session")
 def shipped() -> Translator:
     """The checkpoint that comes with the project, which has learned what silence is."""
-    return build_translator(AgentOptions())
+    return build_translator(SystemOptions())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,7 +25,7 @@ from echostream.decoder import Tokenizer
 from echostream.encoder import StreamState
 from echostream.errors import CheckpointError, ConfigError, DataError, EchoStreamError
 from echostream.model import load_model
-from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.saved_stream import restore_stream
 from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
 from tests.decoder.conftest import train
@@ -111,7 +111,7 @@ def test_a_pickle_in_place_of_any_file_of_a_checkpoint_is_refused(copied: Path, 
     trace = copied / "trace"
     (copied / name).write_bytes(pickle.dumps(Intruder(trace)))
     with pytest.raises(CheckpointError, match=name):
-        build_translator(AgentOptions(checkpoint=str(copied)))
+        build_translator(SystemOptions(checkpoint=str(copied)))
     assert not trace.exists()
 
 
@@ -157,7 +157,7 @@ def test_a_wrong_vocabulary_is_refused_at_loading(copied: Path, kind: str, told:
         unmarked = train(["abcd", "efgh"] * 20, model_type="char", add_dummy_prefix=False)
         path.write_bytes(unmarked)
     with pytest.raises(CheckpointError, match=told) as caught:
-        build_translator(AgentOptions(checkpoint=str(copied)))
+        build_translator(SystemOptions(checkpoint=str(copied)))
     assert "target.model" in str(caught.value)
 
 
@@ -169,7 +169,7 @@ def test_yaml_that_would_make_objects_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "c.yaml")
     with pytest.raises(ConfigError, match="--policy-options k is"):
         build_translator(
-            AgentOptions(policy_options=f"k=!!python/object/apply:os.mkdir ['{trace}']")
+            SystemOptions(policy_options=f"k=!!python/object/apply:os.mkdir ['{trace}']")
         )
     assert not trace.exists()
 

@@ -274,3 +274,15 @@ def _warn_once(kind: str, message: str, *values: object) -> None:
             return
         _warned.add(kind)
     logger.warning(message, *values)
+
+
+def join_segments(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Segments ``[n]`` or ``[n, 2]`` of one stream as one; a single one is passed on as it is."""
+    if len(parts) < 2:
+        return parts[0] if parts else np.zeros(0, np.float32)
+    if len({(part.dtype, part.ndim) for part in parts}) > 1:
+        # Whole numbers beside floats would lose the type that says how they are scaled.
+        parts = [to_float32(part) for part in parts]
+    if len({part.ndim for part in parts}) > 1:
+        parts = [np.stack((part, part), axis=1) if part.ndim == 1 else part for part in parts]
+    return np.concatenate(parts)

@@ -9,7 +9,9 @@ words, word_state = assembler.step(output.stable, word_state)
 
 from __future__ import annotations
 
+from echostream.decoder.candidates import Candidates
 from echostream.decoder.ctc.ctc_head import CtcHead
+from echostream.decoder.ctc.generator import CtcGenerator, CtcState
 from echostream.decoder.ctc.greedy import GreedyCtc, GreedyState
 from echostream.decoder.ctc.ngram import NgramModel
 from echostream.decoder.ctc.prefix_beam import PrefixBeamCtc
@@ -29,7 +31,10 @@ from echostream.decoder.vocabulary import blank_index, ctc_vocab_size
 from echostream.decoder.words import Word, WordAssembler, WordState
 
 __all__ = [
+    "Candidates",
+    "CtcGenerator",
     "CtcHead",
+    "CtcState",
     "Decoder",
     "DecoderOutput",
     "GreedyCtc",

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from echostream.decoder.ctc.protocol import Token
 from echostream.decoder.repetition import DEFAULT_MAX_REPEATS, RepetitionGuard, RepetitionState
@@ -35,7 +34,10 @@ class Word:
     num_tokens: int
     """Tokens of the stream up to and including the last one of this word."""
     frame: int
-    """Encoder frame at which it was known that the word is complete."""
+    """Encoder frame at which it was known that the word is complete; from a decoder with attention
+    the one that it looked at most."""
+    log_prob: float | None = None
+    """Natural logarithm of its probability, from a decoder that has one for each word."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,13 @@ class WordState:
     """Frame of the last token."""
     num_words: int = 0
     """Words given out so far."""
+    num_split: int = 0
+    """Words whose rest came after a pause had completed them, and was written as another word."""
+    paused: bool = False
+    """Whether a pause completed the last word and no token has come since."""
     cut_characters: int = 0
     """Characters dropped from words of more than ``MAX_WORD_CHARACTERS``."""
     repetition: RepetitionState = dataclasses.field(default_factory=RepetitionState)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_json` gives the state back."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> WordState:
-        """The state that :meth:`to_json` wrote."""
-        repetition = {k: _tuple(v) for k, v in values["repetition"].items()}
-        plain = {k: _tuple(v) for k, v in values.items()}
-        return cls(**{**plain, "repetition": RepetitionState(**repetition)})
 
 
 class WordAssembler:
@@ -129,8 +124,17 @@ class WordAssembler:
         state = self._complete(dataclasses.replace(state, held=()), words)
         return tuple(words), state
 
+    def pause(self, state: WordState, frame: int) -> tuple[tuple[Word, ...], WordState]:
+        """The word that is pending at encoder frame ``frame``, which silence has completed."""
+        words: list[Word] = []
+        state = self._complete(dataclasses.replace(state, frame=frame), words)
+        return tuple(words), dataclasses.replace(state, paused=True)
+
     def _take(self, character: str, state: WordState, words: list[Word]) -> WordState:
         """One more character, from the newest token."""
+        if state.paused:
+            split = state.num_split + (self.unit == "word" and not character.isspace())
+            state = dataclasses.replace(state, paused=False, num_split=split)
         if character.isspace():
             return self._complete(state, words)
         if len(state.text) == MAX_WORD_CHARACTERS:
@@ -157,7 +161,3 @@ class WordAssembler:
         return dataclasses.replace(
             state, text="", num_words=state.num_words + admitted, repetition=repetition
         )
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

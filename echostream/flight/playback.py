@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from echostream.audio.description import describe_audio
 from echostream.errors import DataError
 from echostream.flight.record import FlightRecord, RecordedSegment, Stream
 from echostream.flight.recorder import (
-    counters,
-    describe_audio,
     describe_error,
     describe_turn,
 )
@@ -103,7 +102,7 @@ def _again(
         # Whatever was raised then was recorded, so whatever is raised now is a result too.
         return {**found, "error": describe_error(error)}, state
     turns = [describe_turn(turn) for turn in step.turns]
-    return {**found, "turns": turns, "counters": counters(state)}, state
+    return {**found, "turns": turns, "counters": translator.counters(state)}, state
 
 
 def _compare(segment: RecordedSegment, now: Mapping[str, Any]) -> Difference | None:

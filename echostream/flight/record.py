@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from echostream.audio.description import NUMBERS
 from echostream.errors import DataError
-from echostream.flight.recorder import FORMAT, NUMBERS
-from echostream.session import AgentOptions
+from echostream.flight.recorder import FORMAT
+from echostream.session import SystemOptions
 
 _OUTCOMES = ({"turns", "counters"}, {"error"})
 
@@ -70,13 +71,13 @@ class FlightRecord:
         """In the order in which they began."""
         return tuple(event for event in self.events if isinstance(event, Stream))
 
-    def options(self, **changes: Any) -> AgentOptions:
+    def options(self, **changes: Any) -> SystemOptions:
         """The recorded agent's options with changes, without its record and logs.
 
         Raises:
             DataError: if there are options that this version does not have.
         """
-        known = {field.name for field in fields(AgentOptions)}
+        known = {field.name for field in fields(SystemOptions)}
         given = {**self.header["options"], **changes}
         unknown = sorted(
             key for key in given if key not in known and given[key] not in (None, False)
@@ -88,7 +89,7 @@ class FlightRecord:
                 f"{self.header['versions'].get('echostream', 'of the record')}"
             )
         own = {"record": None, "record_audio": False, "segment_log": None, "verbose": False}
-        return AgentOptions(
+        return SystemOptions(
             **{key: value for key, value in {**given, **own}.items() if key in known}
         )
 

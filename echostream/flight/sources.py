@@ -15,10 +15,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from echostream.audio.description import describe_audio
 from echostream.audio.samples import as_array
 from echostream.errors import AudioFormatError, DataError
 from echostream.flight.record import FlightRecord, RecordedSegment
-from echostream.flight.recorder import describe_audio
 
 _INTEGERS = {"int16": 2.0**15, "int32": 2.0**31}
 

@@ -32,6 +32,10 @@ TARGET_VOCABULARY = "target.model"
 SOURCE_NGRAM = "source.ngram"
 TARGET_NGRAM = "target.ngram"
 
+VOCABULARIES = {"asr": SOURCE_VOCABULARY, "st": TARGET_VOCABULARY}
+"""By head."""
+NGRAMS = {"asr": SOURCE_NGRAM, "st": TARGET_NGRAM}
+
 _SHOWN = 10
 """How many misfitting tensors an error message lists."""
 

@@ -49,6 +49,16 @@ class SpeechModel(nn.Module):
         self.register_buffer("cmvn_std", torch.ones(config.encoder.input_dim))
 
     @property
+    def heads(self) -> dict[str, CtcHead]:
+        """The CTC heads by name: ``asr`` for the transcript, ``st`` for the translation."""
+        return {"asr": self.asr_head, "st": self.st_head}
+
+    @property
+    def vocab_sizes(self) -> dict[str, int]:
+        """Units of each head, the blank included."""
+        return {"asr": self.config.asr_vocab_size, "st": self.config.st_vocab_size}
+
+    @property
     def cmvn(self) -> Cmvn:
         """The feature normalisation that the weights were trained with."""
         return Cmvn(self.cmvn_mean.cpu().numpy(), self.cmvn_std.cpu().numpy())

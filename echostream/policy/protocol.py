@@ -10,24 +10,29 @@ must remember of one stream it returns in :attr:`Decision.state` and finds again
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from echostream.decoder.candidates import Candidates, WordValues
 from echostream.registry import Registry
+
+_TEXT = operator.attrgetter("text")
+_NUM_TOKENS = operator.attrgetter("num_tokens")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PolicyContext:
     """What has been heard, what could be said, and what was said.
 
-    Only words that are still to be written are listed, so that asking costs the same however long
-    the stream is. ``words`` and ``tentative_words`` together are the pending words; a
-    :attr:`Decision.write` counts them from the first. A forced writer (reference words written on
-    the policy's schedule) gives the rest of the reference as ``words`` and
-    ``range(num_written + 1, ...)`` as ``token_ends``: one token a word.
+    Only words that are still to be written are candidates, so that asking costs the same however
+    long the stream is; a :attr:`Decision.write` counts them from the first. Candidates are made
+    when they are looked at, so a policy that looks no further decodes no further. A forced writer
+    (reference words written on the policy's schedule) gives the rest of the reference, one token a
+    word.
     """
 
     encoder_frames: Tensor
@@ -45,31 +50,34 @@ class PolicyContext:
     """Units of the source-language (ASR) CTC hypothesis so far."""
     target_tokens: int
     """Units of the target-language (ST) CTC hypothesis so far, tentative ones included."""
-    words: Sequence[str]
-    """Complete words that no later audio can change and that are not written yet. A view: keep
-    ``tuple(words)`` of what is to be remembered."""
-    tentative_words: Sequence[str] = ()
-    """Complete words of the current hypothesis after ``words``; later audio may revise them."""
-    token_ends: Sequence[int] = ()
-    """For each pending word the number of target units, from the start of the stream, up to and
-    including its last one; does not decrease."""
+    candidates: Candidates = field(default_factory=Candidates)
+    """What could be written."""
     num_written: int = 0
     """Words written so far."""
     state: Any = None
     """What the policy returned last time; ``None`` at the start."""
 
-    def __post_init__(self) -> None:
-        pending = len(self.words) + len(self.tentative_words)
-        if len(self.token_ends) != pending:
-            raise ValueError(
-                f"token_ends has {len(self.token_ends)} entries for {pending} pending words; "
-                "expected one for each of words and tentative_words"
-            )
+    @property
+    def words(self) -> Sequence[str]:
+        """Candidates that no later audio can change. A view: keep ``tuple(words)`` of what is to be
+        remembered."""
+        return WordValues(_TEXT, self.candidates.stable)
+
+    @property
+    def tentative_words(self) -> Sequence[str]:
+        """Candidates after ``words``; later audio may revise them."""
+        return WordValues(_TEXT, self.candidates.tentative)
+
+    @property
+    def token_ends(self) -> Sequence[int]:
+        """For each candidate the number of target units, from the start of the stream, up to and
+        including its last one; does not decrease."""
+        return WordValues(_NUM_TOKENS, self.candidates.stable, self.candidates.tentative)
 
     @property
     def num_pending(self) -> int:
         """Words that could be written now."""
-        return len(self.words) + len(self.tentative_words)
+        return len(self.candidates)
 
 
 @dataclass(frozen=True)

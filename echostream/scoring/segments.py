@@ -1,13 +1,14 @@
 """What each segment of a run cost: ``segments.log``, written beside ``instances.log``.
 
 SimulEval's log has times for words only. An agent that is told to (``--segment-log``) writes one
-JSON object per utterance, ``{"index": 0, "segments": [row, ...]}``, with a row for every segment
-that was pushed, whether or not anything was written after it:
+JSON object per utterance, ``{"index": 0, "segments": [segment, ...]}``, for every segment that was
+pushed, whether or not anything was written after it:
 
-    [audio_ms, front_end_ms, encoder_ms, heads_ms, decoder_ms, policy_ms, words]
+    {"audio_ms": 320.0, "costs_ms": {"encoder": 5.3, ...}, "words": 2}
 
-audio_ms counts from the start of the utterance to the end of the segment; the five costs are wall
-time; words is how many were written after the segment. The order of rows is that of time.
+audio_ms counts from the start of the utterance to the end of the segment; costs_ms are wall time by
+the name of the stage, whatever stages there are; words is how many were written after the segment.
+The order of segments is that of time.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from echostream.scoring.lines import read_lines
 from echostream.scoring.times import milliseconds
 
 SEGMENT_LOG_NAME = "segments.log"
-
-_ROW = ("audio_ms", "front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms", "words")
 
 _TOLERANCE_MS = 1.0
 """Agents may round the audio they have heard to whole ms."""
@@ -51,7 +50,7 @@ def read_segments(path: str | os.PathLike[str]) -> tuple[dict[int, tuple[Segment
     for line in read_lines(path):
         try:
             index, segments = _utterance(line.record or {})
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, LookupError, AttributeError):
             unusable.append(line.number)
         else:
             found[index] = segments
@@ -74,12 +73,10 @@ def _utterance(record: Mapping[str, Any]) -> tuple[int, tuple[Segment, ...]]:
     return index, segments
 
 
-def _segment(row: Sequence[object]) -> Segment:
-    audio, *costs, words = row
-    if len(row) != len(_ROW):
-        raise ValueError(f"{len(row)} entries; expected {len(_ROW)}: {', '.join(_ROW)}")
-    times = [milliseconds(value, what) for value, what in zip((audio, *costs), _ROW, strict=False)]
-    return Segment(times[0], sum(times[1:]), _count(words))
+def _segment(record: Mapping[str, Any]) -> Segment:
+    costs = [milliseconds(cost, stage) for stage, cost in record["costs_ms"].items()]
+    audio_ms = milliseconds(record["audio_ms"], "audio_ms")
+    return Segment(audio_ms, sum(costs), _count(record["words"]))
 
 
 def _count(value: object) -> int:

@@ -1,11 +1,27 @@
-"""The agent: a translator of streams, and its adapters to hosts.
+"""The runtime contract: a translator that streams share, and one session for each stream.
 
-Importing this package does not import SimulEval; ``echostream.hosts.simuleval.agent`` does.
+Importing this package imports no host.
 """
 
 from echostream.session.build import build_translator
-from echostream.session.options import AgentOptions
+from echostream.session.options import SystemOptions
+from echostream.session.output import Output, Speech, Text
+from echostream.session.session import Observer, Segment, Session, StreamObserver
 from echostream.session.translator import Step, Translator, TranslatorState
 from echostream.session.writer import Turn
 
-__all__ = ["AgentOptions", "Step", "Translator", "TranslatorState", "Turn", "build_translator"]
+__all__ = [
+    "Observer",
+    "Output",
+    "Segment",
+    "Session",
+    "Speech",
+    "Step",
+    "StreamObserver",
+    "SystemOptions",
+    "Text",
+    "Translator",
+    "TranslatorState",
+    "Turn",
+    "build_translator",
+]

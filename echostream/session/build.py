@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,16 @@ from echostream.audio import FrontEnd
 from echostream.backend import CompiledEncoder, default_cache, make_backend
 from echostream.baseline import RecomputingFrontEnd
 from echostream.config import load_config
-from echostream.decoder import Decoder, NgramModel, Tokenizer, WordAssembler, blank_index
+from echostream.decoder import Decoder, NgramModel, Tokenizer, blank_index, generator
+from echostream.decoder.generator import Generator, GeneratorParts
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
-from echostream.model.checkpoint import (
-    SOURCE_NGRAM,
-    SOURCE_VOCABULARY,
-    TARGET_NGRAM,
-    TARGET_VOCABULARY,
-)
+from echostream.model.checkpoint import NGRAMS, VOCABULARIES
 from echostream.session.chunking import chunking
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
-from echostream.session.options import AgentOptions, parse_options
+from echostream.session.options import SystemOptions, parse_options
 from echostream.session.translator import Translator
 from echostream.session.writer import Writer
 from echostream.shipped import SHIPPED_CHECKPOINT
@@ -34,11 +31,14 @@ from echostream.shipped import SHIPPED_CHECKPOINT
 RANDOM_SEED = 1
 """Untrained weights are the same in every run."""
 
+HEADS = {"s2tt": ("asr", "st"), "asr": ("asr",)}
+"""Heads that a task needs, the one that is written from last."""
+
 
 def build_translator(
-    options: AgentOptions, device: torch.device | str = "cpu", *, clock: Clock = DEFAULT_CLOCK
+    options: SystemOptions, device: torch.device | str = "cpu", *, clock: Clock = DEFAULT_CLOCK
 ) -> Translator:
-    """Load or make the model and put the chosen policy and decoders around it.
+    """Load or make the model and put the chosen generator and policy around it.
 
     ``clock`` measures what the stages cost.
 
@@ -49,20 +49,21 @@ def build_translator(
     model = build_model(options, device)
     listener = build_listener(options, model, clock)
     # First, since it says what is wrong with the files whose sums are taken below.
-    writer = build_writer(options, model, clock)
+    writer = build_writer(options, model, build_generator(options, model), clock)
     settings = {
         "model": model.fingerprint(),
         "task": options.task,
         "chunking": chunking(options, model.encoder),
         "policy": policy_settings(options, model),
-        "decoder": (*decoder_settings(options, model), st_decoder_options(options, model)),
-        "vocabularies": _digests(vocabulary_paths(options)),
-        "language_models": _digests(language_model_paths(options, model)),
+        "generator": (options.generator, options.output_unit, options.pause_ms),
+        "decoder": {head: decoder_settings(options, model, head) for head in model.heads},
+        "vocabularies": _sums(vocabulary_paths(options)),
+        "language_models": _sums(language_model_paths(options, model)),
     }
     return Translator(listener, writer, settings)
 
 
-def build_model(options: AgentOptions, device: torch.device | str = "cpu") -> SpeechModel:
+def build_model(options: SystemOptions, device: torch.device | str = "cpu") -> SpeechModel:
     """The checkpoint's model, or an untrained one."""
     if options.random_weights is None:
         return load_model(_folder(options), device)
@@ -71,7 +72,7 @@ def build_model(options: AgentOptions, device: torch.device | str = "cpu") -> Sp
 
 
 def build_listener(
-    options: AgentOptions, model: SpeechModel, clock: Clock = DEFAULT_CLOCK
+    options: SystemOptions, model: SpeechModel, clock: Clock = DEFAULT_CLOCK
 ) -> Listener:
     """Front end and encoder with the chosen chunking."""
     audio = model.config.audio
@@ -86,15 +87,16 @@ def build_listener(
     return Listener(
         model,
         from_start or front_end,
-        task=options.task,
+        heads=HEADS[options.task],
         chunking=settings,
+        threads=options.threads,
         clock=clock,
         encoder=_compiled(options, model, settings),
     )
 
 
 def _compiled(
-    options: AgentOptions, model: SpeechModel, settings: dict[str, Any]
+    options: SystemOptions, model: SpeechModel, settings: dict[str, Any]
 ) -> CompiledEncoder | None:
     """The encoder on the chosen backend, ready for its first chunk; ``None`` for the model's."""
     if options.backend == "torch" and options.precision == "float32":
@@ -120,20 +122,69 @@ def _compiled(
     return encoder
 
 
-def build_writer(options: AgentOptions, model: SpeechModel, clock: Clock = DEFAULT_CLOCK) -> Writer:
-    """The chosen policy and decoders, with the vocabularies of the checkpoint."""
+def build_writer(
+    options: SystemOptions,
+    model: SpeechModel,
+    generator: Generator[Any],
+    clock: Clock = DEFAULT_CLOCK,
+) -> Writer:
+    """The chosen policy around a generator."""
     return Writer(
         build_policy(options, model),
-        build_decoders(options, model),
-        build_assembler(options, model),
-        task=options.task,
+        generator,
         frame_ms=model.encoder.frame_ms,
         frame_dim=model.config.encoder.output_dim,
+        separator="" if options.output_unit == "char" else " ",
         clock=clock,
     )
 
 
-def policy_settings(options: AgentOptions, model: SpeechModel) -> tuple[str, dict[str, Any]]:
+def build_policy(options: SystemOptions, model: SpeechModel) -> policy.Policy:
+    """The READ/WRITE policy."""
+    name, settings = policy_settings(options, model)
+    return policy.create(name, **settings)
+
+
+def build_generator(
+    options: SystemOptions,
+    model: SpeechModel,
+    searches: Mapping[str, Decoder[Any]] | None = None,
+) -> Generator[Any]:
+    """The chosen generator; ``searches`` in place of those that the options ask for."""
+    paths = vocabulary_paths(options)
+    heads = HEADS[options.task]
+    parts = GeneratorParts(
+        searches={head: (searches or build_searches(options, model))[head] for head in heads},
+        tokenizers={head: _vocabulary(paths.get(head), model, head) for head in heads},
+        frame_ms=model.encoder.frame_ms,
+        output_unit=options.output_unit,
+        pause_ms=options.pause_ms,
+        model=model,
+    )
+    return generator.create(options.generator, parts=parts)
+
+
+def build_searches(options: SystemOptions, model: SpeechModel) -> dict[str, Decoder[Any]]:
+    """The CTC search of each head, with its vocabulary's suppressed pieces and language model."""
+    vocabularies = vocabulary_paths(options)
+    language_models = language_model_paths(options, model)
+    searches = {}
+    for head, size in model.vocab_sizes.items():
+        name, settings = decoder_settings(options, model, head)
+        tokenizer = _vocabulary(vocabularies.get(head), model, head)
+        language_model = language_models.get(head)
+        if language_model is not None:
+            settings = {**settings, "language_model": _language_model(language_model, size)}
+        searches[head] = decoder.create(
+            name,
+            blank=blank_index(size),
+            suppress=() if tokenizer is None else tokenizer.suppressed,
+            **settings,
+        )
+    return searches
+
+
+def policy_settings(options: SystemOptions, model: SpeechModel) -> tuple[str, dict[str, Any]]:
     """The policy's name and options, the checkpoint's where none are given."""
     configured = model.config.policy
     name = options.policy or configured.name
@@ -143,93 +194,46 @@ def policy_settings(options: AgentOptions, model: SpeechModel) -> tuple[str, dic
     return name, {**defaults, **given}
 
 
-def decoder_settings(options: AgentOptions, model: SpeechModel) -> tuple[str, dict[str, Any]]:
-    """The CTC search's name and options, likewise."""
+def decoder_settings(
+    options: SystemOptions, model: SpeechModel, head: str
+) -> tuple[str, dict[str, Any]]:
+    """Name and options of a head's CTC search, likewise; given options hold for all heads."""
     configured = model.config.decoder
     name = options.decoder or configured.name
     given = parse_options(options.decoder_options, "--decoder-options")
-    defaults = configured.options if name == configured.name else {}
-    return name, {**defaults, **given}
+    if name != configured.name:
+        return name, given
+    own = configured.st_options if head == "st" else {}
+    return name, {**configured.options, **own, **given}
 
 
-def st_decoder_options(options: AgentOptions, model: SpeechModel) -> dict[str, Any]:
-    """All options of the translation's search: those that are given here hold for both heads."""
-    name, settings = decoder_settings(options, model)
-    configured = model.config.decoder
-    own = configured.st_options if name == configured.name else {}
-    return {**settings, **own, **parse_options(options.decoder_options, "--decoder-options")}
-
-
-def build_policy(options: AgentOptions, model: SpeechModel) -> policy.Policy:
-    """The READ/WRITE policy."""
-    name, settings = policy_settings(options, model)
-    return policy.create(name, **settings)
-
-
-def build_decoders(options: AgentOptions, model: SpeechModel) -> tuple[Decoder[Any], Decoder[Any]]:
-    """The CTC searches of the ASR head and of the ST head."""
-    name, asr_settings = decoder_settings(options, model)
-    sizes = (model.config.asr_vocab_size, model.config.st_vocab_size)
-    paths = vocabulary_paths(options)
-    suppressed = [
-        () if path is None else _vocabulary(path, size).suppressed
-        for path, size in zip(paths, sizes, strict=True)
-    ]
-    asr, st = (
-        decoder.create(
-            name,
-            blank=blank_index(size),
-            suppress=suppress,
-            **settings,
-            **({} if path is None else {"language_model": _language_model(path, size)}),
-        )
-        for settings, size, suppress, path in zip(
-            (asr_settings, st_decoder_options(options, model)),
-            sizes,
-            suppressed,
-            language_model_paths(options, model),
-            strict=True,
-        )
-    )
-    return asr, st
-
-
-def build_assembler(options: AgentOptions, model: SpeechModel) -> WordAssembler | None:
-    """Makes words of the output head's tokens; ``None`` for random weights, which have none."""
-    source, target = vocabulary_paths(options)
-    config = model.config
-    path, size = (
-        (source, config.asr_vocab_size) if options.task == "asr" else (target, config.st_vocab_size)
-    )
-    return None if path is None else WordAssembler(_vocabulary(path, size))
-
-
-def vocabulary_paths(options: AgentOptions) -> tuple[Path | None, Path | None]:
-    """The checkpoint's SentencePiece models, of source and target; ``None`` for random weights."""
+def vocabulary_paths(options: SystemOptions) -> dict[str, Path]:
+    """The checkpoint's SentencePiece models by head; none for random weights."""
     if options.random_weights is not None:
-        return None, None
-    return _folder(options) / SOURCE_VOCABULARY, _folder(options) / TARGET_VOCABULARY
+        return {}
+    return {head: _folder(options) / name for head, name in VOCABULARIES.items()}
 
 
-def language_model_paths(
-    options: AgentOptions, model: SpeechModel
-) -> tuple[Path | None, Path | None]:
-    """The checkpoint's n-gram models, of source and target; ``None`` where none is asked for."""
+def language_model_paths(options: SystemOptions, model: SpeechModel) -> dict[str, Path]:
+    """The checkpoint's n-gram models by head, where one is asked for."""
     if options.random_weights is not None:
-        return None, None
-    asr, st = decoder_settings(options, model)[1], st_decoder_options(options, model)
-    return (
-        _folder(options) / SOURCE_NGRAM if asr.get("lm_weight") else None,
-        _folder(options) / TARGET_NGRAM if st.get("lm_weight") else None,
-    )
+        return {}
+    return {
+        head: _folder(options) / name
+        for head, name in NGRAMS.items()
+        if decoder_settings(options, model, head)[1].get("lm_weight")
+    }
 
 
-def _folder(options: AgentOptions) -> Path:
+def _folder(options: SystemOptions) -> Path:
     return Path(options.checkpoint or SHIPPED_CHECKPOINT)
 
 
-def _vocabulary(path: Path, expected: int) -> Tokenizer:
+def _vocabulary(path: Path | None, model: SpeechModel, head: str) -> Tokenizer | None:
+    if path is None:
+        return None
     tokenizer = Tokenizer.from_file(path)
+    expected = model.vocab_sizes[head]
     if tokenizer.vocab_size != expected:
         raise CheckpointError(
             f"{path} has {tokenizer.vocab_size} pieces; expected {expected} as in config.json: "
@@ -249,25 +253,7 @@ def _language_model(path: Path, expected: int) -> NgramModel:
     return language_model
 
 
-def _digests(paths: tuple[Path | None, Path | None]) -> list[str | None]:
-    return [
-        None if path is None else hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
-    ]
-
-
-def read_forced_target(path: str) -> list[str]:
-    """The lines of a forced writer's references.
-
-    Raises:
-        ConfigError: if the file cannot be read or has no lines.
-    """
-    try:
-        # Cut where SimulEval cuts its lists; splitlines() knows further line ends.
-        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read --forced-target {path}: {error}; expected a UTF-8 text file"
-        ) from error
-    if lines == [""]:
-        raise ConfigError(f"--forced-target {path} is empty; expected one line for each recording")
-    return lines
+def _sums(paths: Mapping[str, Path]) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(paths.items())
+    }

@@ -7,10 +7,10 @@ from typing import Any
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.model import Encoder
-from echostream.session.options import AgentOptions
+from echostream.session.options import SystemOptions
 
 
-def chunking(options: AgentOptions, encoder: Encoder) -> dict[str, Any]:
+def chunking(options: SystemOptions, encoder: Encoder) -> dict[str, Any]:
     """What the options say, in the frames of this encoder.
 
     Raises:

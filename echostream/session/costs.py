@@ -1,43 +1,69 @@
-"""What the stages of the agent cost."""
+"""What the stages of a step cost: a mapping from the name of a stage to milliseconds.
+
+Stages are named by whoever measures them, so a new one needs no change anywhere else. Today they
+are ``front_end`` (validation, resampling, filter bank, CMVN), ``encoder``, ``heads`` (the CTC
+heads), ``decoder`` (search, words made of tokens) and ``policy`` (decisions and what follows).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 Clock = Callable[[], float]
 """Seconds since some moment: ``time.perf_counter`` (wall) or ``time.process_time`` (CPU)."""
 
 DEFAULT_CLOCK: Clock = time.perf_counter
 
+Costs = Mapping[str, float]
+"""Compute time in ms by stage; a stage that did nothing may be missing."""
 
-@dataclass(frozen=True)
-class StageCosts:
-    """Compute time of one segment in ms, stage by stage."""
 
-    front_end_ms: float = 0.0
-    """Validation, resampling, filter bank, CMVN."""
-    encoder_ms: float = 0.0
-    heads_ms: float = 0.0
-    """CTC heads: the model's arithmetic after the encoder."""
-    decoder_ms: float = 0.0
-    """CTC searches, words made of tokens."""
-    policy_ms: float = 0.0
-    """Decisions and what follows from them."""
+def sum_costs(*parts: Costs) -> dict[str, float]:
+    """Stage by stage, in the order in which stages first appear."""
+    total: dict[str, float] = {}
+    for part in parts:
+        for stage, cost in part.items():
+            total[stage] = total.get(stage, 0.0) + cost
+    return total
 
-    @property
-    def total_ms(self) -> float:
-        """Of all stages."""
-        return (
-            self.front_end_ms + self.encoder_ms + self.heads_ms + self.decoder_ms + self.policy_ms
-        )
 
-    def __add__(self, other: StageCosts) -> StageCosts:
-        return StageCosts(
-            self.front_end_ms + other.front_end_ms,
-            self.encoder_ms + other.encoder_ms,
-            self.heads_ms + other.heads_ms,
-            self.decoder_ms + other.decoder_ms,
-            self.policy_ms + other.policy_ms,
-        )
+def rounded(costs: Costs) -> dict[str, float]:
+    """To the microsecond, as logs have it."""
+    return {stage: round(cost, 3) for stage, cost in costs.items()}
+
+
+class Stopwatch:
+    """Gives the time since the last look to a stage.
+
+    Args:
+        clock: measures.
+    """
+
+    def __init__(self, clock: Clock = DEFAULT_CLOCK) -> None:
+        self._clock = clock
+        self._last = clock()
+        self.costs: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """Everything since the last lap was this stage's."""
+        now = self._clock()
+        self.costs[stage] = self.costs.get(stage, 0.0) + 1000 * (now - self._last)
+        self._last = now
+
+
+class StageCosts(dict[str, float]):
+    """Only until the last reader of its attributes has gone."""
+
+    def __init__(self, *values: float, **named: float) -> None:
+        stages = ("front_end", "encoder", "heads", "decoder", "policy")
+        super().__init__(dict.fromkeys(stages, 0.0) | dict(zip(stages, values, strict=False)))
+        self.update({name.removesuffix("_ms"): value for name, value in named.items()})
+
+    def __getattr__(self, name: str) -> float:
+        if name.endswith("_ms"):
+            return sum(self.values()) if name == "total_ms" else self.get(name[:-3], 0.0)
+        raise AttributeError(name)
+
+    def __add__(self, other: Costs) -> StageCosts:
+        return StageCosts(**sum_costs(self, other))

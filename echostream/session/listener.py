@@ -1,7 +1,7 @@
-"""The first half of the agent: audio to encoder frames and CTC log-probabilities.
+"""The first half of a step: audio to encoder frames and the heads' log-probabilities.
 
 Symbols: ``B`` streams, ``T`` feature frames, ``F`` mel bins, ``n`` encoder frames of a chunk,
-``C`` encoder channels, ``V`` CTC vocabulary.
+``C`` encoder channels.
 
 Nothing here knows of words or policies, so what a listener gives can be kept and written from again
 with any decoder and policy.
@@ -21,10 +21,10 @@ from torch import Tensor
 
 from echostream.audio import FrontEndState
 from echostream.audio.samples import Samples
-from echostream.backend import CompiledEncoder
-from echostream.errors import StreamClosedError
-from echostream.model import Encoder, EncoderState, SpeechModel
-from echostream.session.costs import DEFAULT_CLOCK, Clock, StageCosts
+from echostream.decoder.generator import EncodedChunk
+from echostream.errors import ConfigError, StreamClosedError
+from echostream.model import EncoderState, SpeechModel
+from echostream.session.costs import DEFAULT_CLOCK, Clock, Costs, Stopwatch
 
 
 class AudioFrontEnd(Protocol):
@@ -40,25 +40,11 @@ class AudioFrontEnd(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedChunk:
-    """One chunk as the second half of the agent sees it."""
-
-    frames: Tensor
-    """``[n, C]``."""
-    source_log_probs: Tensor
-    """``[n, V]`` of the ASR head."""
-    target_log_probs: Tensor | None
-    """``[n, V]`` of the ST head; ``None`` for task ``asr``."""
-    is_whole: bool
-    """False for the shorter rest at the end of a recording; no decision is made after it."""
-
-
-@dataclass(frozen=True, eq=False)
 class Encoded:
     """What one segment gave."""
 
     chunks: tuple[EncodedChunk, ...]
-    costs: StageCosts
+    costs: Costs
 
 
 @dataclass(frozen=True)
@@ -77,13 +63,14 @@ class ListenerState:
 
 
 class Listener:
-    """Front end, encoder and CTC heads; holds no stream.
+    """Front end, encoder and heads; holds no stream.
 
     Args:
         model: in evaluation mode.
         front_end: made for the model.
-        task: ``s2tt`` or ``asr``, which needs no ST head.
+        heads: names of the heads that are wanted.
         chunking: arguments of the encoder's ``init_state``.
+        threads: CPU threads of torch, in whatever thread of the host a step runs.
         clock: measures the stages.
         encoder: a compiled form of the model's encoder, to be run in its place.
     """
@@ -93,18 +80,43 @@ class Listener:
         model: SpeechModel,
         front_end: AudioFrontEnd,
         *,
-        task: str,
+        heads: Sequence[str],
         chunking: dict[str, Any],
+        threads: int = 1,
         clock: Clock = DEFAULT_CLOCK,
-        encoder: Encoder | CompiledEncoder | None = None,
+        encoder: Any = None,
     ) -> None:
         self.model = model
         # Each kind of encoder takes only its own kind of state.
         self._encoder: Any = model.encoder if encoder is None else encoder
         self.front_end = front_end
-        self.task = task
+        self.heads = {name: model.heads[name] for name in heads}
         self._chunking = chunking
         self.clock = clock
+        self._threads = threads
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.cmvn_mean.device
+
+    def to(self, device: torch.device) -> None:
+        """Move the model; streams have to begin anew.
+
+        Raises:
+            ConfigError: if the encoder is compiled, which is for the CPU.
+        """
+        if self._encoder is not self.model.encoder and device.type != "cpu":
+            raise ConfigError(
+                f"the encoder is compiled for the CPU and cannot move to {device}; expected "
+                "--backend torch --precision float32 there"
+            )
+        self.model.to(device)
+
+    def use_threads(self) -> None:
+        """Make torch compute on as many threads as were asked for; a host may have set others."""
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
 
     @property
     def encoder(self) -> Any:
@@ -131,21 +143,18 @@ class Listener:
                 f"a segment arrived after the end of a stream of {state.audio_ms:.0f} ms; reset "
                 "the agent to begin a new one"
             )
-        started = self.clock()
+        self.use_threads()
+        watch = Stopwatch(self.clock)
         features, front_end = self.hear(samples, sample_rate, state.front_end, is_final=is_final)
-        heard = self.clock()
+        watch.lap("front_end")
         frames, lengths, encoder = self._encoder.step(
             features[None].to(state.encoder.device), state.encoder, is_final=is_final
         )
-        encoded = self.clock()
+        watch.lap("encoder")
         (chunks,) = self.chunks(frames, lengths.tolist(), encoder.chunk_size)
-        costs = StageCosts(
-            front_end_ms=1000 * (heard - started),
-            encoder_ms=1000 * (encoded - heard),
-            heads_ms=1000 * (self.clock() - encoded),
-        )
+        watch.lap("heads")
         state = dataclasses.replace(state, front_end=front_end, encoder=encoder, finished=is_final)
-        return Encoded(chunks, costs), state
+        return Encoded(chunks, watch.costs), state
 
     def hear(
         self, samples: Samples, sample_rate: int | None, state: Any, *, is_final: bool
@@ -167,7 +176,7 @@ class Listener:
     def chunks(
         self, frames: Tensor, lengths: Sequence[int], chunk_size: int
     ) -> list[tuple[EncodedChunk, ...]]:
-        """The CTC heads alone: what each of ``B`` streams' encoder frames say.
+        """The heads alone: what each of ``B`` streams' encoder frames say.
 
         Args:
             frames: ``[B, any, C]`` from the encoder.
@@ -178,16 +187,14 @@ class Listener:
         for start in range(0, frames.shape[1], chunk_size):
             # Chunk by chunk, so that cuts of a recording change no bit.
             part = frames[:, start : start + chunk_size]
-            source = self.model.asr_head(part).cpu()
-            target = self.model.st_head(part).cpu() if self.task == "s2tt" else None
+            log_probs = {name: head(part).cpu() for name, head in self.heads.items()}
             for row, length in enumerate(lengths):
                 count = min(chunk_size, length - start)
                 if count > 0:
                     chunks[row].append(
                         EncodedChunk(
                             frames=part[row, :count],
-                            source_log_probs=source[row, :count],
-                            target_log_probs=None if target is None else target[row, :count],
+                            log_probs={name: own[row, :count] for name, own in log_probs.items()},
                             is_whole=count == chunk_size,
                         )
                     )

@@ -1,103 +1,162 @@
-"""Options of the agent: one dataclass, one parser, one tolerant reader.
+"""Options of the system: one dataclass, one parser, one checked reader.
 
-Hosts other than SimulEval pass a bare namespace without the parser's defaults, so every option has
-its default here and :meth:`AgentOptions.from_namespace` takes what it finds.
+What a host or debugging needs is apart, in :mod:`echostream.hosts.options`.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
 from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
 from echostream.constants import BACKENDS, CHUNK_MULTIPLE, ENCODER_FRAME_MS, PRECISIONS
+from echostream.decoder import generator
+from echostream.decoder.words import UNITS
 from echostream.errors import ConfigError
-from echostream.session.translator import TASKS
+
+T = TypeVar("T")
+
+TASKS = ("s2tt", "asr")
+"""Speech-to-text translation, or transcription of the source."""
+
+CHANNELS = ("mean", "left", "right")
+"""What is heard of stereo."""
+
+DEFAULT_PAUSE_MS = 400
+"""Silence after which the last word is complete; see docs/agent.md for how it was chosen."""
 
 _GROUP_MS = CHUNK_MULTIPLE * ENCODER_FRAME_MS
 
 
 @dataclass(frozen=True)
-class AgentOptions:
-    """What the command line or a host can say; ``None`` leaves it to the checkpoint's config."""
+class SystemOptions:
+    """What is translated with; ``None`` leaves it to the checkpoint's config."""
 
     checkpoint: str | None = None
     random_weights: str | None = None
     task: str = "s2tt"
+    generator: str = "ctc"
     policy: str | None = None
-    policy_options: str | None = None
+    policy_options: str | Mapping[str, Any] | None = None
     decoder: str | None = None
-    decoder_options: str | None = None
+    decoder_options: str | Mapping[str, Any] | None = None
+    output_unit: str = "word"
+    pause_ms: int = DEFAULT_PAUSE_MS
     chunk_ms: int | None = None
     left_context_ms: int | None = None
     max_future_frames: str | None = None
     encoder_mode: str | None = None
-    forced_target: str | None = None
-    forced_start: int = 0
+    channel: str | None = None
     backend: str = "torch"
     precision: str = "float32"
-    segment_log: str | None = None
-    record: str | None = None
-    record_audio: bool = False
-    save_state: str | None = None
     threads: int = 1
-    verbose: bool = False
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ConfigError(f"--task is {self.task!r}; expected one of {', '.join(TASKS)}")
+        for name, known in (
+            ("task", TASKS),
+            ("output_unit", UNITS),
+            ("channel", (None, *CHANNELS)),
+            ("encoder_mode", (None, *CONFORMER_MODES)),
+            ("backend", BACKENDS),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"{flag(name)} is {getattr(self, name)!r}; expected one of "
+                    f"{', '.join(str(each) for each in known if each is not None)}"
+                )
         if self.checkpoint is not None and self.random_weights is not None:
             raise ConfigError(
                 "--checkpoint and --random-weights were both given; expected one of them"
             )
-        if self.random_weights is not None and self.forced_target is None:
-            raise ConfigError(
-                "--random-weights needs --forced-target FILE: an untrained decoder has no words to "
-                "write, only a schedule to keep"
-            )
-        if self.encoder_mode not in (None, *CONFORMER_MODES):
-            raise ConfigError(
-                f"--encoder-mode is {self.encoder_mode!r}; expected one of "
-                f"{', '.join(CONFORMER_MODES)}"
-            )
-        if self.record_audio and self.record is None:
-            raise ConfigError(
-                "--record-audio was given without --record; expected --record FILE beside it"
-            )
-        if self.save_state is not None and (self.record or self.segment_log):
-            raise ConfigError(
-                "--save-state was given with --record or --segment-log, which begin anew in each "
-                "process and would lack what came before; expected one or the other"
-            )
-        for name, known in (("backend", BACKENDS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
+        for name, least in (("threads", 1), ("pause_ms", 0)):
+            if getattr(self, name) < least:
                 raise ConfigError(
-                    f"--{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
+                    f"{flag(name)} is {getattr(self, name)}; expected at least {least}"
                 )
-        if self.threads < 1:
-            raise ConfigError(f"--threads is {self.threads}; expected at least 1")
-        if self.forced_start < 0:
-            raise ConfigError(f"--forced-start is {self.forced_start}; expected 0 or more")
 
     @classmethod
-    def from_namespace(cls, namespace: object) -> AgentOptions:
-        """The options in any object with attributes; what it lacks keeps its default."""
-        found = {
-            field.name: value
-            for field in dataclasses.fields(cls)
-            if (value := getattr(namespace, field.name, None)) is not None
+    def from_mapping(cls, values: Mapping[str, Any]) -> SystemOptions:
+        """The options of a mapping, such as a YAML file; see :func:`read_options`."""
+        return read_options(cls, values)
+
+
+def flag(name: str) -> str:
+    """A field as the command line has it."""
+    return f"--{name.replace('_', '-')}"
+
+
+def read_options(cls: type[T], values: Mapping[str, Any], *, others: bool = False) -> T:
+    """An options dataclass from what somebody wrote: on a command line, in YAML, as attributes.
+
+    ``chunk-ms`` is ``chunk_ms``, ``"640"`` is 640, and what is ``None`` keeps its default.
+
+    Args:
+        cls: the dataclass.
+        values: by name.
+        others: whether there are options of somebody else among them, which are passed over.
+
+    Raises:
+        ConfigError: for a name that is not an option, with the nearest; for a value of the wrong
+            kind.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = {key.replace("-", "_"): value for key, value in values.items()}
+    if not others:
+        refuse_unknown(known, fields)
+    return cls(
+        **{
+            name: _value(name, str(fields[name].type), value)
+            for name, value in known.items()
+            if name in fields and value is not None
         }
-        return cls(**found)
+    )
 
 
-def parse_options(text: str | None, flag: str) -> dict[str, Any]:
+def refuse_unknown(values: Iterable[str], known: Iterable[str], *, others: bool = False) -> None:
+    """ConfigError if a name is not known; with ``others`` only if it looks like a slip."""
+    for name in values:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8 if others else 0.5)
+        if near or not others:
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+            raise ConfigError(f"there is no option {name!r}; {hint}")
+
+
+def _value(name: str, kind: str, value: Any) -> Any:
+    """The value as a field of type ``kind`` wants it."""
+    if "Mapping" in kind and isinstance(value, Mapping):
+        return value
+    kind = kind.partition(" ")[0]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "str" and (isinstance(value, str | Path) or is_number):
+        return str(value)
+    if kind == "bool" and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    if kind == "int" and (is_number or isinstance(value, str)):
+        try:
+            if int(value) == float(value):
+                return int(value)
+        except (ValueError, OverflowError):
+            pass
+    expected = {"int": "a whole number", "bool": "true or false", "str": "a word"}[kind]
+    raise ConfigError(f"{flag(name)} is {value!r}; expected {expected}")
+
+
+def parse_options(text: str | Mapping[str, Any] | None, flag: str) -> dict[str, Any]:
     """``"k=3,stride=2"`` to ``{"k": 3, "stride": 2}``; values are read as YAML reads them."""
+    if isinstance(text, Mapping):
+        return dict(text)
     result: dict[str, Any] = {}
     for part in (text or "").split(","):
         if not part.strip():
@@ -121,7 +180,7 @@ def parse_options(text: str | None, flag: str) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the agent's options to a host's parser, in a group of their own."""
+    """Add the system's options to a host's parser, in a group of their own."""
     group = parser.add_argument_group(
         "EchoStream",
         "Chunk and segment are independent: the encoder works in chunks of --chunk-ms whatever "
@@ -159,6 +218,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--decoder-options", metavar="K=V,...", help="options of the search, such as beam_size=4")
     add(
+        "--generator",
+        metavar="NAME",
+        help=f"what makes words: {', '.join(generator.names())}, or package.module:Class "
+        "(default ctc)",
+    )
+    add(
+        "--output-unit",
+        choices=UNITS,
+        help="word, or char for languages that do not separate words (default word)",
+    )
+    add(
+        "--pause-ms",
+        type=int,
+        metavar="MS",
+        help="silence after which the last word is complete; 0 waits for the next word (default "
+        f"{DEFAULT_PAUSE_MS})",
+    )
+    add(
+        "--channel",
+        choices=CHANNELS,
+        help="of stereo recordings (default: the checkpoint's, usually their mean)",
+    )
+    add(
         "--chunk-ms",
         type=int,
         metavar="MS",
@@ -185,19 +267,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "every segment, as published",
     )
     add(
-        "--forced-target",
-        metavar="FILE",
-        help="forced writer: write the words of these references, one line a recording, when the "
-        "policy allows",
-    )
-    add(
-        "--forced-start",
-        type=int,
-        metavar="N",
-        help="line of --forced-target, from 0, of the first recording (default 0); give what "
-        "--start-index is",
-    )
-    add(
         "--backend",
         choices=BACKENDS,
         help="what runs the encoder: torch, a compiled form of it, or auto for the fastest that is "
@@ -208,35 +277,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PRECISIONS,
         help="of a compiled encoder's weights (default float32)",
     )
-    add(
-        "--segment-log",
-        metavar="FILE",
-        help="write what each segment cost, stage by stage; beside instances.log and named "
-        "segments.log, `echostream score` uses it",
-    )
-    add(
-        "--record",
-        metavar="FILE",
-        help="flight recorder: write what came in, what was decided and why; `echostream replay` "
-        "does it again and points to the first difference",
-    )
-    add(
-        "--record-audio",
-        action="store_true",
-        default=None,
-        help="put the audio into the record, about 85 kB a second at 16 kHz, so that it can be "
-        "replayed without the recordings",
-    )
-    add(
-        "--save-state",
-        metavar="DIR",
-        help="keep the recording in progress in this folder, segment by segment: after a crash the "
-        "same command with --continue-unfinished goes on where it ended",
-    )
     add("--threads", type=int, metavar="N", help="CPU threads of the model (default 1)")
-    add(
-        "--verbose",
-        action="store_true",
-        default=None,
-        help="show every READ and WRITE as it happens, on standard error",
-    )

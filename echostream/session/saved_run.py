@@ -17,25 +17,24 @@ to the system and not forced onto the disk: they outlive the process, not a powe
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from echostream.audio.samples import Samples
+from echostream.audio.description import describe_audio
+from echostream.codec import decode, encode
 from echostream.errors import ConfigError, StateMismatchError
-from echostream.flight.recorder import describe_audio, describe_turn
-from echostream.policy import needs_encoder_history
-from echostream.session.costs import StageCosts
 from echostream.session.saved_stream import fingerprint, restore_stream, save_stream
+from echostream.session.session import Segment, StreamObserver
 from echostream.session.translator import Step, Translator, TranslatorState
-from echostream.session.writer import Turn
 from echostream.whole_file import replacing
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "echostream-saved-run-1"
+FORMAT = "echostream-saved-run-2"
 ANSWERS, STREAM = "answers.jsonl", "stream"
 
 _COUNT_BYTES = 8
@@ -54,7 +53,7 @@ class _Recording:
 
 
 class SavedRun:
-    """Steps a translator and keeps its stream in a folder; one stream at a time.
+    """Keeps a stream in a folder; of several streams at a time the one that began last.
 
     Args:
         folder: made if it is not there.
@@ -69,9 +68,14 @@ class SavedRun:
     def __init__(self, folder: str | Path, translator: Translator) -> None:
         self._folder = Path(folder)
         self._translator = translator
-        self._fingerprint = _fingerprint(translator)
         self.failed = False
         """Whether saving was given up; translating goes on."""
+        self._current: _SavedStream | None = None
+        try:
+            save_stream(translator, translator.init_state())
+        except StateMismatchError as error:
+            raise ConfigError(f"--save-state was given, but {error}") from error
+        self._fingerprint = fingerprint(translator)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._interrupted = self._read()
@@ -80,88 +84,21 @@ class SavedRun:
             raise ConfigError(
                 f"cannot use --save-state {folder}: {error.strerror}; expected a folder to write in"
             ) from error
-        self._heard: list[tuple[Samples, int | None, bool]] = []
-        self._repeating = False
-        self._last: TranslatorState | None = None
 
-    def step(
-        self, samples: Samples, sample_rate: int | None, state: TranslatorState, *, is_final: bool
-    ) -> tuple[Step, TranslatorState]:
-        """As :meth:`Translator.step`, in whose place it stands.
+    def begin(self, recording: int, state: TranslatorState) -> StreamObserver:
+        """See :class:`~echostream.session.session.Observer`.
 
-        A state that is not the one that the call before gave begins another recording.
+        The recording may be the interrupted one, which the folder then still holds.
         """
-        if state is not self._last:
-            self._begin(state)
-        if self._repeating:
-            found = self._repeat(samples, sample_rate, state, is_final=is_final)
-            if found is not None:
-                self._last = found[1]
-                return found
-            for then in self._give_up_repeating():
-                _, state = self._step(*then[:2], state, is_final=then[2])
-        outcome = self._step(samples, sample_rate, state, is_final=is_final)
-        self._last = outcome[1]
-        return outcome
-
-    def _begin(self, state: TranslatorState) -> None:
-        """Another recording; it may be the interrupted one, which the folder then still holds."""
         own = state.writer.reference
         reference = None if own is None else " ".join(own)
         pending = self._interrupted
-        self._heard = []
-        self._repeating = (
-            pending is not None
-            and pending.reference == reference
-            and state.listener.front_end.samples_heard == 0
-        )
-        if not self._repeating:
+        if pending is not None and pending.reference != reference:
+            pending = None
+        if pending is None:
             self._start_file(reference, [])
-
-    def _repeat(
-        self, samples: Samples, sample_rate: int | None, state: TranslatorState, *, is_final: bool
-    ) -> tuple[Step, TranslatorState] | None:
-        """The answer of then; ``None`` if this is not what was heard then."""
-        pending = self._interrupted
-        assert pending is not None
-        line = pending.lines[len(self._heard)]
-        if line["heard"] != _description(samples, sample_rate, is_final):
-            return None
-        self._heard.append((samples, sample_rate, is_final))
-        if len(self._heard) == len(pending.lines):
-            state = restore_stream(self._translator, pending.stream)
-            logger.info("the stream goes on after %.1f s of audio", state.listener.audio_ms / 1000)
-            # Of the process that ended there may be a line more, or half of one.
-            self._start_file(pending.reference, pending.lines, pending.stream)
-            self._heard, self._repeating, self._interrupted = [], False, None
-        turns = tuple(Turn(**{**turn, "words": tuple(turn["words"])}) for turn in line["turns"])
-        return Step(turns, StageCosts(**line["costs"])), state
-
-    def _give_up_repeating(self) -> list[tuple[Samples, int | None, bool]]:
-        """It began as the interrupted recording did and is another one: what was not computed."""
-        assert self._interrupted is not None
-        heard, self._heard, self._repeating = self._heard, [], False
-        self._start_file(self._interrupted.reference, [])
-        return heard
-
-    def _step(
-        self, samples: Samples, sample_rate: int | None, state: TranslatorState, *, is_final: bool
-    ) -> tuple[Step, TranslatorState]:
-        step, after = self._translator.step(samples, sample_rate, state, is_final=is_final)
-        if not self.failed:
-            try:
-                if is_final:
-                    self._clear()
-                else:
-                    line = {
-                        "heard": _description(samples, sample_rate, is_final),
-                        "turns": [describe_turn(turn) for turn in step.turns],
-                        "costs": asdict(step.costs),
-                    }
-                    self._keep(line, save_stream(self._translator, after))
-            except (OSError, StateMismatchError) as error:
-                self._fail(error)
-        return step, after
+        self._current = _SavedStream(self, pending)
+        return self._current
 
     def _start_file(
         self, reference: str | None, lines: list[dict[str, Any]], stream: bytes | None = None
@@ -230,20 +167,66 @@ class SavedRun:
         return own
 
 
-def _fingerprint(translator: Translator) -> str:
-    """Of a translator whose streams can be saved."""
-    try:
-        save_stream(translator, translator.init_state())
-    except StateMismatchError as error:
-        raise ConfigError(f"--save-state was given, but {error}") from error
-    if needs_encoder_history(translator.writer.policy):
-        raise ConfigError(
-            "--save-state was given, but the policy keeps all encoder frames, which are not saved; "
-            "expected a policy whose memory is in Decision.state"
-        )
-    return fingerprint(translator)
+class _SavedStream(StreamObserver):
+    """One recording; ``pending`` is the interrupted one while this is the same as far as known."""
+
+    def __init__(self, run: SavedRun, pending: _Recording | None) -> None:
+        self._run = run
+        self._pending = pending
+        self._heard: list[Segment] = []
+        self._recalled = False
+
+    def recall(
+        self, segment: Segment, state: TranslatorState
+    ) -> tuple[Step | None, TranslatorState]:
+        """The answer of then, if this is what was heard then."""
+        pending, run = self._pending, self._run
+        if pending is None or run._current is not self:
+            return None, state
+        line = pending.lines[len(self._heard)]
+        if line["heard"] != _description(segment):
+            # It began as the interrupted recording did and is another one.
+            return None, self._give_up(pending, state)
+        self._heard.append(segment)
+        self._recalled = True
+        if len(self._heard) == len(pending.lines):
+            state = restore_stream(run._translator, pending.stream)
+            logger.info("the stream goes on after %.1f s of audio", state.listener.audio_ms / 1000)
+            # Of the process that ended there may be a line more, or half of one.
+            run._start_file(pending.reference, pending.lines, pending.stream)
+            self._pending = run._interrupted = None
+        step: Step = decode(base64.b64decode(line["step"]), "answer")
+        return step, state
+
+    def stepped(self, segment: Segment, step: Step, state: TranslatorState) -> None:
+        """Keep what came of a segment; nothing once the recording has ended."""
+        run = self._run
+        recalled, self._recalled = self._recalled, False
+        if recalled or run.failed or run._current is not self:
+            return
+        try:
+            if segment.is_final:
+                run._clear()
+            else:
+                data = base64.b64encode(encode(step, "answer")).decode("ascii")
+                line = {"heard": _description(segment), "step": data}
+                run._keep(line, save_stream(run._translator, state))
+        except (OSError, StateMismatchError) as error:
+            run._fail(error)
+
+    def _give_up(self, pending: _Recording, state: TranslatorState) -> TranslatorState:
+        """Hear what was recalled, which was not computed."""
+        heard, self._heard, self._pending = self._heard, [], None
+        self._run._start_file(pending.reference, [])
+        for segment in heard:
+            step, state = self._run._translator.step(
+                segment.samples, segment.sample_rate, state, is_final=segment.is_final
+            )
+            self.stepped(segment, step, state)
+        return state
 
 
-def _description(samples: Samples, sample_rate: int | None, is_final: bool) -> dict[str, Any]:
-    described = {**describe_audio(samples, sample_rate), "final": is_final}
+def _description(segment: Segment) -> dict[str, Any]:
+    audio = describe_audio(segment.samples, segment.sample_rate)
+    described = {**audio, "final": segment.is_final}
     return described if described.get("shape") != [0] else {**described, "sample_rate": None}

@@ -4,22 +4,23 @@ SimulEval's ``instances.log`` holds one elapsed time a word, in which all comput
 the audio sent. With this log beside it, named ``segments.log``, ``echostream score`` can say what a
 word's delay is made of, and what it would be where compute overlaps with waiting for audio.
 
-One JSON line for each recording, written when it ends; times are in ms and each segment is
-``[audio, front end, encoder, CTC heads, decoder, policy, words]``::
+One JSON line for each recording, written when it ends; times are in ms::
 
-    {"index": 0, "segments": [[320.0, 0.5, 5.3, 0.2, 0.7, 0.1, 2], ...]}
+    {"index": 0, "segments": [{"audio_ms": 320.0, "costs_ms": {"encoder": 5.3, ...}, "words": 2}]}
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echostream.errors import ConfigError
-from echostream.session.costs import StageCosts
+from echostream.session.costs import Costs, rounded
+from echostream.session.line_file import LineFile
+from echostream.session.session import Segment, StreamObserver
+from echostream.session.translator import Step, TranslatorState
 
 LOG_NAME = "segments.log"
 
@@ -30,45 +31,57 @@ class SegmentRecord:
 
     audio_ms: float
     """Audio sent so far, this segment included."""
-    costs: StageCosts
+    costs: Costs
     num_words: int
     """Words written in answer to it."""
 
-    def row(self) -> list[float | int]:
+    def to_json(self) -> dict[str, Any]:
         """As the log has it; compute times to the microsecond."""
-        stages = (round(cost, 3) for cost in astuple(self.costs))
-        return [self.audio_ms, *stages, self.num_words]
+        costs = rounded(self.costs)
+        return {"audio_ms": self.audio_ms, "costs_ms": costs, "words": self.num_words}
 
     @classmethod
-    def from_row(cls, row: Sequence[Any]) -> SegmentRecord:
-        """What :meth:`row` wrote; TypeError or ValueError for a row of another length."""
-        audio_ms, front_end, encoder, heads, decoder, policy, num_words = row
-        return cls(audio_ms, StageCosts(front_end, encoder, heads, decoder, policy), num_words)
+    def from_json(cls, value: Mapping[str, Any]) -> SegmentRecord:
+        """What :meth:`to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+        costs = {str(stage): float(cost) for stage, cost in value["costs_ms"].items()}
+        return cls(float(value["audio_ms"]), costs, int(value["words"]))
 
 
 def segment_line(index: int, records: list[SegmentRecord]) -> str:
     """The line of recording ``index``."""
-    return json.dumps({"index": index, "segments": [record.row() for record in records]}) + "\n"
+    return json.dumps({"index": index, "segments": [each.to_json() for each in records]}) + "\n"
 
 
 class SegmentLog:
     """Appends a line to a file for each recording; an old file of that name is emptied.
 
     Raises:
-        ConfigError: if the file cannot be written.
+        ConfigError: if the file cannot be written at the start. Later failures (a full disk) end
+            the log with one warning and never the translation; ``lost`` counts the lines.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text("", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write --segment-log {path}: {error.strerror}; expected the path of a file"
-            ) from error
+        self._file = LineFile(path, "--segment-log")
 
-    def write(self, index: int, records: list[SegmentRecord]) -> None:
-        """Add the line of a recording that has ended."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(segment_line(index, records))
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written."""
+        return self._file.lost
+
+    def begin(self, recording: int, state: TranslatorState) -> StreamObserver:
+        """See :class:`~echostream.session.session.Observer`."""
+        return _Recording(recording, self._file)
+
+
+class _Recording(StreamObserver):
+    def __init__(self, recording: int, file: LineFile) -> None:
+        self._recording = recording
+        self._file = file
+        self._records: list[SegmentRecord] = []
+
+    def stepped(self, segment: Segment, step: Step, state: TranslatorState) -> None:
+        """Note a segment; the line is written at the end."""
+        record = SegmentRecord(state.listener.audio_ms, step.costs, len(step.words))
+        self._records.append(record)
+        if segment.is_final:
+            self._file.write(segment_line(self._recording, self._records))

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echostream.audio.samples import Samples
-from echostream.session.costs import StageCosts
+from echostream.session.costs import Costs, sum_costs
 from echostream.session.listener import Listener, ListenerState
+from echostream.session.output import Output
 from echostream.session.writer import Turn, Writer, WriterState
-
-TASKS = ("s2tt", "asr")
-"""Speech-to-text translation, or transcription of the source."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,13 @@ class Step:
 
     turns: tuple[Turn, ...]
     """One for each chunk that became whole, and one at the end of the source."""
-    costs: StageCosts = field(compare=False)
+    costs: Costs = field(compare=False)
     """Measured, so never twice the same."""
+
+    @property
+    def output(self) -> tuple[Output, ...]:
+        """What to write now: text or speech, in order."""
+        return tuple(turn.output for turn in self.turns if turn.output.words)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -66,6 +69,18 @@ class Translator:
         """A stream of which nothing has been heard; with ``reference`` a forced one."""
         return TranslatorState(self.listener.init_state(), self.writer.init_state(reference))
 
+    def counters(self, state: TranslatorState) -> dict[str, int]:
+        """Everything that is counted in a stream."""
+        front_end = state.listener.front_end
+        # A front end that starts over keeps another one inside.
+        checked = getattr(front_end, "front_end", front_end)
+        return {
+            "samples_heard": front_end.samples_heard,
+            "clipped": checked.clipped,
+            "nonfinite": checked.nonfinite,
+            **self.writer.counters(state.writer),
+        }
+
     def step(
         self, samples: Samples, sample_rate: int | None, state: TranslatorState, *, is_final: bool
     ) -> tuple[Step, TranslatorState]:
@@ -83,9 +98,9 @@ class Translator:
             AudioFormatError: for audio that cannot be used; the state stays good.
         """
         if state.finished and is_final and len(samples) == 0:
-            return Step((), StageCosts()), state
+            return Step((), {}), state
         encoded, listener = self.listener.step(
             samples, sample_rate, state.listener, is_final=is_final
         )
         turns, costs, writer = self.writer.step(encoded.chunks, state.writer, is_final=is_final)
-        return Step(turns, encoded.costs + costs), TranslatorState(listener, writer)
+        return Step(turns, sum_costs(encoded.costs, costs)), TranslatorState(listener, writer)

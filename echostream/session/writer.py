@@ -1,14 +1,14 @@
-"""The second half of the agent: CTC search and policy, from encoded chunks to words to write.
+"""The second half of a step: generator and policy, from encoded chunks to words to write.
 
-Each chunk is decoded, then the policy is asked, in the order of the audio. How the audio was cut
-into segments therefore changes when words come out, and nothing else.
+The generator observes each chunk, then the policy is asked, in the order of the audio. How the
+audio was cut into segments therefore changes when words come out, and nothing else.
+
+Symbols: ``n`` encoder frames of a chunk, ``C`` encoder channels.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,22 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from echostream.decoder import Decoder, WordAssembler
-from echostream.decoder.ctc.hypothesis import Hypothesis, HypothesisState, without_written
+from echostream.decoder.candidates import Candidates
+from echostream.decoder.generator import EncodedChunk, Generator
+from echostream.decoder.words import Word
 from echostream.policy import Decision, Policy, PolicyContext, needs_encoder_history
-from echostream.session.costs import DEFAULT_CLOCK, Clock, StageCosts
-from echostream.session.listener import EncodedChunk
-from echostream.session.word_values import WordValues
+from echostream.session.costs import DEFAULT_CLOCK, Clock, Costs, Stopwatch
+from echostream.session.output import Output, Text
 
 
 @dataclass(frozen=True)
 class WriterState:
     """One stream."""
 
-    source: HypothesisState
-    """Of the ASR head."""
-    target: HypothesisState
-    """Of the ST head; for task ``asr`` of the ASR head."""
+    generator: Any
+    """What the generator carries."""
     policy: Any = None
     """What the policy wants to remember."""
     reference: tuple[str, ...] | None = None
@@ -52,94 +50,89 @@ class Turn:
     audio_ms: int
     """Audio encoded, ms."""
     reason: str
-    words: tuple[str, ...]
-    """Words written; none is READ."""
+    output: Output
+    """Without words it is READ."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words written."""
+        return self.output.words
 
 
 class Writer:
-    """Decoders and policy; holds no stream.
+    """Generator and policy; holds no stream.
 
     Args:
         policy: decides when to write.
-        decoders: CTC search for the ASR head and for the ST head.
-        assembler: makes words of the output head's tokens; may be ``None`` for a forced writer.
-        task: ``s2tt`` or ``asr``.
+        generator: says what could be written.
         frame_ms: length of an encoder frame.
         frame_dim: channels of an encoder frame.
+        separator: between written words.
         clock: measures the stages.
     """
 
     def __init__(
         self,
         policy: Policy,
-        decoders: tuple[Decoder[Any], Decoder[Any]],
-        assembler: WordAssembler | None,
+        generator: Generator[Any],
         *,
-        task: str,
         frame_ms: int,
         frame_dim: int,
+        separator: str = " ",
         clock: Clock = DEFAULT_CLOCK,
     ) -> None:
-        translating = task == "s2tt"
         self.policy = policy
+        self.generator = generator
         self.clock = clock
         self._frame_ms = frame_ms
-        self._no_frames = torch.zeros(0, frame_dim)
-        self._source = Hypothesis(decoders[0], None if translating else assembler)
-        self._target = Hypothesis(decoders[1], assembler) if translating else None
+        self._separator = separator
+        self._no_frames = torch.zeros(0, frame_dim, dtype=torch.float32)
         self._keeps_history = needs_encoder_history(policy)
 
     def init_state(self, reference: str | None = None) -> WriterState:
         """A stream of which nothing has been heard; with ``reference`` a forced one."""
-        source = self._source.init_state()
-        return WriterState(
-            source=source,
-            target=source if self._target is None else self._target.init_state(),
-            reference=None if reference is None else tuple(reference.split()),
-        )
+        words = None if reference is None else tuple(reference.split())
+        return WriterState(self.generator.init_state(), reference=words)
+
+    def counters(self, state: WriterState) -> dict[str, int]:
+        """Everything that is counted in a stream."""
+        return {
+            "chunks": state.num_chunks,
+            "encoder_frames": state.num_frames,
+            "words_written": state.num_written,
+            **self.generator.counters(state.generator),
+        }
 
     def step(
         self, chunks: Sequence[EncodedChunk], state: WriterState, *, is_final: bool
-    ) -> tuple[tuple[Turn, ...], StageCosts, WriterState]:
+    ) -> tuple[tuple[Turn, ...], Costs, WriterState]:
         """Take more chunks; the last turn of a final step writes everything that is left."""
         turns: list[Turn] = []
-        decoding = deciding = 0.0
+        watch = Stopwatch(self.clock)
         for chunk in chunks:
-            started = self.clock()
-            state = self._decode(chunk, state)
-            decoded = self.clock()
+            state = self._observe(chunk, state)
+            watch.lap("decoder")
             if chunk.is_whole:
                 turn, state = self._decide(chunk.frames, state, source_finished=False)
                 turns.append(turn)
-            decoding += decoded - started
-            deciding += self.clock() - decoded
+            watch.lap("policy")
         if is_final:
-            started = self.clock()
-            target = self._target or self._source
-            flushed = target.flush(state.target, state.num_frames)
-            state = dataclasses.replace(state, target=flushed)
-            decoded = self.clock()
+            finished = self.generator.finish(state.generator)
+            state = dataclasses.replace(state, generator=finished)
+            watch.lap("decoder")
             turn, state = self._decide(self._no_frames, state, source_finished=True)
             turns.append(turn)
-            decoding += decoded - started
-            deciding += self.clock() - decoded
-        costs = StageCosts(decoder_ms=1000 * decoding, policy_ms=1000 * deciding)
-        return tuple(turns), costs, state
+            watch.lap("policy")
+        return tuple(turns), watch.costs, state
 
-    def _decode(self, chunk: EncodedChunk, state: WriterState) -> WriterState:
-        """Take one chunk into the hypotheses."""
-        source = self._source.step(chunk.source_log_probs, state.source)
-        target = source
-        if self._target is not None and chunk.target_log_probs is not None:
-            target = self._target.step(chunk.target_log_probs, state.target)
+    def _observe(self, chunk: EncodedChunk, state: WriterState) -> WriterState:
         history = state.history
         if self._keeps_history:
             frames = chunk.frames
             history = frames if history is None else torch.cat((history, frames))
         return dataclasses.replace(
             state,
-            source=source,
-            target=target,
+            generator=self.generator.observe(chunk, state.generator),
             history=history,
             num_chunks=state.num_chunks + chunk.is_whole,
             num_frames=state.num_frames + len(chunk.frames),
@@ -149,7 +142,9 @@ class Writer:
         self, frames: Tensor, state: WriterState, *, source_finished: bool
     ) -> tuple[Turn, WriterState]:
         """Ask the policy once and write what it says; ``frames`` [n, C] are the newest chunk's."""
-        words, tentative, token_ends = _pending(state)
+        own, generator = self.generator.candidates(state.generator)
+        candidates = own if state.reference is None else _forced(state)
+        counters = self.generator.counters(generator)
         decision: Decision = self.policy.decide(
             PolicyContext(
                 encoder_frames=frames if state.history is None else state.history,
@@ -157,46 +152,43 @@ class Writer:
                 num_chunks=state.num_chunks,
                 audio_ms=state.num_frames * self._frame_ms,
                 source_finished=source_finished,
-                source_tokens=state.source.num_tokens,
-                target_tokens=state.target.num_tokens,
-                words=words,
-                tentative_words=tentative,
-                token_ends=token_ends,
+                source_tokens=counters["source_tokens"],
+                target_tokens=counters["target_tokens"],
+                candidates=candidates,
                 num_written=state.num_written,
                 state=state.policy,
             )
         )
-        num_pending = len(words) + len(tentative)
-        count = num_pending if source_finished else min(decision.write, num_pending)
-        written = tuple(itertools.islice(itertools.chain(words, tentative), count))
-        passed = count
-        if state.reference is not None:
+        count = len(candidates) if source_finished else decision.write
+        if state.reference is None:
+            words, generator = self.generator.commit(count, generator)
+            written = tuple(word.text for word in words)
+        else:
+            written = state.reference[:count]
+            # The generator's own words are never written and must not pile up.
+            _, generator = self.generator.commit(len(own.stable), generator)
             state = dataclasses.replace(state, reference=state.reference[count:])
-            # The search's own words are never written and must not pile up.
-            passed = len(state.target.words)
-        target = without_written(state.target, passed)
-        source = target if self._target is None else state.source
-        state = dataclasses.replace(state, source=source, target=target)
         state = dataclasses.replace(
-            state, policy=decision.state, num_written=state.num_written + count
+            state,
+            generator=generator,
+            policy=decision.state,
+            num_written=state.num_written + len(written),
         )
         turn = Turn(
             num_chunks=state.num_chunks,
             audio_ms=state.num_frames * self._frame_ms,
             reason=decision.reason,
-            words=written,
+            output=Text(written, self._separator),
         )
         return turn, state
 
 
-def _pending(state: WriterState) -> tuple[Sequence[str], Sequence[str], Sequence[int]]:
-    """Stable words, tentative words, and the target tokens up to the end of each."""
-    if state.reference is not None:
-        first = state.num_written + 1
-        return state.reference, (), range(first, first + len(state.reference))
-    target = state.target
-    return (
-        WordValues(operator.attrgetter("text"), target.words),
-        WordValues(operator.attrgetter("text"), target.tentative_words),
-        WordValues(operator.attrgetter("num_tokens"), target.words, target.tentative_words),
+def _forced(state: WriterState) -> Candidates:
+    """The rest of the reference, one token a word."""
+    first = state.num_written + 1
+    return Candidates(
+        tuple(
+            Word(text, number, state.num_frames)
+            for number, text in enumerate(state.reference or (), start=first)
+        )
     )

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from echostream.constants import SAMPLE_RATE
+from echostream.decoder.generator import EncodedChunk
 from echostream.session import Translator, Turn
-from echostream.session.listener import EncodedChunk, Listener
+from echostream.session.listener import Listener
 from echostream.session.saved_stream import restore_stream, save_stream
 from echostream.verification.difference import Tally
 from echostream.verification.recorder import Frames, calls_of, joined
@@ -54,7 +55,9 @@ AgentScenario = Callable[[AgentTrial, Tally, int], None]
 def with_encoder(translator: Translator, encoder: Any) -> Translator:
     """The translator with an encoder of the same weights, at the configuration's own chunking."""
     given = translator.listener
-    listener = Listener(given.model, given.front_end, task=given.task, chunking={}, encoder=encoder)
+    listener = Listener(
+        given.model, given.front_end, heads=tuple(given.heads), chunking={}, encoder=encoder
+    )
     return Translator(listener, translator.writer, translator.settings)
 
 
@@ -147,7 +150,7 @@ def _offline(
     trial: AgentTrial, samples: NDArray[np.float32], rate: int
 ) -> tuple[Frames, tuple[Turn, ...]]:
     subject, translator = trial.trial.subject, trial.translator
-    model, task = subject.model, translator.listener.task
+    model = subject.model
     features = _front_end_frames(trial, [samples], rate)
     frames: Frames = {FRONT_END: (features,)}
     with subject.recorder(heads=True) as recorder:
@@ -156,15 +159,16 @@ def _offline(
             y = subject.encoder.step(features[None], start, is_final=True)[0]
         else:
             y = model.encoder(features[None])["encoder_out"]
-        asr, st = model.asr_head(y)[0], model.st_head(y)[0]
+        log_probs = {name: head(y)[0] for name, head in translator.listener.heads.items()}
         frames |= recorder.take([(y.shape[1],)])
     size = model.encoder.config.chunk_size
     chunks = [
-        EncodedChunk(chunk, source, target if task == "s2tt" else None, len(chunk) == size)
-        for chunk, source, target in zip(
-            y[0].split(size), asr.split(size), st.split(size), strict=True
+        EncodedChunk(
+            chunk,
+            {name: each[start : start + size] for name, each in log_probs.items()},
+            is_whole=len(chunk) == size,
         )
-        if len(chunk)
+        for start, chunk in zip(range(0, y.shape[1], size), y[0].split(size), strict=False)
     ]
     writer = translator.writer
     turns, _, _ = writer.step(chunks, writer.init_state(trial.reference), is_final=True)

@@ -17,7 +17,7 @@ from echostream.encoder import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.machine import machine, versions
 from echostream.model import SpeechModel
-from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session import SystemOptions, Translator, build_translator
 from echostream.shipped import SHIPPED_CHECKPOINT
 from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
 from echostream.verification.certificate import Certificate, ScenarioResult, System
@@ -60,7 +60,7 @@ def verify_checkpoint(
         ConfigError: if there is no such backend or precision.
     """
     folder = Path(checkpoint or SHIPPED_CHECKPOINT)
-    translator = build_translator(AgentOptions(checkpoint=str(folder)))
+    translator = build_translator(SystemOptions(checkpoint=str(folder)))
     # By default where the agent looks: the graphs that are verified are those it runs.
     return verify(
         translator,
@@ -83,7 +83,7 @@ def verify_random_weights(
     Raises:
         ConfigError: if the configuration is wrong, or there is no such backend or precision.
     """
-    options = AgentOptions(random_weights=str(config), forced_target="given here")
+    options = SystemOptions(random_weights=str(config))
     translator = build_translator(options)
     return verify(
         translator, settings, name=str(config), trained=False, cache=cache, progress=progress

@@ -15,6 +15,7 @@ from simuleval.data.segments import SpeechSegment
 
 from echostream.constants import SAMPLE_RATE
 from echostream.hosts.simuleval.agent import EchoStreamAgent
+from echostream.session import Session
 from echostream.session.costs import StageCosts
 from echostream.verification.signals import varied
 from eval.bench.agents import AgentTimes, Push, run_agents
@@ -61,13 +62,9 @@ def compare_agents(
         for mode in ("cached", "recompute"):
             wanted[f"StreamSpeech, {mode}"] = {"random_weights": baseline, "encoder_mode": mode}
     agents = []
-    for number, (name, options) in enumerate(wanted.items()):
-        # The log makes the agent keep what its stages cost.
-        log = str(folder / f"segments-{number}.log")
-        agent = EchoStreamAgent(
-            SimpleNamespace(forced_target=str(words), segment_log=log, **options)
-        )
-        agents.append(AgentTimes(name, _pusher(agent)))
+    for name, options in wanted.items():
+        agent = EchoStreamAgent(SimpleNamespace(forced_target=str(words), **options))
+        agents.append(AgentTimes(name, _pusher(agent, words.read_text(encoding="utf-8"))))
     warm = varied(np.random.default_rng(1), 2 * segment_ms * SAMPLE_RATE // 1000)
     samples = varied(np.random.default_rng(2), seconds * SAMPLE_RATE)
     run_agents([AgentTimes(agent.name, agent.push) for agent in agents], warm, segment_ms)
@@ -81,14 +78,14 @@ def _ended(segment: list[float], is_last: bool) -> StageCosts:
     raise RuntimeError("this agent was left in the process that ran it")
 
 
-def _pusher(agent: EchoStreamAgent) -> Push:
+def _pusher(agent: EchoStreamAgent, reference: str) -> Push:
     def push(segment: list[float], is_last: bool) -> StageCosts:
         if agent.states.target_finished:
             agent.reset()
             # One line of words serves every recording.
-            agent.states.translator_state = agent._begin(0)
+            agent.states.session = Session(agent.translator, reference=reference)
         agent.pushpop(SpeechSegment(content=segment, sample_rate=SAMPLE_RATE, finished=is_last))
-        costs: StageCosts = agent.states.segments[-1].costs
-        return costs
+        assert agent.states.session is not None
+        return StageCosts(**agent.states.session.last_costs)
 
     return push

@@ -131,7 +131,7 @@ def compare(args: argparse.Namespace, command: str) -> list[Path]:
     references = write_lists(rows, args.data, args.output)
     sources = read_sources(args.output / "wav_list", references, progress=progress)
     systems = [
-        system_of(entry, build.build_model(entry.options(plan.segment_ms[0], ROOT, references)))
+        system_of(entry, build.build_model(entry.options(plan.segment_ms[0], ROOT)))
         for entry in plan.systems
     ]
     runs: list[Scored] = [
@@ -139,7 +139,6 @@ def compare(args: argparse.Namespace, command: str) -> list[Path]:
         for run in run_grid(
             plan,
             sources,
-            references=references,
             root=ROOT,
             output=args.output,
             jobs=args.jobs,
@@ -178,7 +177,7 @@ def compare(args: argparse.Namespace, command: str) -> list[Path]:
         systems=systems,
         points=points,
         paired=paired,
-        lengths=measure_lengths(plan, rows, references, args),
+        lengths=measure_lengths(plan, rows, args),
         utterances=utterances(plan, sources, rows, runs),
     )
     path = args.output / RESULTS_NAME
@@ -223,7 +222,7 @@ def long_recording(
 
 
 def measure_lengths(
-    plan: ComparisonPlan, rows: Sequence[ManifestRow], references: Path, args: argparse.Namespace
+    plan: ComparisonPlan, rows: Sequence[ManifestRow], args: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Compute against length, round after round over the systems; what was measured is kept."""
     audio, reference = long_recording(rows, args.data, max(plan.lengths_s))
@@ -233,10 +232,10 @@ def measure_lengths(
     for entry in plan.systems:
         if not entry.lengths:
             continue
-        options = entry.options(LENGTH_SEGMENT_MS, ROOT, references)
+        options = entry.options(LENGTH_SEGMENT_MS, ROOT)
         settings = {
             "model": System(options).fingerprint,
-            "options": {**vars(options), "forced_target": options.forced_target is not None},
+            "options": vars(options),
             "audio": digest(audio.tobytes().hex()),
             "clock": args.clock,
             "code": [code_digest(ENCODING_CODE), code_digest(WRITING_CODE)],

@@ -56,7 +56,6 @@ def run_grid(
     plan: ComparisonPlan,
     sources: Sequence[Source],
     *,
-    references: Path,
     root: Path,
     output: Path,
     jobs: int,
@@ -68,7 +67,6 @@ def run_grid(
     Args:
         plan: what to run.
         sources: recordings with their references.
-        references: the list the references were read from, for forced writers.
         root: what paths in the plan are relative to.
         output: folder of the comparison; ``runs`` and ``cache`` are made in it.
         jobs: recordings encoded at a time.
@@ -82,7 +80,7 @@ def run_grid(
         heard = recordings_of(entry, sources)
         system = None
         for segment_ms in plan.segment_ms:
-            options = entry.options(segment_ms, root, references)
+            options = entry.options(segment_ms, root)
             system = System(options, like=system)
             encodings = encode(
                 system,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError
-from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.costs import StageCosts
 from echostream.whole_file import write_whole
 from eval.sweep.system import clock_named
@@ -53,7 +53,9 @@ def one_pass(
     for end in range(size, len(audio) + 1, size):
         step, state = translator.step(audio[end - size : end], SAMPLE_RATE, state, is_final=False)
         audio_ms = end * 1000 // SAMPLE_RATE
-        result.append(SegmentCost(audio_ms, step.costs, state.listener.encoder.nbytes))
+        result.append(
+            SegmentCost(audio_ms, StageCosts(**step.costs), state.listener.encoder.nbytes)
+        )
     return result
 
 
@@ -63,7 +65,7 @@ def median_pass(passes: Sequence[Sequence[SegmentCost]]) -> list[SegmentCost]:
         raise ConfigError("no pass was measured; expected at least one repeat")
 
     def median(costs: Sequence[StageCosts]) -> StageCosts:
-        stages = [asdict(cost) for cost in costs]
+        stages = [dict(cost) for cost in costs]
         return StageCosts(
             **{name: statistics.median(s[name] for s in stages) for name in stages[0]}
         )
@@ -92,7 +94,7 @@ def length_rows(
                 "segment_ms": segment_ms,
                 "repeats": len(passes),
                 "segments": [
-                    {"audio_ms": segment.audio_ms, **asdict(segment.costs)} for segment in heard
+                    {"audio_ms": segment.audio_ms, **_plain(segment.costs)} for segment in heard
                 ],
                 "compute_ms": compute,
                 "compute_rtf": compute / heard[-1].audio_ms,
@@ -107,7 +109,7 @@ class PassTask:
     """One pass of one system, and the file that keeps it."""
 
     system: str
-    options: AgentOptions
+    options: SystemOptions
     path: Path
 
 
@@ -128,7 +130,7 @@ class PassJob:
             if task.system not in translators:
                 clock = clock_named(self.clock)
                 translators[task.system] = build_translator(task.options, clock=clock)
-            forced = task.options.forced_target is not None
+            forced = task.options.random_weights is not None
             costs = one_pass(
                 translators[task.system],
                 self.audio,
@@ -140,9 +142,13 @@ class PassJob:
         return work
 
 
+def _plain(costs: StageCosts) -> dict[str, float]:
+    return {f"{stage}_ms": cost for stage, cost in costs.items()}
+
+
 def write_pass(path: Path, costs: Sequence[SegmentCost]) -> None:
     """Keep a pass."""
-    rows = [[cost.audio_ms, *asdict(cost.costs).values(), cost.state_bytes] for cost in costs]
+    rows = [[cost.audio_ms, *cost.costs.values(), cost.state_bytes] for cost in costs]
     write_whole(path, (json.dumps(rows) + "\n").encode())
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from echostream.config_mapping import check_types, from_mapping
 from echostream.errors import ConfigError
-from echostream.session.options import AgentOptions, parse_options
+from echostream.session.options import SystemOptions, parse_options
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,15 @@ class SystemEntry:
         """Whether there is something to say about quality."""
         return self.checkpoint is not None
 
-    def options(self, chunk_ms: int, root: Path, forced_target: Path | None) -> AgentOptions:
+    def options(self, chunk_ms: int, root: Path) -> SystemOptions:
         """The agent's options for chunks of this length; paths are relative to ``root``."""
-        return AgentOptions(
+        return SystemOptions(
             checkpoint=None if self.checkpoint is None else str(root / self.checkpoint),
             random_weights=None if self.random_weights is None else str(root / self.random_weights),
             encoder_mode=self.encoder_mode,
             backend=self.backend,
             precision=self.precision,
             chunk_ms=chunk_ms,
-            forced_target=None if self.trained else str(forced_target),
         )
 
 

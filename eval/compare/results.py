@@ -72,7 +72,7 @@ def read_segment_records(folder: Path) -> dict[int, list[SegmentRecord]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return {
-            line["index"]: [SegmentRecord.from_row(row) for row in line["segments"]]
+            line["index"]: [SegmentRecord.from_json(row) for row in line["segments"]]
             for line in lines
         }
     except (OSError, ValueError, LookupError, TypeError) as error:

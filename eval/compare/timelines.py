@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.session.costs import StageCosts
+from echostream.session.costs import StageCosts, sum_costs
 from echostream.session.segment_log import SegmentRecord
 
 _STRETCHES = 400
@@ -45,7 +45,11 @@ class DelayParts:
 
     def plain(self) -> dict[str, float]:
         """As ``results.json`` has it."""
-        return {"total_ms": self.total_ms, "waiting_ms": self.waiting_ms, **vars(self.costs)}
+        return {
+            "total_ms": self.total_ms,
+            "waiting_ms": self.waiting_ms,
+            **{f"{stage}_ms": cost for stage, cost in self.costs.items()},
+        }
 
 
 def elapsed_parts(segments: Sequence[SegmentRecord]) -> list[DelayParts]:
@@ -53,7 +57,7 @@ def elapsed_parts(segments: Sequence[SegmentRecord]) -> list[DelayParts]:
     parts = []
     spent = StageCosts()
     for segment in segments:
-        spent = spent + segment.costs
+        spent = StageCosts(**sum_costs(spent, segment.costs))
         total = segment.audio_ms + spent.total_ms
         parts.append(DelayParts(total, segment.audio_ms, spent))
     return parts
@@ -67,7 +71,7 @@ def real_time_parts(segments: Sequence[SegmentRecord]) -> list[DelayParts]:
     for segment in segments:
         if segment.audio_ms >= free_at:  # it had finished and was waiting
             waiting, busy = segment.audio_ms, StageCosts()
-        busy = busy + segment.costs
+        busy = StageCosts(**sum_costs(busy, segment.costs))
         free_at = waiting + busy.total_ms
         parts.append(DelayParts(free_at, waiting, busy))
     return parts

@@ -41,10 +41,9 @@ from tqdm import tqdm
 
 from echostream.constants import ENCODER_FRAME_MS, SAMPLE_RATE
 from echostream.errors import AudioFormatError, EchoStreamError
-from echostream.flight.recorder import counters
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.machine import resident_bytes
-from echostream.session.translator import TranslatorState
+from echostream.session import Session, TranslatorState
 from eval.soak.audio import KINDS, LONGEST_S, find_speech, make_audio, pushed_form
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -242,7 +241,7 @@ class Utterance:
 
     def _check(self, samples: int, rate: int, clipped: int | None, *, is_finished: bool) -> None:
         state = _state_of(self._agent)
-        counted = counters(state)
+        counted = self._agent.translator.counters(state)
         encoder = state.listener.encoder
         self._result.chunks += counted["chunks"]
         expected = {"samples_heard": samples, "nonfinite": 0, "words_written": self._words}
@@ -273,9 +272,9 @@ class Utterance:
 
 
 def _state_of(agent: EchoStreamAgent) -> TranslatorState:
-    state: TranslatorState | None = agent.states.translator_state
-    assert state is not None  # there is always one more stream without forced references
-    return state
+    session: Session | None = agent.states.session
+    assert session is not None  # there is always one more stream without forced references
+    return session.state
 
 
 def _state_bytes(agent: EchoStreamAgent) -> tuple[bytes, str]:

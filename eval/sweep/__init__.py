@@ -1,6 +1,6 @@
 """Encode recordings once, replay many policies from what was kept.
 
-system = System(AgentOptions(checkpoint="checkpoints/tiny-es-en", chunk_ms=320))
+system = System(SystemOptions(checkpoint="checkpoints/tiny-es-en", chunk_ms=320))
 sources = read_sources("wav_list", "references")
 encodings = encode(system, sources, segment_ms=320, folder="cache", jobs=2)
 folder = replay(encodings, policy="wait-k", policy_options="k=3", output="runs/wait-3")

@@ -29,8 +29,8 @@ from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
 from echostream.errors import ConfigError, EchoStreamError
 from echostream.scoring.report import score_folder
-from echostream.session import AgentOptions
-from echostream.session.translator import TASKS
+from echostream.session import SystemOptions
+from echostream.session.options import TASKS
 from echostream.whole_file import write_whole
 from eval.sweep import CLOCKS, Encodings, System, encode, read_sources, replay
 from eval.sweep.runs import run_compute_ms
@@ -220,7 +220,7 @@ def systems(args: argparse.Namespace) -> list[tuple[System, int]]:
     for segment_ms in args.segment_ms or []:
         require_segment(segment_ms)
     first = System(
-        AgentOptions(
+        SystemOptions(
             checkpoint=args.checkpoint,
             random_weights=args.random_weights,
             task=args.task,
@@ -229,7 +229,6 @@ def systems(args: argparse.Namespace) -> list[tuple[System, int]]:
             left_context_ms=args.left_context_ms,
             max_future_frames=args.max_future_frames,
             encoder_mode=args.encoder_mode,
-            forced_target=str(args.target) if args.forced else None,
         )
     )
     chunks = dict.fromkeys(args.chunk_ms or [first.chunk_ms])

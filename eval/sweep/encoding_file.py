@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from echostream.decoder.generator import EncodedChunk
 from echostream.errors import DataError
 from echostream.saved_state import metadata_of
 from echostream.session.costs import StageCosts
-from echostream.session.listener import EncodedChunk, Listener
+from echostream.session.listener import Listener
 from echostream.whole_file import write_whole
 from eval.sweep.sources import Source, cuts, read_samples
 
@@ -93,7 +94,7 @@ def encode_source(
         segments.append(
             EncodedSegment(
                 audio_ms=source.ms(cut.end),
-                costs=encoded.costs,
+                costs=StageCosts(**encoded.costs),
                 state_nbytes=state.encoder.nbytes,
                 chunks=tuple(len(chunk.frames) for chunk in encoded.chunks),
             )
@@ -106,12 +107,10 @@ def encode_source(
     }
     tensors = {
         FRAMES: [chunk.frames.cpu() for chunk in chunks],
-        SOURCE_LOG_PROBS: [chunk.source_log_probs for chunk in chunks],
-        TARGET_LOG_PROBS: [
-            chunk.target_log_probs for chunk in chunks if chunk.target_log_probs is not None
-        ],
+        SOURCE_LOG_PROBS: [chunk.log_probs["asr"] for chunk in chunks],
+        TARGET_LOG_PROBS: [chunk.log_probs["st"] for chunk in chunks if "st" in chunk.log_probs],
     }
-    if listener.task == "asr":
+    if "st" not in listener.heads:
         del tensors[TARGET_LOG_PROBS]
     joined = {name: torch.cat(parts) if parts else nothing[name] for name, parts in tensors.items()}
     return Encoding(tuple(segments), state.encoder.chunk_size), joined
@@ -123,7 +122,7 @@ def write_encoding(path: Path, encoding: Encoding, tensors: dict[str, Tensor]) -
         "format": FORMAT,
         "chunk_size": encoding.chunk_size,
         "segments": [
-            [segment.audio_ms, *astuple(segment.costs), segment.state_nbytes, *segment.chunks]
+            [segment.audio_ms, *segment.costs.values(), segment.state_nbytes, *segment.chunks]
             for segment in encoding.segments
         ],
         "checksums": {name: _checksum(tensor) for name, tensor in tensors.items()},

@@ -10,7 +10,7 @@ from typing import Any
 
 import echostream
 from echostream.errors import AudioFormatError, CheckpointError, DataError
-from echostream.session import AgentOptions
+from echostream.session import SystemOptions
 from echostream.whole_file import write_whole
 from eval.sweep.digests import ENCODING_CODE, code_digest, digest
 from eval.sweep.encoding_file import (
@@ -129,7 +129,7 @@ def _is_whole(encodings: Encodings, source: Source) -> bool:
 class _EncodeJob:
     """Encodes; what goes to another process is without the model, which is loaded there."""
 
-    options: AgentOptions
+    options: SystemOptions
     fingerprint: str
     segment_ms: int
     clock: str

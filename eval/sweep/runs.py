@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 import echostream
-from echostream.decoder import Decoder, WordAssembler
+from echostream.decoder import Decoder
+from echostream.decoder.generator import EncodedChunk
 from echostream.errors import ConfigError
 from echostream.policy import Policy
-from echostream.session.listener import EncodedChunk
+from echostream.session.build import HEADS
+from echostream.session.costs import sum_costs
 from echostream.session.segment_log import LOG_NAME as SEGMENT_LOG_NAME
 from echostream.session.segment_log import SegmentRecord, segment_line
 from echostream.whole_file import write_whole
@@ -99,10 +101,9 @@ def replay(
     if _is_finished(folder, _digest(settings)):
         logger.info("%s is finished", folder)
         return folder
-    assembler = system.assembler()
     with one_thread():
         lines = [
-            _replay_source(searches, made_policy, assembler, source, forced)
+            _replay_source(searches, made_policy, source, forced)
             for source in progress(encodings.sources, len(encodings.sources), f"{folder.name}")
         ]
     _write(folder, settings, lines)
@@ -112,7 +113,11 @@ def replay(
 def run_compute_ms(folder: str | Path) -> float:
     """Compute of all stages and recordings of a run, from its ``segments.log``, ms."""
     lines = (Path(folder) / SEGMENT_LOG_NAME).read_text(encoding="utf-8").splitlines()
-    return sum(sum(row[1:-1]) for line in lines for row in json.loads(line)["segments"])
+    return sum(
+        sum(segment["costs_ms"].values())
+        for line in lines
+        for segment in json.loads(line)["segments"]
+    )
 
 
 def instance_line(
@@ -135,7 +140,6 @@ def instance_line(
 def _replay_source(
     searches: Searches,
     policy: Policy,
-    assembler: WordAssembler | None,
     source: Source,
     forced: bool,
 ) -> _Line:
@@ -143,9 +147,7 @@ def _replay_source(
     encodings = searches.encodings
     encoding, tensors = read_encoding(encodings.path(source), (FRAMES,))
     clock = ReplayClock(clock_named(encodings.clock))
-    writer = searches.system.writer(
-        policy, _replayed(searches.load(source), clock), assembler, clock
-    )
+    writer = searches.system.writer(policy, _replayed(searches.load(source), clock), clock)
     state = writer.init_state(source.reference if forced else None)
     words: list[str] = []
     delays: list[float] = []
@@ -156,8 +158,8 @@ def _replay_source(
         chunks = [_chunk(part, encoding, searches.system) for part in frames]
         is_final = number == len(encoding.segments)
         turns, costs, state = writer.step(chunks, state, is_final=is_final)
-        costs = segment.costs + costs
-        compute_ms += costs.total_ms
+        costs = sum_costs(segment.costs, costs)
+        compute_ms += sum(costs.values())
         # Joined and cut again, as the evaluator does.
         written = [word for turn in turns for word in turn.words]
         new = " ".join(written).split()
@@ -168,12 +170,11 @@ def _replay_source(
     return _Line(instance_line(source, words, delays, elapsed), segment_line(source.index, records))
 
 
-def _replayed(
-    records: tuple[SearchRecord, ...], clock: ReplayClock
-) -> tuple[Decoder[Any], Decoder[Any]]:
-    # With task `asr` there is one record, and the writer does not use the second decoder.
-    source = ReplayedDecoder(records[0], clock)
-    return source, ReplayedDecoder(records[-1], clock)
+def _replayed(records: tuple[SearchRecord, ...], clock: ReplayClock) -> dict[str, Decoder[Any]]:
+    return {
+        head: ReplayedDecoder(record, clock)
+        for head, record in zip(("asr", "st"), records, strict=False)
+    }
 
 
 def _chunk(frames: torch.Tensor, encoding: Encoding, system: System) -> EncodedChunk:
@@ -181,8 +182,7 @@ def _chunk(frames: torch.Tensor, encoding: Encoding, system: System) -> EncodedC
     nothing = frames.new_zeros(len(frames), 0)
     return EncodedChunk(
         frames=frames,
-        source_log_probs=nothing,
-        target_log_probs=nothing if system.options.task == "s2tt" else None,
+        log_probs=dict.fromkeys(HEADS[system.options.task], nothing),
         is_whole=len(frames) == encoding.chunk_size,
     )
 

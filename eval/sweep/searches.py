@@ -139,7 +139,7 @@ def search(
     missing = {s.content: s for s in encodings.sources if not _is_whole(searches.path(s))}
     waiting = sorted(missing.values(), key=lambda source: -source.length_ms)
     tasks = [(encodings.path(source), searches.path(source)) for source in waiting]
-    job = _SearchJob(system.decoders(), system.options.task, encodings.clock)
+    job = _SearchJob(system.searches(), system.options.task, encodings.clock)
     finish(job, tasks, jobs, progress, f"searching, {decoder['name']}")
     return searches
 
@@ -216,7 +216,7 @@ def _is_whole(path: Path) -> bool:
 class _SearchJob:
     """Searches; decoders are small and go to other processes as they are."""
 
-    decoders: tuple[Decoder[Any], Decoder[Any]]
+    searches: dict[str, Decoder[Any]]
     task: str
     clock: str
 
@@ -228,7 +228,7 @@ class _SearchJob:
             encoded, searched = task
             encoding, tensors = read_encoding(encoded, names)
             records = []
-            for decoder, name in zip(self.decoders, names, strict=False):
+            for decoder, name in zip(self.searches.values(), names, strict=False):
                 chunks = [part for _, parts in encoding.split(tensors[name]) for part in parts]
                 records.append(search_head(decoder, chunks, clock))
             write_records(searched, records)

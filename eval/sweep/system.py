@@ -7,12 +7,12 @@ import time
 from functools import cached_property
 from typing import Any
 
-from echostream.decoder import Decoder, WordAssembler
+from echostream.decoder import Decoder
 from echostream.encoder.state import settings_of
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
 from echostream.policy import Policy
-from echostream.session import AgentOptions, build
+from echostream.session import SystemOptions, build
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
 from echostream.session.writer import Writer
@@ -49,7 +49,7 @@ class System:
         CheckpointError: if the checkpoint cannot be loaded.
     """
 
-    def __init__(self, options: AgentOptions, like: System | None = None) -> None:
+    def __init__(self, options: SystemOptions, like: System | None = None) -> None:
         if options.threads != 1:
             raise ConfigError(
                 f"threads is {options.threads}; expected 1: costs are measured on one thread, and "
@@ -87,31 +87,19 @@ class System:
         """Audio to log-probabilities, as in the agent."""
         return build.build_listener(self.options, self.model, clock)
 
-    def decoders(self) -> tuple[Decoder[Any], Decoder[Any]]:
-        """The searches for the ASR head and for the ST head, as in the agent."""
-        return build.build_decoders(self.options, self.model)
+    def searches(self) -> dict[str, Decoder[Any]]:
+        """The search of each head, as in the agent."""
+        return build.build_searches(self.options, self.model)
 
     def policy(self) -> Policy:
         """The policy, as in the agent."""
         return build.build_policy(self.options, self.model)
 
-    def assembler(self) -> WordAssembler | None:
-        """Makes words of the output head's tokens; ``None`` without a vocabulary."""
-        return build.build_assembler(self.options, self.model)
-
-    def writer(
-        self,
-        policy: Policy,
-        decoders: tuple[Decoder[Any], Decoder[Any]],
-        assembler: WordAssembler | None,
-        clock: Clock,
-    ) -> Writer:
+    def writer(self, policy: Policy, searches: dict[str, Decoder[Any]], clock: Clock) -> Writer:
         """Log-probabilities to words, as in the agent but around other parts."""
         return Writer(
             policy,
-            decoders,
-            assembler,
-            task=self.options.task,
+            build.build_generator(self.options, self.model, searches),
             frame_ms=self.model.encoder.frame_ms,
             frame_dim=self.model.config.encoder.output_dim,
             clock=clock,
@@ -124,14 +112,18 @@ class System:
 
     def decoder_settings(self) -> dict[str, Any]:
         """What decides the searches, as plain values."""
-        name, options = build.decoder_settings(self.options, self.model)
         vocabularies = build.vocabulary_paths(self.options)
         language_models = build.language_model_paths(self.options, self.model)
+        by_head = {
+            head: build.decoder_settings(self.options, self.model, head)
+            for head in self.model.heads
+        }
         return {
-            "name": name,
-            "options": options,
-            "st_options": build.st_decoder_options(self.options, self.model),
-            "vocabularies": [file_digest(path) for path in vocabularies if path is not None],
-            "language_models": [file_digest(path) for path in language_models if path is not None],
-            "plugin": plugin_digest(self.decoders()[0]),
+            "name": by_head["asr"][0],
+            "options": {head: options for head, (_, options) in by_head.items()},
+            "unit": self.options.output_unit,
+            "pause_ms": self.options.pause_ms,
+            "vocabularies": [file_digest(path) for path in vocabularies.values()],
+            "language_models": [file_digest(path) for path in language_models.values()],
+            "plugin": plugin_digest(self.searches()["asr"]),
         }

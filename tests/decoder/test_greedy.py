@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echostream.codec import decode, encode
 from echostream.decoder import GreedyCtc, GreedyState, Token
 from echostream.errors import CheckpointError, ConfigError, StreamClosedError
 
@@ -88,7 +88,7 @@ def test_stepping_twice_from_one_state_gives_the_same() -> None:
 def test_state_goes_through_json() -> None:
     decoder = GreedyCtc(blank=3)
     _, state = decoder.step(random_log_probs(1, 9, 4), decoder.init_state())
-    assert GreedyState.from_json(json.loads(json.dumps(state.to_json()))) == state
+    assert decode(encode(state, "state"), "state") == state
 
 
 def test_flushing_twice_is_harmless_and_stepping_after_it_is_not() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from echostream import codec
 from echostream.decoder import PrefixBeamCtc, PrefixBeamState, Token
 from echostream.errors import CheckpointError, ConfigError, StreamClosedError
 
@@ -265,7 +265,7 @@ def test_state_does_not_grow() -> None:
     sizes = []
     for seed in range(200):
         _, state = decoder.step(random_log_probs(seed, 16, 10, 1.0), state)
-        sizes.append(len(json.dumps(state.to_json())))
+        sizes.append(len(codec.encode(state, "state")))
     assert state.num_tokens > 500
     assert max(sizes[100:]) <= 1.2 * max(sizes[20:100])
 
@@ -311,16 +311,16 @@ def test_stepping_twice_from_one_state_gives_the_same() -> None:
     decoder = PrefixBeamCtc(blank=4)
     log_probs = random_log_probs(5, 30, 5)
     _, state = decoder.step(log_probs[:11], decoder.init_state())
-    saved = json.dumps(state.to_json())
+    saved = codec.encode(state, "state")
     assert decoder.step(log_probs[11:], state) == decoder.step(log_probs[11:], state)
-    assert json.dumps(state.to_json()) == saved
+    assert codec.encode(state, "state") == saved
 
 
 def test_a_restored_state_goes_on_to_the_bit() -> None:
     decoder = PrefixBeamCtc(blank=4)
     log_probs = random_log_probs(6, 30, 5)
     _, state = decoder.step(log_probs[:1], decoder.init_state())
-    restored = PrefixBeamState.from_json(json.loads(json.dumps(state.to_json())))
+    restored = codec.decode(codec.encode(state, "state"), "state")
     assert restored == state
     assert decoder.step(log_probs[1:], restored) == decoder.step(log_probs[1:], state)
 

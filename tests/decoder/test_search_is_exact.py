@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.decoder import PrefixBeamCtc
-from echostream.session import AgentOptions
+from echostream.session import SystemOptions
 from echostream.session.build import build_listener, build_model
 
 from .ctc_oracles import random_log_probs
@@ -79,14 +79,14 @@ def test_random_frames(
 
 def test_real_frames() -> None:
     """Both heads of the checkpoint, in a recording."""
-    options = AgentOptions()
+    options = SystemOptions()
     model = build_model(options)
     listener = build_listener(options, model)
     samples, rate = soundfile.read(CLIP, dtype="float32")
     encoded, _ = listener.step(samples, rate, listener.init_state(), is_final=True)
     for name, size in (
-        ("source_log_probs", model.config.asr_vocab_size),
-        ("target_log_probs", model.config.st_vocab_size),
+        ("asr", model.config.asr_vocab_size),
+        ("st", model.config.st_vocab_size),
     ):
-        chunks = [getattr(chunk, name) for chunk in encoded.chunks]
+        chunks = [chunk.log_probs[name] for chunk in encoded.chunks]
         assert assert_same(chunks, blank=size, suppress=(0,), blank_penalty=1.0) > 0

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 
@@ -9,7 +8,8 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.decoder import Token, Tokenizer, Word, WordAssembler, WordState
+from echostream.codec import decode, encode
+from echostream.decoder import Token, Tokenizer, Word, WordAssembler
 from echostream.decoder.words import MAX_WORD_CHARACTERS
 from echostream.errors import ConfigError
 
@@ -165,8 +165,8 @@ def test_state_is_bounded_and_goes_through_json(plain: Tokenizer) -> None:
     sizes = []
     for token in tokens_of(ids):
         _, state = assembler.step([token], state)
-        saved = json.dumps(state.to_json())
-        assert WordState.from_json(json.loads(saved)) == state
+        saved = encode(state, "state")
+        assert decode(saved, "state") == state
         sizes.append(len(saved))
     # only the digits of the counters grow
     assert max(sizes[len(sizes) // 2 :]) <= max(sizes[20:200]) + 12
@@ -176,7 +176,7 @@ def test_a_restored_state_goes_on(byte_fallback: Tokenizer) -> None:
     ids = pieces(byte_fallback, "▁", "h", "<0xE4>", "<0xB8>")
     assembler = WordAssembler(byte_fallback)
     _, state = assembler.step(tokens_of(ids), assembler.init_state())
-    restored = WordState.from_json(json.loads(json.dumps(state.to_json())))
+    restored = decode(encode(state, "state"), "state")
     more = tokens_of(pieces(byte_fallback, "<0xAD>", "▁"))
     assert [w.text for w in assembler.step(more, restored)[0]] == ["h中"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from echostream.errors import ConfigError
-from echostream.session.options import AgentOptions
+from echostream.hosts.options import HostOptions
 from tests.flight.conftest import lines, make_agent, replay, send
 from tests.small_system import audio
 
@@ -34,7 +34,8 @@ def test_a_full_disk_ends_the_record_and_not_the_translation(
     agent = make_agent(checkpoint, record=str(folder / "record"))
     shutil.rmtree(folder)
     assert send(agent, samples, 4000) == send(make_agent(checkpoint), samples, 4000)
-    assert agent._recorder is not None and agent._recorder.lost == 5
+    (recorder,) = agent._observers
+    assert recorder.lost == 5
     assert caplog.text.count("the translation goes on") == 1
 
 
@@ -43,7 +44,7 @@ def test_a_record_that_cannot_be_begun_is_refused(checkpoint: Path, tmp_path: Pa
     with pytest.raises(ConfigError, match="--record"):
         make_agent(checkpoint, record=str(tmp_path / "file" / "record"))
     with pytest.raises(ConfigError, match="--record-audio"):
-        AgentOptions(record_audio=True)
+        HostOptions(record_audio=True)
 
 
 def test_a_crash_in_the_translator_is_the_last_line(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from echostream.decoder import Candidates, Word
 from echostream.policy import Decision, Policy, PolicyContext
 
 
@@ -24,6 +25,11 @@ def context(
 ) -> PolicyContext:
     """A context after ``chunks`` chunks of 320 ms; one token a word unless ``ends`` says else."""
     pending = len(words) + len(tentative)
+    ends = range(written + 1, written + 1 + pending) if ends is None else ends
+
+    def word(text: str, end: int) -> Word:
+        return Word(text, end, 0)
+
     return PolicyContext(
         encoder_frames=torch.zeros(16, 4),
         num_encoder_frames=16 * chunks,
@@ -32,9 +38,9 @@ def context(
         source_finished=finished,
         source_tokens=source,
         target_tokens=target,
-        words=words,
-        tentative_words=tentative,
-        token_ends=range(written + 1, written + 1 + pending) if ends is None else ends,
+        candidates=Candidates(
+            tuple(map(word, words, ends)), tuple(map(word, tentative, ends[len(words) :]))
+        ),
         num_written=written,
         state=state,
     )

@@ -121,11 +121,6 @@ def test_decisions() -> None:
         Decision(-1)
 
 
-def test_context_needs_an_end_for_each_word() -> None:
-    with pytest.raises(ValueError, match="1 entries for 2 pending words"):
-        context(words=("a",), tentative=("b",), ends=(1,))
-
-
 def test_context_holds_a_view() -> None:
     frames = torch.zeros(8, 3)
     ctx = PolicyContext(
@@ -136,7 +131,6 @@ def test_context_holds_a_view() -> None:
         source_finished=False,
         source_tokens=0,
         target_tokens=0,
-        words=(),
     )
     assert ctx.encoder_frames.data_ptr() == frames[2:4].data_ptr()
     assert (ctx.num_pending, ctx.state) == (0, None)

@@ -66,8 +66,8 @@ def hear(
         encoded, listener = translator.listener.step(part, rate, state.listener, is_final=is_final)
         for chunk in encoded.chunks:
             assert bool(torch.isfinite(chunk.frames).all())
-            for scores in (chunk.source_log_probs, chunk.target_log_probs):
-                assert scores is None or not bool(scores.isnan().any())
+            for scores in chunk.log_probs.values():
+                assert not bool(scores.isnan().any())
             frames.append(chunk.frames.numpy())
         said, _, writer = translator.writer.step(encoded.chunks, state.writer, is_final=is_final)
         state = TranslatorState(listener, writer)

@@ -10,7 +10,7 @@ from echostream.backend import CompiledEncoder, installed_backends
 from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError
-from echostream.session import AgentOptions, build_translator
+from echostream.session import SystemOptions, build_translator
 from echostream.session.saved_stream import restore_stream, save_stream
 from tests.session.test_translator import run, said, segments
 from tests.small_system import audio
@@ -48,16 +48,16 @@ def test_auto_is_a_compiled_form_where_there_is_one(translate) -> None:
 @pytest.mark.fault("F33")
 def test_wrong_choices_say_what_to_do(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="torch"):
-        AgentOptions(backend="tensorrt")
+        SystemOptions(backend="tensorrt")
     with pytest.raises(ConfigError, match="float32"):
-        AgentOptions(precision="fp8")
+        SystemOptions(precision="fp8")
     encoder = ChunkConformerConfig(
         embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
     )
     save_config(
         SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder), tmp_path / "small.yaml"
     )
-    options = {"random_weights": str(tmp_path / "small.yaml"), "forced_target": "unused"}
+    options = {"random_weights": str(tmp_path / "small.yaml")}
     with pytest.raises(ConfigError, match="expected --backend torch"):
-        build_translator(AgentOptions(**options, backend="openvino"))  # type: ignore[arg-type]
-    assert build_translator(AgentOptions(**options, backend="auto"))  # type: ignore[arg-type]
+        build_translator(SystemOptions(**options, backend="openvino"))  # type: ignore[arg-type]
+    assert build_translator(SystemOptions(**options, backend="auto"))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from simuleval.data.segments import SpeechSegment
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError, StateMismatchError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
-from echostream.session import Translator
+from echostream.session import Session, Translator
 from echostream.session.saved_run import ANSWERS, STREAM, SavedRun
 from tests.small_system import audio
 
@@ -53,12 +53,16 @@ def cut(samples: Any, size: int = SIZE) -> list[tuple[Any, bool]]:
 
 def hear(run: Any, segments: list[tuple[Any, bool]], reference: str | None = None) -> list[Any]:
     """The turns of each segment, from the first one on."""
-    state = run._translator.init_state(reference) if isinstance(run, SavedRun) else run.init_state()
-    answers = []
-    for samples, is_final in segments:
-        step, state = run.step(samples, SAMPLE_RATE, state, is_final=is_final)
-        answers.append(step.turns)
-    return answers
+    watched = isinstance(run, SavedRun)
+    session = Session(
+        run._translator if watched else run,
+        reference=reference,
+        observers=[run] if watched else [],
+    )
+    return [
+        session.push(samples, SAMPLE_RATE, is_final=is_final).turns
+        for samples, is_final in segments
+    ]
 
 
 @pytest.mark.fault("F39")
@@ -217,8 +221,9 @@ def test_a_full_disk_ends_the_saving_and_not_the_translation(
 def test_what_cannot_be_saved_is_refused_at_once(
     checkpoint: Path, translate: Make, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="--save-state.*all encoder frames"):
-        SavedRun(tmp_path, translate(policy="tests.session.test_saved_stream:Historian"))
+    made = translate()
+    with pytest.raises(ConfigError, match="--save-state.*put together by hand"):
+        SavedRun(tmp_path, Translator(made.listener, made.writer))
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--save-state .*file"):
         SavedRun(tmp_path / "file", translate())
@@ -232,10 +237,10 @@ def test_the_size_of_the_state_is_constant_and_each_segment_adds_a_line(
     translate: Make, tmp_path: Path
 ) -> None:
     run = SavedRun(tmp_path, translate())
-    state = run._translator.init_state()
+    session = Session(run._translator, observers=[run])
     sizes = []
     for samples, _ in cut(audio(10.0), 5120)[:-1]:
-        _, state = run.step(samples, SAMPLE_RATE, state, is_final=False)
+        session.push(samples, SAMPLE_RATE)
         sizes.append((tmp_path / STREAM).stat().st_size)
     # Counters gain digits, unwritten words come and go.
     assert max(sizes[5:]) - min(sizes[5:]) < 3000

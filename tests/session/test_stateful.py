@@ -81,7 +81,7 @@ class TranslatorMachine(RuleBasedStateMachine):
 
     def _after(self, stream: Stream, piece: Piece, *, final: bool) -> Stream:
         step, state = self.translator.step(piece.pushed, stream.rate, stream.state, is_final=final)
-        type(self).ahead += state.writer.target.num_ahead > 0
+        type(self).ahead += state.writer.generator.hypotheses[-1].num_ahead > 0
         return self._made(
             dataclasses.replace(
                 stream,
@@ -257,12 +257,10 @@ class AgentMachine(RuleBasedStateMachine):
     def push(self, session: Session, piece: Piece, pop: bool) -> None:
         self._counted()
         if session.finished:
-            if piece.size:
-                state = self._states(session).translator_state
-                with pytest.raises(StreamClosedError):
-                    self.agent.push(self._segment(session, piece, finished=False), session.states)
-                assert self._states(session).translator_state is state
-            return
+            if not piece.size:
+                return
+            # The stream was answered to its end, so this is the next one.
+            session.restart(session.rate)
         self.agent.push(self._segment(session, piece, finished=False), session.states)
         session.samples.append(piece.mono)
         session.unread = True
@@ -310,8 +308,8 @@ class AgentMachine(RuleBasedStateMachine):
     def save_and_restore(self, session: Session) -> None:
         self._counted()
         states, translator = self._states(session), self.agent.translator
-        data = save_stream(translator, states.translator_state)
-        states.translator_state = restore_stream(translator, data)
+        data = save_stream(translator, states.session.state)
+        states.session.state = restore_stream(translator, data)
 
     @rule(target=sessions, session=sessions)
     def branch(self, session: Session) -> Session:
@@ -320,7 +318,7 @@ class AgentMachine(RuleBasedStateMachine):
         if session.finished or session.unread:
             return session
         states = self.agent.build_states()
-        states.translator_state = self._states(session).translator_state
+        states.session.state = self._states(session).session.state
         return Session(states, session.rate, [*session.samples], [*session.said])
 
     @rule(session=sessions, kind=kinds_of_bad_audio)
@@ -333,11 +331,11 @@ class AgentMachine(RuleBasedStateMachine):
         content = samples if isinstance(samples, list) else samples.tolist()
         segment = SpeechSegment(content=content, sample_rate=-1 if rate is None else rate)
         states = self._states(session)
-        before = states.translator_state
+        before = states.session.state
         unread = list(states.unread)
         with pytest.raises(AudioFormatError):
             self.agent.push(segment, session.states)
-        assert states.translator_state is before
+        assert states.session.state is before
         assert list(map(id, states.unread)) == list(map(id, unread))
 
 

@@ -13,8 +13,8 @@ from echostream.config import DecoderConfig
 from echostream.decoder import NgramModel, Tokenizer
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model.checkpoint import load_config_json, save_config_json
-from echostream.session import AgentOptions, build_translator
-from echostream.session.build import build_decoders, build_model
+from echostream.session import SystemOptions, build_translator
+from echostream.session.build import build_model, build_searches
 from echostream.shipped import SHIPPED_CHECKPOINT
 from echostream.training.language_model import make_language_models
 from echostream.training.recipes.parallel_text import sentence_pair, write_texts
@@ -57,8 +57,8 @@ def favourite(checkpoint: Path, file: str, text: str) -> str:
     return tokenizer.decode([int(model.log_probs(history).argmax())])
 
 
-def options(checkpoint: Path, **more: str) -> AgentOptions:
-    return AgentOptions(checkpoint=str(checkpoint), **more)  # type: ignore[arg-type]
+def options(checkpoint: Path, **more: str) -> SystemOptions:
+    return SystemOptions(checkpoint=str(checkpoint), **more)  # type: ignore[arg-type]
 
 
 def test_only_the_training_side_is_read(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_search_of_the_agent_uses_them(checkpoint: Path, corpus: Path) -> No
     make_language_models(checkpoint, corpus)
     model = build_model(options(checkpoint))
     for given, expected in ((USED, True), ("blank_penalty=1", False), ("lm_weight=0", False)):
-        asr, st = build_decoders(options(checkpoint, decoder_options=given), model)
+        asr, st = build_searches(options(checkpoint, decoder_options=given), model).values()
         for decoder, size in ((asr, model.config.asr_vocab_size), (st, model.config.st_vocab_size)):
             assert (decoder.language_model is not None) == expected  # type: ignore[attr-defined]
             assert not expected or decoder.language_model.vocab_size == size  # type: ignore[attr-defined]
@@ -117,7 +117,7 @@ def test_the_search_of_the_agent_uses_them(checkpoint: Path, corpus: Path) -> No
         build_translator(options(checkpoint, decoder_options=given)).settings
         for given in (USED, "blank_penalty=1")
     )
-    assert used["language_models"] != unused["language_models"] == [None, None]
+    assert used["language_models"] != unused["language_models"] == {}
 
 
 def test_weights_go_into_the_configuration(checkpoint: Path, corpus: Path) -> None:
@@ -128,7 +128,7 @@ def test_weights_go_into_the_configuration(checkpoint: Path, corpus: Path) -> No
     wanted = {**before.decoder.options, "lm_weight": 0.7, "unit_bonus": 1.2}
     assert after == replace(before, decoder=replace(before.decoder, options=wanted))
     used = build_translator(options(checkpoint)).settings["decoder"]
-    assert used == ("prefix-beam", wanted, wanted)
+    assert used == dict.fromkeys(("asr", "st"), ("prefix-beam", wanted))
 
 
 def test_the_translation_may_be_searched_otherwise(checkpoint: Path, corpus: Path) -> None:
@@ -141,13 +141,14 @@ def test_the_translation_may_be_searched_otherwise(checkpoint: Path, corpus: Pat
     )
     save_config_json(replace(config, decoder=decoder), checkpoint)
     model = build_model(options(checkpoint))
-    asr, st = build_decoders(options(checkpoint), model)
+    asr, st = build_searches(options(checkpoint), model).values()
     assert (asr.beam_size, asr.language_model) == (5, None)  # type: ignore[attr-defined]
     assert st.beam_size == 7 and st.language_model is not None  # type: ignore[attr-defined]
     # What the user says holds for both, and another search has neither's options.
-    asr, st = build_decoders(options(checkpoint, decoder_options="beam_size=3"), model)
+    given = options(checkpoint, decoder_options="beam_size=3")
+    asr, st = build_searches(given, model).values()
     assert (asr.beam_size, st.beam_size) == (3, 3)  # type: ignore[attr-defined]
-    build_decoders(options(checkpoint, decoder="greedy"), model)
+    build_searches(options(checkpoint, decoder="greedy"), model)
 
 
 def test_models_of_another_vocabulary_are_refused(checkpoint: Path, corpus: Path) -> None:
@@ -158,12 +159,8 @@ def test_models_of_another_vocabulary_are_refused(checkpoint: Path, corpus: Path
         build_translator(options(checkpoint, decoder_options=USED))
 
 
-def test_untrained_models_have_none(tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    target.write_text("some words\n", encoding="utf-8")
-    random = AgentOptions(
-        random_weights="configs/tiny.yaml", forced_target=str(target), decoder_options=USED
-    )
+def test_untrained_models_have_none() -> None:
+    random = SystemOptions(random_weights="configs/tiny.yaml", decoder_options=USED)
     with pytest.raises(ConfigError, match="language model"):
         build_translator(random)
 

@@ -17,7 +17,7 @@ from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.encoder import StreamState, attention, convolution, zipformer
 from echostream.encoder.memory_bank import MemoryBank, MemoryState
 from echostream.encoder.stem import StemState
-from echostream.session import AgentOptions, Translator, build_translator
+from echostream.session import SystemOptions, Translator, build_translator
 from echostream.verification import agent_scenarios
 from echostream.verification.verify import CRASH
 from tests.encoder.small_encoder import keep_nothing_prepared
@@ -244,9 +244,7 @@ def baseline(tmp_path: Any) -> Callable[[], Translator]:
         )
         config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder)
         save_config(config, tmp_path / "small.yaml")
-        return build_translator(
-            AgentOptions(random_weights=str(tmp_path / "small.yaml"), forced_target="unused")
-        )
+        return build_translator(SystemOptions(random_weights=str(tmp_path / "small.yaml")))
 
     return make
 

@@ -10,9 +10,7 @@ boundary is that symbol and every emitted token is final at once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -31,15 +29,6 @@ class GreedyState:
     num_tokens: int = 0
     """Tokens emitted."""
     finished: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_json` gives the state back."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> GreedyState:
-        """The state that :meth:`to_json` wrote."""
-        return cls(**values)
 
 
 @register("greedy")

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from echostream.decoder import Decoder, DecoderOutput, Word, WordAssembler, WordState
+from echostream.decoder.ctc.protocol import Decoder, DecoderOutput
+from echostream.decoder.words import Word, WordAssembler, WordState
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class HypothesisState:
     """Complete words that can no longer change and are not written."""
     tentative_words: tuple[Word, ...] = ()
     """Complete words after those, which later audio may revise."""
+    last_frame: int = -1
+    """Encoder frame of the last token, a tentative one included; -1 before the first."""
     num_ahead: int = 0
     """Words that were written while they were tentative and have not become stable yet. What is
     written stands, so that many words of the hypothesis are passed over when they arrive."""
@@ -72,11 +75,23 @@ class Hypothesis:
         last, assembler = self._assembler.flush(state.assembler, frame)
         return _with_words(dataclasses.replace(state, assembler=assembler), last, ())
 
+    def pause(self, state: HypothesisState, frame: int) -> HypothesisState:
+        """Nothing was said for a while: the pending word is complete at encoder frame ``frame``.
+
+        The state itself, if no stable word is pending.
+        """
+        if self._assembler is None or state.num_tentative_tokens or not state.assembler.text:
+            return state
+        last, assembler = self._assembler.pause(state.assembler, frame)
+        return _with_words(dataclasses.replace(state, assembler=assembler), last, ())
+
     def _take(self, output: DecoderOutput, state: HypothesisState) -> HypothesisState:
+        tokens = output.tentative or output.stable
         state = dataclasses.replace(
             state,
             num_stable_tokens=state.num_stable_tokens + len(output.stable),
             num_tentative_tokens=len(output.tentative),
+            last_frame=tokens[-1].frame if tokens else state.last_frame,
         )
         if self._assembler is None:
             return state

@@ -33,11 +33,9 @@ those of one alignment, traced along the largest term of each sum above.
 
 from __future__ import annotations
 
-import dataclasses
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,18 +73,6 @@ class PrefixBeamState:
     num_settled: int = 0
     """Tokens that became stable by their age, while a live prefix still disagreed."""
     finished: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_json` gives the state back."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PrefixBeamState:
-        """The state that :meth:`to_json` wrote."""
-        nodes = tuple((parent, token) for parent, token in values["nodes"])
-        beam = tuple((row, b, n, tuple(fb), tuple(fn)) for row, b, n, fb, fn in values["beam"])
-        history = tuple(values.get("history", ()))
-        return cls(**{**values, "nodes": nodes, "beam": beam, "history": history})
 
 
 class PrefixSearch:

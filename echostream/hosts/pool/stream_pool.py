@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from echostream.audio.samples import Samples
+from echostream.audio.samples import Samples, as_array, join_segments
 from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
+from echostream.decoder.generator import EncodedChunk
 from echostream.encoder.call_sizes import call_sizes
 from echostream.encoder.stepping import ChunkEncoder
 from echostream.encoder.stream_state import StreamState
-from echostream.errors import ConfigError, EchoStreamError, StreamClosedError
+from echostream.errors import AudioFormatError, ConfigError, EchoStreamError, StreamClosedError
 from echostream.hosts.pool.waiting_stream import Portion, WaitingStream
-from echostream.session.costs import StageCosts
-from echostream.session.listener import EncodedChunk
-from echostream.session.translator import Step, Translator
+from echostream.session.costs import Costs, sum_costs
+from echostream.session.listener import ListenerState
+from echostream.session.session import Observer, Segment, Session
+from echostream.session.translator import Step, Translator, TranslatorState
 from echostream.session.writer import WriterState
 
 _log = logging.getLogger(__name__)
@@ -142,8 +144,14 @@ class StreamPool:
         with self._lock:
             return self._stream(stream).waiting_ms
 
-    def open(self, reference: str | None = None) -> int:
-        """Begin a stream, with ``reference`` a forced one; its number, never used again.
+    def open(
+        self,
+        reference: str | None = None,
+        *,
+        recording: int = 0,
+        observers: Sequence[Observer] = (),
+    ) -> int:
+        """Begin a stream, see :class:`Session`; its number, never used again.
 
         Raises:
             OverloadError: if ``max_streams`` are open.
@@ -156,12 +164,10 @@ class StreamPool:
                 )
             number = self._opened
             self._opened += 1
-            self._streams[number] = WaitingStream(
-                number,
-                self.translator.listener.front_end.init_state(),
-                self._initial,
-                self.translator.writer.init_state(reference),
+            session = Session(
+                self.translator, recording=recording, reference=reference, observers=observers
             )
+            self._streams[number] = WaitingStream(number, session)
         return number
 
     def push(self, stream: int, samples: Samples, sample_rate: int | None) -> None:
@@ -226,11 +232,12 @@ class StreamPool:
                 if stream.number not in self._streams:  # It was closed in the meantime.
                     continue
                 served[stream.number] = outcome
+                if outcome.error is None:
+                    stream.writer = writer
+                    self._note(stream, portion, outcome.step, encoded)
                 if outcome.finished:
                     self._drop(stream)
                     continue
-                stream.writer = writer
-                stream.encoder = encoded[stream.number].state
                 stream.served = False
                 self._queue(stream)
         return served
@@ -249,9 +256,15 @@ class StreamPool:
     ) -> None:
         listener = self.translator.listener
         started = listener.clock()
-        features, front_end = listener.hear(
-            samples, sample_rate, stream.front_end, is_final=is_final
-        )
+        try:
+            features, front_end = listener.hear(
+                samples, sample_rate, stream.front_end, is_final=is_final
+            )
+        except AudioFormatError as error:
+            stream.refused.append((Segment(samples, sample_rate, is_final), error))
+            if not (stream.pushed or stream.turns):
+                self._tell(stream, is_final=False)
+            raise
         ahead = stream.waiting_ms + len(features) * FRAME_SHIFT_MS
         if ahead > self.max_ahead_ms and not is_final:
             raise OverloadError(
@@ -263,7 +276,45 @@ class StreamPool:
         stream.front_end_ms += 1000 * (listener.clock() - started)
         stream.put(features)
         stream.ending = is_final
+        if stream.session.is_watched and len(samples):
+            stream.pushed.append(as_array(samples))
+            stream.sample_rate = sample_rate
         self._queue(stream)
+        if not stream.is_ready and not stream.served:
+            stream.costs = {"front_end": stream.front_end_ms - stream.told_ms}
+            stream.told_ms = stream.front_end_ms
+            self._tell(stream, is_final=False)
+
+    def _note(
+        self, stream: WaitingStream, portion: Portion, step: Step, encoded: dict[int, _Encoded]
+    ) -> None:
+        """Take what a batch gave a stream."""
+        if stream.number in encoded:
+            stream.encoder = encoded[stream.number].state
+        stream.turns += step.turns
+        stream.costs = sum_costs(stream.costs, step.costs, {"front_end": -stream.told_ms})
+        stream.told_ms = 0.0
+        stream.served = False
+        if portion.is_final or not stream.is_ready:
+            self._tell(stream, is_final=portion.is_final)
+
+    def _tell(self, stream: WaitingStream, *, is_final: bool) -> None:
+        """Tell a stream's session of everything since it was last told."""
+        encoder = stream.encoder
+        if stream.session.is_watched and stream.num_frames and not is_final:
+            # Alone, a stream keeps in the encoder's state what does not fill a chunk.
+            features = stream.waiting_features()[None].to(encoder.device)
+            encoder = self._encoder.step(features, encoder, is_final=False)[2]
+        listener = ListenerState(stream.front_end, encoder, is_final)
+        stream.session.stepped(
+            Segment(join_segments(stream.pushed), stream.sample_rate, is_final),
+            Step(stream.turns, stream.costs),
+            TranslatorState(listener, stream.writer),
+        )
+        stream.pushed, stream.turns, stream.costs = [], (), {}
+        refused, stream.refused = stream.refused, []
+        for segment, error in refused:
+            stream.session.refuse(segment, error)
 
     def _queue(self, stream: WaitingStream) -> None:
         """Put a stream at the end of the line, unless it is in it or not ready."""
@@ -297,6 +348,7 @@ class StreamPool:
         if not batch:
             return {}
         listener = self.translator.listener
+        listener.use_threads()
         started = listener.clock()
         size = min(size for size in self._sizes if size >= len(batch))
         # Empty places are filled with the first stream again, which costs no memory of its own.
@@ -313,10 +365,10 @@ class StreamPool:
         encoded = listener.clock()
         counts = lengths.tolist()[: len(batch)]
         chunks = listener.chunks(frames[: len(batch)], counts, states.chunk_size)
-        costs = StageCosts(
-            encoder_ms=1000 * (encoded - started) / len(batch),
-            heads_ms=1000 * (listener.clock() - encoded) / len(batch),
-        )
+        costs = {
+            "encoder": 1000 * (encoded - started) / len(batch),
+            "heads": 1000 * (listener.clock() - encoded) / len(batch),
+        }
         return {
             portion.stream.number: _Encoded(state, own_chunks, costs)
             for portion, state, own_chunks in zip(batch, own, chunks, strict=True)
@@ -327,9 +379,9 @@ class StreamPool:
         stream = portion.stream
         share = encoded.get(stream.number)
         chunks = () if share is None else share.chunks
-        costs = StageCosts(front_end_ms=portion.front_end_ms)
+        costs: Costs = {"front_end": portion.front_end_ms}
         if share is not None:
-            costs += share.costs
+            costs = sum_costs(costs, share.costs)
         try:
             turns, own, writer = self.translator.writer.step(
                 chunks, stream.writer, is_final=portion.is_final
@@ -337,7 +389,7 @@ class StreamPool:
         except Exception as error:  # A policy from elsewhere may raise anything.
             _log.exception("stream %d is dropped: its search or policy failed", stream.number)
             return Served(Step((), costs), finished=True, error=error), stream.writer
-        return Served(Step(turns, costs + own), portion.is_final), writer
+        return Served(Step(turns, sum_costs(costs, own)), portion.is_final), writer
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,4 +398,4 @@ class _Encoded:
 
     state: StreamState
     chunks: tuple[EncodedChunk, ...]
-    costs: StageCosts
+    costs: Costs

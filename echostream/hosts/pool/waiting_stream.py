@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.constants import FRAME_SHIFT_MS, SUBSAMPLING
-from echostream.encoder.stream_state import StreamState
-from echostream.session.writer import WriterState
+from echostream.session.costs import Costs
+from echostream.session.session import Segment, Session
+from echostream.session.writer import Turn
 
 
 class WaitingStream:
@@ -21,24 +23,35 @@ class WaitingStream:
 
     Args:
         number: of the stream in its pool.
-        front_end: its state.
-        encoder: its state, for one stream.
-        writer: its state.
+        session: of which nothing has been heard. It is told of audio once all that was pushed is
+            served as far as whole chunks go, so that whoever watches sees what a stream alone does.
     """
 
-    def __init__(
-        self, number: int, front_end: Any, encoder: StreamState, writer: WriterState
-    ) -> None:
+    def __init__(self, number: int, session: Session) -> None:
         self.number = number
-        self.front_end = front_end
-        self.encoder = encoder
-        self.writer = writer
+        self.session = session
+        state = session.state
+        self.front_end: Any = state.listener.front_end
+        self.encoder: Any = state.listener.encoder
+        self.writer = state.writer
         self.ending = False
         """Whether the source has ended."""
         self.served = False
         """Whether a batch is being computed with it right now."""
         self.front_end_ms = 0.0
         """Spent since the last portion was taken."""
+        self.told_ms = 0.0
+        """Of that, what the session was told of."""
+        self.pushed: list[NDArray[Any]] = []
+        """Audio that the session has not been told of."""
+        self.sample_rate: int | None = None
+        """Of that audio."""
+        self.refused: list[tuple[Segment, Exception]] = []
+        """Behind it."""
+        self.turns: tuple[Turn, ...] = ()
+        """Of that audio, so far."""
+        self.costs: Costs = {}
+        """Likewise."""
         self._parts: list[Tensor] = []
         self.num_frames = 0
         """Feature frames that wait."""
@@ -76,7 +89,7 @@ class WaitingStream:
 
     def take(self) -> Portion:
         """The next chunk, which no longer waits."""
-        joined = self._parts[0] if len(self._parts) == 1 else self._joined()
+        joined = self._parts[0] if len(self._parts) == 1 else self.waiting_features()
         window = min(self.window, len(joined))
         rest = joined[window:]
         self._parts = [rest] if len(rest) else []
@@ -93,7 +106,8 @@ class WaitingStream:
         self.front_end_ms += portion.front_end_ms
         self.served = False
 
-    def _joined(self) -> Tensor:
+    def waiting_features(self) -> Tensor:
+        """``[T, F]`` of all that waits."""
         if not self._parts:
             return torch.zeros(0, self.encoder.pending.shape[2])
         return torch.cat(self._parts)

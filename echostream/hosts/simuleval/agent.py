@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from simuleval.agents import SpeechToTextAgent
 from simuleval.agents.actions import Action, ReadAction, WriteAction
-from simuleval.data.segments import Segment
+from simuleval.data.segments import Segment as SimulEvalSegment
+from simuleval.data.segments import SpeechSegment
 
 from echostream.errors import AudioFormatError, ConfigError, EchoStreamError
-from echostream.flight.recorder import FlightRecorder
-from echostream.hosts.simuleval.states import EchoStreamStates, RefusedSegment
-from echostream.session.build import build_translator, read_forced_target
-from echostream.session.options import AgentOptions, add_arguments
+from echostream.hosts.options import (
+    HostOptions,
+    add_arguments,
+    build_observers,
+    options_of,
+    read_forced_target,
+)
+from echostream.hosts.simuleval.states import EchoStreamStates
+from echostream.session import options as system_options
+from echostream.session.build import build_translator
+from echostream.session.options import SystemOptions
+from echostream.session.output import Output, Speech
 from echostream.session.saved_run import SavedRun
-from echostream.session.segment_log import SegmentLog, SegmentRecord
-from echostream.session.translator import Step, TranslatorState
-from echostream.session.writer import Turn
+from echostream.session.session import Segment, Session
 
 logger = logging.getLogger(__name__)
 
@@ -37,28 +45,23 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
     tgt_lang: str | None = None
 
     def __init__(self, args: Any = None) -> None:
-        self.options = self.read_options(args)
-        torch.set_num_threads(self.options.threads)
+        self.options, self.host_options = self.read_options(args)
         self.translator = build_translator(self.options)
-        forced = self.options.forced_target
+        forced = self.host_options.forced_target
         self._references = None if forced is None else read_forced_target(forced)
-        log = self.options.segment_log
-        self._segment_log = None if log is None else SegmentLog(log)
-        recorded = self.options.record is not None
-        self._recorder = FlightRecorder(self.options, self.translator) if recorded else None
-        folder = self.options.save_state
-        self._saved_run = None if folder is None else SavedRun(folder, self.translator)
+        self._observers = build_observers(self.host_options, self.options, self.translator)
         super().__init__(args)
 
     @staticmethod
     def add_args(parser: argparse.ArgumentParser) -> None:
         """Add the agent's options; none of SimulEval's own is redefined."""
+        system_options.add_arguments(parser)
         add_arguments(parser)
 
     @classmethod
-    def read_options(cls, args: Any) -> AgentOptions:
+    def read_options(cls, args: Any) -> tuple[SystemOptions, HostOptions]:
         """The options in whatever a host passes."""
-        return AgentOptions.from_namespace(args)
+        return options_of(args)
 
     @classmethod
     def from_args(cls, args: Any) -> EchoStreamAgent:
@@ -93,12 +96,12 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
             # recording in the third digit.
             torch.backends.cudnn.allow_tf32 = False
         self.device = device
-        self.translator.listener.model.to(wanted)
+        self.translator.listener.to(wanted)
         self.states = self.build_states()
 
     def push(
         self,
-        source_segment: Segment,
+        source_segment: SimulEvalSegment,
         states: EchoStreamStates | None = None,
         upstream_states: list[Any] | None = None,
     ) -> None:
@@ -112,110 +115,63 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         try:
             super().push(source_segment, states, upstream_states)
         except AudioFormatError as error:
-            if self._recorder is not None and states.translator_state is not None:
-                refused = RefusedSegment(
-                    source_segment.content,
-                    source_segment.sample_rate,
-                    source_segment.finished,
-                    error,
+            if states.session is not None:
+                segment = Segment(
+                    source_segment.content, source_segment.sample_rate, source_segment.finished
                 )
                 with states.turn:
-                    states.refused.append(refused)
+                    states.refused.append((segment, error))
                     if not states.unread:
-                        self._record_refused(states, states.translator_state)
+                        self._tell_refused(states, states.session)
             raise
 
     def policy(self, states: EchoStreamStates | None = None) -> Action:
         """Hear what is unread; read on, or write the words that are due."""
         states = self.states if states is None else states
         with states.turn:
-            return self._take_turn(states)
-
-    def _take_turn(self, states: EchoStreamStates) -> Action:
-        samples, finished = states.take_unread()
-        if len(samples) == 0 and not finished:
+            samples, finished = states.take_unread()
+            if len(samples) == 0 and not finished:
+                return ReadAction()
+            session = states.session
+            if session is None:
+                raise ConfigError(
+                    f"--forced-target has {len(self._references or ())} lines but this is "
+                    f"recording {self.host_options.start_index + states.stream_number + 1}; "
+                    "expected one line for each recording"
+                )
+            step = session.push(samples, states.source_sample_rate, is_final=finished)
+            self._tell_refused(states, session)
+            if step.output or finished:
+                return WriteAction(content_of(step.output), finished=finished)
             return ReadAction()
-        if states.translator_state is None:
-            raise ConfigError(
-                f"--forced-target has {len(self._references or ())} lines but this is recording "
-                f"{self.options.forced_start + states.stream_number + 1}; expected one line for "
-                "each recording"
-            )
-        step, states.translator_state = self._step(
-            samples, states, states.translator_state, finished
-        )
-        if self.options.verbose:
-            for turn in step.turns:
-                print(turn_line(turn), file=sys.stderr)
-        if self._segment_log is not None:
-            audio_ms = states.translator_state.listener.audio_ms
-            states.segments.append(SegmentRecord(audio_ms, step.costs, len(step.words)))
-            if finished:
-                index = self.options.forced_start + states.stream_number
-                self._segment_log.write(index, states.segments)
-        if finished:
-            return WriteAction(" ".join(step.words), finished=True)
-        return WriteAction(" ".join(step.words), finished=False) if step.words else ReadAction()
 
-    def _step(
-        self, samples: Any, states: EchoStreamStates, state: TranslatorState, finished: bool
-    ) -> tuple[Step, TranslatorState]:
-        """The translator's step, in the flight record if there is one."""
-        rate = states.source_sample_rate
-        if self._recorder is None:
-            # States of another host's streams are that host's to keep.
-            run = self._saved_run if states is self.states else None
-            return (run or self.translator).step(samples, rate, state, is_final=finished)
-        try:
-            outcome = self.translator.step(samples, rate, state, is_final=finished)
-        except Exception as error:
-            self._record(states, state, samples, rate, is_final=finished, outcome=error)
-            raise
-        self._record(states, state, samples, rate, is_final=finished, outcome=outcome)
-        self._record_refused(states, outcome[1])
-        return outcome
-
-    def _record(
-        self,
-        states: EchoStreamStates,
-        state: TranslatorState,
-        samples: Any,
-        sample_rate: int | None,
-        *,
-        is_final: bool,
-        outcome: tuple[Step, TranslatorState] | Exception,
-    ) -> None:
-        assert self._recorder is not None
-        if states.flight_stream is None:
-            recording = self.options.forced_start + states.stream_number
-            states.flight_stream = self._recorder.begin(recording, state)
-        position = states.flight_stream, states.num_segments
-        states.num_segments += 1
-        self._recorder.segment(position, samples, sample_rate, is_final=is_final, outcome=outcome)
-
-    def _record_refused(self, states: EchoStreamStates, state: TranslatorState) -> None:
+    def _tell_refused(self, states: EchoStreamStates, session: Session) -> None:
+        """What was refused behind the audio that has been heard now; logs tell it in order."""
         refused, states.refused = states.refused, []
-        for each in refused:
-            self._record(
-                states,
-                state,
-                each.samples,
-                each.sample_rate,
-                is_final=each.is_final,
-                outcome=each.error,
-            )
+        for segment, error in refused:
+            session.refuse(segment, error)
 
-    def _begin(self, stream_number: int) -> TranslatorState | None:
-        if self._references is None:
-            return self.translator.init_state()
-        line = self.options.forced_start + stream_number
-        if line < len(self._references):
-            return self.translator.init_state(self._references[line])
-        # No error yet: the evaluator resets once more after the last recording.
-        return None
+    def _begin(self, states: EchoStreamStates) -> Session | None:
+        recording = self.host_options.start_index + states.stream_number
+        reference = None
+        if self._references is not None:
+            if recording >= len(self._references):
+                # No error yet: the evaluator resets once more after the last recording.
+                return None
+            reference = self._references[recording]
+        # States of another host's streams are that host's to keep.
+        own = getattr(self, "states", states) is states
+        observers = [each for each in self._observers if own or not isinstance(each, SavedRun)]
+        return Session(
+            self.translator, recording=recording, reference=reference, observers=observers
+        )
 
 
-def turn_line(turn: Turn) -> str:
-    """One line: when, READ or WRITE, what, why."""
-    what = f"WRITE {' '.join(turn.words)!r}" if turn.words else "READ"
-    return f"{turn.audio_ms / 1000:8.2f} s  chunk {turn.num_chunks:4d}  {what}  ({turn.reason})"
+def content_of(output: Sequence[Output]) -> str | SpeechSegment:
+    """What was said, as SimulEval takes it: one text, or one segment of speech."""
+    spoken = [each for each in output if isinstance(each, Speech)]
+    if spoken:
+        samples = np.concatenate([each.samples for each in spoken]).tolist()
+        return SpeechSegment(content=samples, sample_rate=spoken[0].sample_rate)
+    separator = output[0].separator if output and not isinstance(output[0], Speech) else " "
+    return separator.join(word for each in output for word in each.words)

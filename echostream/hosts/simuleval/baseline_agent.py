@@ -10,8 +10,9 @@ import dataclasses
 from typing import Any
 
 from echostream.errors import ConfigError
+from echostream.hosts.options import HostOptions
 from echostream.hosts.simuleval.agent import EchoStreamAgent
-from echostream.session.options import AgentOptions
+from echostream.session.options import SystemOptions
 
 PUBLISHED_MODE = "recompute"
 
@@ -23,17 +24,18 @@ class StreamSpeechBaselineAgent(EchoStreamAgent):
     """
 
     @classmethod
-    def read_options(cls, args: Any) -> AgentOptions:
+    def read_options(cls, args: Any) -> tuple[SystemOptions, HostOptions]:
         """The options, with the published mode where none was chosen.
 
         Raises:
             ConfigError: if there is neither a checkpoint nor a configuration.
         """
-        options = super().read_options(args)
+        options, host = super().read_options(args)
         if options.checkpoint is None and options.random_weights is None:
             raise ConfigError(
                 "the baseline has no default checkpoint; give --checkpoint DIR (`echostream "
                 "import-streamspeech` makes one), or --random-weights configs/streamspeech.yaml "
                 "with --forced-target FILE for compute and latency only"
             )
-        return dataclasses.replace(options, encoder_mode=options.encoder_mode or PUBLISHED_MODE)
+        mode = options.encoder_mode or PUBLISHED_MODE
+        return dataclasses.replace(options, encoder_mode=mode), host

@@ -7,34 +7,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from simuleval.agents.states import AgentStates
-from simuleval.data.segments import Segment, SpeechSegment
 
 from echostream.audio import check_segment
-from echostream.audio.samples import NanPolicy, as_array, to_float32
-from echostream.errors import StreamClosedError
-from echostream.session.segment_log import SegmentRecord
-from echostream.session.translator import TranslatorState
-
-
-@dataclass(frozen=True, eq=False)
-class RefusedSegment:
-    """A segment that was not taken."""
-
-    samples: Any
-    """As it was pushed."""
-    sample_rate: Any
-    is_final: bool
-    error: Exception
+from echostream.audio.samples import NanPolicy, as_array, join_segments
+from echostream.errors import AudioFormatError, StreamClosedError
+from echostream.session.session import Segment, Session
 
 
 class EchoStreamStates(AgentStates):  # type: ignore[misc]
-    """One stream: the translator's state and the audio that the policy has not taken yet.
+    """One stream: its session and the audio that the policy has not taken yet.
 
     SimulEval's own states keep the whole recording as a Python list, which makes every call cost
     more than the last; these keep only what is unread.
@@ -43,17 +28,19 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
     under ``turn``, one call at a time.
 
     Args:
-        begin: makes the state of stream number ``n``, counted from 0 for each states object;
-            ``None`` if there can be no such stream.
+        begin: makes the session of the states' next stream; ``None`` if there can be none.
         nan_policy: of the model's front end.
     """
 
     def __init__(
-        self, begin: Callable[[int], TranslatorState | None], nan_policy: NanPolicy = "error"
+        self,
+        begin: Callable[[EchoStreamStates], Session | None],
+        nan_policy: NanPolicy = "error",
     ) -> None:
         self._begin = begin
         self._nan_policy = nan_policy
         self.stream_number = 0
+        """Counted from 0 for each states object."""
         self._touched = False
         self.turn = threading.Lock()
         self._unread_lock = threading.Lock()
@@ -67,55 +54,56 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
         if self._touched:
             self.stream_number += 1
             self._touched = False
-        self.translator_state = self._begin(self.stream_number)
+        self.session = self._begin(self)
         self.unread: list[NDArray[Any]] = []
         """Segments ``[n]`` or ``[n, 2]``, of the types they were pushed as."""
-        self.segments: list[SegmentRecord] = []
-        self.flight_stream: int | None = None
-        """Number of this stream in the flight record, once it has begun there."""
-        self.num_segments = 0
-        self.refused: list[RefusedSegment] = []
+        self.refused: list[tuple[Segment, Exception]] = []
         """Behind what is unread; for the flight record, which tells things in their order."""
 
-    def update_source(self, segment: Segment) -> None:
+    def update_source(self, segment: Any) -> None:
         """Take a segment's samples; an empty segment only says whether the source is finished.
+
+        A segment is whatever has ``content``, ``sample_rate`` and ``finished``: hosts have classes
+        of their own. Audio after a stream that has been answered to its end begins the next one.
 
         What is wrong with audio is said here, before it joins what waits to be heard: a segment
         that is refused is as if it had not been pushed, and the one before it is still heard.
 
         Raises:
-            StreamClosedError: for audio after a segment that said it was the last.
+            StreamClosedError: for audio after a segment that said it was the last, before the
+                policy was asked for the end.
             AudioFormatError: for audio that cannot be used.
         """
+        content = _content(segment)
+        if len(content) and self.session is not None and self.session.finished:
+            self.reset()
         with self._unread_lock:
-            content = segment.content if isinstance(segment, SpeechSegment) else ()
             was_finished: bool = self.source_finished
             if was_finished and len(content):
                 # SimulEval would not even ask the policy, and the audio would be lost in silence.
                 raise StreamClosedError(
                     f"a segment of {len(content)} samples arrived after the last one of its "
-                    "stream; expected none: reset the agent to begin a new stream"
+                    "stream; expected none: ask policy() for the end, or reset the agent"
                 )
             samples = self._checked(content, segment.sample_rate) if len(content) else None
             self._touched = True
-            self.source_finished = was_finished or segment.finished
-            if isinstance(segment, SpeechSegment):
-                if samples is not None:
-                    self.unread.append(samples)
-                    self.source_sample_rate = segment.sample_rate
-                self.tgt_lang = segment.tgt_lang
+            self.source_finished = was_finished or bool(segment.finished)
+            if samples is not None:
+                self.unread.append(samples)
+                self.source_sample_rate = segment.sample_rate
+            self.tgt_lang = getattr(segment, "tgt_lang", None)
 
     def take_unread(self) -> tuple[NDArray[Any], bool]:
         """The samples since the last call, and whether the source ends with them."""
         with self._unread_lock:
             parts, self.unread = self.unread, []
             finished = self.source_finished
-        return _joined(parts), finished
+        return join_segments(parts), finished
 
     def _checked(self, content: Any, sample_rate: int | None) -> NDArray[Any]:
         """A segment's samples as an array, if the front end will take them."""
         samples = as_array(content)
-        state = self.translator_state
+        state = None if self.session is None else self.session.state
         rate, heard = None, 0
         if state is not None:
             rate = state.listener.front_end.sample_rate
@@ -131,13 +119,19 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
         return samples
 
 
-def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """One segment of several; usually there is one, which is passed on as it is."""
-    if len(parts) < 2:
-        return parts[0] if parts else np.zeros(0, np.float32)
-    if len({(part.dtype, part.ndim) for part in parts}) > 1:
-        # Whole numbers beside floats would lose the type that says how they are scaled.
-        parts = [to_float32(part) for part in parts]
-    if len({part.ndim for part in parts}) > 1:
-        parts = [np.stack((part, part), axis=1) if part.ndim == 1 else part for part in parts]
-    return np.concatenate(parts)
+def _content(segment: Any) -> Any:
+    """The samples of a segment of any class; none of an empty one.
+
+    Raises:
+        AudioFormatError: if it is no segment of speech.
+    """
+    content = getattr(segment, "content", None)
+    if getattr(segment, "is_empty", False) or content is None or len(content) == 0:
+        if hasattr(segment, "finished"):
+            return ()
+    elif not isinstance(content, str) and hasattr(segment, "sample_rate"):
+        return content
+    raise AudioFormatError(
+        f"a {type(segment).__name__} was pushed; expected a segment of speech, with the samples in "
+        "content, their sample_rate, and finished"
+    )

@@ -70,7 +70,6 @@ def grid(  # type: ignore[no-untyped-def]
         for run in run_grid(
             plan,
             sources,
-            references=folder / "references",
             root=folder,
             output=folder / "out",
             jobs=1,

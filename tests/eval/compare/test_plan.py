@@ -15,9 +15,8 @@ SHIPPED = Path(__file__).parents[3] / "configs" / "compare.yaml"
 def test_shipped_plan_makes_options() -> None:
     plan = load_plan(SHIPPED)
     for system in plan.systems:
-        options = system.options(320, SHIPPED.parents[1], Path("forced"))
+        options = system.options(320, SHIPPED.parents[1])
         assert Path(str(options.checkpoint or options.random_weights)).exists()
-        assert (options.forced_target is None) == system.trained
     assert {system.encoder_mode for system in plan.systems} == {None, "cached", "recompute"}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from echostream.session import AgentOptions
+from echostream.session import SystemOptions
 from eval.sweep import Source, read_sources
 from tests.small_system import audio
 
@@ -64,10 +64,12 @@ def live(corpus: Corpus) -> Callable[..., Path]:
     from echostream.hosts.simuleval.baseline_agent import StreamSpeechBaselineAgent
     from tests.hosts.simuleval.evaluator import evaluate
 
-    def run(output: Path, segment_ms: int, options: AgentOptions, baseline: bool = False) -> Path:
-        options = dataclasses.replace(options, segment_log=str(output / "segments.log"))
+    def run(output: Path, segment_ms: int, options: SystemOptions, baseline: bool = False) -> Path:
         kind = StreamSpeechBaselineAgent if baseline else EchoStreamAgent
-        agent = kind(SimpleNamespace(**dataclasses.asdict(options)))
+        given = {**dataclasses.asdict(options), "segment_log": str(output / "segments.log")}
+        if options.random_weights is not None:
+            given["forced_target"] = str(corpus.references)
+        agent = kind(SimpleNamespace(**given))
         evaluate(agent, corpus.wav_list, corpus.references, output, segment_ms)
         return output
 

@@ -18,8 +18,7 @@ import soundfile
 from echostream.decoder import DecoderOutput
 from echostream.errors import ConfigError, DataError
 from echostream.policy.wait_k import WaitK
-from echostream.session import AgentOptions
-from echostream.session.build import build_writer
+from echostream.session import SystemOptions, build_translator
 from echostream.session.listener import Listener
 from eval.sweep import Encodings, System, encode, replay, search
 from eval.sweep.encoding_file import encode_source, read_encoding, tensor_names
@@ -47,7 +46,7 @@ class Counting:
 
 @pytest.fixture(scope="module")
 def system(checkpoint: Path) -> System:
-    return System(AgentOptions(checkpoint=str(checkpoint), chunk_ms=320))
+    return System(SystemOptions(checkpoint=str(checkpoint), chunk_ms=320))
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +197,7 @@ def test_a_changed_weight_uses_nothing_old(
     tensor = next(tensor for key, tensor in tensors.items() if key.startswith(name))
     tensor.view(-1)[0] = np.nextafter(tensor.view(-1)[0].item(), np.inf, dtype=np.float32).item()
     safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    changed = System(AgentOptions(checkpoint=str(folder), chunk_ms=320))
+    changed = System(SystemOptions(checkpoint=str(folder), chunk_ms=320))
     assert again(changed, corpus, cache)[0] == 5
 
 
@@ -215,13 +214,13 @@ def test_what_an_encoding_depends_on(
         return encode(system, sources, **arguments).digest
 
     assert of(system) == first
-    assert of(System(AgentOptions(checkpoint=str(checkpoint)))) == first, "320 is the default"
+    assert of(System(SystemOptions(checkpoint=str(checkpoint)))) == first, "320 is the default"
     assert of(system.with_options(policy="wait-k", decoder="prefix-beam")) == first
     copied = Path(shutil.copytree(checkpoint, tmp_path / "elsewhere"))
     config = json.loads((copied / "config.json").read_text())
     config["policy"] = {"name": "wait-k", "options": {"k": 7}}
     (copied / "config.json").write_text(json.dumps(config))
-    assert of(System(AgentOptions(checkpoint=str(copied), chunk_ms=320))) == first
+    assert of(System(SystemOptions(checkpoint=str(copied), chunk_ms=320))) == first
     others = [
         of(system.with_options(chunk_ms=640)),
         of(system.with_options(left_context_ms=320)),
@@ -232,7 +231,7 @@ def test_what_an_encoding_depends_on(
     ]
     config["audio"]["lead_in_samples"] = 0
     (copied / "config.json").write_text(json.dumps(config))
-    others.append(of(System(AgentOptions(checkpoint=str(copied), chunk_ms=320))))
+    others.append(of(System(SystemOptions(checkpoint=str(copied), chunk_ms=320))))
     assert len({first, *others}) == 8
 
 
@@ -330,15 +329,15 @@ def test_each_decoder_setting_has_its_searches(system: System, corpus: Corpus, c
 
 @pytest.mark.parametrize("task", ["s2tt", "asr"])
 def test_decoders_and_policy_are_those_of_the_agent(task: str, checkpoint: Path) -> None:
-    options = AgentOptions(
+    options = SystemOptions(
         checkpoint=str(checkpoint), task=task, decoder="prefix-beam", policy="wait-k"
     )
     system = System(options)
-    writer = build_writer(options, system.model)
-    heads = [head for head in (writer._source, writer._target) if head is not None]
-    assert len(heads) == (1 if task == "asr" else 2)
-    for head, decoder in zip(heads, system.decoders(), strict=False):
-        assert decoder == head._decoder
+    writer = build_translator(options).writer
+    hypotheses = writer.generator._hypotheses  # type: ignore[attr-defined]
+    assert len(hypotheses) == (1 if task == "asr" else 2)
+    for hypothesis, decoder in zip(hypotheses, system.searches().values(), strict=False):
+        assert decoder == hypothesis._decoder
         assert decoder.suppress != ()  # type: ignore[attr-defined]
     assert system.policy() == writer.policy
 

@@ -18,7 +18,7 @@ from echostream.decoder import CtcHead, GreedyCtc, PrefixBeamCtc, WordAssembler
 from echostream.decoder.ctc.hypothesis import Hypothesis
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.policy import local_agreement
-from echostream.session import AgentOptions
+from echostream.session import SystemOptions
 from eval.sweep import CLOCKS, System, encode, replay
 from tests.eval.sweep.conftest import REFERENCES, Corpus
 from tests.small_system import ENCODER
@@ -56,11 +56,14 @@ def without_elapsed(folder: Path) -> bytes:
 def without_costs(folder: Path) -> list[Any]:
     """Audio and words of each segment of each recording."""
     lines = map(json.loads, (folder / "segments.log").read_text().splitlines())
-    return [(line["index"], [(row[0], row[-1]) for row in line["segments"]]) for line in lines]
+    return [
+        (line["index"], [(row["audio_ms"], row["words"]) for row in line["segments"]])
+        for line in lines
+    ]
 
 
 def replayed(
-    corpus: Corpus, folder: Path, segment_ms: int, options: AgentOptions, forced: bool = False
+    corpus: Corpus, folder: Path, segment_ms: int, options: SystemOptions, forced: bool = False
 ) -> Path:
     encodings = encode(
         System(options), corpus.sources(), segment_ms=segment_ms, folder=folder / "cache"
@@ -73,7 +76,7 @@ def test_logs_equal_those_of_a_live_run(
     name: str, checkpoint: Path, corpus: Corpus, live: Callable[..., Path], tmp_path: Path
 ) -> None:
     segment_ms, chosen = POINTS[name]
-    options = AgentOptions(checkpoint=str(checkpoint), **chosen)
+    options = SystemOptions(checkpoint=str(checkpoint), **chosen)
     real = live(tmp_path / "live", segment_ms, options)
     ours = replayed(corpus, tmp_path, segment_ms, options)
     assert without_elapsed(ours) == without_elapsed(real)
@@ -99,9 +102,8 @@ def test_forced_writer_on_random_weights(
         ),
         yaml,
     )
-    options = AgentOptions(
+    options = SystemOptions(
         random_weights=str(yaml),
-        forced_target=str(corpus.references),
         policy="wait-k",
         policy_options="k=2",
         encoder_mode=None if encoder == "zipformer" else encoder,
@@ -159,7 +161,7 @@ def test_elapsed_times_too_where_compute_is_planned(
     slow(WordAssembler, "step", 1 / 256)
     slow(Hypothesis, "step", 1 / 512)
     slow(local_agreement.LocalAgreement, "decide", 1 / 1024)
-    options = AgentOptions(
+    options = SystemOptions(
         checkpoint=str(checkpoint),
         task=task,
         policy="local-agreement",
@@ -172,28 +174,29 @@ def test_elapsed_times_too_where_compute_is_planned(
     first = json.loads((ours / "instances.log").read_text().splitlines()[0])
     assert len(set(first["elapsed"])) > 1
     # 2.3 s in 400 ms are six segments of one front end and encoder step each.
-    rows = json.loads((ours / "segments.log").read_text().splitlines()[0])["segments"]
-    assert [row[1:3] for row in rows] == [[500.0, 250.0]] * 6
+    segments = json.loads((ours / "segments.log").read_text().splitlines()[0])["segments"]
+    costs = [segment["costs_ms"] for segment in segments]
+    assert [(each["front_end"], each["encoder"]) for each in costs] == [(500.0, 250.0)] * 6
     heads = 1 if task == "asr" else 2
     # Segment 3 holds chunks 6 and 7; each is searched by each head, and its words are made twice,
     # of the stable and of the tentative tokens.
-    assert rows[2][3] == pytest.approx(2 * heads * 1000 / 2048, abs=6e-4)
-    assert rows[2][4] == pytest.approx(
+    assert costs[2]["heads"] == pytest.approx(2 * heads * 1000 / 2048, abs=6e-4)
+    assert costs[2]["decoder"] == pytest.approx(
         2 * (heads * (1000 / 64 + 1000 / 512) + 2 * 1000 / 256), abs=6e-4
     )
-    assert rows[2][5] == pytest.approx(2 * 1000 / 1024, abs=6e-4)
+    assert costs[2]["policy"] == pytest.approx(2 * 1000 / 1024, abs=6e-4)
 
 
 def test_elapsed_times_add_up_to_the_segments_costs(
     checkpoint: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
-    folder = replayed(corpus, tmp_path, 320, AgentOptions(checkpoint=str(checkpoint)))
+    folder = replayed(corpus, tmp_path, 320, SystemOptions(checkpoint=str(checkpoint)))
     instances = map(json.loads, (folder / "instances.log").read_text().splitlines())
     logs = map(json.loads, (folder / "segments.log").read_text().splitlines())
     for instance, log in zip(instances, logs, strict=True):
         expected, compute = [], 0.0
-        for audio_ms, *costs, words in log["segments"]:
-            compute += sum(costs)
-            expected += [audio_ms + compute] * words
+        for segment in log["segments"]:
+            compute += sum(segment["costs_ms"].values())
+            expected += [segment["audio_ms"] + compute] * segment["words"]
         assert instance["elapsed"] == pytest.approx(expected, abs=0.1)
         assert all(e > d for e, d in zip(instance["elapsed"], instance["delays"], strict=True))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from echostream.errors import AudioFormatError, DataError
-from echostream.session import AgentOptions
+from echostream.session import SystemOptions
 from echostream.shipped import SHIPPED_CHECKPOINT
 from eval.sweep import System, encode, replay
 from eval.sweep.encoding_file import read_encoding, tensor_names
@@ -76,7 +76,7 @@ def test_two_processes_write_what_one_writes(
     shipped: bool, checkpoint: Path, corpus: Corpus, tmp_path: Path
 ) -> None:
     folder = SHIPPED_CHECKPOINT if shipped else checkpoint
-    system = System(AgentOptions(checkpoint=str(folder), decoder="prefix-beam"))
+    system = System(SystemOptions(checkpoint=str(folder), decoder="prefix-beam"))
     sources = corpus.sources()
     one, two = (
         encode(system, sources, segment_ms=320, folder=tmp_path / str(jobs), jobs=jobs)

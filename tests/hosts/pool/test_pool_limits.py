@@ -17,8 +17,7 @@ from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.errors import AudioFormatError, ConfigError, StreamClosedError
 from echostream.hosts.pool import OverloadError, StreamPool
 from echostream.policy import Decision, PolicyContext
-from echostream.session import AgentOptions, Translator, build_translator
-from echostream.session.costs import StageCosts
+from echostream.session import SystemOptions, Translator, build_translator
 from tests.small_system import audio
 
 from .hosts import Host, Source, alone, source
@@ -193,7 +192,7 @@ def test_a_failing_encoder_loses_nothing(
 def test_costs_are_shared(translate: Make, checkpoint: Any) -> None:
     """The clock moves only when the encoder runs, by 12 s a call, and in the front end by 1 s."""
     now = [0.0]
-    options = AgentOptions(checkpoint=str(checkpoint), policy="offline")
+    options = SystemOptions(checkpoint=str(checkpoint), policy="offline")
     translator = build_translator(options, clock=lambda: now[0])
     listener = translator.listener
 
@@ -215,17 +214,17 @@ def test_costs_are_shared(translate: Make, checkpoint: Any) -> None:
     pool.finish(silent)  # Which is a step of the front end too.
     served = pool.run_ready()
     costs = {number: one.step.costs for number, one in served.items()}
-    shared = {"encoder_ms": 4_000.0, "heads_ms": 1_000.0}
+    shared = {"encoder": 4_000.0, "heads": 1_000.0, "decoder": 0.0, "policy": 0.0}
     assert costs == {
-        first: StageCosts(front_end_ms=2_000.0, **shared),
-        second: StageCosts(front_end_ms=1_000.0, **shared),
-        third: StageCosts(front_end_ms=1_000.0, **shared),
-        silent: StageCosts(front_end_ms=1_000.0),
+        first: {"front_end": 2_000.0, **shared},
+        second: {"front_end": 1_000.0, **shared},
+        third: {"front_end": 1_000.0, **shared},
+        silent: {"front_end": 1_000.0, "decoder": 0.0, "policy": 0.0},
     }
-    assert sum(cost.total_ms for cost in costs.values()) == 1000 * now[0]
+    assert sum(sum(cost.values()) for cost in costs.values()) == 1000 * now[0]
     # What was paid is not paid again.
     pool.push(first, audio(0.32), 16_000)
-    assert pool.run_ready()[first].step.costs.front_end_ms == 1_000.0
+    assert pool.run_ready()[first].step.costs["front_end"] == 1_000.0
 
 
 @pytest.mark.fault("F46")
@@ -317,6 +316,6 @@ def test_other_encoders_are_refused(tmp_path: Any) -> None:
     )
     path = tmp_path / "small.yaml"
     save_config(SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder), path)
-    options = AgentOptions(random_weights=str(path), forced_target="unused")
+    options = SystemOptions(random_weights=str(path))
     with pytest.raises(ConfigError, match="expected a Zipformer encoder"):
         StreamPool(build_translator(options))

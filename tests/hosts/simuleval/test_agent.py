@@ -162,7 +162,7 @@ def test_forced_lines_follow_the_recordings(checkpoint: Path, tmp_path: Path) ->
         heard.append(text(converse(agent, segments(audio(2.0), 5120))))
         agent.reset()
     assert heard == ["one two", "", "three"]
-    later = make_agent(checkpoint, forced_target=str(forced), forced_start=2)
+    later = make_agent(checkpoint, forced_target=str(forced), start_index=2)
     assert text(converse(later, segments(audio(0.5), 5120))) == "three"
 
 

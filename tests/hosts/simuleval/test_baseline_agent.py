@@ -15,7 +15,7 @@ from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, ConfigError
 from echostream.hosts.simuleval.baseline_agent import StreamSpeechBaselineAgent
-from echostream.session import AgentOptions, build_translator
+from echostream.session import SystemOptions, build_translator
 from tests.hosts.simuleval.test_agent import converse, segments, text
 from tests.small_system import audio
 
@@ -56,10 +56,13 @@ def test_both_modes_say_the_same(forced: dict[str, str]) -> None:
 def test_encoder_frames_do_not_depend_on_mode_or_cuts(
     forced: dict[str, str], mode: str, rate: int
 ) -> None:
+    weights = forced["random_weights"]
     samples = audio(2.5 * rate / SAMPLE_RATE)
 
     def frames(mode: str, size: int) -> torch.Tensor:
-        listener = build_translator(AgentOptions(**forced, encoder_mode=mode)).listener  # type: ignore[arg-type]
+        listener = build_translator(
+            SystemOptions(random_weights=weights, encoder_mode=mode)
+        ).listener
         state = listener.init_state()
         result = []
         for start in range(0, len(samples), size):

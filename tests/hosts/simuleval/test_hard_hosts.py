@@ -54,7 +54,7 @@ def test_empty_segments_change_nothing(checkpoint: Path) -> None:
     answers.append(agent.pushpop(EmptySegment(finished=True)))
     assert contents(answers) == contents(plain)
     assert answers[-1].finished
-    assert agent.states.translator_state.listener.front_end.samples_heard == len(samples)
+    assert agent.states.session.state.listener.front_end.samples_heard == len(samples)
 
 
 @pytest.mark.fault("F15")
@@ -82,7 +82,7 @@ def test_a_refused_segment_does_not_leak_into_the_next_stream(checkpoint: Path) 
         agent.push(segment(np.full(100, np.nan)))
     agent.reset()
     _ = agent.pushpop(segment(audio(0.5)))
-    assert agent.states.translator_state.listener.front_end.samples_heard == 8000
+    assert agent.states.session.state.listener.front_end.samples_heard == 8000
 
 
 @pytest.mark.fault("F20")
@@ -92,8 +92,8 @@ def test_also_between_pushes_that_are_heard_together(checkpoint: Path) -> None:
     with pytest.raises(AudioFormatError, match="from 16000 to 8000 Hz after 400 samples"):
         agent.push(SpeechSegment(content=[0.1] * 400, sample_rate=8000))
     agent.pop()
-    assert agent.states.translator_state is not None
-    assert agent.states.translator_state.listener.front_end.samples_heard == 400
+    assert agent.states.session is not None
+    assert agent.states.session.state.listener.front_end.samples_heard == 400
 
 
 QUIET = np.round(audio(1.0, seed=7) * 4095).astype(np.int16)
@@ -108,7 +108,7 @@ def test_types_survive_pushes_that_are_heard_together(checkpoint: Path) -> None:
         for part in parts:
             agent.push(SpeechSegment(content=part, sample_rate=SAMPLE_RATE))
         agent.pop()
-        return agent.states.translator_state
+        return agent.states.session.state
 
     expected = said(QUIET)
     assert_equal_states(said(QUIET[:9000], QUIET[9000:]), expected)
@@ -157,7 +157,7 @@ def test_one_policy_call_at_a_time_and_no_audio_is_lost(
 
     def ask() -> None:
         try:
-            while not agent.states.translator_state.finished:
+            while not agent.states.session.state.finished:
                 agent.policy()
                 if not pushed.is_set():
                     time.sleep(0.0005)
@@ -177,7 +177,7 @@ def test_one_policy_call_at_a_time_and_no_audio_is_lost(
     assert errors == []
     assert most == 1
     assert tuple(turns) == expected.turns
-    assert agent.states.translator_state.listener.front_end.samples_heard == len(samples)
+    assert agent.states.session.state.listener.front_end.samples_heard == len(samples)
 
 
 def listening() -> set[str]:

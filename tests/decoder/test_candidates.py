@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 
 import pytest
@@ -9,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echostream.decoder import GreedyCtc, Word
-from echostream.decoder.ctc.hypothesis import HypothesisState
+from echostream.decoder import CtcGenerator, CtcState, GreedyCtc
+from echostream.decoder.candidates import WordValues
+from echostream.decoder.generator import EncodedChunk, GeneratorParts
+from echostream.decoder.words import Word
 from echostream.policy import Offline
-from echostream.session.listener import EncodedChunk
-from echostream.session.word_values import WordValues
-from echostream.session.writer import Writer, WriterState
+from echostream.session.writer import Writer
 
 words = st.lists(st.builds(Word, st.text(max_size=3), st.integers(), st.just(0)), max_size=6)
 
@@ -56,13 +57,15 @@ class CountedWord:
 
 def test_words_that_wait_are_not_looked_at() -> None:
     """With the offline policy every word waits for the end of the recording."""
-    decoders = (GreedyCtc(blank=1), GreedyCtc(blank=1))
-    writer = Writer(Offline(), decoders, None, task="s2tt", frame_ms=20, frame_dim=4)
-    source = writer.init_state().source
-    waiting = HypothesisState(source.decoder, words=(CountedWord(),) * 1000)  # type: ignore[arg-type]
+    searches = {"asr": GreedyCtc(blank=1), "st": GreedyCtc(blank=1)}
+    parts = GeneratorParts(searches, {"asr": None, "st": None}, frame_ms=20)
+    writer = Writer(Offline(), CtcGenerator(parts), frame_ms=20, frame_dim=4)
+    state = writer.init_state()
+    source, target = state.generator.hypotheses
+    waiting = dataclasses.replace(target, words=(CountedWord(),) * 1000)
     silence = torch.tensor([[-9.0, 0.0]] * 16)
-    chunk = EncodedChunk(torch.zeros(16, 4), silence, silence, is_whole=True)
-    state = WriterState(source=source, target=waiting)
+    chunk = EncodedChunk(torch.zeros(16, 4), {"asr": silence, "st": silence}, is_whole=True)
+    state = dataclasses.replace(state, generator=CtcState((source, waiting)))
     CountedWord.looks = 0
     (turn,), _, state = writer.step([chunk], state, is_final=False)
     assert (turn.words, CountedWord.looks) == ((), 0)

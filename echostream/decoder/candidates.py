@@ -1,22 +1,40 @@
-"""One value of each of several words, looked up when it is asked for.
+"""What could be written next: words in their order, looked at one by one.
 
-A policy may let words wait for as long as it likes. A list of their texts, made anew for every
-question, would cost the more the longer they have waited.
+A policy may let words wait for as long as it likes, and a decoder with attention makes a word only
+when somebody looks at it. So candidates are sequences that are asked, never lists that are made.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar, overload
 
-from echostream.decoder import Word
+from echostream.decoder.words import Word
 
 T = TypeVar("T", covariant=True)
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Words that are complete and not written, from the first that may be written."""
+
+    stable: Sequence[Word] = ()
+    """No later audio can change them."""
+    tentative: Sequence[Word] = ()
+    """After those; later audio may revise them. A generator that decodes on demand gives a sequence
+    whose items are made when they are asked for, and whose length is that of all of them."""
+
+    def __len__(self) -> int:
+        return len(self.stable) + len(self.tentative)
+
+    def __iter__(self) -> Iterator[Word]:
+        return itertools.chain(self.stable, self.tentative)
+
+
 class WordValues(Sequence[T]):
-    """Immutable, and equal to any sequence of the same values.
+    """One value of each of several words; immutable, and equal to any sequence of the same values.
 
     Args:
         value: of a word.
@@ -42,10 +60,13 @@ class WordValues(Sequence[T]):
             return tuple(self[place] for place in range(*index.indices(len(self))))
         place = index + len(self) if index < 0 else index
         if place >= 0:
-            for part in self._parts:
+            *earlier, last = self._parts
+            for part in earlier:
                 if place < len(part):
                     return self._value(part[place])
                 place -= len(part)
+            # Without asking for its length, which may decode all of it.
+            return self._value(last[place])
         raise IndexError(f"word {index} of {len(self)}")
 
     def __iter__(self) -> Iterator[T]:

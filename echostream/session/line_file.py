@@ -1,0 +1,48 @@
+"""A log of lines that a full disk ends, and never the translation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from echostream.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+class LineFile:
+    """Appends lines; an old file of that name is emptied.
+
+    Args:
+        path: folders to it are made.
+        option: that named it, for messages.
+        first: what it begins with.
+
+    Raises:
+        ConfigError: if the file cannot be written at the start. A later failure ends it with one
+            warning.
+    """
+
+    def __init__(self, path: str | Path, option: str, first: str = "") -> None:
+        self._path = Path(path)
+        self.lost = 0
+        """Writes that came to nothing."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(first, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {option} {path}: {error.strerror}; expected the path of a file"
+            ) from error
+
+    def write(self, line: str) -> None:
+        """Append a line, its end included; after a failure only count it."""
+        if self.lost:
+            self.lost += 1
+            return
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            self.lost = 1
+            logger.warning("%s ends here, the translation goes on: %s", self._path, error.strerror)
