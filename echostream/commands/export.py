@@ -13,8 +13,8 @@ from echostream.constants import BACKENDS, ENCODER_FRAME_MS, PRECISIONS
 from echostream.errors import ConfigError, EchoStreamError
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Compile for the given settings and say where the graphs lie."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(prog="echostream export", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="folder of the checkpoint")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
@@ -30,6 +30,12 @@ def main(argv: list[str] | None = None) -> int:
         "--batch-size", type=int, nargs="+", default=[1], help="streams in one call (%(default)s)"
     )
     parser.add_argument("--cache", type=Path, help="default: 'compiled' in the checkpoint's folder")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compile for the given settings and say where the graphs lie."""
+    parser = build_parser()
     args = parser.parse_args(argv)
     try:
         for line in export(args):

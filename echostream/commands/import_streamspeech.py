@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert a checkpoint; returns 0, 1 if it cannot be converted, 2 for wrong usage."""
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = build_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed its message, or the help
         return stop.code if isinstance(stop.code, int) else 2
     from echostream.baseline.import_checkpoint import convert
@@ -81,7 +81,7 @@ def _save(converted: Converted, arguments: argparse.Namespace) -> None:
         raise CheckpointError(f"cannot write the checkpoint {out}: {error}") from error
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream import-streamspeech",
         description="Take encoder and CTC heads of a checkpoint of the published StreamSpeech code "

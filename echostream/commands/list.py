@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """A parser without options."""
+    return argparse.ArgumentParser(
+        prog="echostream list", description="Policies and decoders, with their options."
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print every registered policy and decoder with its options."""
-    argparse.ArgumentParser(
-        prog="echostream list", description="Policies and decoders, with their options."
-    ).parse_args(argv)
+    build_parser().parse_args(argv)
     from echostream import decoder, policy
 
     print("Policies (--policy NAME --policy-options K=V,...)\n")

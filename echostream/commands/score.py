@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong usage.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = build_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed its message, or the help
         return stop.code if isinstance(stop.code, int) else 2
     runs: dict[str, Scores] = {}
@@ -103,7 +103,7 @@ def _options(arguments: argparse.Namespace) -> ScoreOptions:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream score",
         description="Compute quality (BLEU, chrF, WER) and latency (LAAL, AL, AP, DAL, ATD, YAAL, "

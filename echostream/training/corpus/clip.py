@@ -99,7 +99,9 @@ def piece_bytes(path: Path, piece: tuple[int, int], most: int | None = None) -> 
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     if len(data) != wanted:
-        raise DataError(f"{path}:{offset}:{length} ends early: {len(data)} of {length} bytes are there")
+        raise DataError(
+            f"{path}:{offset}:{length} ends early: {len(data)} of {length} bytes are there"
+        )
     return data
 
 
