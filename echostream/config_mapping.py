@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+import yaml
 
 from echostream.errors import ConfigError
 
@@ -66,8 +69,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             item = typing.get_args(hint)[0]
             return tuple(_convert(item, v, f"{path}[{i}]") for i, v in enumerate(value))
     elif origin is dict or hint is dict:
-        if isinstance(value, Mapping):
-            return dict(value)
+        if isinstance(value, str | Mapping):
+            return parse_options(value, path)
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
@@ -89,6 +92,32 @@ def _named(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
         advice = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(by_name)}"
         raise ConfigError(f"{path}.name is {name!r}; {advice}")
     return by_name.get(name, kinds[0])
+
+
+def parse_options(text: str | Mapping[str, Any] | None, flag: str) -> dict[str, Any]:
+    """``"k=3,stride=2"`` to ``{"k": 3, "stride": 2}``; values are read as YAML reads them."""
+    if isinstance(text, Mapping):
+        return dict(text)
+    result: dict[str, Any] = {}
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(
+                f"{flag} has {part.strip()!r}; expected name=value, several joined by commas, "
+                "such as k=3,stride=2"
+            )
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"{flag} {key.strip()} is {value!r}; expected a number, a word, true or false"
+            ) from error
+        if isinstance(parsed, float) and math.isnan(parsed):
+            raise ConfigError(f"{flag} {key.strip()} is {value!r}; expected a number")
+        result[key.strip()] = parsed
+    return result
 
 
 def to_mapping(config: object) -> dict[str, Any]:

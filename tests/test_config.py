@@ -146,6 +146,7 @@ def test_unknown_key_without_a_near_one_names_all() -> None:
         ({"encoder": {"dropout": False}}, "encoder.dropout is False", "float"),
         ({"encoder": {"max_future_frames": "none"}}, "max_future_frames is 'none'", "int | None"),
         ({"source_language": 3}, "source_language is 3 (int)", "expected str"),
+        ({"policy": {"options": "k"}}, "policy.options has 'k'", "expected name=value"),
         ({"policy": {"options": [1]}}, "policy.options is [1] (list)", "dict"),
         ([1], "the configuration is [1]", "keys and values"),
     ],
@@ -153,6 +154,12 @@ def test_unknown_key_without_a_near_one_names_all() -> None:
 )
 def test_wrong_types_are_named(values: Any, path: str, expected: str) -> None:
     refused(values, path, expected)
+
+
+def test_options_may_be_written_as_on_the_command_line() -> None:
+    as_text = from_mapping(SystemConfig, {"policy": {"name": "wait-k", "options": "k=3, a=x"}})
+    as_mapping = from_mapping(SystemConfig, {"policy": {"options": {"k": 3, "a": "x"}}})
+    assert as_text.policy.options == as_mapping.policy.options == {"k": 3, "a": "x"}
 
 
 def test_whole_numbers_serve_as_floats() -> None:

@@ -14,6 +14,7 @@ from echostream.audio import FrontEnd
 from echostream.backend import CompiledEncoder, default_cache, make_backend
 from echostream.baseline import RecomputingFrontEnd
 from echostream.config import load_config
+from echostream.config_mapping import parse_options
 from echostream.decoder import Decoder, NgramModel, Tokenizer, blank_index, generator
 from echostream.decoder.generator import Generator, GeneratorParts
 from echostream.encoder.zipformer import ZipformerEncoder
@@ -23,7 +24,7 @@ from echostream.model.checkpoint import NGRAMS, VOCABULARIES
 from echostream.session.chunking import chunking
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
-from echostream.session.options import SystemOptions, parse_options
+from echostream.session.options import SystemOptions
 from echostream.session.translator import Translator
 from echostream.session.writer import Writer
 from echostream.shipped import SHIPPED_CHECKPOINT
@@ -57,6 +58,7 @@ def build_translator(
         "policy": policy_settings(options, model),
         "generator": (options.generator, options.output_unit, options.pause_ms),
         "decoder": {head: decoder_settings(options, model, head) for head in model.heads},
+        "channel": options.channel or model.config.audio.channel,
         "vocabularies": _sums(vocabulary_paths(options)),
         "language_models": _sums(language_model_paths(options, model)),
     }
@@ -81,6 +83,7 @@ def build_listener(
         model.cmvn,
         lead_in_samples=audio.lead_in_samples,
         nan_policy=audio.nan_policy,  # type: ignore[arg-type]
+        channel=options.channel or audio.channel,  # type: ignore[arg-type]
     )
     mode = settings.get("mode", getattr(model.config.encoder, "mode", None))
     from_start = RecomputingFrontEnd(front_end) if mode == "recompute" else None

@@ -8,17 +8,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
-from echostream.constants import BACKENDS, CHUNK_MULTIPLE, ENCODER_FRAME_MS, PRECISIONS
+from echostream.constants import BACKENDS, CHANNELS, CHUNK_MULTIPLE, ENCODER_FRAME_MS, PRECISIONS
 from echostream.decoder import generator
 from echostream.decoder.words import UNITS
 from echostream.errors import ConfigError
@@ -27,9 +24,6 @@ T = TypeVar("T")
 
 TASKS = ("s2tt", "asr")
 """Speech-to-text translation, or transcription of the source."""
-
-CHANNELS = ("mean", "left", "right")
-"""What is heard of stereo."""
 
 DEFAULT_PAUSE_MS = 400
 """Silence after which the last word is complete; see docs/agent.md for how it was chosen."""
@@ -151,32 +145,6 @@ def _value(name: str, kind: str, value: Any) -> Any:
             pass
     expected = {"int": "a whole number", "bool": "true or false", "str": "a word"}[kind]
     raise ConfigError(f"{flag(name)} is {value!r}; expected {expected}")
-
-
-def parse_options(text: str | Mapping[str, Any] | None, flag: str) -> dict[str, Any]:
-    """``"k=3,stride=2"`` to ``{"k": 3, "stride": 2}``; values are read as YAML reads them."""
-    if isinstance(text, Mapping):
-        return dict(text)
-    result: dict[str, Any] = {}
-    for part in (text or "").split(","):
-        if not part.strip():
-            continue
-        key, equals, value = part.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(
-                f"{flag} has {part.strip()!r}; expected name=value, several joined by commas, "
-                "such as k=3,stride=2"
-            )
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"{flag} {key.strip()} is {value!r}; expected a number, a word, true or false"
-            ) from error
-        if isinstance(parsed, float) and math.isnan(parsed):
-            raise ConfigError(f"{flag} {key.strip()} is {value!r}; expected a number")
-        result[key.strip()] = parsed
-    return result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ import soxr
 from numpy.typing import NDArray
 
 from echostream.audio import Cmvn, FrontEnd, read_audio
+from echostream.audio.samples import Channel
 from echostream.constants import NUM_MEL_BINS, SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
 from echostream.training.augment import DEFAULT, Augmentation, augment
@@ -60,8 +61,12 @@ def augmentation(name: str) -> Augment | None:
     return lambda samples, chance: augment(samples, chance, options)
 
 
-def read_recording(utterance: Utterance) -> tuple[Samples | None, Features | None]:
+def read_recording(
+    utterance: Utterance, channel: Channel = "mean"
+) -> tuple[Samples | None, Features | None]:
     """Samples ``[n]`` at 16 kHz, or the features ``[T, F]`` that the corpus has instead of audio.
+
+    ``channel`` is what is heard of a stereo file.
 
     Raises:
         DataError, AudioFormatError: if there is neither.
@@ -78,7 +83,7 @@ def read_recording(utterance: Utterance) -> tuple[Samples | None, Features | Non
         except OSError as error:
             raise DataError(f"cannot read {utterance.audio}: {error.strerror}") from error
     else:
-        samples, rate = read_audio(utterance.audio)
+        samples, rate = read_audio(utterance.audio, channel=channel)
     if rate != SAMPLE_RATE:
         samples = soxr.resample(samples, rate, SAMPLE_RATE).astype(np.float32, copy=False)
     return samples, None
@@ -123,7 +128,7 @@ class FeatureReader:
 
     def __call__(self, utterance: Utterance, epoch: int = 0, *, augmented: bool = True) -> Features:
         """``[T, F]``: the same for the same seed, epoch and utterance."""
-        samples, features = read_recording(utterance)
+        samples, features = read_recording(utterance, self.front_end.channel)
         if samples is not None:
             if self.augment is not None and augmented:
                 chance = np.random.default_rng(seed_of(self.seed, epoch, utterance.key))

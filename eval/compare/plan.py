@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from echostream.config_mapping import check_types, from_mapping
+from echostream.config_mapping import check_types, from_mapping, parse_options
 from echostream.errors import ConfigError
-from echostream.session.options import SystemOptions, parse_options
+from echostream.session.options import SystemOptions
 
 
 @dataclass(frozen=True)

@@ -279,3 +279,21 @@ def test_wrong_options_end_the_command_line_in_one_line(tmp_path: Path) -> None:
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("echostream: error: cannot read no/such/folder")
     assert "Traceback" not in result.stderr
+
+
+def test_a_chosen_channel_is_the_one_that_is_heard(checkpoint: Path) -> None:
+    speech = audio(2.0)
+    call = np.stack((speech, -speech), axis=1)
+    for channel, mono in (("left", speech), ("right", -speech)):
+        agent = make_agent(checkpoint, channel=channel)
+        said = text(converse(agent, segments(call, 5120)))
+        expected = text(converse(make_agent(checkpoint), segments(mono, 5120)))
+        assert said == expected != ""
+
+
+def test_a_refused_recording_is_named_by_its_number(checkpoint: Path) -> None:
+    agent = make_agent(checkpoint)
+    converse(agent, segments(audio(0.5), 5120))
+    agent.reset()
+    with pytest.raises(AudioFormatError, match="recording 2 of this run: .*[(]400, 6[)]"):
+        agent.pushpop(segments(np.zeros((400, 6)), 400)[0])
