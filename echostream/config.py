@@ -7,13 +7,13 @@ and range when the dataclass is made, so that nothing wrong survives until the f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from echostream.config_mapping import check_types, from_mapping, to_mapping
+from echostream.config_mapping import PATH_OF_CLASS, check_types, from_mapping, to_mapping
 from echostream.constants import CHANNELS, CHUNK_MULTIPLE, DOWNSAMPLING, NUM_MEL_BINS
 from echostream.errors import ConfigError
 from echostream.shipped import SHIPPED_CONFIGS
@@ -23,6 +23,7 @@ __all__ = [
     "ChunkConformerConfig",
     "DecoderConfig",
     "EncoderConfig",
+    "OtherEncoderConfig",
     "PolicyConfig",
     "SystemConfig",
     "check_chunking",
@@ -46,6 +47,10 @@ PerStack = int | tuple[int, ...]
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def _without_name(config: Any) -> dict[str, Any]:
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
 
 
 def _require_name(name: str, expected: str) -> None:
@@ -193,6 +198,11 @@ class EncoderConfig:
         """Channels of the encoder output: those of the widest stack."""
         return max(self.widths)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the encoder's class."""
+        return _without_name(self)
+
 
 def check_chunking(chunk_size: int, left_context: int, max_future_frames: int | None) -> None:
     """Raise :class:`ConfigError` unless the three can be used by every stack of the encoder."""
@@ -274,6 +284,22 @@ class ChunkConformerConfig:
         """Channels of the encoder output."""
         return self.embed_dim
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the encoder's class."""
+        return _without_name(self)
+
+
+@dataclass(frozen=True)
+class OtherEncoderConfig:
+    """An encoder from outside: ``name: package.module:Class``, and the arguments of the class."""
+
+    name: str = PATH_OF_CLASS
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -312,7 +338,9 @@ class SystemConfig:
     asr_vocab_size: int = 256
     st_vocab_size: int = 256
     audio: AudioConfig = field(default_factory=AudioConfig)
-    encoder: EncoderConfig | ChunkConformerConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig | ChunkConformerConfig | OtherEncoderConfig = field(
+        default_factory=EncoderConfig
+    )
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 

@@ -16,6 +16,9 @@ from echostream.errors import ConfigError
 
 T = TypeVar("T")
 
+PATH_OF_CLASS = "package.module:Class"
+"""As the ``name`` of a dataclass in a union: it is meant by every name with a colon."""
+
 
 def check_types(config: object) -> None:
     """A dataclass made in code is held to the same types as one read from a file."""
@@ -87,6 +90,8 @@ def _named(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
     """Which of ``kinds`` the ``name`` in ``value`` asks for."""
     by_name = {kind.name: kind for kind in kinds}  # a field's default is a class attribute
     name = value.get("name", next(iter(by_name))) if isinstance(value, Mapping) else None
+    if ":" in str(name) and PATH_OF_CLASS in by_name:
+        return by_name[PATH_OF_CLASS]
     if isinstance(value, Mapping) and name not in by_name:
         near = difflib.get_close_matches(str(name), by_name, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(by_name)}"

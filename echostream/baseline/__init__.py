@@ -1,7 +1,7 @@
 """The system EchoStream is compared with: StreamSpeech's encoder, and the import of its weights."""
 
 from echostream.baseline.chunk_conformer import ChunkConformerEncoder
-from echostream.baseline.chunking import WHOLE_RECORDING
+from echostream.baseline.chunk_sizes import WHOLE_RECORDING
 from echostream.baseline.recomputing_front_end import RecomputingFrontEnd
 from echostream.baseline.state import ChunkConformerState
 

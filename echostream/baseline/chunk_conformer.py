@@ -20,7 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from echostream.baseline.attention import hidden_keys
-from echostream.baseline.chunking import SUBSAMPLING, check_streamable, conv_chunk_of
+from echostream.baseline.chunk_sizes import (
+    SUBSAMPLING,
+    WHOLE_RECORDING,
+    check_streamable,
+    conv_chunk_of,
+)
 from echostream.baseline.convolution import Subsampler, halved, valid_mask
 from echostream.baseline.dropout import Dropout
 from echostream.baseline.layer import ConformerLayer
@@ -28,7 +33,8 @@ from echostream.baseline.state import ChunkConformerState, ConformerCache
 from echostream.config import CONFORMER_MODES, ChunkConformerConfig, to_mapping
 from echostream.constants import FRAME_SHIFT_MS
 from echostream.encoder.linear import Linear
-from echostream.encoder.zipformer import EncoderOutput
+from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks, Watched
+from echostream.encoder.registry import register
 from echostream.errors import ConfigError, StateMismatchError, StreamClosedError
 
 BRANCH_SCALE = 0.1
@@ -36,6 +42,7 @@ BRANCH_SCALE = 0.1
 far longer to find where in the audio its units are."""
 
 
+@register("chunk-conformer")
 class ChunkConformerEncoder(nn.Module):
     """Feature frames ``[B, T, 80]`` at 100 Hz to encoder frames ``[B, ceil(T / 4), C]`` at 25 Hz.
 
@@ -44,9 +51,20 @@ class ChunkConformerEncoder(nn.Module):
     """
 
     frame_ms = FRAME_SHIFT_MS * SUBSAMPLING
-    """Duration of an encoder frame."""
     chunk_multiple = 2
-    """Chunk sizes that can be streamed are multiples of this many encoder frames."""
+    capabilities = Capabilities(
+        chunking=frozenset({"chunk_size", "mode"}),
+        modes=CONFORMER_MODES,
+        training=TrainingChunks(
+            whole=WHOLE_RECORDING,
+            # The same as the Zipformer's in milliseconds.
+            chunk_sizes=(4, 8, 8, 8, 16, 16, 32, None),
+            first_chunk_sizes=(32, None),
+            # As published: a chunk of its own, never more than the attention's.
+            others={"conv_chunk_size": (8, 16)},
+            within_chunk=frozenset({"conv_chunk_size"}),
+        ),
+    )
 
     def __init__(
         self,
@@ -87,13 +105,27 @@ class ChunkConformerEncoder(nn.Module):
     @classmethod
     def from_config(cls, config: ChunkConformerConfig) -> ChunkConformerEncoder:
         """An encoder with random weights."""
-        fields = {field.name for field in dataclasses.fields(config)} - {"name"}
-        return cls(**{name: getattr(config, name) for name in fields})
+        return cls(**config.options)
 
     def shrink_branches(self, factor: float) -> None:
         """See :meth:`echostream.baseline.layer.ConformerLayer.shrink_branches`."""
         for layer in self.conformer_layers:
             layer.shrink_branches(factor)  # type: ignore[operator]
+
+    def watched_modules(self) -> dict[str, Watched]:
+        """See :func:`echostream.encoder.protocol.watched_modules`."""
+        watched = {"subsample": Watched(self.subsample), "linear": Watched(self.linear)}
+        for number, layer in enumerate(self.conformer_layers):
+            name = f"conformer_layers.{number}"
+            for part in ("ffn1", "self_attn", "conv_module", "ffn2", "final_layer_norm"):
+                watched[f"{name}.{part}"] = Watched(getattr(layer, part))
+            watched[name] = Watched(layer)
+        return watched
+
+    @property
+    def input_dim(self) -> int:
+        """Mel bins ``F``."""
+        return self.config.input_dim
 
     @property
     def output_dim(self) -> int:

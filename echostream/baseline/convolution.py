@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echostream.baseline.chunking import is_whole
+from echostream.baseline.chunk_sizes import is_whole
 
 
 class ChunkConv1d(nn.Conv1d):

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from echostream.audio import Cmvn
 from echostream.baseline.chunk_conformer import ChunkConformerEncoder
-from echostream.baseline.chunking import check_streamable, conv_chunk_of
+from echostream.baseline.chunk_sizes import check_streamable, conv_chunk_of
 from echostream.baseline.vocabulary_rows import (
     SILENT_BIAS,
     SPECIALS,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from echostream.encoder.state import State
+from echostream.encoder.state import EncoderState, State
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ConformerCache(State):
 
 
 @dataclass(frozen=True)
-class ChunkConformerState(State):
+class ChunkConformerState(EncoderState):
     """Everything the encoder remembers of ``B`` streams, which advance together.
 
     Made by ``ChunkConformerEncoder.init_state`` and replaced by each ``step``.

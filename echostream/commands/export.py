@@ -52,19 +52,18 @@ def export(args: argparse.Namespace) -> list[str]:
         ConfigError: for settings the encoder cannot have.
         CheckpointError: if the checkpoint cannot be read.
     """
-    from echostream.backend import CompiledEncoder, default_cache, make_backend
-    from echostream.encoder import ZipformerEncoder
+    from echostream.backend import default_cache, make_backend
     from echostream.model import load_model
 
     encoder = load_model(args.checkpoint).encoder
-    if not isinstance(encoder, ZipformerEncoder):
+    if not encoder.capabilities.compilable:
         raise ConfigError(
-            f"the encoder of {args.checkpoint} is {encoder.config.name}; expected zipformer, the "
-            "only one that is compiled"
+            f"the encoder of {args.checkpoint} is a {type(encoder).__name__}; expected a "
+            "zipformer, the only one that is compiled"
         )
     cache = args.cache or default_cache(args.checkpoint)
     compiled = make_backend(encoder, args.backend, precision=args.precision, cache=cache)
-    if not isinstance(compiled, CompiledEncoder):
+    if compiled is encoder:
         raise ConfigError(
             "backend torch needs no export; choose inductor, which needs a C++ compiler, or "
             "openvino or onnxruntime (pip install 'echostream[backends]')"

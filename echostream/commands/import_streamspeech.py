@@ -39,10 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EchoStreamError as error:
         print(f"echostream import-streamspeech: error: {error}", file=sys.stderr)
         return 1
-    encoder = converted.config.encoder
     print(
         f"{arguments.out}: {sum(t.numel() for t in converted.state_dict().values()):,} numbers, "
-        f"chunks of {encoder.chunk_size} frames (40 ms), "
+        f"chunks of {converted.config.encoder.options['chunk_size']} frames (40 ms), "
         f"{converted.config.asr_vocab_size} source and {converted.config.st_vocab_size} target "
         "pieces"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -128,6 +128,20 @@ class State:
             return torch.where(mask, tensor, others[name])
 
         return self.map(choose)
+
+
+class EncoderState(State):
+    """Of an encoder's stream; a frozen dataclass with two fields that others read."""
+
+    if TYPE_CHECKING:  # Fields of the subclasses, each in its own order.
+
+        @property
+        def processed_frames(self) -> Tensor:
+            """``[B]`` int64: encoder frames given out so far."""
+
+        @property
+        def chunk_size(self) -> int:
+            """Encoder frames of a chunk."""
 
 
 def settings_of(state: State) -> dict[str, Any]:

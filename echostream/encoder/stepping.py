@@ -18,21 +18,75 @@ from torch import Tensor
 from echostream.config import EncoderConfig
 from echostream.constants import CHUNK_MULTIPLE, ENCODER_FRAME_MS
 from echostream.encoder.chunk_queue import cut_segment
-from echostream.encoder.stream_state import StreamState
+from echostream.encoder.protocol import Capabilities, TrainingChunks
+from echostream.encoder.stream_state import StreamState, restored
 from echostream.errors import StateMismatchError, StreamClosedError
+
+WHOLE_RECORDING = -1
+"""As ``chunk_size`` of an encoder's ``forward``: the whole recording is one chunk."""
 
 
 class ChunkEncoder(abc.ABC):
     """Encodes streams segment by segment, given a way to encode one chunk."""
 
     frame_ms = ENCODER_FRAME_MS
-    """Length of an encoder frame."""
     chunk_multiple = CHUNK_MULTIPLE
-    """A chunk is a multiple of this many encoder frames."""
+    capabilities = Capabilities(
+        chunking=frozenset({"chunk_size", "left_context", "max_future_frames"}),
+        batched=True,
+        portable_state=True,
+        compilable=True,
+        training=TrainingChunks(
+            whole=WHOLE_RECORDING,
+            chunk_sizes=(8, 16, 16, 16, 32, 32, 64, None),
+            first_chunk_sizes=(64, None),
+            # Mostly the whole chunk, which the shipped configuration uses; 0 is learned beside it.
+            others={"left_context": (64, 128), "max_future_frames": (None, None, None, None, 0)},
+        ),
+    )
+    precision = "float32"
 
     config: EncoderConfig
     layout: str
     """Names the configuration, so that states of another one are recognised."""
+
+    @property
+    def name(self) -> str:
+        """The backend that computes the chunks."""
+        return "torch"
+
+    @property
+    def input_dim(self) -> int:
+        """Mel bins ``F``."""
+        return self.config.input_dim
+
+    @property
+    def output_dim(self) -> int:
+        """Channels ``C`` of the encoder frames."""
+        return self.config.output_dim
+
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
+
+    @abc.abstractmethod
+    def init_state(
+        self,
+        batch_size: int = 1,
+        *,
+        chunk_size: int | None = None,
+        left_context: int | None = None,
+        max_future_frames: int | None | str = "config",
+    ) -> StreamState:
+        """The state of ``batch_size`` streams that have heard nothing."""
+
+    def restore(self, data: bytes) -> StreamState:
+        """The state that ``StreamState.to_bytes(fingerprint)`` wrote, for the same encoder.
+
+        Raises:
+            StateMismatchError: if the bytes are damaged or belong to another encoder.
+        """
+        return restored(data, self.fingerprint(), self.init_state)
 
     @property
     @abc.abstractmethod

@@ -6,28 +6,27 @@ Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``F`` mel bins.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from echostream.encoder.memory_bank import MemoryState
+from echostream.encoder.protocol import PortableEncoder
 from echostream.encoder.stack import StackState
-from echostream.encoder.state import State, settings_of
+from echostream.encoder.state import EncoderState, settings_of
 from echostream.encoder.stem import StemState
 from echostream.errors import StateMismatchError
 from echostream.saved_state import header_in, metadata_of, seal, unseal
-
-if TYPE_CHECKING:
-    from echostream.encoder.zipformer import ZipformerEncoder
 
 FORMAT = "echostream-stream-state-1"
 
 
 @dataclass(frozen=True)
-class StreamState(State):
+class StreamState(EncoderState):
     """Everything the encoder remembers of ``B`` streams; its size never changes.
 
     Made by ``ZipformerEncoder.init_state`` and replaced by each ``step``.
@@ -68,42 +67,48 @@ class StreamState(State):
         return seal(safetensors.torch.save(tensors, metadata=metadata_of(header)))
 
     @classmethod
-    def from_bytes(cls, data: bytes, encoder: ZipformerEncoder) -> StreamState:
-        """The state that :meth:`to_bytes` wrote, for the same encoder.
+    def from_bytes(cls, data: bytes, encoder: PortableEncoder) -> StreamState:
+        """The state that :meth:`to_bytes` wrote; see :meth:`PortableEncoder.restore`."""
+        state: StreamState = encoder.restore(data)
+        return state
 
-        Raises:
-            StateMismatchError: if the bytes are damaged or belong to another encoder.
-        """
-        body = unseal(data, "stream state")
-        try:
-            tensors = safetensors.torch.load(body)
-            header = header_in(body)
-            batch_size = int(header["batch_size"])
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+
+def restored(data: bytes, fingerprint: str, init_state: Callable[..., StreamState]) -> StreamState:
+    """The state that :meth:`StreamState.to_bytes` wrote, for the encoder of these two.
+
+    Raises:
+        StateMismatchError: if the bytes are damaged or belong to another encoder.
+    """
+    body = unseal(data, "stream state")
+    try:
+        tensors = safetensors.torch.load(body)
+        header = header_in(body)
+        batch_size = int(header["batch_size"])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise StateMismatchError(
+            f"these {len(data)} bytes are not a saved stream state ({error}); expected what "
+            "StreamState.to_bytes wrote"
+        ) from error
+    for key, expected in (("format", FORMAT), ("fingerprint", fingerprint)):
+        if header.get(key) != expected:
             raise StateMismatchError(
-                f"these {len(data)} bytes are not a saved stream state ({error}); expected what "
-                "StreamState.to_bytes wrote"
-            ) from error
-        for key, expected in (("format", FORMAT), ("fingerprint", encoder.fingerprint())):
-            if header.get(key) != expected:
-                raise StateMismatchError(
-                    f"the saved stream state has {key} {header.get(key)!r}; expected {expected!r}: "
-                    "restore it with the model and version that saved it"
-                )
-        chunking = {key: header[key] for key in _chunking_names}
-        template = encoder.init_state(batch_size, **chunking)
+                f"the saved stream state has {key} {header.get(key)!r}; expected {expected!r}: "
+                "restore it with the model and version that saved it"
+            )
+    chunking = {key: header[key] for key in _chunking_names}
+    template = init_state(batch_size, **chunking)
 
-        def read(name: str, like: Tensor) -> Tensor:
-            found = tensors.get(name)
-            if found is None or found.shape != like.shape or found.dtype != like.dtype:
-                shape = None if found is None else tuple(found.shape)
-                raise StateMismatchError(
-                    f"the saved stream state has {name} of shape {shape}; expected "
-                    f"{tuple(like.shape)} {like.dtype}"
-                )
-            return found.to(like.device)
+    def read(name: str, like: Tensor) -> Tensor:
+        found = tensors.get(name)
+        if found is None or found.shape != like.shape or found.dtype != like.dtype:
+            shape = None if found is None else tuple(found.shape)
+            raise StateMismatchError(
+                f"the saved stream state has {name} of shape {shape}; expected "
+                f"{tuple(like.shape)} {like.dtype}"
+            )
+        return found.to(like.device)
 
-        return template.map(read)
+    return template.map(read)
 
 
 _chunking_names = ("chunk_size", "left_context", "max_future_frames")

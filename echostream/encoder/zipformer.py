@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,25 +23,16 @@ from echostream.config import EncoderConfig, PerStack, check_chunking, to_mappin
 from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, SUBSAMPLING
 from echostream.encoder.chunk_masks import ChunkMasks, MaskSettings, cached_chunk_masks, chunk_masks
 from echostream.encoder.memory_bank import MemoryBank
+from echostream.encoder.protocol import EncoderOutput, Watched
+from echostream.encoder.registry import register
 from echostream.encoder.stack import Stack
 from echostream.encoder.stem import Stem
-from echostream.encoder.stepping import ChunkEncoder
+from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
 from echostream.encoder.stream_state import StreamState
 from echostream.errors import ConfigError
 
-WHOLE_RECORDING = -1
-"""As ``chunk_size`` of ``forward``: the whole recording is one chunk."""
 
-
-class EncoderOutput(TypedDict):
-    """What ``forward`` returns."""
-
-    encoder_out: Tensor
-    """``[B, T // 2, C]`` at 50 Hz, zero after the end of each recording."""
-    encoder_out_lengths: Tensor
-    """``[B]`` int64."""
-
-
+@register("zipformer")
 class ZipformerEncoder(ChunkEncoder, nn.Module):
     """Feature frames ``[B, T, 80]`` at 100 Hz to encoder frames ``[B, T // 2, C]`` at 50 Hz.
 
@@ -90,8 +81,7 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
     @classmethod
     def from_config(cls, config: EncoderConfig) -> ZipformerEncoder:
         """An encoder with random weights."""
-        fields = dataclasses.fields(config)
-        return cls(**{field.name: getattr(config, field.name) for field in fields})
+        return cls(**config.options)
 
     def init_state(
         self,
@@ -234,6 +224,22 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
             memory_size=self.config.memory_size,
             memory_segment=self.config.memory_segment,
         )
+
+    def watched_modules(self) -> dict[str, Watched]:
+        """See :func:`echostream.encoder.protocol.watched_modules`."""
+        watched = {"stem": Watched(self.stem)}
+        for index, stack in enumerate(self.stacks):
+            name, pooled = f"stacks.{index}", DOWNSAMPLING[index]
+            if pooled > 1:
+                watched[f"{name}.downsample"] = Watched(stack.downsample, pooled)  # type: ignore[arg-type]
+            for number, layer in enumerate(stack.layers):  # type: ignore[arg-type]
+                for part, module in layer.named_children():
+                    watched[f"{name}.layers.{number}.{part}"] = Watched(module, pooled)
+                watched[f"{name}.layers.{number}"] = Watched(layer, pooled)
+            watched[name] = Watched(stack)  # Up-sampled again.
+        if self.memory is not None:
+            watched["memory"] = Watched(self.memory)
+        return watched
 
     @property
     def dtype(self) -> torch.dtype:

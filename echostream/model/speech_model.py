@@ -11,23 +11,12 @@ import json
 import torch
 from torch import Tensor, nn
 
+import echostream.baseline  # noqa: F401 (its encoder is then in the registry)
 from echostream.audio import Cmvn
-from echostream.baseline import ChunkConformerEncoder, ChunkConformerState
-from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig, to_mapping
+from echostream.config import SystemConfig, to_mapping
 from echostream.decoder.ctc.ctc_head import CtcHead
-from echostream.encoder import StreamState
-from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.encoder import registry
 from echostream.kernel import shared_kernel
-
-Encoder = ZipformerEncoder | ChunkConformerEncoder
-EncoderState = StreamState | ChunkConformerState
-
-
-def make_encoder(config: EncoderConfig | ChunkConformerConfig) -> Encoder:
-    """The encoder that a configuration describes, with random weights."""
-    if isinstance(config, ChunkConformerConfig):
-        return ChunkConformerEncoder.from_config(config)
-    return ZipformerEncoder.from_config(config)
 
 
 class SpeechModel(nn.Module):
@@ -41,12 +30,12 @@ class SpeechModel(nn.Module):
         self.config = config
         # Compiled here, if need be, and not in the first chunk of the first recording.
         shared_kernel()
-        self.encoder = make_encoder(config.encoder)
-        dim = config.encoder.output_dim
+        self.encoder = registry.create(config.encoder)
+        dim = self.encoder.output_dim
         self.asr_head = CtcHead(dim, config.asr_vocab_size)
         self.st_head = CtcHead(dim, config.st_vocab_size)
-        self.register_buffer("cmvn_mean", torch.zeros(config.encoder.input_dim))
-        self.register_buffer("cmvn_std", torch.ones(config.encoder.input_dim))
+        self.register_buffer("cmvn_mean", torch.zeros(self.encoder.input_dim))
+        self.register_buffer("cmvn_std", torch.ones(self.encoder.input_dim))
 
     @property
     def heads(self) -> dict[str, CtcHead]:

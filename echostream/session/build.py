@@ -11,13 +11,13 @@ import torch
 
 from echostream import decoder, policy
 from echostream.audio import FrontEnd
-from echostream.backend import CompiledEncoder, default_cache, make_backend
+from echostream.backend import default_cache, make_backend
 from echostream.baseline import RecomputingFrontEnd
 from echostream.config import load_config
 from echostream.config_mapping import parse_options
 from echostream.decoder import Decoder, NgramModel, Tokenizer, blank_index, generator
 from echostream.decoder.generator import Generator, GeneratorParts
-from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.encoder.protocol import Encoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import NGRAMS, VOCABULARIES
@@ -100,11 +100,11 @@ def build_listener(
 
 def _compiled(
     options: SystemOptions, model: SpeechModel, settings: dict[str, Any]
-) -> CompiledEncoder | None:
+) -> Encoder | None:
     """The encoder on the chosen backend, ready for its first chunk; ``None`` for the model's."""
     if options.backend == "torch" and options.precision == "float32":
         return None
-    if not isinstance(model.encoder, ZipformerEncoder):
+    if not model.encoder.capabilities.compilable:
         if options.backend == "auto":
             return None
         raise ConfigError(
@@ -112,17 +112,18 @@ def _compiled(
             f"model's encoder is {model.config.encoder.name}; expected --backend torch for it"
         )
     cache = None if options.random_weights is not None else default_cache(_folder(options))
-    encoder = make_backend(
+    encoder: Any = make_backend(
         model.encoder,
         options.backend,
         precision=options.precision,
         threads=options.threads,
         cache=cache,
     )
-    if not isinstance(encoder, CompiledEncoder):
+    if encoder is model.encoder:
         return None
     encoder.prepare(encoder.init_state(1, **settings))
-    return encoder
+    compiled: Encoder = encoder
+    return compiled
 
 
 def build_writer(
@@ -136,7 +137,7 @@ def build_writer(
         build_policy(options, model),
         generator,
         frame_ms=model.encoder.frame_ms,
-        frame_dim=model.config.encoder.output_dim,
+        frame_dim=model.encoder.output_dim,
         separator="" if options.output_unit == "char" else " ",
         clock=clock,
     )

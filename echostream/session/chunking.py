@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.encoder.protocol import Encoder
 from echostream.errors import ConfigError
-from echostream.model import Encoder
 from echostream.session.options import SystemOptions
+
+_ARGUMENTS = {
+    "chunk_ms": "chunk_size",
+    "left_context_ms": "left_context",
+    "max_future_frames": "max_future_frames",
+    "encoder_mode": "mode",
+}
 
 
 def chunking(options: SystemOptions, encoder: Encoder) -> dict[str, Any]:
@@ -29,16 +35,11 @@ def chunking(options: SystemOptions, encoder: Encoder) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if options.chunk_ms is not None:
         result["chunk_size"] = options.chunk_ms // encoder.frame_ms
-    foreign = (
-        ("encoder_mode",)
-        if isinstance(encoder, ZipformerEncoder)
-        else ("left_context_ms", "max_future_frames")
-    )
-    for name in foreign:
-        if getattr(options, name) is not None:
+    for name, argument in _ARGUMENTS.items():
+        if getattr(options, name) is not None and argument not in encoder.capabilities.chunking:
             raise ConfigError(
-                f"--{name.replace('_', '-')} was given, but the model's encoder is "
-                f"{encoder.config.name}, which has no such choice; leave it out"
+                f"--{name.replace('_', '-')} was given, but the model's encoder is a "
+                f"{type(encoder).__name__}, which has no such choice; leave it out"
             )
     if options.encoder_mode is not None:
         result["mode"] = options.encoder_mode

@@ -22,6 +22,7 @@ from torch import Tensor
 from echostream.audio import FrontEndState
 from echostream.audio.samples import Samples
 from echostream.decoder.generator import EncodedChunk
+from echostream.encoder.protocol import Encoder
 from echostream.errors import ConfigError, StreamClosedError
 from echostream.model import EncoderState, SpeechModel
 from echostream.session.costs import DEFAULT_CLOCK, Clock, Costs, Stopwatch
@@ -84,7 +85,7 @@ class Listener:
         chunking: dict[str, Any],
         threads: int = 1,
         clock: Clock = DEFAULT_CLOCK,
-        encoder: Any = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.model = model
         # Each kind of encoder takes only its own kind of state.

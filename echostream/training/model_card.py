@@ -39,9 +39,10 @@ def card(
 ) -> str:
     """The text of the card."""
     config = state.config
-    encoder = config.encoder
-    millions = SpeechModel(config).num_parameters / 1e6
-    chunk_ms = encoder.chunk_size * (20 if encoder.name == "zipformer" else 40)
+    model = SpeechModel(config)
+    encoder = model.encoder
+    millions = model.num_parameters / 1e6
+    chunk_ms = encoder.init_state(1).chunk_size * encoder.frame_ms
     weights = "running average of the weights" if running else "weights after the last update"
     many = f", mean of the last {len(paths)} checkpoints" if len(paths) > 1 else ""
     lines = [

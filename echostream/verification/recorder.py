@@ -12,7 +12,6 @@ frames after a stream's end are cut off and the chunks are joined.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,63 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from echostream.baseline import ChunkConformerEncoder
-from echostream.encoder import ZipformerEncoder
 from echostream.encoder.attention import AttentionWeights
-from echostream.encoder.stack import Stack
-from echostream.model import Encoder, SpeechModel
+from echostream.encoder.protocol import Encoder, watched_modules
+from echostream.model import SpeechModel
 
 ENCODER_OUTPUT = "encoder"
 
 Frames = dict[str, tuple[Tensor, ...]]
 """By module, in the order of computation: for each stream ``[n, C]``."""
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A module whose output is recorded."""
-
-    module: nn.Module
-    pooled: int = 1
-    """``D``."""
-
-
-def watched_modules(encoder: Encoder) -> dict[str, Watched]:
-    """The modules of an encoder, by their names in it."""
-    if isinstance(encoder, ZipformerEncoder):
-        return _of_zipformer(encoder)
-    return _of_conformer(encoder)
-
-
-def _of_zipformer(encoder: ZipformerEncoder) -> dict[str, Watched]:
-    watched = {"stem": Watched(encoder.stem)}
-    for index, stack in enumerate(encoder.stacks):
-        assert isinstance(stack, Stack)
-        name, pooled = f"stacks.{index}", stack.downsampling
-        if pooled > 1:
-            watched[f"{name}.downsample"] = Watched(stack.downsample, pooled)
-        for number, layer in enumerate(stack.layers):
-            for part, module in layer.named_children():
-                watched[f"{name}.layers.{number}.{part}"] = Watched(module, pooled)
-            watched[f"{name}.layers.{number}"] = Watched(layer, pooled)
-        # Up-sampled again.
-        watched[name] = Watched(stack)
-    if encoder.memory is not None:
-        watched["memory"] = Watched(encoder.memory)
-    return watched
-
-
-_CONFORMER_PARTS = ("ffn1", "self_attn", "conv_module", "ffn2", "final_layer_norm")
-
-
-def _of_conformer(encoder: ChunkConformerEncoder) -> dict[str, Watched]:
-    watched = {"subsample": Watched(encoder.subsample), "linear": Watched(encoder.linear)}
-    for number, layer in enumerate(encoder.conformer_layers):
-        name = f"conformer_layers.{number}"
-        for part in _CONFORMER_PARTS:
-            watched[f"{name}.{part}"] = Watched(getattr(layer, part))
-        watched[name] = Watched(layer)
-    return watched
 
 
 class Recorder:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.constants import SAMPLE_RATE
-from echostream.encoder import StreamState
+from echostream.encoder.protocol import Capabilities
 from echostream.session.listener import AudioFrontEnd
 from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder, calls_of, joined
 from echostream.verification.signals import silent, varied
@@ -27,10 +27,9 @@ BATCH = 3
 _MOST_CUTS = 12
 _SINGLE_SECONDS = 2.0
 """Audio that is pushed frame by frame."""
-_CHUNK_SIZES = (8, 16, 32, 64)
-_LEFT_CONTEXTS = (0, 64, 128)
+_CHUNKS_MS = (160, 320, 640, 1280)
+_LEFT_CONTEXTS_MS = (0, 1280, 2560)
 _FUTURES = (None, 0, 1, 4)
-_CONFORMER_CHUNKS = (4, 8, 16, 32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +85,7 @@ def saved_and_restored(trial: Trial) -> Iterator[Compared]:
     encoder: Any = trial.subject.encoder
 
     def restored(state: Any) -> Any:
-        return StreamState.from_bytes(state.to_bytes(encoder.fingerprint()), encoder)
+        return encoder.restore(state.to_bytes(encoder.fingerprint()))
 
     yield _pushed(trial, features, trial.cuts(len(features), most=3), between=restored)
 
@@ -134,19 +133,17 @@ def batch_in_step(trial: Trial) -> Iterator[Compared]:
 
 def other_chunkings(trial: Trial) -> Iterator[Compared]:
     """Other chunks, left contexts and look-aheads than the configuration's."""
-    chance, features = trial.chance, trial.features()
-    chunking = {
-        "chunk_size": int(chance.choice(_CHUNK_SIZES)),
-        "left_context": int(chance.choice(_LEFT_CONTEXTS)),
-        "max_future_frames": _FUTURES[int(chance.integers(len(_FUTURES)))],
+    features, encoder = trial.features(), trial.subject.model.encoder
+    values = {
+        "chunk_size": [ms // encoder.frame_ms for ms in _CHUNKS_MS],
+        "left_context": [ms // encoder.frame_ms for ms in _LEFT_CONTEXTS_MS],
+        "max_future_frames": _FUTURES,
     }
-    yield _pushed(trial, features, trial.cuts(len(features)), chunking)
-
-
-def other_chunks(trial: Trial) -> Iterator[Compared]:
-    """Other chunks than the configuration's, for the chunk-Conformer."""
-    features = trial.features()
-    chunking = {"chunk_size": int(trial.chance.choice(_CONFORMER_CHUNKS))}
+    chunking = {
+        name: choices[int(trial.chance.integers(len(choices)))]
+        for name, choices in values.items()
+        if name in encoder.capabilities.chunking
+    }
     yield _pushed(trial, features, trial.cuts(len(features)), chunking)
 
 
@@ -225,26 +222,26 @@ def _step(
     return frames, state
 
 
-ZIPFORMER: dict[str, Scenario] = {
+PLAIN: dict[str, Scenario] = {
     "ragged cuts": ragged_cuts,
     "single frames": single_frames,
     "silence": silence,
     "saved and restored": saved_and_restored,
     "batch of lengths": batch_of_lengths,
     "other chunkings": other_chunkings,
-}
-COMPILED: dict[str, Scenario] = {
-    "ragged cuts": ragged_cuts,
-    "single frames": single_frames,
-    "silence": silence,
-    "saved and restored": saved_and_restored,
-    "batch of lengths": batch_of_lengths,
     "moved between backends": moved_between_backends,
-}
-CONFORMER: dict[str, Scenario] = {
-    "ragged cuts": ragged_cuts,
-    "single frames": single_frames,
-    "silence": silence,
     "batch in step": batch_in_step,
-    "other chunkings": other_chunks,
 }
+"""All of an encoder by itself; their order decides what is drawn."""
+
+
+def scenarios_of(can: Capabilities, *, compiled: bool) -> dict[str, Scenario]:
+    """The scenarios that an encoder with these capabilities can go through."""
+    possible = {
+        "saved and restored": can.portable_state,
+        "batch of lengths": can.batched,
+        "batch in step": not can.batched,
+        "moved between backends": compiled,
+        "other chunkings": not compiled,
+    }
+    return {name: scenario for name, scenario in PLAIN.items() if possible.get(name, True)}

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from echostream.backend import installed_backends, make_backend, precisions_of
 from echostream.constants import PRECISIONS as COMPILED_PRECISIONS
-from echostream.encoder import ZipformerEncoder
 from echostream.encoder.state import State
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
@@ -192,7 +191,7 @@ def subjects_of(
     for name in TORCH_PRECISIONS if backend in ("all", "torch") else ():
         if precision in ("all", name):
             found += _in_torch(model, name)
-    if isinstance(model.encoder, ZipformerEncoder):
+    if model.encoder.capabilities.compilable:
         for name in backends.installed if backend == "all" else (backend,):
             for kind in backends.precisions:
                 if name in backends.slow and kind not in precisions_of(name):
@@ -218,9 +217,5 @@ def _by_row(row: Tensor) -> Tensor:
 def _in_torch(model: SpeechModel, precision: str) -> list[Subject]:
     if precision == "float64":
         model = copy.deepcopy(model).double()
-    if isinstance(model.encoder, ZipformerEncoder):
-        return [Subject("torch", precision, model, model.encoder)]
-    return [
-        Subject("torch", precision, model, model.encoder, {"mode": mode})
-        for mode in ("cached", "recompute")
-    ]
+    ways = [{"mode": mode} for mode in model.encoder.capabilities.modes] or [{}]
+    return [Subject("torch", precision, model, model.encoder, way) for way in ways]

@@ -13,7 +13,6 @@ import numpy as np
 
 from echostream.audio import FrontEnd
 from echostream.backend import default_cache
-from echostream.encoder import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.machine import machine, versions
 from echostream.model import SpeechModel
@@ -22,14 +21,14 @@ from echostream.shipped import SHIPPED_CHECKPOINT
 from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
 from echostream.verification.certificate import Certificate, ScenarioResult, System
 from echostream.verification.difference import Tally
-from echostream.verification.scenarios import COMPILED, CONFORMER, ZIPFORMER, Scenario, Trial
+from echostream.verification.scenarios import PLAIN, Scenario, Trial, scenarios_of
 from echostream.verification.settings import Settings
 from echostream.verification.subjects import Backends, Subject, subjects_of
 
 CRASH = "crash"
 """The module named where a stream ended in an exception."""
 
-SCENARIOS = tuple(dict.fromkeys((*ZIPFORMER, *COMPILED, *CONFORMER, *AGENT)))
+SCENARIOS = (*PLAIN, *AGENT)
 
 _NOT_FOR_THE_BASELINE = "agent: saved and restored"
 _NOT_FOR_INT8 = "moved between backends"
@@ -187,10 +186,8 @@ Run = Callable[[Trial, Tally, int], None]
 
 def _runs(subject: Subject, translator: Translator, trained: bool) -> dict[str, Run]:
     """The scenarios that a subject can go through."""
-    is_zipformer = isinstance(subject.model.encoder, ZipformerEncoder)
-    plain = CONFORMER
-    if is_zipformer:
-        plain = ZIPFORMER if subject.backend == "torch" else COMPILED
+    can = subject.encoder.capabilities
+    plain = scenarios_of(can, compiled=subject.backend != "torch")
     runs = {
         name: _plain(scenario)
         for name, scenario in plain.items()
@@ -203,7 +200,7 @@ def _runs(subject: Subject, translator: Translator, trained: bool) -> dict[str, 
         return runs
     placed = with_encoder(translator, subject.encoder)
     for name, agent_scenario in AGENT.items():
-        if is_zipformer or name != _NOT_FOR_THE_BASELINE:
+        if can.portable_state or name != _NOT_FOR_THE_BASELINE:
             runs[name] = _through_agent(agent_scenario, placed, trained)
     return runs
 
@@ -225,8 +222,9 @@ def _through_agent(scenario: Any, translator: Translator, trained: bool) -> Run:
 
 def _left_out(model: SpeechModel, subjects: tuple[Subject, ...], quick: bool) -> tuple[str, ...]:
     notes = []
-    if not isinstance(model.encoder, ZipformerEncoder):
-        notes.append("saving and restoring: the chunk-Conformer's streams cannot be saved")
+    if not model.encoder.capabilities.portable_state:
+        notes.append("saving and restoring: this encoder's streams cannot be saved")
+    if "recompute" in model.encoder.capabilities.modes:
         notes.append("agent in mode recompute: its encoder is verified, its front end starts over")
     if not any(subject.backend != "torch" for subject in subjects):
         notes.append("compiled backends: none was asked for, is installed, or fits the encoder")

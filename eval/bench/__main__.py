@@ -34,7 +34,7 @@ from echostream.backend import installed_backends, precisions_of
 from echostream.baseline import ChunkConformerEncoder
 from echostream.config import ChunkConformerConfig, EncoderConfig, load_config
 from echostream.constants import BACKENDS, ENCODER_FRAME_MS
-from echostream.encoder import ZipformerEncoder
+from echostream.encoder import ZipformerEncoder, registry
 from echostream.errors import ConfigError, EchoStreamError
 from echostream.machine import machine, versions
 from eval.bench.agents import AgentTimes
@@ -122,13 +122,13 @@ def run(args: argparse.Namespace, command: str) -> None:
     """
     torch.manual_seed(1)
     config = load_config(args.config).encoder
-    if not isinstance(config, EncoderConfig):
+    encoder = registry.create(config).eval()
+    if not encoder.capabilities.compilable:
         raise ConfigError(f"{args.config} describes {config.name}; expected a zipformer")
-    encoder = ZipformerEncoder.from_config(config).eval()
     load_before = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="echostream-bench-") as temporary:
         streams = Streams(encoder, args.graphs or Path(temporary))
-        plan = plan_of(args, config)
+        plan = plan_of(args, encoder.config)
         results = encoder_results(args, plan, encoder, streams)
         agents, audio_s = agent_times(args, plan, results, Path(temporary))
         long_streams = memory_checks(args, results, streams)

@@ -101,7 +101,7 @@ def encode_source(
         )
     config = listener.model.config
     nothing = {
-        FRAMES: torch.zeros(0, config.encoder.output_dim),
+        FRAMES: torch.zeros(0, listener.encoder.output_dim),
         SOURCE_LOG_PROBS: torch.zeros(0, config.asr_vocab_size),
         TARGET_LOG_PROBS: torch.zeros(0, config.st_vocab_size),
     }

@@ -101,7 +101,7 @@ class System:
             policy,
             build.build_generator(self.options, self.model, searches),
             frame_ms=self.model.encoder.frame_ms,
-            frame_dim=self.model.config.encoder.output_dim,
+            frame_dim=self.model.encoder.output_dim,
             clock=clock,
         )
 

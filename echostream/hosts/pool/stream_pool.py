@@ -18,11 +18,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from echostream.audio.samples import Samples, as_array, join_segments
-from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
+from echostream.constants import FRAME_SHIFT_MS
 from echostream.decoder.generator import EncodedChunk
 from echostream.encoder.call_sizes import call_sizes
-from echostream.encoder.stepping import ChunkEncoder
-from echostream.encoder.stream_state import StreamState
+from echostream.encoder.state import EncoderState
 from echostream.errors import AudioFormatError, ConfigError, EchoStreamError, StreamClosedError
 from echostream.hosts.pool.waiting_stream import Portion, WaitingStream
 from echostream.session.costs import Costs, sum_costs
@@ -84,7 +83,7 @@ class StreamPool:
         batch_sizes: Iterable[int] | None = None,
     ) -> None:
         encoder = translator.listener.encoder
-        if not isinstance(encoder, ChunkEncoder):
+        if not encoder.capabilities.batched:
             raise ConfigError(
                 f"the encoder is {type(encoder).__name__}, which takes one stream at a time; "
                 "expected a Zipformer encoder"
@@ -99,15 +98,14 @@ class StreamPool:
                 f"{max_batch} and must be one of them"
             )
         initial = translator.listener.init_state().encoder
-        assert isinstance(initial, StreamState)  # of a ChunkEncoder
-        chunk_ms = initial.chunk_size * ENCODER_FRAME_MS
+        chunk_ms = initial.chunk_size * encoder.frame_ms
         if max_ahead_ms < chunk_ms:
             raise ConfigError(
                 f"max_ahead_ms is {max_ahead_ms}; expected at least a chunk, {chunk_ms} ms, or no "
                 "chunk would ever be whole"
             )
         for size in sorted(sizes):
-            encoder.prepare(StreamState.stack([initial] * size))
+            encoder.prepare(EncoderState.stack([initial] * size))
         self.translator = translator
         self.max_batch = max_batch
         self.max_streams = max_streams
@@ -353,7 +351,7 @@ class StreamPool:
         size = min(size for size in self._sizes if size >= len(batch))
         # Empty places are filled with the first stream again, which costs no memory of its own.
         rows = batch + batch[:1] * (size - len(batch))
-        states = StreamState.stack([portion.stream.encoder for portion in rows])
+        states = EncoderState.stack([portion.stream.encoder for portion in rows])
         features = pad_sequence([portion.features for portion in rows], batch_first=True)
         frames, lengths, states = self._encoder.step(
             features.to(states.device),
@@ -396,6 +394,6 @@ class StreamPool:
 class _Encoded:
     """What a batch gave one stream."""
 
-    state: StreamState
+    state: EncoderState
     chunks: tuple[EncodedChunk, ...]
     costs: Costs

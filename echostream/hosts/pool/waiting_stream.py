@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echostream.constants import FRAME_SHIFT_MS, SUBSAMPLING
+from echostream.constants import FRAME_SHIFT_MS, NUM_MEL_BINS, SUBSAMPLING
 from echostream.session.costs import Costs
 from echostream.session.session import Segment, Session
 from echostream.session.writer import Turn
@@ -109,7 +109,7 @@ class WaitingStream:
     def waiting_features(self) -> Tensor:
         """``[T, F]`` of all that waits."""
         if not self._parts:
-            return torch.zeros(0, self.encoder.pending.shape[2])
+            return torch.zeros(0, NUM_MEL_BINS)
         return torch.cat(self._parts)
 
 

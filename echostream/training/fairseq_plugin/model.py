@@ -14,10 +14,11 @@ from torch import Tensor
 
 from echostream.baseline.chunk_conformer import BRANCH_SCALE
 from echostream.config import SystemConfig
+from echostream.encoder.protocol import TrainingChunks
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel, load_model, save_model
 from echostream.training.architectures import ARCHITECTURES
-from echostream.training.chunking import Chunking, ChunkingChoices, choices_for, draw_chunking
+from echostream.training.drawn_chunks import Chunking, choices_for, draw_chunking
 from echostream.training.fairseq_plugin.interfaces import ModelOutput, PreparedTask
 from echostream.training.fairseq_plugin.plugin_options import SpeechModelConfig
 
@@ -27,7 +28,7 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
 
     encoder_name = ""
 
-    def __init__(self, network: SpeechModel, choices: ChunkingChoices) -> None:
+    def __init__(self, network: SpeechModel, choices: TrainingChunks | None) -> None:
         super().__init__()
         self.network = network
         self.choices = choices
@@ -39,7 +40,7 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
         cls._check(system)
         network = SpeechModel(system)
         network.set_cmvn(task.prepared.cmvn)
-        choices = choices_for(system.encoder, cfg.chunk_sizes, cfg.left_contexts, cfg.futures)
+        choices = choices_for(network.encoder, cfg.chunk_sizes, cfg.left_contexts, cfg.futures)
         return cls(network, choices)
 
     @classmethod
@@ -88,7 +89,7 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
         """The model of a checkpoint folder, in evaluation mode."""
         network = load_model(folder)
         cls._check(network.config)
-        return cls(network, choices_for(network.config.encoder)).eval()
+        return cls(network, choices_for(network.encoder)).eval()
 
 
 @register_model("echostream_zipformer", dataclass=SpeechModelConfig)
@@ -108,5 +109,5 @@ class StreamSpeechConformer(_SpeechModel):
     def build_model(cls, cfg: SpeechModelConfig, task: PreparedTask) -> _SpeechModel:
         """As for every network, with small branches."""
         model = super().build_model(cfg, task)
-        model.network.encoder.shrink_branches(BRANCH_SCALE)  # type: ignore[operator]
+        model.network.encoder.shrink_branches(BRANCH_SCALE)
         return model

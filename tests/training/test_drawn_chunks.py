@@ -11,17 +11,15 @@ import torch
 from torch import Tensor
 
 from echostream.config import load_config
+from echostream.encoder import registry
 from echostream.errors import ConfigError
-from echostream.training.chunking import (
-    CONFORMER_CHOICES,
-    ZIPFORMER_CHOICES,
-    choices_for,
-    draw_chunking,
-)
+from echostream.training.drawn_chunks import choices_for, draw_chunking
 from echostream.training.preparation import prepare
 
 from .conftest import CONFORMER, ZIPFORMER
 
+ENCODERS = tuple(registry.create(config.encoder) for config in (ZIPFORMER, CONFORMER))
+ZIPFORMER_CHOICES, CONFORMER_CHOICES = map(choices_for, ENCODERS)
 FRAMES_OF = {"zipformer": 2, "conformer": 4}
 """Feature frames of an encoder frame."""
 
@@ -63,15 +61,14 @@ def test_both_encoders_draw_the_same_chunks_in_milliseconds() -> None:
 
 
 def test_options_replace_choices_and_are_checked() -> None:
-    choices = choices_for(ZIPFORMER.encoder, "16,whole", "32", "0")
+    choices = choices_for(ENCODERS[0], "16,whole", "32", "0")
     assert choices.chunk_sizes == (16, None) and choices.first_chunk_sizes == (16, None)
-    assert choices.left_contexts == (32,) and choices.futures == (0,)
-    assert choices_for(CONFORMER.encoder) is not None
+    assert choices.others == {"left_context": (32,), "max_future_frames": (0,)}
     for wrong in (("12", "", ""), ("8", "5", ""), ("big", "", "")):
         with pytest.raises(ConfigError):
-            choices_for(ZIPFORMER.encoder, *wrong)
+            choices_for(ENCODERS[0], *wrong)
     with pytest.raises(ConfigError, match="leave them out"):
-        choices_for(CONFORMER.encoder, "", "64", "")
+        choices_for(ENCODERS[1], "", "64", "")
 
 
 class Reach:
