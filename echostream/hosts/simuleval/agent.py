@@ -123,7 +123,10 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
                     states.refused.append((segment, error))
                     if not states.unread:
                         self._tell_refused(states, states.session)
-            raise
+            # SimulEval passes no name of a file, but they come in the order of its list.
+            raise AudioFormatError(
+                f"recording {states.stream_number + 1} of this run: {error}"
+            ) from error
 
     def policy(self, states: EchoStreamStates | None = None) -> Action:
         """Hear what is unread; read on, or write the words that are due."""
