@@ -137,7 +137,7 @@ def _model(entry: SystemEntry, sources: list[Source], run: Run):  # type: ignore
     from echostream.session import build
 
     root = run.folder.parents[4]
-    return build.build_model(entry.options(320, root, root / "references"))
+    return build.build_model(entry.options(320, root))
 
 
 def test_a_run_whose_segments_do_not_fit_is_refused(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
