@@ -25,6 +25,8 @@ class Candidates:
     tentative: Sequence[Word] = ()
     """After those; later audio may revise them. A generator that decodes on demand gives a sequence
     whose items are made when they are asked for, and whose length is that of all of them."""
+    paused: bool = False
+    """Whether the speaker is silent, so that what is stable need not wait for what comes next."""
 
     def __len__(self) -> int:
         return len(self.stable) + len(self.tentative)

@@ -18,7 +18,8 @@ class CtcGuided:
     the numbers of ASR and ST units heard and ``pa``, ``py`` those at which both had last grown.
     READ while ``a < pa + n`` or ``y < py + n``. Otherwise remember ``pa = max(a, pa)`` and
     ``py = max(y, py)`` and write the whole words that lie in the first ``((y - k1) // n) * n`` ST
-    units; READ if there is no new one. Only words that can no longer change are written.
+    units; READ if there is no new one. Only words that can no longer change are written. While the
+    speaker pauses, all of them are: neither hypothesis would grow before the next word is spoken.
 
     The state is ``(pa, py)``.
     """
@@ -36,6 +37,12 @@ class CtcGuided:
         if context.source_finished:
             return Decision.up_to(
                 context.num_pending, "source finished", state=(past_source, past_target)
+            )
+        if context.candidates.paused:
+            return Decision.up_to(
+                len(context.words),
+                "the speaker pauses",
+                state=(max(source, past_source), max(target, past_target)),
             )
         grown = f"ASR {past_source} -> {source}, ST {past_target} -> {target} units"
         if source < past_source + self.stride or target < past_target + self.stride:

@@ -20,6 +20,8 @@ class CtcState:
     """Of each head, the one that is written from last."""
     num_frames: int = 0
     """Encoder frames heard."""
+    paused: bool = False
+    """Whether no head has had a token for as long as a pause."""
     num_paused: int = 0
     """Words that a pause completed."""
 
@@ -58,22 +60,25 @@ class CtcGenerator:
             )
         )
         num_frames = state.num_frames + len(chunk.frames)
-        state = dataclasses.replace(state, hypotheses=hypotheses, num_frames=num_frames)
         last_token = max(each.last_frame for each in hypotheses)
-        if not 0 < self._pause_frames <= num_frames - 1 - last_token:
+        paused = 0 < self._pause_frames <= num_frames - 1 - last_token
+        state = dataclasses.replace(
+            state, hypotheses=hypotheses, num_frames=num_frames, paused=paused
+        )
+        if not paused:
             return state
         *others, output = hypotheses
-        paused = self._hypotheses[-1].pause(output, num_frames - 1)
+        completed = self._hypotheses[-1].pause(output, num_frames - 1)
         return dataclasses.replace(
             state,
-            hypotheses=(*others, paused),
-            num_paused=state.num_paused + (paused is not output),
+            hypotheses=(*others, completed),
+            num_paused=state.num_paused + (completed is not output),
         )
 
     def candidates(self, state: CtcState) -> tuple[Candidates, CtcState]:
         """All complete words that are not written."""
         output = state.hypotheses[-1]
-        return Candidates(output.words, output.tentative_words), state
+        return Candidates(output.words, output.tentative_words, state.paused), state
 
     def commit(self, count: int, state: CtcState) -> tuple[tuple[Word, ...], CtcState]:
         """Write the first ``count`` of them."""
