@@ -19,7 +19,7 @@ from echostream.commands import data as recipes
 from echostream.scoring.instance import LOG_NAME, read_instances
 from echostream.scoring.listing import format_listing
 from echostream.scoring.report import format_scores, score_folder
-from echostream.text import normalise
+from echostream.text import normalise, read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT / "eval" / "clips"
@@ -87,8 +87,8 @@ def main(argv: list[str] | None = None) -> int:
 def lists(sources: Path, references: Path, output: Path) -> tuple[Path, Path]:
     """Copies for SimulEval: absolute paths, and references as the model writes text."""
     wav_list, targets = output / "wav_list.txt", output / "references.txt"
-    paths = [str((ROOT / line).resolve()) for line in sources.read_text("utf-8").splitlines()]
-    texts = [normalise(line) for line in references.read_text("utf-8").splitlines()]
+    paths = [str((ROOT / line).resolve()) for line in read_lines(sources)]
+    texts = [normalise(line) for line in read_lines(references)]
     wav_list.write_text("\n".join(paths) + "\n", "utf-8")
     targets.write_text("\n".join(texts) + "\n", "utf-8")
     return wav_list, targets

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echostream.baseline.vocabulary_rows import read_dictionary
 from echostream.errors import DataError
+from echostream.hosts.options import read_forced_target
 from echostream.text import normalise, read_lines, without_marks
+from echostream.training.corpus.published import _texts
+from echostream.training.recipes.tuxpaint import read_captions
+from eval.sweep.sources import read_list
 
 
 def test_normalise() -> None:
@@ -98,3 +104,19 @@ def test_a_list_is_read_line_by_line(tmp_path: Path) -> None:
         read_lines(path)
     with pytest.raises(DataError, match="cannot read the references .*No such file"):
         read_lines(tmp_path / "missing", "references")
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "recordings and references": read_list,
+    "--forced-target": lambda path: read_forced_target(str(path)),
+    "fairseq dictionary": lambda path: read_dictionary(path)[-1:],
+    "captions": lambda path: [read_captions(path)["en"]],
+    "segments of MuST-C": lambda path: _texts(path, 1),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_list_begins_with_a_byte_order_mark(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "list"
+    path.write_bytes("\ufeffeins 1\r\n".encode())
+    assert READERS[name](path) in (["eins 1"], ["eins"])

@@ -26,7 +26,8 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from echostream.errors import CheckpointError
+from echostream.errors import CheckpointError, DataError
+from echostream.text import read_lines
 
 BLANK_ROW, PAD_ROW, END_ROW, UNKNOWN_ROW = range(4)
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
@@ -65,13 +66,11 @@ def read_dictionary(path: str | Path) -> list[str]:
         CheckpointError: if it cannot be read, has a line of another form, or repeats a symbol.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"cannot read the dictionary {path}: {error}") from error
+        lines = read_lines(Path(path), "dictionary")
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
     symbols: dict[str, None] = dict.fromkeys(SPECIALS)
-    # Not splitlines(): some pieces are characters that it takes for the end of a line.
-    lines = text.split("\n")
-    for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, start=1):
+    for number, line in enumerate(lines, start=1):
         symbol, _, count = line.rstrip().rpartition(" ")
         if not symbol or not count.isdigit():
             raise CheckpointError(

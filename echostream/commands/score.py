@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from echostream.errors import DataError, EchoStreamError
+from echostream.errors import EchoStreamError
 from echostream.scoring.comparison import FORMATS, format_comparison, write_comparison
 from echostream.scoring.intervals import TESTED, format_paired_tests, paired_tests
 from echostream.scoring.printed import WRITERS
@@ -17,6 +17,7 @@ from echostream.scoring.quality import DEFAULT_TOKENIZER, QUALITY_NAMES
 from echostream.scoring.report import ScoreOptions, format_scores, read_run, score_folder
 from echostream.scoring.scores import QualityOptions, Scores
 from echostream.scoring.significance import NUM_RESAMPLES
+from echostream.text import read_lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,14 +85,7 @@ def _print_tests(runs: Mapping[str, Scores], options: ScoreOptions) -> int:
 def _options(arguments: argparse.Namespace) -> ScoreOptions:
     expected = arguments.num_instances
     if arguments.source is not None:
-        try:
-            expected = len(Path(arguments.source).read_text(encoding="utf-8").splitlines())
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise DataError(
-                f"{arguments.source}: cannot be read: {reason}; expected the list of sources that "
-                "SimulEval was given as --source"
-            ) from error
+        expected = len(read_lines(Path(arguments.source), "list of SimulEval's --source"))
     return ScoreOptions(
         writer=arguments.writer,
         spm_model=arguments.spm_model,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from echostream.errors import ConfigError
+from echostream.errors import ConfigError, DataError
 from echostream.flight.recorder import FlightRecorder
 from echostream.session.options import SystemOptions, read_options, refuse_unknown
 from echostream.session.saved_run import SavedRun
@@ -17,6 +17,7 @@ from echostream.session.segment_log import SegmentLog
 from echostream.session.session import Observer, Segment, StreamObserver
 from echostream.session.translator import Step, Translator, TranslatorState
 from echostream.session.writer import Turn
+from echostream.text import read_lines
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,10 @@ def read_forced_target(path: str) -> list[str]:
         ConfigError: if the file cannot be read or has no lines.
     """
     try:
-        # Cut where SimulEval cuts its lists; splitlines() knows further line ends.
-        lines = Path(path).read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read --forced-target {path}: {error}; expected a UTF-8 text file"
-        ) from error
-    if lines == [""]:
+        lines = read_lines(Path(path), "--forced-target")
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    if lines in ([], [""]):
         raise ConfigError(f"--forced-target {path} is empty; expected one line for each recording")
     return lines
 

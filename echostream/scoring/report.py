@@ -38,6 +38,7 @@ from echostream.scoring.scores import (
     score_speech,
 )
 from echostream.scoring.writer import UNKNOWN_WRITER, Writer, find_writer, printed_by
+from echostream.text import read_lines
 from echostream.whole_file import write_whole
 
 TABLE_NAME = "scores.tsv"
@@ -203,7 +204,7 @@ def _columns(log: Log, table: dict[str, float] | None, writer: Writer) -> Sequen
 
 def _transcripts(path: Path, instances: int) -> list[str] | None:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
+        lines = read_lines(path)
+    except DataError:
         return None
     return lines if len(lines) == instances else None

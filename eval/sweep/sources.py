@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from echostream.audio.files import read_audio
 from echostream.errors import AudioFormatError, ConfigError, DataError
+from echostream.text import read_lines
 from eval.sweep.digests import file_digest
 from eval.sweep.workers import Progress, quiet
 
@@ -86,13 +87,7 @@ def read_list(path: str | Path) -> list[str]:
     Raises:
         DataError: if the file cannot be read or holds no lines.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read: {error}; expected a UTF-8 text file, one entry a line"
-        ) from error
+    lines = [line.strip() for line in read_lines(Path(path))]
     if not lines:
         raise DataError(f"{path}: is empty; expected one entry a line")
     return lines

@@ -98,7 +98,7 @@ def test_exit_status_tells_a_damaged_log(
 def test_source_list_that_is_not_there(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*runs, "--source", runs[0] + "/none"]) == 1
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and "none: cannot be read" in err
+    assert out == "" and err.count("\n") == 1 and "none: No such file" in err
 
 
 def test_quality_options(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
+from echostream.text import read_lines
 from echostream.training.corpus.clip import Clip, collapse_spaces, file_id
 
 STAMPS = "usr/share/tuxpaint/stamps"
@@ -80,12 +81,7 @@ def duration(path: Path) -> float:
 
 def read_captions(path: Path) -> dict[str, str]:
     """Captions by language code; the first line is English. No file: no captions."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError as error:
-        raise DataError(f"the captions {path} are not UTF-8: {error}") from error
+    lines = read_lines(path, "captions") if path.exists() else []
     captions = {"en": collapse_spaces(lines[0])} if lines else {}
     for line in lines[1:]:
         key, equals, text = line.partition("=")
