@@ -56,7 +56,7 @@ class OpenVinoEngine:
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """See :class:`echostream.backend.engine.Engine`."""
-        results = tuple(torch.empty(shape) for shape in self._shapes)
+        results = tuple(torch.empty(shape, dtype=torch.float32) for shape in self._shapes)
         with self._lock:
             # OpenVINO reads this memory without keeping it alive, so copies must have a name.
             given = [tensor.contiguous() for tensor in inputs]

@@ -80,7 +80,7 @@ def stack_mask(
     offset = start[:, None] + torch.arange(left + chunk, device=device)
     heard_key = (offset >= -frames_before[:, None, None]) & (offset < frames_here[:, None, None])
     seen = heard_key[:, :, None, :] & in_reach
-    mask = torch.zeros(seen.shape, device=device).masked_fill(~seen, HIDDEN)
+    mask = torch.zeros(seen.shape, dtype=torch.float32, device=device).masked_fill(~seen, HIDDEN)
     return StackMask(
         chunk=chunk,
         left=left,

@@ -130,6 +130,6 @@ def memory_mask(
     column = starts - first[:, None, None] + cached
     columns = column.unsqueeze(-1) + torch.arange(per_segment, device=device)
     streams = torch.arange(len(heard), device=device).view(-1, 1, 1, 1)
-    hidden = torch.zeros(*starts.shape[:2], size + 1, device=device)
+    hidden = torch.zeros(*starts.shape[:2], size + 1, dtype=torch.float32, device=device)
     hidden[..., :size].masked_fill_(starts < 0, HIDDEN)
     return MemoryMask(streams * (cached + count) + columns, hidden[:, :, None, None, :])

@@ -7,11 +7,15 @@ with gradients wanted they are made afresh, so that training goes through them.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+_Seen = tuple[weakref.ref[Tensor], int, int]
+"""A parameter, its version and where its numbers are."""
 
 _MOST_KEPT = 4
 """Settings (chunk sizes and the like) that a module keeps values for."""
@@ -20,14 +24,15 @@ _MOST_KEPT = 4
 class PreparedModule(nn.Module):
     """A module that keeps prepared values.
 
-    They are dropped when a parameter they were made from changes in place (an optimiser's update),
-    and by ``train()``, ``eval()``, ``to()`` and ``load_state_dict()``. Writing through ``.data`` is
-    the one change that goes unseen; call ``eval()`` after it.
+    They are dropped when a parameter they were made from changes in place (an optimiser's update)
+    or another tensor stands in its place (``functional_call``, an assignment), and by ``train()``,
+    ``eval()``, ``to()`` and ``load_state_dict()``. Numbers written through ``.data`` are the one
+    change that goes unseen; call ``eval()`` after it.
     """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._kept: dict[Hashable, tuple[tuple[int, ...], Tensor]] = {}
+        self._kept: dict[Hashable, tuple[tuple[_Seen, ...], Tensor]] = {}
 
     def prepared(
         self, settings: Hashable, sources: tuple[Tensor, ...], make: Callable[[], Tensor]
@@ -44,20 +49,25 @@ class PreparedModule(nn.Module):
         kept = self._kept.get(settings)
         if kept is not None:
             # Nearly all calls end here, hundreds of them for each chunk.
-            for source, version in zip(sources, kept[0], strict=True):
-                if source.is_inference() or source._version != version:
+            for source, (known, version, place) in zip(sources, kept[0], strict=True):
+                if (
+                    known() is not source
+                    or source.is_inference()
+                    or source._version != version
+                    or source.data_ptr() != place
+                ):
                     break
             else:
                 return kept[1]
         if any(source.is_inference() for source in sources):  # These count no versions.
             return make()
-        versions = tuple(source._version for source in sources)
+        seen = tuple((weakref.ref(each), each._version, each.data_ptr()) for each in sources)
         # Made outside of inference mode, so that training may use it later.
         with torch.inference_mode(False), torch.no_grad():
             value = make()
         while len(self._kept) >= _MOST_KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[settings] = (versions, value)
+        self._kept[settings] = (seen, value)
         return value
 
     def __getstate__(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _HUGE_PAGE = 2**21
 def in_huge_pages(count: int) -> Tensor:
     """``[count]`` float32 zeros, in huge pages where the system has and gives them."""
     if sys.platform != "linux" or count == 0:
-        return torch.zeros(count)
+        return torch.zeros(count, dtype=torch.float32)
     memory = mmap.mmap(-1, 4 * count + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # Not every kernel has them.
         memory.madvise(mmap.MADV_HUGEPAGE)
@@ -41,7 +41,7 @@ class HugePages:
     """Numbers of a cache line."""
 
     def __init__(self) -> None:
-        self._block = torch.empty(0)
+        self._block = torch.empty(0, dtype=torch.float32)
         self._used = 0
         self._lock = threading.Lock()
 

@@ -5,8 +5,10 @@ Symbols: ``B`` recordings, ``T`` encoder frames, ``C`` encoder channels, ``V`` C
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,17 @@ from echostream.config import SystemConfig, to_mapping
 from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.encoder import registry
 from echostream.kernel import shared_kernel
+
+
+@contextlib.contextmanager
+def float32_by_default() -> Iterator[None]:
+    """What is made in here is float32, whatever a host has set for its own models."""
+    hosts = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(hosts)
 
 
 class SpeechModel(nn.Module):
@@ -30,12 +43,13 @@ class SpeechModel(nn.Module):
         self.config = config
         # Compiled here, if need be, and not in the first chunk of the first recording.
         shared_kernel()
-        self.encoder = registry.create(config.encoder)
-        dim = self.encoder.output_dim
-        self.asr_head = CtcHead(dim, config.asr_vocab_size)
-        self.st_head = CtcHead(dim, config.st_vocab_size)
-        self.register_buffer("cmvn_mean", torch.zeros(self.encoder.input_dim))
-        self.register_buffer("cmvn_std", torch.ones(self.encoder.input_dim))
+        with float32_by_default():
+            self.encoder = registry.create(config.encoder)
+            dim = self.encoder.output_dim
+            self.asr_head = CtcHead(dim, config.asr_vocab_size)
+            self.st_head = CtcHead(dim, config.st_vocab_size)
+            self.register_buffer("cmvn_mean", torch.zeros(self.encoder.input_dim))
+            self.register_buffer("cmvn_std", torch.ones(self.encoder.input_dim))
 
     @property
     def heads(self) -> dict[str, CtcHead]:

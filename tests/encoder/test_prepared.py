@@ -61,6 +61,18 @@ def assign(encoder: ZipformerEncoder) -> None:
     encoder.load_state_dict(made(1).state_dict(), assign=True)
 
 
+def replace_parameters(encoder: ZipformerEncoder) -> None:
+    """As version counters start anew, a new parameter may have the old one's version."""
+    for module in encoder.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, torch.nn.Parameter(1.25 * parameter.detach()))
+
+
+def replace_data(encoder: ZipformerEncoder) -> None:
+    for parameter in encoder.parameters():
+        parameter.data = 1.25 * parameter.detach()
+
+
 def write_through_data(encoder: ZipformerEncoder) -> None:
     for parameter in encoder.parameters():
         parameter.data *= 1.25
@@ -72,7 +84,9 @@ def widen(encoder: ZipformerEncoder) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [update, load, assign, write_through_data, widen], ids=lambda f: f.__name__
+    "change",
+    [update, load, assign, replace_parameters, replace_data, write_through_data, widen],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("packed", [False, True])
 def test_changed_weights_count_at_once(
@@ -151,3 +165,14 @@ def test_nothing_of_it_is_saved() -> None:
     names = set(encoder.state_dict())
     encoded(encoder)
     assert set(encoder.state_dict()) == names == {name for name, _ in encoder.named_parameters()}
+
+
+def test_a_functional_call_uses_the_parameters_it_is_given() -> None:
+    layer = Linear(512, 512).eval()
+    x = torch.randn(3, 512)
+    with torch.no_grad():
+        before = layer(x)
+        given = {"weight": 2 * layer.weight.detach(), "bias": 2 * layer.bias.detach()}
+        called = torch.func.functional_call(layer, given, (x,))
+        torch.testing.assert_close(called, 2 * before, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(layer(x), before, atol=0, rtol=0)

@@ -109,7 +109,7 @@ class WaitingStream:
     def waiting_features(self) -> Tensor:
         """``[T, F]`` of all that waits."""
         if not self._parts:
-            return torch.zeros(0, NUM_MEL_BINS)
+            return torch.zeros(0, NUM_MEL_BINS, dtype=torch.float32)
         return torch.cat(self._parts)
 
 
