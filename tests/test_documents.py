@@ -137,3 +137,13 @@ def test_links_lead_somewhere() -> None:
     for path in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_drawing_names_what_there_is() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b[a-z_]+(?:/[a-z_]+)*(?:\.py|/)(?!\w)", text))
+    missing = [name for name in named if not (ROOT / "echostream" / name).exists()]
+    rooms = {path.parent.name for path in (ROOT / "echostream").glob("*/__init__.py")}
+    assert not missing
+    assert not [room for room in rooms if f"{room}/" not in text]
+    assert len(text.splitlines()) <= 75
