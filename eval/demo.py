@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import sacrebleu
+
 from echostream.commands import data as recipes
 from echostream.scoring.instance import LOG_NAME, read_instances
 from echostream.scoring.listing import format_listing
@@ -78,8 +80,18 @@ def main(argv: list[str] | None = None) -> int:
         print(f"SimulEval ended with status {result.returncode}", file=sys.stderr)
         return 1
     scores = score_folder(args.output, segment_size=args.segment_size)
-    print(format_listing(read_instances(args.output / LOG_NAME)))
+    instances = read_instances(args.output / LOG_NAME)
+    texts = references.read_text("utf-8").splitlines()
+    published = sacrebleu.corpus_bleu(
+        [ins.prediction for ins in instances], [[texts[ins.index] for ins in instances]]
+    ).score
+    print(format_listing(instances))
     print(format_scores(scores, str(args.output)))
+    print(
+        "References are in lower case and without punctuation here, as the model writes text; "
+        "`echostream score --normalise` does the same.\n"
+        f"With the references as they were published: BLEU {published:.2f}"
+    )
     print(f"Logs and scores: {args.output}/instances.log, scores.tsv, scores.json")
     return 0
 

@@ -8,7 +8,7 @@ bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -21,15 +21,9 @@ from matplotlib.ticker import NullFormatter
 SYSTEM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 SYSTEM_LINES = ("-", "--", "-.", ":")
 POLICY_MARKERS = ("o", "s", "^", "D", "v")
-PARTS = (
-    ("waiting for audio", "#d9d9d9"),
-    ("front end", "#56b4e9"),
-    ("encoder", "#d55e00"),
-    ("CTC heads", "#cc79a7"),
-    ("decoder", "#0072b2"),
-    ("policy", "#009e73"),
-)
-"""What a delay is made of, in the order of :attr:`Delay.parts`, and its colour."""
+WAITING_COLOUR = "#d9d9d9"
+STAGE_COLOURS = ("#56b4e9", "#d55e00", "#cc79a7", "#0072b2", "#009e73", "#e69f00", "#000000")
+"""Of stages in the order in which they are met; the page's style sheet has the same."""
 
 DOTTED = (0, (1, 2))
 
@@ -81,6 +75,11 @@ def line_style(place: int) -> dict[str, Any]:
         "color": SYSTEM_COLOURS[place % len(SYSTEM_COLOURS)],
         "linestyle": SYSTEM_LINES[place % len(SYSTEM_LINES)],
     }
+
+
+def part_colours(stages: Sequence[str]) -> list[str]:
+    """Of the parts of a delay: the waiting and each stage."""
+    return [WAITING_COLOUR, *(STAGE_COLOURS[k % len(STAGE_COLOURS)] for k in range(len(stages)))]
 
 
 def marker(place: int) -> str:

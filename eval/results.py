@@ -19,26 +19,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
-from echostream.errors import DataError, EchoStreamError
+from echostream.errors import EchoStreamError
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
 from echostream.scoring.significance import bootstrap
 from echostream.session import SystemOptions
-from echostream.text import normalise
-from echostream.training.corpus.manifest import ManifestRow, read_manifest
+from echostream.training.corpus.manifest import ManifestRow
 from echostream.whole_file import write_whole
-from eval.long_form import join_recordings
-from eval.sweep import System, encode, read_sources, replay
+from eval.command import ended, progress
+from eval.recordings import join_recordings, listed_sources, read_corpus_part
+from eval.sweep import System, encode, run_policy
 
 ALL = "all"
 TRANSLATION = ("BLEU", "chrF", "LAAL", "compute_RTF")
@@ -59,12 +58,17 @@ class Measured:
 
 def parse_system(text: str) -> Measured:
     """``CHECKPOINT[@OPTION=VALUE,...]``; an option that the agent does not have is an error."""
-    folder, _, options = text.partition("@")
-    path = Path(folder)
-    name = path.name + (f"@{options}" if options else "")
     known = {field.name for field in fields(SystemOptions)} - {"checkpoint", "task", "chunk_ms"}
+    # A folder may have an @ in its name, and the value of an option several parts: an option starts
+    # where there is the name of one.
+    option = rf"(?:{'|'.join(sorted(known))})="
+    folder, *rest = re.split(rf"@(?={option})", text, maxsplit=1)
+    if not rest and not Path(folder).exists():
+        folder, *rest = text.split("@", 1)
+    path, options = Path(folder), "".join(rest)
+    name = path.name + (f"@{options}" if options else "")
     values = {}
-    for part in options.split(",") if options else ():
+    for part in re.split(rf",(?={option})", options) if options else ():
         key, equals, value = part.partition("=")
         if not equals or key not in known:
             raise argparse.ArgumentTypeError(
@@ -113,20 +117,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     args = build_parser().parse_args(argv)
-    try:
-        print(results(args))
-    except EchoStreamError as error:
-        print(f"results: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nresults: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
-    return 0
+    return ended("results", lambda: print(results(args)))
 
 
 def results(args: argparse.Namespace) -> str:
     """The tables as Markdown; the figures are also written to ``results.json``."""
-    rows, data = wanted_rows(args.data, args.split, args.corpora), args.data
+    rows, data = read_corpus_part(args.data, args.split, args.corpora), args.data
     if args.join is not None:
         data = args.output / "joined"
         rows = join_recordings(rows, args.data, args.join, data)
@@ -182,25 +178,6 @@ def results(args: argparse.Namespace) -> str:
     return format_figures(figures) + ("\n\n" + format_tests(tests) if tests else "")
 
 
-def wanted_rows(data: Path, split: str, corpora: str | None) -> list[ManifestRow]:
-    """Recordings of the part that have both texts."""
-    manifest = data / "manifest.tsv"
-    if not manifest.exists():
-        raise DataError(f"{manifest} is not there; expected a corpus: run `echostream data es-en`")
-    chosen = None if corpora is None else set(corpora.split(","))
-    rows = [
-        row
-        for row in read_manifest(manifest)
-        if row.split == split
-        and (chosen is None or row.corpus in chosen)
-        and normalise(row.src_text)
-        and normalise(row.tgt_text)
-    ]
-    if len(rows) < 2:
-        raise DataError(f"{manifest} has {len(rows)} such recordings; expected at least 2")
-    return rows
-
-
 def run(
     measured: Measured,
     chunk_ms: int,
@@ -210,11 +187,7 @@ def run(
     args: argparse.Namespace,
 ) -> tuple[Instance, ...]:
     """One pass over all recordings; the instances are in the order of the rows."""
-    lists = args.output / "lists"
-    texts = [row.src_text if task == "asr" else row.tgt_text for row in rows]
-    write_whole(lists / "wav_list", "".join(f"{data / r.audio}\n" for r in rows).encode())
-    write_whole(lists / task, "".join(f"{normalise(text)}\n" for text in texts).encode())
-    sources = read_sources(lists / "wav_list", lists / task)
+    sources = listed_sources(rows, data, args.output / "lists", task=task)
     system = System(replace(measured.options, chunk_ms=chunk_ms, task=task))
     encodings = encode(
         system,
@@ -224,7 +197,7 @@ def run(
         jobs=args.jobs,
         progress=progress,
     )
-    folder = replay(
+    folder = run_policy(
         encodings,
         output=args.output / "runs" / measured.name / f"{task}-{chunk_ms}",
         policy="offline" if task == "asr" else None,
@@ -287,11 +260,6 @@ def format_tests(tests: Sequence[dict[str, Any]]) -> str:
             f"{difference} | [{low}, {high}] | {row['p']:.4f} |"
         )
     return "\n".join(lines)
-
-
-def progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
-    """A bar on standard error, if that is a terminal and there is something to do."""
-    return tqdm(items, total=total, desc=what, disable=None) if total else items
 
 
 if __name__ == "__main__":

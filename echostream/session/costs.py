@@ -50,20 +50,3 @@ class Stopwatch:
         now = self._clock()
         self.costs[stage] = self.costs.get(stage, 0.0) + 1000 * (now - self._last)
         self._last = now
-
-
-class StageCosts(dict[str, float]):
-    """Only until the last reader of its attributes has gone."""
-
-    def __init__(self, *values: float, **named: float) -> None:
-        stages = ("front_end", "encoder", "heads", "decoder", "policy")
-        super().__init__(dict.fromkeys(stages, 0.0) | dict(zip(stages, values, strict=False)))
-        self.update({name.removesuffix("_ms"): value for name, value in named.items()})
-
-    def __getattr__(self, name: str) -> float:
-        if name.endswith("_ms"):
-            return sum(self.values()) if name == "total_ms" else self.get(name[:-3], 0.0)
-        raise AttributeError(name)
-
-    def __add__(self, other: Costs) -> StageCosts:
-        return StageCosts(**sum_costs(self, other))

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.constants import SAMPLE_RATE
-from echostream.session.costs import StageCosts
+from echostream.session.costs import Costs
 from eval.bench.rounds import Clocks
 
-Push = Callable[[list[float], bool], StageCosts]
+ENCODER, HEADS = "encoder", "heads"
+"""Stages that are the model's own arithmetic; all others are beside it."""
+
+Push = Callable[[list[float], bool], Costs]
 """Gives an agent a segment, and whether it is the last; what its stages say they took."""
 
 
@@ -30,7 +33,7 @@ class AgentTimes:
     wall_ms: list[float] = field(default_factory=list)
     """Of the whole call that the host makes."""
     cpu_ms: list[float] = field(default_factory=list)
-    costs: list[StageCosts] = field(default_factory=list)
+    costs: list[Costs] = field(default_factory=list)
 
     @property
     def total_wall_s(self) -> float:
@@ -44,31 +47,33 @@ class AgentTimes:
 
     def stages(self) -> dict[str, float]:
         """Medians over segments, ms; ``glue`` is what of the call is in no stage."""
-        glue = [wall - costs.total_ms for wall, costs in zip(self.wall_ms, self.costs, strict=True)]
+        names = dict.fromkeys(name for costs in self.costs for name in costs)
+        glue = [
+            wall - sum(costs.values()) for wall, costs in zip(self.wall_ms, self.costs, strict=True)
+        ]
         return {
-            "front end": statistics.median(costs.front_end_ms for costs in self.costs),
-            "encoder": statistics.median(costs.encoder_ms for costs in self.costs),
-            "CTC heads": statistics.median(costs.heads_ms for costs in self.costs),
-            "CTC search": statistics.median(costs.decoder_ms for costs in self.costs),
-            "policy": statistics.median(costs.policy_ms for costs in self.costs),
+            **{
+                name: statistics.median(costs.get(name, 0.0) for costs in self.costs)
+                for name in names
+            },
             "glue": statistics.median(glue),
         }
 
     def beside_encoder(self) -> float:
-        """Median over segments of front end, search, policy and glue, over the encoder's time.
+        """Median over segments of all that is not the model's arithmetic, over the encoder's time.
 
-        The heads are the model's arithmetic like the encoder and have :meth:`heads_over_encoder`.
+        The heads are the model's like the encoder and have :meth:`heads_over_encoder`.
         """
         return statistics.median(
-            (wall - costs.encoder_ms - costs.heads_ms) / costs.encoder_ms
+            (wall - costs[ENCODER] - costs.get(HEADS, 0.0)) / costs[ENCODER]
             for wall, costs in zip(self.wall_ms, self.costs, strict=True)
-            if costs.encoder_ms > 0
+            if costs.get(ENCODER)
         )
 
     def heads_over_encoder(self) -> float:
-        """Median over segments of the CTC heads, as a share of the encoder's time."""
+        """Median over segments of the heads, as a share of the encoder's time."""
         return statistics.median(
-            costs.heads_ms / costs.encoder_ms for costs in self.costs if costs.encoder_ms > 0
+            costs.get(HEADS, 0.0) / costs[ENCODER] for costs in self.costs if costs.get(ENCODER)
         )
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
+from echostream.whole_file import write_whole
 from eval.bench.cases import STREAMSPEECH
 from eval.bench.rows import Results, Row
 from eval.drawing import DOTTED, Handle, as_svg, limit, line_style, log_scale, marker
@@ -18,7 +19,6 @@ CHUNK, POSITION, STREAMS = "chunk-time.svg", "position.svg", "streams.svg"
 
 def draw_plots(results: Results, folder: Path) -> list[Path]:
     """Draw what there is to draw; the files."""
-    folder.mkdir(parents=True, exist_ok=True)
     drawings = {
         CHUNK: chunk_time(results),
         POSITION: time_by_position(results),
@@ -28,7 +28,7 @@ def draw_plots(results: Results, folder: Path) -> list[Path]:
     for name, svg in drawings.items():
         if svg is not None:
             path = folder / name
-            path.write_text(svg, encoding="utf-8")
+            write_whole(path, svg)
             paths.append(path)
     return paths
 

@@ -16,7 +16,7 @@ from simuleval.data.segments import SpeechSegment
 from echostream.constants import SAMPLE_RATE
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.session import Session
-from echostream.session.costs import StageCosts
+from echostream.session.costs import Costs
 from echostream.verification.signals import varied
 from eval.bench.agents import AgentTimes, Push, run_agents
 
@@ -74,18 +74,18 @@ def compare_agents(
     return agents
 
 
-def _ended(segment: list[float], is_last: bool) -> StageCosts:
+def _ended(segment: list[float], is_last: bool) -> Costs:
     raise RuntimeError("this agent was left in the process that ran it")
 
 
 def _pusher(agent: EchoStreamAgent, reference: str) -> Push:
-    def push(segment: list[float], is_last: bool) -> StageCosts:
+    def push(segment: list[float], is_last: bool) -> Costs:
         if agent.states.target_finished:
             agent.reset()
             # One line of words serves every recording.
             agent.states.session = Session(agent.translator, reference=reference)
         agent.pushpop(SpeechSegment(content=segment, sample_rate=SAMPLE_RATE, finished=is_last))
         assert agent.states.session is not None
-        return StageCosts(**agent.states.session.last_costs)
+        return agent.states.session.last_costs
 
     return push

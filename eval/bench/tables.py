@@ -189,7 +189,12 @@ def agents_lines(agents: Sequence[AgentTimes], audio_s: float) -> list[str]:
         return []
     title = "End to end: agent, ms a segment"
     width = max(len(title), *(len(agent.name) for agent in agents))
-    heads = (*agents[0].stages(), "beside model", f"wall s, {audio_s:g} s", "CPU s")
+    heads = (
+        *(name.replace("_", " ") for name in agents[0].stages()),
+        "beside model",
+        f"wall s, {audio_s:g} s",
+        "CPU s",
+    )
     lines = [_line(title, width, heads, heads)]
     for agent in agents:
         cells = [f"{value:.2f}" for value in agent.stages().values()]

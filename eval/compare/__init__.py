@@ -1,1 +1,5 @@
-"""EchoStream beside the baseline: what is compared, and the results that a report is drawn from."""
+"""EchoStream beside the baseline: what is compared, what was measured, and the report of it.
+
+``plan`` says what is compared, ``grid`` runs it, ``points``, ``lengths`` and ``timelines`` make the
+results of it, whose format is ``schema``; ``page``, ``tables`` and ``figures`` draw them.
+"""

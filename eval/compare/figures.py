@@ -12,19 +12,28 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
+from echostream.whole_file import write_whole
 from eval.compare import metrics
-from eval.compare.ellipse import confidence_ellipse
-from eval.compare.embedded import longest_runs, runs_by_system
-from eval.compare.schema import LengthRun, Point, Results, Score, TimelineRun, Utterance
+from eval.compare.embedded import CORNERS
+from eval.compare.schema import (
+    LengthRun,
+    Point,
+    Results,
+    Score,
+    TimelineRun,
+    Utterance,
+    part_names,
+    parts_of,
+)
 from eval.drawing import (
     DOTTED,
-    PARTS,
     Handle,
     as_svg,
     limit,
     line_style,
     log_scale,
     marker,
+    part_colours,
 )
 
 
@@ -80,7 +89,7 @@ def _draw_point(axes: Axes, point: Point, x: str, y: str, colour: str, kind: str
         markerfacecolor="white" if point.degenerate else colour,
     )
     if point.joint and (point.joint.x, point.joint.y) == (x, y):
-        corners = confidence_ellipse(point.joint)
+        corners = point.joint.distribution.ellipse().outline(CORNERS)
         axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="none", alpha=0.12))
 
 
@@ -101,7 +110,7 @@ def _bar(score: Score) -> list[list[float]] | None:
 
 def compute_against_position(results: Results) -> str | None:
     """Computing time of each segment over its place in the longest recording of each system."""
-    runs = [[run] for run in longest_runs(results) if run.segments]
+    runs = [[run] for run in results.longest_runs()]
     if not runs:
         return None
 
@@ -134,7 +143,7 @@ def compute_against_length(results: Results) -> str | None:
         handles = _draw_runs(
             axes,
             results,
-            runs_by_system(results),
+            results.runs_by_system(),
             lambda runs: ([run.seconds for run in runs], [run.compute_rtf for run in runs]),
             mark="o",
         )
@@ -149,22 +158,17 @@ def compute_against_length(results: Results) -> str | None:
 
 def state_against_length(results: Results) -> str | None:
     """Memory that a stream holds on to between segments, against the length of the recording."""
-    groups = [
-        known
-        for runs in runs_by_system(results)
-        if (known := [run for run in runs if run.state_bytes is not None])
-    ]
-    if not groups:
+    if not results.lengths:
         return None
 
     def draw(axes: Axes) -> list[Handle]:
         handles = _draw_runs(
             axes,
             results,
-            groups,
+            results.runs_by_system(),
             lambda runs: (
                 [run.seconds for run in runs],
-                [(run.state_bytes or 0) / 1024 for run in runs],
+                [run.state_bytes / 1024 for run in runs],
             ),
             mark="o",
         )
@@ -183,12 +187,11 @@ def _draw_runs(
     values: Callable[[list[LengthRun]], tuple[list[float], list[float]]],
     mark: str = "",
 ) -> list[Handle]:
-    systems = [system.name for system in results.systems]
     several = len({group[0].segment_ms for group in groups}) > 1
     handles = []
     for group in groups:
         label = results.system(group[0].system).label
-        style = line_style(systems.index(group[0].system))
+        style = line_style(results.place(group[0].system))
         (line,) = axes.plot(*values(group), lw=1.2, marker=mark, markersize=4, **style)
         handles.append((line, f"{label}, {group[0].segment_ms:g} ms" if several else label))
     return handles
@@ -203,11 +206,13 @@ def word_delays(
     """
     if not run.words:
         return None
+    names, colours = part_names(results.stages), part_colours(results.stages)
 
     def draw(axes: Axes) -> list[Handle]:
         for row, word in enumerate(run.words):
             left = 0.0
-            for part, (_, colour) in zip(getattr(word, reading).parts, PARTS, strict=True):
+            parts = parts_of(getattr(word, reading), results.stages)
+            for part, colour in zip(parts, colours, strict=True):
                 axes.barh(row, part / 1000, left=left / 1000, height=0.7, color=colour)
                 left += part
             axes.annotate(
@@ -226,7 +231,10 @@ def word_delays(
         axes.set_xlabel("time since the recording began (s); dotted: its end")
         label = results.system(run.system).label
         axes.set_title(f"{label}, {run.policy_label}, {run.segment_ms:g} ms", fontsize=9)
-        return [(Line2D([], [], color=colour, lw=6), name) for name, colour in PARTS]
+        return [
+            (Line2D([], [], color=colour, lw=6), name)
+            for name, colour in zip(names, colours, strict=True)
+        ]
 
     return as_svg(draw, height=1.4 + 0.18 * len(run.words))
 
@@ -242,11 +250,10 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     for utterance in results.utterances[:1]:
         for place, run in enumerate(utterance.runs, 1):
             drawn[f"delays-{place}"] = word_delays(results, utterance, run)
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, svg in drawn.items():
         if svg is not None:
             path = folder / f"{name}.svg"
-            path.write_text(svg, encoding="utf-8")
+            write_whole(path, svg)
             written.append(path)
     return written

@@ -10,8 +10,9 @@ from pathlib import Path
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
 from echostream.scoring.log import read_log
-from eval.compare.plan import ComparisonPlan, SystemEntry, split_policy
-from eval.sweep import Source, System, encode, replay
+from eval.compare.plan import ComparisonPlan, SystemEntry
+from eval.sweep import Source, System, encode, run_policy
+from eval.sweep.policy_spec import parse_policy
 from eval.sweep.workers import Progress, quiet
 
 
@@ -92,17 +93,17 @@ def run_grid(
                 progress=progress,
             )
             for policy in plan.policies_of(entry):
-                name, _ = split_policy(policy)
+                spec = parse_policy(policy)
                 folder = re.sub(r"[^\w.,=+-]", "_", policy)
                 yield Run(
                     entry,
                     policy,
                     segment_ms,
-                    replay(
+                    run_policy(
                         encodings,
                         output=output / "runs" / entry.name / folder / str(segment_ms),
-                        policy=name,
-                        policy_options=policy.partition(":")[2] or None,
+                        policy=spec.name,
+                        policy_options=spec.options,
                         forced=not entry.trained,
                         jobs=jobs,
                         progress=progress,

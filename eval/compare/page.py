@@ -9,17 +9,45 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, select_autoescape
 
+from echostream.whole_file import write_whole
 from eval.compare import metrics
 from eval.compare.embedded import embedded_json
-from eval.compare.schema import Results
+from eval.compare.figures import write_figures
+from eval.compare.schema import Results, part_names
 from eval.compare.summary import findings, quality_note, summary
-from eval.compare.tables import lengths_table, paired_table, points_table, signatures_table
-from eval.drawing import PARTS, SYSTEM_COLOURS
+from eval.compare.tables import (
+    lengths_table,
+    markdown,
+    paired_table,
+    points_table,
+    signatures_table,
+)
+from eval.drawing import SYSTEM_COLOURS
 
 SCRIPTS = ("chart.js", "comparison.js", "timeline.js")
+
+
+PAGE_NAME = "report.html"
+TABLES_NAME = "tables.md"
+FIGURES_NAME = "figures"
+
+
+def write_report(results: Results, folder: Path) -> list[Path]:
+    """Write all parts of the report; files of the same names are replaced.
+
+    ``report.html`` needs no other file and no network; ``tables.md`` has the tables as Markdown,
+    ``figures/*.svg`` the figures for papers.
+
+    Returns the paths written, the page first. Raises DataError for what cannot be written.
+    """
+    texts = {PAGE_NAME: page(results), TABLES_NAME: markdown(results)}
+    for name, text in texts.items():
+        write_whole(folder / name, text)
+    return [*(folder / name for name in texts), *write_figures(results, folder / FIGURES_NAME)]
 
 
 def page(results: Results) -> str:
@@ -42,7 +70,7 @@ def page(results: Results) -> str:
         findings=findings(results),
         quality_note=quality_note(results),
         compared=any(map(results.comparable, results.points)),
-        parts=PARTS,
+        parts=part_names(results.stages),
         colours=SYSTEM_COLOURS,
         points=points_table(results),
         signatures=signatures_table(results),

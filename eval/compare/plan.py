@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from echostream.config_mapping import check_types, from_mapping, parse_options
+from echostream.config_mapping import check_types, from_mapping
 from echostream.errors import ConfigError
 from echostream.session.options import SystemOptions
+from eval.sweep.policy_spec import parse_policy
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,12 @@ class SystemEntry:
     """Of the chunk-Conformer: cached or recompute."""
     backend: str = "torch"
     precision: str = "float32"
+    output_unit: str = "word"
+    """``char`` for a target language without spaces."""
     lengths: bool = True
     """Whether compute against length is measured."""
     recordings: int | None = None
-    """Only the first so many recordings; ``None`` for all."""
+    """Only so many recordings, evenly spread over all; ``None`` for all."""
     policies: tuple[str, ...] | None = None
     """``None`` for the plan's. The schedule of an untrained system should not depend on what its
     heads say, which is noise."""
@@ -55,7 +57,7 @@ class SystemEntry:
         return self.checkpoint is not None
 
     def options(self, chunk_ms: int, root: Path) -> SystemOptions:
-        """The agent's options for chunks of this length; paths are relative to ``root``."""
+        """The system's options for chunks of this length; paths are relative to ``root``."""
         return SystemOptions(
             checkpoint=None if self.checkpoint is None else str(root / self.checkpoint),
             random_weights=None if self.random_weights is None else str(root / self.random_weights),
@@ -63,6 +65,7 @@ class SystemEntry:
             backend=self.backend,
             precision=self.precision,
             chunk_ms=chunk_ms,
+            output_unit=self.output_unit,
         )
 
 
@@ -72,7 +75,7 @@ class ComparisonPlan:
 
     systems: tuple[SystemEntry, ...]
     policies: tuple[str, ...] = ("ctc", "wait-k:k=3")
-    """``name`` or ``name:option=value,...``."""
+    """``name`` or ``name:option=value,...``; a name may be a ``package.module:Class``."""
     segment_ms: tuple[int, ...] = (320, 640, 1280)
     """Segment sizes; the chunk is as long as the segment, as in the published agents."""
     lengths_s: tuple[int, ...] = (5, 10, 20, 30, 60)
@@ -104,17 +107,11 @@ class ComparisonPlan:
                 "and at least 100"
             )
         for policy in (p for s in self.systems for p in self.policies_of(s)):
-            split_policy(policy)
+            parse_policy(policy)
 
     def policies_of(self, system: SystemEntry) -> tuple[str, ...]:
         """Those that a system is run with."""
         return self.policies if system.policies is None else system.policies
-
-
-def split_policy(text: str) -> tuple[str, dict[str, Any]]:
-    """``"wait-k:k=3,stride=2"`` to its name and options."""
-    name, _, options = text.partition(":")
-    return name, parse_options(options, f"policy {name}")
 
 
 def load_plan(path: str | Path) -> ComparisonPlan:

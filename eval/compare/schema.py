@@ -1,18 +1,22 @@
-"""What `eval/compare.py` measured, read from its ``results.json`` and checked.
+"""What a comparison measured: the content of its ``results.json``, from which the report is drawn.
 
-Every key of the format is a field here, under the same name; keys that are not known are left
-alone. All times are in ms unless the name says otherwise, and a number that could not be measured
-is None (``null`` in the file).
+The file is ``dataclasses.asdict`` of :class:`Results`. All times are in ms unless the name says
+otherwise; ``None`` (``null``) is what could not be measured. ``costs`` map a stage of the system to
+its computing time, as in :mod:`echostream.session.costs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-READINGS = ("elapsed", "real_time")
-"""The two ways to date a word, and the names under which :class:`TimelineWord` has them."""
+from echostream.scoring.significance import JointDistribution
+from echostream.session.costs import Costs
+from echostream.session.segment_log import SegmentRecord
+
+FORMAT = "echostream-compare-3"
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,14 @@ class System:
     """What the rest of the file refers to."""
     label: str
     family: str
+    """``echostream`` or ``streamspeech``."""
     mode: str
     """``stateful``, ``cached`` or ``recompute``: what it keeps from segment to segment."""
     weights: str
     trained: bool
     """False for random weights: good for measuring time, not quality."""
-    parameters: int | None
-    frame_ms: float | None
+    parameters: int
+    frame_ms: float
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,7 @@ class Joint:
 
     x: str
     y: str
-    center: tuple[float, float]
-    covariance: tuple[tuple[float, float], tuple[float, float]]
-    """Of the two figures over the bootstrap samples."""
+    distribution: JointDistribution
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class Point:
     policy: str
     policy_options: Mapping[str, Any]
     policy_label: str
-    segment_ms: float
-    chunk_ms: float | None
+    segment_ms: int
+    """The chunk is as long."""
     forced: bool
     """The words of the reference were written, when the policy said so: no sign of quality."""
     log: str
@@ -91,7 +94,7 @@ class Paired:
     a: str
     b: str
     policy_label: str
-    segment_ms: float
+    segment_ms: int
     metric: str
     difference: float | None
     low: float | None
@@ -103,21 +106,18 @@ class Paired:
 
 @dataclass(frozen=True)
 class SegmentCost:
-    """Computing time of one segment that ends at ``audio_ms``."""
+    """One segment of a long recording."""
 
-    audio_ms: float
-    front_end_ms: float
-    encoder_ms: float
-    heads_ms: float
-    decoder_ms: float
-    policy_ms: float
+    audio_ms: int
+    """Audio pushed so far."""
+    costs: Costs
+    state_bytes: int
+    """Of the encoder, after the segment."""
 
     @property
     def compute_ms(self) -> float:
-        """All five together."""
-        return (
-            self.front_end_ms + self.encoder_ms + self.heads_ms + self.decoder_ms + self.policy_ms
-        )
+        """All stages together."""
+        return sum(self.costs.values())
 
 
 @dataclass(frozen=True)
@@ -125,55 +125,40 @@ class LengthRun:
     """One recording of a given length through one system."""
 
     system: str
-    seconds: float
-    segment_ms: float
+    seconds: int
+    segment_ms: int
     repeats: int
     segments: tuple[SegmentCost, ...]
-    """Medians over the repeats."""
-    compute_ms: float
-    compute_rtf: float
-    state_bytes: int | None
+    """At least one; costs are medians over the repeats."""
 
+    @property
+    def compute_ms(self) -> float:
+        """Of all segments."""
+        return sum(segment.compute_ms for segment in self.segments)
 
-@dataclass(frozen=True)
-class TimelineSegment:
-    """One segment and the decision that was taken after it."""
+    @property
+    def compute_rtf(self) -> float:
+        """Computing time over audio time."""
+        return self.compute_ms / self.segments[-1].audio_ms
 
-    audio_ms: float
-    arrival_ms: float
-    front_end_ms: float
-    encoder_ms: float
-    heads_ms: float
-    decoder_ms: float
-    policy_ms: float
-    words: int
-    """How many were written; 0 is READ."""
-    reason: str
+    @property
+    def state_bytes(self) -> int:
+        """At the end."""
+        return self.segments[-1].state_bytes
 
 
 @dataclass(frozen=True)
 class Delay:
     """When a word was written, and what it was waiting for until then."""
 
-    total_ms: float
     waiting_ms: float
-    front_end_ms: float
-    encoder_ms: float
-    heads_ms: float
-    decoder_ms: float
-    policy_ms: float
+    """For audio."""
+    costs: Costs
 
     @property
-    def parts(self) -> tuple[float, ...]:
-        """In the order in which they are drawn; they add up to the total."""
-        return (
-            self.waiting_ms,
-            self.front_end_ms,
-            self.encoder_ms,
-            self.heads_ms,
-            self.decoder_ms,
-            self.policy_ms,
-        )
+    def total_ms(self) -> float:
+        """All parts together."""
+        return self.waiting_ms + sum(self.costs.values())
 
 
 @dataclass(frozen=True)
@@ -190,15 +175,19 @@ class TimelineWord:
     """As a listener would have it: computing goes on while more audio comes in."""
 
 
+READINGS = ("elapsed", "real_time")
+"""The two ways to date a word, as :class:`TimelineWord` names them."""
+
+
 @dataclass(frozen=True)
 class TimelineRun:
     """How one system went through one utterance."""
 
     system: str
     policy_label: str
-    segment_ms: float
+    segment_ms: int
     prediction: str
-    segments: tuple[TimelineSegment, ...]
+    segments: tuple[SegmentRecord, ...]
     words: tuple[TimelineWord, ...]
 
 
@@ -220,20 +209,27 @@ class Utterance:
 class Results:
     """Everything in the file."""
 
-    format: str
     created: str
     command: str
     machine: Mapping[str, Any]
+    """Who computed it."""
+    resampling: Mapping[str, int]
     data: Data
     systems: tuple[System, ...]
+    """At least one, of different names."""
     points: tuple[Point, ...]
     paired: tuple[Paired, ...]
     lengths: tuple[LengthRun, ...]
     utterances: tuple[Utterance, ...]
+    format: str = FORMAT
 
     def system(self, name: str) -> System:
         """The system of this name."""
         return next(system for system in self.systems if system.name == name)
+
+    def place(self, name: str) -> int:
+        """Of the system of this name among all."""
+        return [system.name for system in self.systems].index(name)
 
     def comparable(self, point: Point) -> bool:
         """Whether the point's words say something about quality."""
@@ -246,3 +242,33 @@ class Results:
             point.forced and (point.system, point.policy_label, point.segment_ms) == key
             for point in self.points
         )
+
+    def runs_by_system(self) -> list[list[LengthRun]]:
+        """The runs of each system and segment size, from short to long recordings."""
+        groups: dict[tuple[int, int], list[LengthRun]] = {}
+        for run in sorted(self.lengths, key=lambda run: run.seconds):
+            groups.setdefault((self.place(run.system), run.segment_ms), []).append(run)
+        return [groups[key] for key in sorted(groups)]
+
+    def longest_runs(self) -> list[LengthRun]:
+        """The run over the longest recording of each system and segment size."""
+        return [runs[-1] for runs in self.runs_by_system()]
+
+    @property
+    def stages(self) -> list[str]:
+        """All that cost something somewhere, in the order in which they are met."""
+        segments: Iterable[SegmentCost | SegmentRecord] = chain(
+            *(run.segments for run in self.lengths),
+            *(run.segments for utterance in self.utterances for run in utterance.runs),
+        )
+        return list(dict.fromkeys(stage for segment in segments for stage in segment.costs))
+
+
+def parts_of(delay: Delay, stages: Iterable[str]) -> list[float]:
+    """The waiting and what each stage cost, in the order in which they are drawn."""
+    return [delay.waiting_ms, *(delay.costs.get(stage, 0.0) for stage in stages)]
+
+
+def part_names(stages: Iterable[str]) -> list[str]:
+    """What a delay is made of, for readers: the waiting and each stage."""
+    return ["waiting for audio", *(stage.replace("_", " ") for stage in stages)]

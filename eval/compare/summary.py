@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from eval.compare import metrics
-from eval.compare.embedded import longest_runs
 from eval.compare.schema import Point, Results, System
 from eval.compare.tables import edge_costs, milliseconds
 
@@ -89,9 +88,9 @@ def _value(point: Point, metric: str) -> float | None:
 
 def _computing(results: Results, system: System) -> list[str]:
     parts = []
-    for run in longest_runs(results):
+    for run in results.longest_runs():
         first, last = edge_costs(run)
-        if run.system != system.name or first is None or last is None:
+        if run.system != system.name:
             continue
         text = (
             f"a segment of {run.segment_ms:g} ms takes {milliseconds(first)} ms to compute at the "

@@ -63,6 +63,7 @@ def remark(results: Results, point: Point) -> str:
         "untrained": not results.system(point.system).trained,
         "writes the reference": point.forced,
         "degenerate policy": point.degenerate,
+        f"{point.instances} recordings": point.instances < results.data.recordings,
     }
     return ", ".join(text for text, holds in remarks.items() if holds)
 
@@ -134,7 +135,7 @@ def lengths_table(results: Results) -> Table:
             *(milliseconds(cost) for cost in edge_costs(run)),
             f"{run.compute_ms:.0f}",
             f"{run.compute_rtf:.3f}",
-            "–" if run.state_bytes is None else f"{run.state_bytes / 1024:.0f}",
+            f"{run.state_bytes / 1024:.0f}",
         )
         for run in results.lengths
     )
@@ -151,18 +152,16 @@ def lengths_table(results: Results) -> Table:
     return Table("Computing against length", header, rows, text_columns=1)
 
 
-def edge_costs(run: LengthRun) -> tuple[float | None, float | None]:
+def edge_costs(run: LengthRun) -> tuple[float, float]:
     """Median computing time of the first and of the last tenth of the segments."""
-    if not run.segments:
-        return None, None
     costs = [segment.compute_ms for segment in run.segments]
     tenth = max(1, len(costs) // 10)
     return median(costs[:tenth]), median(costs[-tenth:])
 
 
-def milliseconds(value: float | None) -> str:
+def milliseconds(value: float) -> str:
     """A computing time with the digits that mean something."""
-    return "–" if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def as_markdown(table: Table) -> str:

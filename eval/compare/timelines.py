@@ -19,109 +19,137 @@ brought the word forward by as much.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echostream.audio import read_audio
 from echostream.errors import DataError
-from echostream.session.costs import StageCosts, sum_costs
-from echostream.session.segment_log import SegmentRecord
+from echostream.scoring.instance import Instance
+from echostream.session.costs import sum_costs
+from echostream.session.segment_log import LOG_NAME, SegmentRecord
+from eval.compare.grid import Run
+from eval.compare.schema import Delay, TimelineRun, TimelineWord, Utterance
+from eval.sweep import Source
 
 _STRETCHES = 400
 """Columns of a drawn waveform."""
 
 
-@dataclass(frozen=True)
-class DelayParts:
-    """A delay in ms and what it is made of; the parts add up to the total."""
-
-    total_ms: float
-    waiting_ms: float
-    """For audio."""
-    costs: StageCosts
-
-    def plain(self) -> dict[str, float]:
-        """As ``results.json`` has it."""
-        return {
-            "total_ms": self.total_ms,
-            "waiting_ms": self.waiting_ms,
-            **{f"{stage}_ms": cost for stage, cost in self.costs.items()},
-        }
-
-
-def elapsed_parts(segments: Sequence[SegmentRecord]) -> list[DelayParts]:
+def elapsed_delays(segments: Sequence[SegmentRecord]) -> list[Delay]:
     """SimulEval's reading, for the words of each segment."""
-    parts = []
-    spent = StageCosts()
+    delays = []
+    spent: dict[str, float] = {}
     for segment in segments:
-        spent = StageCosts(**sum_costs(spent, segment.costs))
-        total = segment.audio_ms + spent.total_ms
-        parts.append(DelayParts(total, segment.audio_ms, spent))
-    return parts
+        spent = sum_costs(spent, segment.costs)
+        delays.append(Delay(segment.audio_ms, spent))
+    return delays
 
 
-def real_time_parts(segments: Sequence[SegmentRecord]) -> list[DelayParts]:
+def real_time_delays(segments: Sequence[SegmentRecord]) -> list[Delay]:
     """The real-time reading, for the words of each segment."""
-    parts: list[DelayParts] = []
-    waiting = free_at = 0.0
-    busy = StageCosts()
+    delays: list[Delay] = []
     for segment in segments:
-        if segment.audio_ms >= free_at:  # it had finished and was waiting
-            waiting, busy = segment.audio_ms, StageCosts()
-        busy = StageCosts(**sum_costs(busy, segment.costs))
-        free_at = waiting + busy.total_ms
-        parts.append(DelayParts(free_at, waiting, busy))
-    return parts
+        last = delays[-1] if delays else Delay(0.0, {})
+        if segment.audio_ms >= last.total_ms:  # it had finished and was waiting
+            last = Delay(segment.audio_ms, {})
+        delays.append(Delay(last.waiting_ms, sum_costs(last.costs, segment.costs)))
+    return delays
 
 
-def timeline(
-    words: Sequence[str], segments: Sequence[SegmentRecord], reasons: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Segments and words of one recording, as ``results.json`` has them.
+def timeline_words(
+    words: Sequence[str], segments: Sequence[SegmentRecord]
+) -> tuple[TimelineWord, ...]:
+    """The words of one recording with their delays.
 
     Raises:
         DataError: if the segments wrote another number of words.
     """
-    written = sum(segment.num_words for segment in segments)
-    if written != len(words):
+    places = [number for number, each in enumerate(segments) for _ in range(each.num_words)]
+    if len(places) != len(words):
         raise DataError(
-            f"the segment log counts {written} words and the prediction has {len(words)}; expected "
-            "as many: the two logs are not of the same run"
+            f"the segment log counts {len(places)} words and the prediction has {len(words)}; "
+            "expected as many: the two logs are not of the same run"
         )
-    elapsed, real_time = elapsed_parts(segments), real_time_parts(segments)
-    left = iter(words)
-    return {
-        "segments": [
-            {
-                "audio_ms": segment.audio_ms,
-                "arrival_ms": segment.audio_ms,
-                **vars(segment.costs),
-                "words": segment.num_words,
-                "reason": reasons[number] if reasons else "",
-            }
-            for number, segment in enumerate(segments)
-        ],
-        "words": [
-            {
-                "text": next(left),
-                "segment": number,
-                "delay_ms": segment.audio_ms,
-                "elapsed": elapsed[number].plain(),
-                "real_time": real_time[number].plain(),
-            }
-            for number, segment in enumerate(segments)
-            for _ in range(segment.num_words)
-        ],
-    }
+    elapsed, real_time = elapsed_delays(segments), real_time_delays(segments)
+    return tuple(
+        TimelineWord(text, place, segments[place].audio_ms, elapsed[place], real_time[place])
+        for text, place in zip(words, places, strict=True)
+    )
 
 
-def outline(samples: NDArray[np.float32], stretches: int = _STRETCHES) -> list[list[float]]:
+def outline(
+    samples: NDArray[np.float32], stretches: int = _STRETCHES
+) -> tuple[tuple[float, float], ...]:
     """Least and greatest sample of each of ``stretches`` equal stretches of mono ``samples``."""
     edges = np.linspace(0, len(samples), stretches + 1).astype(int)
-    return [
-        [round(float(part.min()), 3), round(float(part.max()), 3)] if len(part) else [0.0, 0.0]
-        for part in (samples[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
-    ]
+    parts = (samples[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return tuple(
+        (round(float(part.min()), 3), round(float(part.max()), 3)) if len(part) else (0.0, 0.0)
+        for part in parts
+    )
+
+
+def shown_recordings(
+    runs: Sequence[tuple[Run, Sequence[Instance]]], sources: Sequence[Source], number: int
+) -> list[Source]:
+    """Recordings for the timelines: of those that all systems heard, evenly spread in length.
+
+    The longest comes first, as there is most to see in it.
+    """
+    heard = set.intersection(*({ins.index for ins in instances} for _, instances in runs))
+    spoken = sorted(
+        (source for source in sources if source.index in heard), key=lambda s: -s.length_ms
+    )
+    return [spoken[i * len(spoken) // number] for i in range(min(number, len(spoken)))]
+
+
+def utterance_of(
+    source: Source, source_text: str, runs: Sequence[tuple[Run, Sequence[Instance]]]
+) -> Utterance:
+    """One recording with its timelines.
+
+    Raises:
+        DataError: if a segment log cannot be read or is not of the run.
+    """
+    samples, _ = read_audio(source.path)
+    drawn = []
+    for run, instances in runs:
+        said = next(ins.prediction for ins in instances if ins.index == source.index)
+        segments = _segments_of(run.folder, source.index)
+        drawn.append(
+            TimelineRun(
+                run.entry.name,
+                run.policy,
+                run.segment_ms,
+                said,
+                segments,
+                timeline_words(said.split(), segments),
+            )
+        )
+    return Utterance(
+        source.index,
+        Path(source.path).stem,
+        source.length_ms / 1000,
+        source_text,
+        source.reference,
+        outline(samples.mean(axis=1) if samples.ndim == 2 else samples),
+        tuple(drawn),
+    )
+
+
+def _segments_of(folder: Path, index: int) -> tuple[SegmentRecord, ...]:
+    """The segments of a recording from the ``segments.log`` of a run."""
+    path = folder / LOG_NAME
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        segments = next(line["segments"] for line in lines if line["index"] == index)
+        return tuple(map(SegmentRecord.from_json, segments))
+    except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
+        raise DataError(
+            f"{path}: cannot be used ({error}); expected what a replay writes; remove the folder "
+            "and run the command again"
+        ) from error

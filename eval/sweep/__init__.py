@@ -1,9 +1,9 @@
-"""Encode recordings once, replay many policies from what was kept.
+"""Encode recordings once, run many policies on what was kept; ``python -m eval.sweep``.
 
 system = System(SystemOptions(checkpoint="checkpoints/tiny-es-en", chunk_ms=320))
 sources = read_sources("wav_list", "references")
 encodings = encode(system, sources, segment_ms=320, folder="cache", jobs=2)
-folder = replay(encodings, policy="wait-k", policy_options="k=3", output="runs/wait-3")
+folder = run_policy(encodings, policy="wait-k", policy_options="k=3", output="runs/wait-3")
 
 The folder then holds the logs that SimulEval and the agent would have written, with the compute
 times of this system on this machine.
@@ -11,7 +11,7 @@ times of this system on this machine.
 
 from eval.sweep.encoding_file import EncodedSegment, Encoding
 from eval.sweep.encodings import Encodings, encode
-from eval.sweep.runs import replay
+from eval.sweep.runs import run_policy
 from eval.sweep.searches import search
 from eval.sweep.sources import Source, read_sources
 from eval.sweep.system import CLOCKS, System
@@ -25,6 +25,6 @@ __all__ = [
     "System",
     "encode",
     "read_sources",
-    "replay",
+    "run_policy",
     "search",
 ]

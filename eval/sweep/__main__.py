@@ -18,21 +18,19 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
-
-from tqdm import tqdm
 
 from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
-from echostream.errors import ConfigError, EchoStreamError
+from echostream.errors import ConfigError
 from echostream.scoring.report import score_folder
 from echostream.session import SystemOptions
 from echostream.session.options import TASKS
 from echostream.whole_file import write_whole
-from eval.sweep import CLOCKS, Encodings, System, encode, read_sources, replay
+from eval.command import ended, progress
+from eval.sweep import CLOCKS, Encodings, System, encode, read_sources, run_policy
+from eval.sweep.policy_spec import PolicySpec, parse_policy
 from eval.sweep.runs import run_compute_ms
 from eval.sweep.sources import require_segment
 
@@ -40,19 +38,6 @@ TABLE_NAME = "sweep.tsv"
 DETAILS_NAME = "sweep.json"
 DEFAULT_POLICIES = ("ctc", "wait-k:k=3", "local-agreement:n=2", "offline")
 SHOWN = ("BLEU", "LAAL", "LAAL_CA")
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class PolicySpec:
-    """A policy as the command line names it."""
-
-    name: str
-    options: str | None
-
-    def __str__(self) -> str:
-        return self.name if self.options is None else f"{self.name}:{self.options}"
 
 
 @dataclass(frozen=True)
@@ -67,18 +52,6 @@ class Row:
     folder: str
     compute_ms: float
     """That a live run would have spent, by the recorded costs."""
-
-
-def parse_policy(text: str) -> PolicySpec:
-    """``name`` or ``name:key=value,...``; the name may be a ``package.module:Class``.
-
-    Raises:
-        ConfigError: if there is no name.
-    """
-    match = re.fullmatch(r"(?P<name>.+?)(:(?P<options>\s*\w+\s*=.*))?", text.strip())
-    if match is None:
-        raise ConfigError("a policy is empty; expected NAME or NAME:K=V,... such as wait-k:k=3")
-    return PolicySpec(match["name"], match["options"])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,15 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     """Sweep and print the table."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        sweep(args)
-    except EchoStreamError as error:
-        print(f"sweep: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nsweep: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
-    return 0
+    return ended("sweep", lambda: sweep(args))
 
 
 def sweep(args: argparse.Namespace) -> list[Row]:
@@ -243,7 +208,7 @@ def point(encodings: Encodings, spec: PolicySpec, args: argparse.Namespace) -> R
     """Replay and score one point."""
     chunk_ms, segment_ms = encodings.system.chunk_ms, encodings.segment_ms
     name = f"chunk{chunk_ms}-segment{segment_ms}-{spec}"
-    folder = replay(
+    folder = run_policy(
         encodings,
         output=args.output / "runs" / re.sub(r"[^\w.,=+-]", "_", name),
         policy=spec.name,
@@ -299,11 +264,6 @@ def write_results(output: Path, rows: list[Row], forced: bool) -> None:
     details = {"forced": forced, "rows": [asdict(row) for row in rows]}
     write_whole(output / TABLE_NAME, "\n".join(lines) + "\n")
     write_whole(output / DETAILS_NAME, json.dumps(details, indent=2) + "\n")
-
-
-def progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
-    """A bar on standard error, if that is a terminal and there is something to do."""
-    return tqdm(items, total=total, desc=what, disable=None) if total else items
 
 
 if __name__ == "__main__":

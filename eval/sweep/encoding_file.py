@@ -23,12 +23,12 @@ from torch import Tensor
 from echostream.decoder.generator import EncodedChunk
 from echostream.errors import DataError
 from echostream.saved_state import metadata_of
-from echostream.session.costs import StageCosts
+from echostream.session.costs import Costs
 from echostream.session.listener import Listener
 from echostream.whole_file import write_whole
 from eval.sweep.sources import Source, cuts, read_samples
 
-FORMAT = "echostream-encoding-2"
+FORMAT = "echostream-encoding-3"
 FRAMES = "frames"
 """``[K, C]``."""
 SOURCE_LOG_PROBS = "source_log_probs"
@@ -43,8 +43,8 @@ class EncodedSegment:
 
     audio_ms: float
     """Audio sent so far, this segment included: SimulEval's delay."""
-    costs: StageCosts
-    """Front end, encoder and CTC heads."""
+    costs: Costs
+    """Of the stages up to the heads."""
     state_nbytes: int
     """Encoder state after it."""
     chunks: tuple[int, ...]
@@ -94,7 +94,7 @@ def encode_source(
         segments.append(
             EncodedSegment(
                 audio_ms=source.ms(cut.end),
-                costs=StageCosts(**encoded.costs),
+                costs=encoded.costs,
                 state_nbytes=state.encoder.nbytes,
                 chunks=tuple(len(chunk.frames) for chunk in encoded.chunks),
             )
@@ -122,7 +122,7 @@ def write_encoding(path: Path, encoding: Encoding, tensors: dict[str, Tensor]) -
         "format": FORMAT,
         "chunk_size": encoding.chunk_size,
         "segments": [
-            [segment.audio_ms, *segment.costs.values(), segment.state_nbytes, *segment.chunks]
+            [segment.audio_ms, dict(segment.costs), segment.state_nbytes, *segment.chunks]
             for segment in encoding.segments
         ],
         "checksums": {name: _checksum(tensor) for name, tensor in tensors.items()},
@@ -165,8 +165,7 @@ def tensor_names(task: str) -> tuple[str, ...]:
 
 
 def _segment(row: list[Any]) -> EncodedSegment:
-    audio_ms, front_end, encoder, heads, decoder, policy, nbytes, *chunks = row
-    costs = StageCosts(front_end, encoder, heads, decoder, policy)
+    audio_ms, costs, nbytes, *chunks = row
     return EncodedSegment(audio_ms, costs, nbytes, tuple(chunks))
 
 

@@ -24,7 +24,7 @@ from echostream.whole_file import write_whole
 from eval.sweep.digests import WRITING_CODE, code_digest, digest
 from eval.sweep.encoding_file import FRAMES, Encoding, read_encoding
 from eval.sweep.encodings import Encodings
-from eval.sweep.searches import ReplayClock, ReplayedDecoder, Searches, SearchRecord, search
+from eval.sweep.searches import MovableClock, RecordedDecoder, Searches, SearchRecord, search
 from eval.sweep.sources import Source
 from eval.sweep.system import System, clock_named
 from eval.sweep.workers import Progress, one_thread, quiet
@@ -43,7 +43,7 @@ class _Line:
     segments: str
 
 
-def replay(
+def run_policy(
     encodings: Encodings,
     *,
     output: str | Path,
@@ -146,7 +146,7 @@ def _replay_source(
     """One recording, as the agent goes through it."""
     encodings = searches.encodings
     encoding, tensors = read_encoding(encodings.path(source), (FRAMES,))
-    clock = ReplayClock(clock_named(encodings.clock))
+    clock = MovableClock(clock_named(encodings.clock))
     writer = searches.system.writer(policy, _replayed(searches.load(source), clock), clock)
     state = writer.init_state(source.reference if forced else None)
     words: list[str] = []
@@ -170,9 +170,9 @@ def _replay_source(
     return _Line(instance_line(source, words, delays, elapsed), segment_line(source.index, records))
 
 
-def _replayed(records: tuple[SearchRecord, ...], clock: ReplayClock) -> dict[str, Decoder[Any]]:
+def _replayed(records: tuple[SearchRecord, ...], clock: MovableClock) -> dict[str, Decoder[Any]]:
     return {
-        head: ReplayedDecoder(record, clock)
+        head: RecordedDecoder(record, clock)
         for head, record in zip(("asr", "st"), records, strict=False)
     }
 

@@ -1,7 +1,7 @@
 """Level 2: the CTC searches, once for each decoder setting, and decoders that repeat them.
 
 A search does not depend on the policy, so what it found after each chunk is kept as it is. On a
-replay :class:`ReplayedDecoder` gives it out again, and moves the clock by what it had cost.
+replay :class:`RecordedDecoder` gives it out again, and moves the clock by what it had cost.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Searches:
         return read_records(self.path(source))
 
 
-class ReplayClock:
+class MovableClock:
     """A clock that can be moved on by time that was spent earlier."""
 
     def __init__(self, clock: Clock) -> None:
@@ -76,7 +76,7 @@ class ReplayClock:
         self._added += seconds
 
 
-class ReplayedDecoder:
+class RecordedDecoder:
     """A decoder that found everything before; its state is the number of the next output.
 
     Args:
@@ -84,7 +84,7 @@ class ReplayedDecoder:
         clock: moved on by what it had cost.
     """
 
-    def __init__(self, record: SearchRecord, clock: ReplayClock) -> None:
+    def __init__(self, record: SearchRecord, clock: MovableClock) -> None:
         self._record = record
         self._clock = clock
 

@@ -13,7 +13,7 @@ import soundfile
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
-from eval.long_form import join_recordings
+from eval.recordings import join_recordings
 from eval.results import main, parse_system
 from tests.small_system import audio
 

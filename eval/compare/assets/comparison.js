@@ -78,9 +78,9 @@ function computingAndMemory() {
     limits: sizes.map((size) => ({ value: size, text: `real time: ${shown(size)} ms` })),
     label: "Computing time of a segment against its place in the recording.",
     curves: bySystem(data.positions, (run, name) => run.points.map(([place, ...parts]) => {
-      const total = parts.reduce((a, b) => a + b);
+      const total = parts.reduce((a, b) => a + b, 0);
       const text = `${name}, at ${shown(place)} s: ${shown(total)} ms\n` +
-        ["front end", "encoder", "CTC heads", "decoder", "policy"].map((part, i) => `${part} ${shown(parts[i])} ms`).join("\n");
+        data.parts.slice(1).map((part, i) => `${part} ${shown(parts[i])} ms`).join("\n");
       return { x: place, y: total, text };
     }).filter((point) => point.y > 0), null),
   });

@@ -1,6 +1,7 @@
 // The timelines: lanes of all runs over one recording, and the delays of the words of one run.
 
-const PARTS = ["waiting for audio", "front end", "encoder", "CTC heads", "decoder", "policy"];
+const PARTS = data.parts; // the waiting for audio, then the stages of the systems
+const partClass = (k) => `part-${k && ((k - 1) % 7) + 1}`; // page.css has seven colours of stages
 const READINGS = [
   { name: "SimulEval's elapsed time", text: "SimulEval's elapsed time: all computing so far is added to the audio heard, as if the speaker stopped meanwhile." },
   { name: "real time", text: "Real time: computing goes on while the speaker does, so a word is late only by what could not be done in time." },
@@ -30,10 +31,9 @@ const seconds = (value) => `${(value / 1000).toFixed(2)} s`;
 // before it was added to the audio; real time: when its audio was there and the one before done.
 function computing(run, reading) {
   let spent = 0, free = 0;
-  return run.segments.map(([audio, arrival, ...rest]) => {
-    const parts = rest.slice(0, 5);
-    const start = reading === 0 ? audio + spent : Math.max(arrival, free);
-    const length = parts.reduce((a, b) => a + b);
+  return run.segments.map(([audio, , parts]) => {
+    const start = reading === 0 ? audio + spent : Math.max(audio, free);
+    const length = parts.reduce((a, b) => a + b, 0);
     spent += length;
     free = start + length;
     return { start, end: start + length, parts };
@@ -48,7 +48,7 @@ function parts(drawing, lengths, start, place, y, height, first) {
   lengths.forEach((length, k) => {
     const width = place(left + length) - place(left);
     if (length > 0 && (width > 0.4 || length === longest))
-      drawing.append(svg("rect", { x: place(left), y, width: Math.max(1, width), height, class: `part-${k + first}` }));
+      drawing.append(svg("rect", { x: place(left), y, width: Math.max(1, width), height, class: partClass(k + first) }));
     left += length;
   });
 }
@@ -135,17 +135,16 @@ function timelines() {
     const cost = boxes + 20;
     const spent = computing(run, chosen.reading);
     let before = 0;
-    run.segments.forEach(([audio, arrival, ...rest], i) => {
-      const [written, reason] = rest.slice(5);
-      const [x, size] = [place(before), Math.max(1.5, place(arrival) - place(before))];
+    run.segments.forEach(([audio, written], i) => {
+      const [x, size] = [place(before), Math.max(1.5, place(audio) - place(before))];
       drawing.append(svg("rect", { x, y: boxes, width: size, height: 16, class: written ? "box-write" : "box-read" }));
       if (written && size > 11)
         drawing.append(svg("text", { x: x + size / 2, y: boxes + 12, "text-anchor": "middle", class: "on-write" }, String(written)));
-      before = Math.max(before, arrival);
+      before = Math.max(before, audio);
       parts(drawing, spent[i].parts, spent[i].start, place, cost, 9, 1);
       const said = [
         run.name,
-        `${written ? `WRITE ${written}` : "READ"} after ${seconds(audio)} of audio${reason ? `: ${reason}` : ""}`,
+        `${written ? `WRITE ${written}` : "READ"} after ${seconds(audio)} of audio`,
         `computing from ${seconds(spent[i].start)}: ${spent[i].parts.map((part, k) => `${PARTS[k + 1]} ${ms(part)}`).join(", ")}`,
       ];
       items.push({ x: x + size / 2, half: size / 2, y: boxes + 8, text: said.join("\n") });

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echostream.session.costs import StageCosts
+from echostream.session.costs import Costs
 from eval.bench.agents import AgentTimes, run_agents
 from eval.bench.rounds import Clocks
 
@@ -18,13 +18,19 @@ class FakeAgent:
         self.heard: list[float] = []
         self.ends: list[bool] = []
 
-    def push(self, segment: list[float], is_last: bool) -> StageCosts:
+    def push(self, segment: list[float], is_last: bool) -> Costs:
         self.order.append(self.name)
         self.heard += segment
         self.ends.append(is_last)
         self.clock[0] += self.slow * 14.5 / 1000
         half = 0.5 * self.slow
-        return StageCosts(self.slow, 10 * self.slow, half, half, half)
+        return {
+            "front_end": self.slow,
+            "encoder": 10 * self.slow,
+            "heads": half,
+            "decoder": half,
+            "policy": half,
+        }
 
 
 def test_every_agent_hears_all_of_it_and_each_is_first_in_turn() -> None:
@@ -40,10 +46,10 @@ def test_every_agent_hears_all_of_it_and_each_is_first_in_turn() -> None:
     a, b = agents
     assert a.stages() == pytest.approx(
         {
-            "front end": 1,
+            "front_end": 1,
             "encoder": 10,
-            "CTC heads": 0.5,
-            "CTC search": 0.5,
+            "heads": 0.5,
+            "decoder": 0.5,
             "policy": 0.5,
             "glue": 2,
         }
@@ -55,7 +61,7 @@ def test_every_agent_hears_all_of_it_and_each_is_first_in_turn() -> None:
 
 
 def test_segments_without_a_chunk_do_not_count_for_the_share() -> None:
-    costs = [StageCosts(1, 0, 0), StageCosts(1, 10, 3)]
+    costs = [{"front_end": 1}, {"front_end": 1, "encoder": 10, "heads": 3}]
     agent = AgentTimes("a", lambda *_: costs[0], [1.0, 15.0], [1.0, 15.0], costs)
     assert agent.beside_encoder() == pytest.approx(0.2)
     assert agent.heads_over_encoder() == pytest.approx(0.3)

@@ -1,4 +1,4 @@
-"""Made-up results of a comparison that follow the format: 5 systems, 2 policies, 3 segment sizes.
+"""Made-up results of a comparison as plain values: 5 systems, 2 policies, 3 segment sizes.
 
 The shapes are those of real measurements (a recomputing encoder costs more with every segment, a
 stateful one does not), the numbers are drawn from a seed.
@@ -6,11 +6,16 @@ stateful one does not), the numbers are drawn from a seed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
+
+from eval.compare.schema import FORMAT, Results
 
 SEGMENTS = (160, 320, 640)
 POLICIES: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -47,11 +52,27 @@ FIGURES = {
 }
 
 
+def read_results(value: Any, kind: Any = Results) -> Any:
+    """Plain values as the dataclasses of the schema."""
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: read_results(each, hints[name]) for name, each in value.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return None if value is None else read_results(value, arguments[0])
+    if origin is tuple:
+        return tuple(read_results(each, arguments[0]) for each in value)
+    if origin is Mapping:
+        return {name: read_results(each, arguments[1]) for name, each in value.items()}
+    return value
+
+
 def synthetic_results(utterances: int = 12, runs: int = 5, seed: int = 7) -> dict[str, Any]:
     """The content of a ``results.json``; ``runs`` is how many each utterance has."""
     random = np.random.default_rng(seed)
     results = {
-        "format": "echostream-compare-2",
+        "format": FORMAT,
+        "resampling": {"resamples": 1000, "seed": 12345},
         "created": "2026-11-22T18:00:00+00:00",
         "command": "python -m eval.compare --data data/es-en --output runs/compare",
         "machine": {
@@ -132,7 +153,6 @@ def _point(
         "policy_options": options,
         "policy_label": label,
         "segment_ms": segment,
-        "chunk_ms": 320,
         "forced": not trained,
         "log": f"runs/{name}/{policy}/{segment}/instances.log",
         "instances": 185,
@@ -141,8 +161,11 @@ def _point(
         "joint": {
             "x": "LAAL",
             "y": "BLEU",
-            "center": [laal, values["BLEU"]],
-            "covariance": [[3600.0, 18.0], [18.0, 1.0]],
+            "distribution": {
+                "value": [laal, values["BLEU"]],
+                "centre": [laal + 1, values["BLEU"] - 0.1],
+                "covariance": [[3600.0, 18.0], [18.0, 1.0]],
+            },
         },
     }
 
@@ -179,30 +202,30 @@ def _costs(random: Any, place: int, heard_ms: float) -> dict[str, float]:
         encoder = 6 + 38 * large + 5 * (SYSTEMS[place][3] == "cached")
     jitter = float(random.uniform(0.92, 1.1))
     return {
-        "front_end_ms": 0.45 * jitter,
-        "encoder_ms": encoder * jitter,
-        "heads_ms": 0.4 * jitter,
-        "decoder_ms": 0.7 * jitter,
-        "policy_ms": 0.05 * jitter,
+        "front_end": 0.45 * jitter,
+        "encoder": encoder * jitter,
+        "heads": 0.4 * jitter,
+        "decoder": 0.7 * jitter,
+        "policy": 0.05 * jitter,
     }
 
 
 def _length(random: Any, place: int, seconds: int) -> dict[str, Any]:
+    kept = {"stateful": 460_000, "cached": 900_000, "recompute": 32_000 * seconds}
     segments = [
-        {"audio_ms": min(320 * k, 1000 * seconds), **_costs(random, place, 320 * k)}
+        {
+            "audio_ms": min(320 * k, 1000 * seconds),
+            "costs": _costs(random, place, 320 * k),
+            "state_bytes": kept[SYSTEMS[place][3]],
+        }
         for k in range(1, math.ceil(seconds * 1000 / 320) + 1)
     ]
-    compute = sum(value for s in segments for key, value in s.items() if key != "audio_ms")
-    kept = {"stateful": 460_000, "cached": 900_000, "recompute": 32_000 * seconds}
     return {
         "system": SYSTEMS[place][0],
         "seconds": seconds,
         "segment_ms": 320,
         "repeats": 3,
         "segments": segments,
-        "compute_ms": compute,
-        "compute_rtf": compute / 1000 / seconds,
-        "state_bytes": kept[SYSTEMS[place][3]],
     }
 
 
@@ -225,9 +248,7 @@ def _run(random: Any, place: int, length: float, reference: str) -> dict[str, An
     texts = reference.split()
     segments: list[dict[str, Any]] = []
     words: list[dict[str, Any]] = []
-    spent = dict.fromkeys(
-        ("front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms"), 0.0
-    )
+    spent = dict.fromkeys(_costs(random, place, 0.0), 0.0)
     waiting = free = 0.0
     busy = spent
     count = math.ceil(length / 320)
@@ -235,7 +256,7 @@ def _run(random: Any, place: int, length: float, reference: str) -> dict[str, An
         heard = min(320.0 * (k + 1), length)
         costs = _costs(random, place, heard)
         if place == 4:  # falls behind the speaker
-            costs["encoder_ms"] *= 5
+            costs["encoder"] *= 5
         due = len(texts) if k == count - 1 else max(0, round(len(texts) * (k - 3) / count))
         new = max(0, due - len(words))
         spent = {key: spent[key] + costs[key] for key in spent}
@@ -243,26 +264,14 @@ def _run(random: Any, place: int, length: float, reference: str) -> dict[str, An
             waiting, busy = heard, dict.fromkeys(busy, 0.0)
         busy = {key: busy[key] + costs[key] for key in busy}
         free = waiting + sum(busy.values())
-        segments.append(
-            {
-                "audio_ms": heard,
-                "arrival_ms": heard,
-                **costs,
-                "words": new,
-                "reason": f"{due} words are due after {heard:g} ms",
-            }
-        )
+        segments.append({"audio_ms": heard, "costs": costs, "num_words": new})
         words += [
             {
                 "text": text,
                 "segment": k,
                 "delay_ms": heard,
-                "elapsed": {
-                    "total_ms": heard + sum(spent.values()),
-                    "waiting_ms": heard,
-                    **spent,
-                },
-                "real_time": {"total_ms": free, "waiting_ms": waiting, **busy},
+                "elapsed": {"waiting_ms": heard, "costs": spent},
+                "real_time": {"waiting_ms": waiting, "costs": busy},
             }
             for text in texts[len(words) : len(words) + new]
         ]

@@ -13,14 +13,16 @@ from urllib.parse import unquote
 
 import pytest
 
-from eval.compare.checks import read_results
 from eval.compare.page import page
 
 from .browser import CHROMIUM, load
 from .hostile import hostile_results
-from .synthetic import synthetic_results
+from .synthetic import read_results, synthetic_results
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+]
 
 DRIVER = """
 const seen = {};
@@ -138,7 +140,7 @@ def test_lanes(seen: dict[str, Any]) -> None:
     assert seen["boxes"] == sum(len(run["segments"]) for run in runs)
     assert seen["lanes"][0] == "EchoStream tiny, ctc, 320 ms"
     assert seen["lanes"][4] == "StreamSpeech, ctc, 320 ms (writes the reference)"
-    assert "WRITE 1 after 1.60 s of audio: 1 words are due after 1600 ms" in seen["laneTip"]
+    assert "WRITE 1 after 1.60 s of audio" in seen["laneTip"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_computing_in_the_lanes_ends_with_the_words(
 ) -> None:
     runs = RESULTS["utterances"][0]["runs"]
     # The last segment of every run writes words, so the last of them ends its computing.
-    ends = [run["words"][-1][reading]["total_ms"] for run in runs]
+    ends = [total(run["words"][-1][reading]) for run in runs]
     room = min(150, 0.22 * seen["width"])
     scale = (seen["width"] - 16 - room) / max(ends)
     lanes = by_row(seen[key])
@@ -157,6 +159,10 @@ def test_computing_in_the_lanes_ends_with_the_words(
     for lane, end in zip(lanes, ends, strict=True):
         right = max(block["x"] + block["width"] for block in lane)
         assert right - 8 == pytest.approx(scale * end, abs=1.2)
+
+
+def total(delay: dict[str, Any]) -> float:
+    return float(delay["waiting_ms"] + sum(delay["costs"].values()))
 
 
 def numbers(rows: list[list[str]]) -> list[list[float]]:
@@ -170,10 +176,10 @@ def test_table_of_words(seen: dict[str, Any], key: str, reading: str) -> None:
     for row, word in zip(numbers(seen[key]), words, strict=True):
         delay = word[reading]
         assert row[0] == pytest.approx(word["delay_ms"], abs=0.006)
-        assert row[-1] == pytest.approx(delay["total_ms"], abs=0.006)
+        assert row[-1] == pytest.approx(total(delay), abs=0.006)
         assert sum(row[1:-1]) == pytest.approx(row[-1], abs=1e-9)
-        names = ("waiting_ms", "front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms")
-        assert row[1:-1] == pytest.approx([delay[name] for name in names], abs=0.0102)
+        parts = [delay["waiting_ms"], *delay["costs"].values()]
+        assert row[1:-1] == pytest.approx(parts, abs=0.0102)
 
 
 def by_row(bars: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -193,7 +199,7 @@ def test_bars_end_where_the_words_were_written(seen: dict[str, Any]) -> None:
         assert (row[0]["part"], row[0]["x"]) == ("part-0", 8)
         end = row[-1]["x"] + row[-1]["width"]
         # a pixel for parts too narrow to be drawn at their width
-        assert end - 8 == pytest.approx(scale * word["real_time"]["total_ms"], abs=1.2)
+        assert end - 8 == pytest.approx(scale * total(word["real_time"]), abs=1.2)
     assert seen["wordTip"].startswith("please: written at ")
 
 

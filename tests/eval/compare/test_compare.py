@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,14 @@ import soundfile
 from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
+from echostream.session import build
 from echostream.session.segment_log import LOG_NAME
-from eval.compare.grid import Run, recordings_of, run_grid
+from eval.compare.grid import recordings_of, run_grid
+from eval.compare.page import write_report
 from eval.compare.plan import ComparisonPlan, SystemEntry
-from eval.compare.results import (
-    assemble,
-    read_segment_records,
-    shown_recordings,
-    system_of,
-    utterance_of,
-)
-from eval.compare.statistics import is_degenerate, paired_of, pairs_of, point_of
-from eval.compare.write import write_report
+from eval.compare.points import is_degenerate, paired_of, pairs_of, point_of, system_of
+from eval.compare.schema import Data, Results
+from eval.compare.timelines import shown_recordings, utterance_of
 from eval.sweep import Source, read_sources
 from tests.small_system import audio
 
@@ -91,53 +86,49 @@ def test_every_system_is_run(grid) -> None:  # type: ignore[no-untyped-def]
 def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     plan, sources, runs = grid
     points = [point_of(run, instances, plan, "log") for run, instances in runs]
-    assert "BLEU" in points[0]["figures"] and "BLEU" not in points[2]["figures"]
-    assert points[0]["joint"] is not None and points[2]["joint"] is None
-    assert all("LAAL_RT" in point["figures"] for point in points)
-    entries = [system_of(entry, _model(entry, sources, runs[0][0])) for entry in plan.systems]
-    assert [entry["mode"] for entry in entries] == ["stateful", "stateful", "cached", "recompute"]
-    family = {entry["name"]: entry["family"] for entry in entries}
-    assert pairs_of(plan, family) == [], "a trained system is not set against an untrained one"
-    family |= {"again": "streamspeech"}
-    assert [(a.name, b.name) for a, b in pairs_of(plan, family)] == [("ours", "again")]
+    assert "BLEU" in points[0].figures and "BLEU" not in points[2].figures
+    assert points[0].joint is not None and points[2].joint is None
+    assert all("LAAL_RT" in point.figures for point in points)
+    root = runs[0][0].folder.parents[4]
+    systems = [
+        system_of(entry, build.build_model(entry.options(320, root))) for entry in plan.systems
+    ]
+    assert [system.mode for system in systems] == ["stateful", "stateful", "cached", "recompute"]
+    assert pairs_of(systems) == [], "a trained system is not set against an untrained one"
+    systems[1] = dataclasses.replace(systems[1], family="streamspeech")
+    assert [(a.name, b.name) for a, b in pairs_of(systems)] == [("ours", "again")]
     paired = paired_of(runs[0], runs[1], plan)
-    assert {row["metric"] for row in paired} >= {"BLEU", "LAAL", "compute_RTF"}
-    assert next(row for row in paired if row["metric"] == "BLEU")["p"] == 1.0
+    assert {row.metric for row in paired} >= {"BLEU", "LAAL", "compute_RTF"}
+    assert next(row for row in paired if row.metric == "BLEU").p == 1.0
     untrained = paired_of(runs[2], runs[3], plan)
-    assert {row["metric"] for row in untrained} == {"LAAL_CA", "LAAL_RT", "compute_RTF"}
+    assert {row.metric for row in untrained} == {"LAAL_CA", "LAAL_RT", "compute_RTF"}
 
     shown = shown_recordings(runs, sources, 2)
     heard = {instance.index for instance in runs[3][1]}
     assert {source.index for source in shown} == heard
     assert shown[0].length_ms > shown[1].length_ms
-    with_records = [(run, ins, read_segment_records(run.folder)) for run, ins in runs]
-    utterances = [utterance_of(source, "dicho", with_records) for source in shown]
+    utterances = [utterance_of(source, "dicho", runs) for source in shown]
     for utterance in utterances:
-        for drawn, (_, instances) in zip(utterance["runs"], runs, strict=True):
-            instance = next(ins for ins in instances if ins.index == utterance["index"])
-            elapsed = [word["elapsed"]["total_ms"] for word in drawn["words"]]
+        for drawn, (_, instances) in zip(utterance.runs, runs, strict=True):
+            instance = next(ins for ins in instances if ins.index == utterance.index)
+            elapsed = [word.elapsed.total_ms for word in drawn.words]
             assert elapsed == pytest.approx(list(instance.elapsed), abs=0.05)
-    results = assemble(
-        plan,
+    results = Results(
+        created="2026-11-29",
         command="test",
-        clock="cpu",
-        data={"name": "test", "recordings": 3, "seconds": 4.8, "note": ""},
-        systems=entries,
-        points=points,
-        paired=paired,
-        lengths=[],
-        utterances=utterances,
+        machine={},
+        resampling={},
+        data=Data("test", 3, 4.8, ""),
+        systems=tuple(systems),
+        points=tuple(points),
+        paired=tuple(paired),
+        lengths=(),
+        utterances=tuple(utterances),
     )
-    written = write_report(json.loads(json.dumps(results)), tmp_path)
+    written = write_report(results, tmp_path)
     assert (tmp_path / "report.html") in written
     assert "Ours" in (tmp_path / "tables.md").read_text()
-
-
-def _model(entry: SystemEntry, sources: list[Source], run: Run):  # type: ignore[no-untyped-def]
-    from echostream.session import build
-
-    root = run.folder.parents[4]
-    return build.build_model(entry.options(320, root))
+    assert results.stages == list(utterances[0].runs[0].segments[0].costs)
 
 
 def test_a_run_whose_segments_do_not_fit_is_refused(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -152,7 +143,7 @@ def test_a_run_whose_segments_do_not_fit_is_refused(grid, tmp_path: Path) -> Non
         altered.instances()
     (tmp_path / LOG_NAME).write_text("{}\n")
     with pytest.raises(DataError, match="cannot be used"):
-        read_segment_records(tmp_path)
+        utterance_of(grid[1][0], "dicho", [(altered, grid[2][0][1])])
 
 
 def test_recordings_are_spread() -> None:

@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.compare.checks import read_results
 from eval.compare.embedded import embedded_json
 
 from .hostile import ATTACKS, hostile_results
-from .synthetic import synthetic_results
+from .synthetic import read_results, synthetic_results
 
 RESULTS = synthetic_results(utterances=1, runs=1)
-PARTS = ("waiting_ms", "front_end_ms", "encoder_ms", "heads_ms", "decoder_ms", "policy_ms")
+STAGES = ["front_end", "encoder", "heads", "decoder", "policy"]
 
 
 def embedded(results: dict[str, Any]) -> Any:
@@ -32,7 +31,8 @@ def test_rounded_parts_add_up_to_the_rounded_total(parts: list[float]) -> None:
     results["points"] = results["lengths"] = results["paired"] = []
     (run,) = results["utterances"][0]["runs"]
     word = run["words"][0]
-    word["real_time"] = dict(zip(PARTS, parts, strict=True), total_ms=sum(parts))
+    costs = dict(zip(STAGES, parts[1:], strict=True))
+    word["real_time"] = {"waiting_ms": parts[0], "costs": costs}
     run["words"] = [word]
 
     ends = embedded(results)["utterances"][0]["runs"][0]["words"][0][4]
@@ -49,14 +49,27 @@ def test_what_is_drawn_is_what_was_measured() -> None:
     assert drawn[:3] == [word["text"], word["segment"], round(word["delay_ms"], 2)]
     for reading, ends in zip(("elapsed", "real_time"), drawn[3:], strict=True):
         assert ends[0] == pytest.approx(word[reading]["waiting_ms"], abs=0.006)
-        assert ends[5] == pytest.approx(word[reading]["total_ms"], abs=0.006)
+        total = word[reading]["waiting_ms"] + sum(word[reading]["costs"].values())
+        assert ends[5] == pytest.approx(total, abs=0.006)
 
     segment = RESULTS["utterances"][0]["runs"][0]["segments"][-1]
     assert content["utterances"][0]["runs"][0]["segments"][-1] == [
-        *(round(segment[key], 2) for key in ("audio_ms", "arrival_ms", *PARTS[1:])),
-        segment["words"],
-        segment["reason"],
+        round(segment["audio_ms"], 2),
+        segment["num_words"],
+        [round(segment["costs"][stage], 2) for stage in STAGES],
     ]
+
+
+def test_a_stage_that_nobody_has_heard_of_is_drawn() -> None:
+    results = copy.deepcopy(RESULTS)
+    for run in results["lengths"]:
+        for segment in run["segments"][1:]:
+            segment["costs"]["vocoder"] = 2.5
+    content = embedded(results)
+    assert content["parts"][1:] == ["front end", "encoder", "heads", "decoder", "policy", "vocoder"]
+    assert [point[-1] for point in content["positions"][0]["points"][:2]] == [0.0, 2.5]
+    word = content["utterances"][0]["runs"][0]["words"][0]
+    assert all(len(ends) == 7 and ends[-1] == ends[-2] for ends in word[3:])
 
 
 def test_only_points_whose_quality_can_be_compared_are_drawn() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from echostream.errors import ConfigError
-from eval.compare.plan import load_plan, split_policy
+from eval.compare.plan import load_plan
 
 SHIPPED = Path(__file__).parents[3] / "configs" / "compare.yaml"
 
@@ -51,6 +51,13 @@ def test_missing_plan(tmp_path: Path) -> None:
         load_plan(tmp_path / "none.yaml")
 
 
-def test_policies_are_split() -> None:
-    assert split_policy("ctc") == ("ctc", {})
-    assert split_policy("wait-k:k=3,stride=2") == ("wait-k", {"k": 3, "stride": 2})
+def test_a_policy_from_outside_the_package(tmp_path: Path) -> None:
+    path = tmp_path / "compare.yaml"
+    wanted = ("my.module:Class", "my.module:Class:k=3,name=a:b")
+    path.write_text(
+        "systems: [{name: a, label: A, checkpoint: x, output_unit: char}]\n"
+        f"policies: ['{wanted[0]}', '{wanted[1]}']\n"
+    )
+    plan = load_plan(path)
+    assert plan.policies == wanted
+    assert plan.systems[0].options(320, tmp_path).output_unit == "char"

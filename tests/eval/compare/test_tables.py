@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from eval.compare.checks import read_results
 from eval.compare.metrics import names_in, number
 from eval.compare.tables import (
     MARKDOWN_METRICS,
@@ -22,7 +21,7 @@ from eval.compare.tables import (
 )
 
 from .hostile import hostile_results
-from .synthetic import synthetic_results
+from .synthetic import read_results, synthetic_results
 
 RESULTS = synthetic_results(utterances=1, runs=1)
 
@@ -133,7 +132,7 @@ def test_untrained_quality_is_not_tested() -> None:
 
 def test_first_and_last_segments() -> None:
     results = copy.deepcopy(RESULTS)
-    parts = {"front_end_ms": 0.25, "heads_ms": 0.0, "decoder_ms": 0.25, "policy_ms": 0.0}
+    parts = {"front_end": 0.25, "heads": 0.0, "decoder": 0.25, "policy": 0.0}
     results["lengths"] = [
         {
             "system": "echostream-tiny",
@@ -141,11 +140,13 @@ def test_first_and_last_segments() -> None:
             "segment_ms": 320,
             "repeats": 1,
             "segments": [
-                {"audio_ms": 320 * (k + 1), "encoder_ms": float(k), **parts} for k in range(22)
+                {
+                    "audio_ms": 320 * (k + 1),
+                    "costs": {"encoder": float(k), **parts},
+                    "state_bytes": 2048,
+                }
+                for k in range(22)
             ],
-            "compute_ms": 242.0,
-            "compute_rtf": 0.0344,
-            "state_bytes": 2048,
         }
     ]
     # Two of 22: encoder 0 and 1, then 20 and 21, and half a millisecond of the other parts.

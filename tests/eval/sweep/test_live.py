@@ -19,7 +19,7 @@ from echostream.decoder.ctc.hypothesis import Hypothesis
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.policy import local_agreement
 from echostream.session import SystemOptions
-from eval.sweep import CLOCKS, System, encode, replay
+from eval.sweep import CLOCKS, System, encode, run_policy
 from tests.eval.sweep.conftest import REFERENCES, Corpus
 from tests.small_system import ENCODER
 
@@ -68,7 +68,7 @@ def replayed(
     encodings = encode(
         System(options), corpus.sources(), segment_ms=segment_ms, folder=folder / "cache"
     )
-    return replay(encodings, output=folder / "replayed", forced=forced)
+    return run_policy(encodings, output=folder / "replayed", forced=forced)
 
 
 @pytest.mark.parametrize("name", POINTS)

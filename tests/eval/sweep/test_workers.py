@@ -15,7 +15,7 @@ import torch
 from echostream.errors import AudioFormatError, DataError
 from echostream.session import SystemOptions
 from echostream.shipped import SHIPPED_CHECKPOINT
-from eval.sweep import System, encode, replay
+from eval.sweep import System, encode, run_policy
 from eval.sweep.encoding_file import read_encoding, tensor_names
 from eval.sweep.workers import run
 from tests.eval.sweep.conftest import Corpus
@@ -89,7 +89,7 @@ def test_two_processes_write_what_one_writes(
         assert [s.chunks for s in first.segments] == [s.chunks for s in second.segments]
         assert all(tensors[name].equal(others[name]) for name in names)
     logs = [
-        (replay(each, output=tmp_path / f"run {jobs}", jobs=jobs) / "instances.log").read_text()
+        (run_policy(each, output=tmp_path / f"run {jobs}", jobs=jobs) / "instances.log").read_text()
         for jobs, each in ((1, one), (2, two))
     ]
     predictions = [[line.partition('"elapsed"')[0] for line in log.splitlines()] for log in logs]

@@ -1,4 +1,4 @@
-"""Long recordings made of short ones, to see what a system does after the first sentence."""
+"""Recordings of a corpus for a program that measures: which, in lists, or put end to end."""
 
 from __future__ import annotations
 
@@ -9,12 +9,71 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.corpus.manifest import ManifestRow
-from echostream.whole_file import replacing
+from echostream.text import normalise
+from echostream.training.corpus.manifest import ManifestRow, read_manifest
+from echostream.whole_file import replacing, write_whole
+from eval.sweep import Source, read_sources
+from eval.sweep.workers import Progress, quiet
+
+
+def read_corpus_part(data: Path, split: str, corpora: str | None = None) -> list[ManifestRow]:
+    """Recordings of a part that have both texts, of all corpora or those of a comma-separated list.
+
+    Raises:
+        DataError: if there is no corpus in the folder or fewer than two such recordings in it.
+    """
+    manifest = data / "manifest.tsv"
+    if not manifest.exists():
+        raise DataError(f"{manifest} is not there; expected a corpus: run `echostream data es-en`")
+    chosen = None if corpora is None else set(corpora.split(","))
+    rows = [
+        row
+        for row in read_manifest(manifest)
+        if row.split == split
+        and (chosen is None or row.corpus in chosen)
+        and normalise(row.src_text)
+        and normalise(row.tgt_text)
+    ]
+    if len(rows) < 2:
+        raise DataError(f"{manifest} has {len(rows)} such recordings; expected at least 2")
+    return rows
+
+
+def listed_sources(
+    rows: Sequence[ManifestRow],
+    data: Path,
+    folder: Path,
+    *,
+    task: str = "s2tt",
+    progress: Progress = quiet,
+) -> list[Source]:
+    """SimulEval's lists of the rows, ``wav_list`` and one named for the task, and what they say.
+
+    References are normalised, because models write text in lower case and without punctuation.
+    """
+    texts = [row.src_text if task == "asr" else row.tgt_text for row in rows]
+    write_whole(folder / "wav_list", "".join(f"{data / row.audio}\n" for row in rows))
+    write_whole(folder / task, "".join(f"{normalise(text)}\n" for text in texts))
+    return read_sources(folder / "wav_list", folder / task, progress=progress)
+
+
+def long_recording(
+    rows: Sequence[ManifestRow], data: Path, seconds: int
+) -> tuple[NDArray[np.float32], str]:
+    """``[samples]`` of recordings one after the other, at least so long, and their references."""
+    parts: list[NDArray[np.float32]] = []
+    words: list[str] = []
+    while sum(map(len, parts)) < seconds * SAMPLE_RATE:
+        row = rows[len(parts) % len(rows)]
+        samples, _ = read_audio(data / row.audio)
+        parts.append(samples.mean(axis=1) if samples.ndim == 2 else samples)
+        words.append(normalise(row.tgt_text))
+    return np.concatenate(parts), " ".join(words)
 
 
 def join_recordings(
