@@ -20,11 +20,11 @@ import soxr
 from numpy.typing import NDArray
 
 from echostream.audio import Cmvn, FrontEnd, read_audio
-from echostream.audio.samples import Channel
+from echostream.audio.samples import Channel, as_mono
 from echostream.constants import NUM_MEL_BINS, SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
 from echostream.training.augment import DEFAULT, Augmentation, augment
-from echostream.training.corpus.clip import Clip, piece_bytes, read_clip
+from echostream.training.corpus.clip import opened, piece_bytes
 from echostream.training.corpus.speech_tables import NPY
 from echostream.training.corpus.utterances import Utterance
 
@@ -75,8 +75,9 @@ def read_recording(
         data = piece_bytes(utterance.audio, utterance.slice)
         if data.startswith(NPY):
             return None, _stored_features(utterance, data)
-        clip = Clip(utterance.id, utterance.audio, None, "", "", "", piece=utterance.slice)
-        samples, rate = read_clip(clip)
+        with opened(utterance.audio, utterance.slice) as file:
+            rate = int(file.samplerate)
+            samples = as_mono(file.read(dtype="float32", always_2d=True), channel=channel)
     elif utterance.audio.suffix == ".npy":
         try:
             return None, _stored_features(utterance, utterance.audio.read_bytes())

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from echostream.audio import Cmvn, FrontEnd
-from echostream.errors import ConfigError, DataError
+from echostream.errors import AudioFormatError, ConfigError, DataError
 from echostream.training.corpus.utterances import Utterance, read_corpus
 from echostream.training.features import (
     FeatureReader,
@@ -64,6 +64,10 @@ def test_archives_hold_audio_or_features(corpus: Path) -> None:
         file.writestr("a.npy", buffer.getvalue())
         file.write(utterance.audio, "b.wav")
         file.writestr("c.npy", b"neither")
+        stereo = 0.1 * np.random.default_rng(2).standard_normal((2000, 2))
+        for name, samples in (("stereo", stereo), ("six", np.zeros((2000, 6)))):
+            soundfile.write(corpus / f"{name}.wav", samples, 16_000)
+            file.write(corpus / f"{name}.wav", f"{name}.wav")
     with zipfile.ZipFile(archive) as file:
         places = {
             info.filename: (info.header_offset + 30 + len(info.filename), info.file_size)
@@ -77,6 +81,11 @@ def test_archives_hold_audio_or_features(corpus: Path) -> None:
     found, _ = read_recording(piece("b.wav"))
     expected, _ = soundfile.read(utterance.audio, dtype="float32")
     np.testing.assert_array_equal(found, expected)
+    for channel, ear in (("left", 0), ("right", 1)):
+        heard, _ = read_recording(piece("stereo.wav"), channel)
+        np.testing.assert_allclose(heard, stereo[:, ear], atol=1e-4)
+    with pytest.raises(AudioFormatError, match="channels"):
+        read_recording(piece("six.wav"))
     with pytest.raises(DataError, match="expected audio"):
         read_recording(piece("c.npy"))
     beyond = dataclasses.replace(piece("a.npy"), slice=(archive.stat().st_size - 4, 100))
