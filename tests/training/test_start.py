@@ -68,6 +68,24 @@ def test_the_baseline_starts_with_small_branches(corpus: Path, tmp_path: Path) -
         torch.testing.assert_close(model.network.get_parameter(name), factor * weight)
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_training_is_float32_whatever_the_hosts_default(
+    corpus: Path, tmp_path: Path, default: torch.dtype
+) -> None:
+    torch.set_default_dtype(default)
+    try:
+        prepared = prepare(CONFORMER, corpus, tmp_path)
+        task = SpeechTask(SpeechTaskConfig(data=str(corpus)), prepared, tmp_path)
+        model = StreamSpeechConformer.build_model(SpeechModelConfig(), task)
+        task.load_dataset("train")
+        dataset = task.datasets["train"]
+        batch = dataset.collater([dataset[0], dataset[1]])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    types = {value.dtype for value in model.state_dict().values() if value.is_floating_point()}
+    assert types | {batch["net_input"]["features"].dtype} == {torch.float32}
+
+
 def test_a_run_with_another_vocabulary_starts_from_the_rest(corpus: Path, tmp_path: Path) -> None:
     """The encoder and the other head are the checkpoint's, the vocabulary is made from the data."""
     few = ["--data", str(corpus), "--max-frames", "200", "--workers", "0", "--updates", "2"]
