@@ -1,6 +1,6 @@
 """The graph compiled by torch's own compiler.
 
-A graph takes up to a minute to compile, so one serves most of these tests, and one the slow one.
+A graph takes up to a minute to compile, so one serves most of these tests, which are marked slow.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def state_of(encoder: CompiledEncoder | ZipformerEncoder, memory_size: int = 4) 
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_streaming_equals_forward(cache: Path) -> None:
     encoder = small_encoder(4, FLOAT)
     compiled = inductor(cache)
@@ -100,6 +101,7 @@ def test_streaming_equals_forward(cache: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_denormal_numbers_stay_numbers(cache: Path) -> None:
     """A library built with fast arithmetic would flush them to zero in all that the thread does."""
     compiled = inductor(cache)
@@ -108,6 +110,7 @@ def test_denormal_numbers_stay_numbers(cache: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_stream_goes_on_in_torch_and_back(cache: Path) -> None:
     encoder, compiled = small_encoder(4, FLOAT), inductor(cache)
     features = noise(1, 32 * 6, INPUT_DIM, dtype=FLOAT)
@@ -123,6 +126,7 @@ def test_a_stream_goes_on_in_torch_and_back(cache: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_forked_process_goes_on(cache: Path) -> None:
     """The thread that the graph runs in is not there any more."""
     compiled = inductor(cache)
@@ -147,6 +151,7 @@ def _check_step(compiled: CompiledEncoder, features: Tensor, expected: Tensor) -
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_stream_gives_the_same_bits_in_a_batch(cache: Path) -> None:
     """Which int8 lives on: a last bit that differed would be rounded to another byte."""
     compiled = inductor(cache)
@@ -188,6 +193,7 @@ def test_streams_of_a_batch_do_not_meet(cache: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_later_start_needs_no_compiler(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And auto takes what was compiled before, on the processor that it was compiled for."""
     first = inductor(cache)
@@ -213,13 +219,14 @@ def test_a_later_start_needs_no_compiler(cache: Path, monkeypatch: pytest.Monkey
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_compiling_leaves_nothing_behind(compiled_once: Compiled) -> None:
     assert left_in(compiled_once.temporary) == []
     assert list(compiled_once.cache.glob("inductor-*/graph.so"))
 
 
 @needs_compiler
-@pytest.mark.parametrize("what", ["kernel", "graph"])
+@pytest.mark.parametrize("what", ["kernel", pytest.param("graph", marks=pytest.mark.slow)])
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:

@@ -15,7 +15,7 @@ from echostream.audio import FrontEnd
 from echostream.baseline.layer import ConvolutionModule
 from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.encoder import StreamState, attention, convolution, zipformer
-from echostream.encoder.memory_bank import MemoryBank, MemoryState
+from echostream.encoder.memory_bank import MemoryState
 from echostream.encoder.stem import StemState
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.verification import agent_scenarios
@@ -73,8 +73,6 @@ def test_without_a_fault_all_is_equal(verified) -> None:
     ("precision", "room", "module"),
     [
         ("float32", convolution, "stacks.0.layers.0.convolution1"),
-        ("float64", convolution, "stacks.0.layers.0.convolution1"),
-        ("float32", attention, "stacks.0.layers.0.attention_weights"),
         ("float64", attention, "stacks.0.layers.0.attention_weights"),
     ],
 )
@@ -87,20 +85,6 @@ def test_off_by_one_in_all_caches_of_a_kind(
     assert not certificate.equal
     assert certificate.first_break.difference.module == module
     assert certificate.first_break.difference.share > 10
-
-
-def test_off_by_one_in_the_memory_bank(verified, monkeypatch: Patch) -> None:
-    good = MemoryBank.forward
-
-    def forward(self: MemoryBank, *args: Any) -> Any:
-        y, state = good(self, *args)
-        return y, one_frame_late(state)
-
-    monkeypatch.setattr(MemoryBank, "forward", forward)
-    first = verified(scenarios=("ragged cuts",)).first_break
-    assert first.difference.module == "memory"
-    # Eight frames a group, chunks of sixteen: the second chunk is the first that reads a group.
-    assert first.difference.first_frame == 16
 
 
 CARRYING = (
@@ -122,6 +106,9 @@ def test_the_one_faulty_module_is_named(verified, translate, name: str, monkeypa
     first = verified(translator, scenarios=("ragged cuts",)).first_break
     assert first.difference.module == name
     assert first.difference.share > 1000
+    if name == "memory":
+        # Eight frames a group, chunks of sixteen: the second chunk is the first that reads a group.
+        assert first.difference.first_frame == 16
 
 
 def test_fault_in_down_sampling_of_a_single_chunk(verified, translate, monkeypatch: Patch) -> None:
