@@ -1,5 +1,5 @@
 # make demo     translate recorded Spanish speech and print the scores
-# make test     run the test suite
+# make test     run the test suite, but for what takes minutes (make test-all)
 # make compare  EchoStream beside the StreamSpeech baseline, with a report in runs/compare
 # Each makes the virtual environment first when it is missing.
 

@@ -107,10 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _verified(args: argparse.Namespace) -> Certificate:
     import torch
 
-    from echostream.verification.verify import verify_checkpoint, verify_random_weights
+    from echostream.session import SystemOptions
+    from echostream.verification.verify import verify_system
 
-    if args.checkpoint is not None and args.random_weights is not None:
-        raise ConfigError("CHECKPOINT and --random-weights were both given; expected one of them")
     preset = QUICK if args.quick else Settings()
     settings = Settings(
         backend=args.backend,
@@ -124,6 +123,5 @@ def _verified(args: argparse.Namespace) -> Certificate:
         threads=args.threads,
     )
     torch.set_num_threads(settings.threads)
-    if args.random_weights is not None:
-        return verify_random_weights(args.random_weights, settings, cache=args.cache)
-    return verify_checkpoint(args.checkpoint, settings, cache=args.cache)
+    options = SystemOptions(checkpoint=args.checkpoint, random_weights=args.random_weights)
+    return verify_system(options, settings, cache=args.cache)

@@ -43,49 +43,34 @@ _EXCUSES = {
 logger = logging.getLogger(__name__)
 
 
-def verify_checkpoint(
-    checkpoint: str | Path | None,
+def verify_system(
+    options: SystemOptions,
     settings: Settings,
     *,
     cache: Path | None = None,
     progress: Callable[[str], None] = logger.info,
 ) -> Certificate:
-    """Verify a checkpoint folder; ``None`` is the shipped one.
+    """Verify a checkpoint, by default the shipped one, or random weights with a forced writer.
 
     ``cache`` is the folder for exported graphs; ``None`` for the checkpoint's own.
 
     Raises:
-        CheckpointError: if it cannot be loaded.
-        ConfigError: if there is no such backend or precision.
-    """
-    folder = Path(checkpoint or SHIPPED_CHECKPOINT)
-    translator = build_translator(SystemOptions(checkpoint=str(folder)))
-    # By default where the agent looks: the graphs that are verified are those it runs.
-    return verify(
-        translator,
-        settings,
-        name=folder.name,
-        cache=cache or default_cache(folder),
-        progress=progress,
-    )
-
-
-def verify_random_weights(
-    config: str | Path,
-    settings: Settings,
-    *,
-    cache: Path | None = None,
-    progress: Callable[[str], None] = logger.info,
-) -> Certificate:
-    """Verify an untrained model of a configuration, with a forced writer.
-
-    Raises:
+        CheckpointError: if the checkpoint cannot be loaded.
         ConfigError: if the configuration is wrong, or there is no such backend or precision.
     """
-    options = SystemOptions(random_weights=str(config))
-    translator = build_translator(options)
+    trained = options.random_weights is None
+    name = str(options.random_weights)
+    if trained:
+        folder = Path(options.checkpoint or SHIPPED_CHECKPOINT)
+        # By default where the agent looks: the graphs that are verified are those it runs.
+        name, cache = folder.name, cache or default_cache(folder)
     return verify(
-        translator, settings, name=str(config), trained=False, cache=cache, progress=progress
+        build_translator(options),
+        settings,
+        name=name,
+        trained=trained,
+        cache=cache,
+        progress=progress,
     )
 
 

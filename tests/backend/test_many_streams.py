@@ -21,9 +21,15 @@ from tests.encoder.stream_batches import (
     turns,
 )
 
-from .compiled import backends, compiled
+from .compiled import NAMES, compiled
 
 pytestmark = pytest.mark.usefixtures("shared_exports")
+
+# OpenVINO takes half a minute to compile the graphs for one stream, two and all.
+backends = pytest.mark.parametrize(
+    "backend",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "openvino")) for name in NAMES],
+)
 
 
 def prepared(backend: str) -> CompiledEncoder:
