@@ -19,7 +19,7 @@ from echostream.backend import (
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import CheckpointError
 from echostream.session import Translator, TranslatorState
-from echostream.session.listener import Listener
+from echostream.verification.agent_scenarios import with_encoder
 from tests.backend.compiled import export_once
 from tests.session.hearing import hear, spoil
 from tests.small_system import audio
@@ -148,8 +148,6 @@ def test_weights_that_give_nan_are_never_text(
     model = made.listener.model
     spoil(model, where)
     model.eval()
-    encoder = make_backend(model.encoder, backend)
-    listener = Listener(model, made.listener.front_end, task="s2tt", chunking={}, encoder=encoder)
-    translator = Translator(listener, made.writer)
+    translator = with_encoder(made, make_backend(model.encoder, backend))
     with pytest.raises(CheckpointError, match="NaN"):
         translator.step(SPEECH, SAMPLE_RATE, translator.init_state(), is_final=True)
