@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from echostream.audio import FrontEndState
-from echostream.baseline.import_checkpoint import read_checkpoint as read_fairseq
-from echostream.baseline.import_checkpoint import read_gcmvn
 from echostream.config import load_config
 from echostream.decoder import Tokenizer
 from echostream.encoder import StreamState
 from echostream.errors import CheckpointError, ConfigError, DataError, EchoStreamError
 from echostream.model import load_model
+from echostream.model.importers.streamspeech import read_checkpoint as read_fairseq
+from echostream.model.importers.streamspeech import read_gcmvn
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.saved_stream import restore_stream
 from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
@@ -258,7 +258,7 @@ def test_only_the_importers_of_foreign_checkpoints_read_pickles_at_all() -> None
         if any(name == "torch.load" for name, _ in calls(ast.parse(path.read_text("utf-8"))))
     }
     assert readers <= {
-        "echostream/baseline/import_checkpoint.py",
+        "echostream/model/importers/streamspeech.py",
         "echostream/training/fairseq_checkpoints.py",
     }
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.baseline.vocabulary_rows import read_dictionary
 from echostream.errors import DataError
 from echostream.hosts.options import read_forced_target
+from echostream.model.importers.vocabulary_rows import read_dictionary
 from echostream.text import normalise, read_lines, without_marks
 from echostream.training.corpus.published import _texts
 from echostream.training.recipes.tuxpaint import read_captions

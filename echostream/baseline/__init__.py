@@ -1,4 +1,4 @@
-"""The system EchoStream is compared with: StreamSpeech's encoder, and the import of its weights."""
+"""The system EchoStream is compared with: StreamSpeech's encoder, as published and exact."""
 
 from echostream.baseline.chunk_conformer import ChunkConformerEncoder
 from echostream.baseline.chunk_sizes import WHOLE_RECORDING

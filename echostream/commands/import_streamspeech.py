@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from echostream.errors import CheckpointError, EchoStreamError
 
 if TYPE_CHECKING:
-    from echostream.baseline.import_checkpoint import Converted
+    from echostream.model.importers.streamspeech import Converted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed its message, or the help
         return stop.code if isinstance(stop.code, int) else 2
-    from echostream.baseline.import_checkpoint import convert
+    from echostream.model.importers.streamspeech import convert
 
     try:
         converted = convert(

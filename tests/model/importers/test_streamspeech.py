@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from echostream.baseline.import_checkpoint import convert, read_checkpoint
 from echostream.commands.import_streamspeech import main
 from echostream.decoder import Tokenizer, blank_index
 from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
+from echostream.model.importers.streamspeech import convert, read_checkpoint
+from tests.baseline.small_conformer import noise
 
 from .fairseq_files import (
     EMBED_DIM,
@@ -31,7 +32,6 @@ from .fairseq_files import (
     published_encoder,
     train_pieces,
 )
-from .small_conformer import noise
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ from torch import Tensor
 from echostream.audio import Cmvn
 from echostream.baseline.chunk_conformer import ChunkConformerEncoder
 from echostream.baseline.chunk_sizes import check_streamable, conv_chunk_of
-from echostream.baseline.vocabulary_rows import (
+from echostream.config import ChunkConformerConfig, SystemConfig
+from echostream.errors import CheckpointError, ConfigError
+from echostream.model.importers.vocabulary_rows import (
     SILENT_BIAS,
     SPECIALS,
     fairseq_rows,
@@ -36,8 +38,6 @@ from echostream.baseline.vocabulary_rows import (
     read_dictionary,
     reorder,
 )
-from echostream.config import ChunkConformerConfig, SystemConfig
-from echostream.errors import CheckpointError, ConfigError
 
 logger = logging.getLogger(__name__)
 
