@@ -23,6 +23,7 @@ from pathlib import Path
 
 from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
+from echostream.decoder.words import UNITS
 from echostream.errors import ConfigError
 from echostream.scoring.report import score_folder
 from echostream.session import SystemOptions
@@ -74,6 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--random-weights", metavar="YAML", help="untrained model instead; needs --forced")
     add("--encoder-mode", choices=CONFORMER_MODES, help="of the baseline's chunk-Conformer")
     add("--task", choices=TASKS, default="s2tt", help="(default: %(default)s)")
+    add(
+        "--output-unit",
+        choices=UNITS,
+        default="word",
+        help="char for a target language without spaces (default: %(default)s)",
+    )
     add(
         "--chunk-ms",
         type=int,
@@ -189,6 +196,7 @@ def systems(args: argparse.Namespace) -> list[tuple[System, int]]:
             checkpoint=args.checkpoint,
             random_weights=args.random_weights,
             task=args.task,
+            output_unit=args.output_unit,
             decoder=args.decoder,
             decoder_options=args.decoder_options,
             left_context_ms=args.left_context_ms,

@@ -121,12 +121,19 @@ def run_compute_ms(folder: str | Path) -> float:
 
 
 def instance_line(
-    source: Source, words: list[str], delays: list[float], elapsed: list[float]
+    source: Source,
+    words: list[str],
+    delays: list[float],
+    elapsed: list[float],
+    separator: str = " ",
 ) -> str:
-    """The line of ``instances.log`` as SimulEval 1.1.4 writes it; one time for each word, ms."""
+    """The line of ``instances.log`` as SimulEval 1.1.4 writes it; one time for each word, ms.
+
+    ``separator`` is empty where the words are characters (``--eval-latency-unit char``).
+    """
     values = {
         "index": source.index,
-        "prediction": " ".join(words),
+        "prediction": separator.join(words),
         "delays": delays,
         "elapsed": elapsed,
         "prediction_length": len(words),
@@ -149,6 +156,7 @@ def _replay_source(
     clock = MovableClock(clock_named(encodings.clock))
     writer = searches.system.writer(policy, _replayed(searches.load(source), clock), clock)
     state = writer.init_state(source.reference if forced else None)
+    in_characters = searches.system.options.output_unit == "char"
     words: list[str] = []
     delays: list[float] = []
     elapsed: list[float] = []
@@ -162,12 +170,17 @@ def _replay_source(
         compute_ms += sum(costs.values())
         # Joined and cut again, as the evaluator does.
         written = [word for turn in turns for word in turn.words]
-        new = " ".join(written).split()
+        new = (
+            list("".join("".join(written).split())) if in_characters else " ".join(written).split()
+        )
         words += new
         delays += [segment.audio_ms] * len(new)
         elapsed += [segment.audio_ms + compute_ms] * len(new)
         records.append(SegmentRecord(segment.audio_ms, costs, len(written)))
-    return _Line(instance_line(source, words, delays, elapsed), segment_line(source.index, records))
+    return _Line(
+        instance_line(source, words, delays, elapsed, "" if in_characters else " "),
+        segment_line(source.index, records),
+    )
 
 
 def _replayed(records: tuple[SearchRecord, ...], clock: MovableClock) -> dict[str, Decoder[Any]]:

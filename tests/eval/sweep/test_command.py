@@ -150,3 +150,15 @@ def test_an_interruption_is_no_traceback(
         assert main(command) == 130
     assert "run the same command again" in capsys.readouterr().err
     assert main(command) == 0
+
+
+def test_a_language_without_spaces(checkpoint: Path, corpus: Corpus, tmp_path: Path) -> None:
+    command = arguments(checkpoint, corpus, tmp_path, "--policies", "ctc", "--output-unit", "char")
+    assert main(command) == 0
+    (row,) = json.loads((tmp_path / "sweep.json").read_text())["rows"]
+    lines = (Path(row["folder"]) / "instances.log").read_text().splitlines()
+    said = [json.loads(line) for line in lines]
+    assert any(len(each["prediction"]) > 3 for each in said)
+    for each in said:
+        assert " " not in each["prediction"]
+        assert len(each["delays"]) == len(each["prediction"]) == each["prediction_length"]
