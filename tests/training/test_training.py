@@ -124,22 +124,25 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-@pytest.mark.slow
 def test_two_processes_make_the_updates_of_one_with_the_same_batches(
     shared_corpus: Path, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     # From the command line, as a user of fairseq does it.
     command = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.train"]
-    command += arguments(shared_corpus, one, "--update-freq", "2")
+    command += arguments(shared_corpus, one, "--update-freq", "2", "--max-update", "5")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    # The two stop once and go on from their checkpoint.
-    for more in (("--max-update", "5"), ()):
-        run_fairseq(arguments(shared_corpus, two, *more), processes=2)
+    run_fairseq(arguments(shared_corpus, two, "--max-update", "5"), processes=2)
     same_network(one, two)
+    for found, expected in zip(losses(two), losses(one), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
     (*_, first), (*_, second) = (history.read(r / history.HISTORY, "dev") for r in (one, two))
     assert second == pytest.approx(first, rel=1e-4)
+    # Both go on from their checkpoints.
+    run_fairseq(arguments(shared_corpus, one, "--update-freq", "2"))
+    run_fairseq(arguments(shared_corpus, two), processes=2)
+    same_network(one, two)
     assert losses(two)[-1] == pytest.approx(losses(one)[-1], rel=1e-4)
     assert losses(two)[-1][0] == OPTIONS.updates
 
@@ -152,7 +155,6 @@ def running() -> dict[int, int]:
     return {int(own): int(parent) for own, parent, state in rows if "Z" not in state}
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not there")
 def test_processes_do_not_outlive_the_one_that_started_them(
     shared_corpus: Path, tmp_path: Path
