@@ -124,6 +124,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
         assert ours == pytest.approx(theirs, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_updates_of_one_with_the_same_batches(
     shared_corpus: Path, tmp_path: Path
 ) -> None:
@@ -155,6 +156,7 @@ def running() -> dict[int, int]:
     return {int(own): int(parent) for own, parent, state in rows if "Z" not in state}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ps") is None, reason="ps is not there")
 def test_processes_do_not_outlive_the_one_that_started_them(
     shared_corpus: Path, tmp_path: Path
