@@ -126,7 +126,7 @@ class Fbank:
         kernel = _shared_kernel()
         features: NDArray[np.float32]
         if kernel is not None:
-            features = kernel.log_mel(signal, frames, self._bank)
+            features = self._bank.log_mel(kernel, signal, frames)
             return features
         features = np.empty((frames, NUM_MEL_BINS), np.float32)
         windows = sliding_window_view(signal * _PCM16_SCALE, FRAME_LENGTH_SAMPLES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from echostream.backend.cache import graphs_of, holds_graph
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.backend.engine import EngineKind
-from echostream.backend.inductor_engine import Inductor
+from echostream.backend.inductor import Inductor
 from echostream.backend.onnxruntime_engine import OnnxRuntime
 from echostream.backend.openvino_engine import OpenVino
 from echostream.constants import BACKENDS, PRECISIONS

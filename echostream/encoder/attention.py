@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from echostream.encoder.ct_mask import StackMask
 from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.prepared import PreparedModule
-from echostream.kernel import ChunkKernel, kernel_for
+from echostream.kernel import Kernel, kernel_for
 
 
 def extend(past: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ _LONGEST_CHUNK = 128
 """Frames beyond which a library's matrix products, on several threads, are the faster ones."""
 
 
-def chunk_kernel(x: Tensor, view: StackMask) -> ChunkKernel | None:
+def chunk_kernel(x: Tensor, view: StackMask) -> Kernel | None:
     """The kernel, if it is there and ``x`` [B, N * S, C] is one chunk of each stream."""
     one = x.shape[1] == view.chunk <= _LONGEST_CHUNK
     return kernel_for(x) if one else None

@@ -69,9 +69,7 @@ class Linear(PreparedModule, nn.Linear):
             if kernel is not None:
                 sources = (weight,) if bias is None else (weight, bias)
                 packed = self.prepared("kernel", sources, self._packed_for_kernel)
-                return kernel.linear(
-                    x, packed, self.out_features, swoosh_epilogue=self.swoosh_epilogue
-                )
+                return kernel.packed_linear(x, packed, 0, self.out_features, self.swoosh_epilogue)
             if self.has_packed_product and weight.numel() >= _LEAST_PACKED and x.numel() > 0:
                 packed = self.prepared("oneDNN", (weight,), self._packed_for_onednn)
                 y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")

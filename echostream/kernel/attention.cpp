@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels.h"
+#include "operation.h"
 #include "vector.h"
 
 namespace echostream {
@@ -26,16 +26,15 @@ constexpr float FAR_BELOW = 3e38f;
 
 // Where the rows of keys or values of each stream begin: first the past's, then the chunk's. After
 // the last stream the last row stands AHEAD times more.
-std::vector<const float*> find_rows(const float* const* past, int64_t blocks, int64_t P,
+std::vector<const float*> find_rows(const std::vector<const float*>& past, int64_t P,
                                     int64_t channels, const float* chunk, int64_t stride, int64_t B,
                                     int64_t S) {
   std::vector<const float*> rows;
   rows.reserve(B * (P + S) + AHEAD);
-  const int64_t frames = blocks ? P / blocks : 0;
+  const int64_t frames = P / (int64_t)past.size();
   for (int64_t b = 0; b < B; b++) {
-    for (int64_t block = 0; block < blocks; block++)
-      for (int64_t p = 0; p < frames; p++)
-        rows.push_back(past[block] + (b * frames + p) * channels);
+    for (const float* block : past)
+      for (int64_t p = 0; p < frames; p++) rows.push_back(block + (b * frames + p) * channels);
     for (int64_t s = 0; s < S; s++) rows.push_back(chunk + (b * S + s) * stride);
   }
   rows.insert(rows.end(), AHEAD, rows.back());
@@ -130,28 +129,32 @@ void mix(const float* weights, int64_t W, const float* const* values, int64_t co
 }  // namespace
 }  // namespace echostream
 
-extern "C" {
-
-// projected: [B, S, 2 H D + H E], queries, keys, queries for positions. past: [B, P, H D], in so
-// many blocks of [B, P / blocks, H D]. positions: [H, E, R]. mask: [B, S, W], added. weights:
-// [B, H, S, W].
-void echostream_attention_weights(const float* projected, const float* const* past, int64_t blocks,
-                                  const float* positions, const float* mask, int64_t B, int64_t S,
-                                  int64_t P, int64_t H, int64_t D, int64_t E, float* weights) {
+// projected: [B, S, 2 H D + H E], queries, keys, queries for positions. past: [B, P, H D], in blocks of
+// as many frames each. positions: [H, E, R]. mask: [B, 1, S, W], added. Result: [B, H, S, W].
+OPERATION(attention_weights,
+          "(Tensor projected, Tensor[] past, Tensor positions, Tensor mask, int heads) -> Tensor",
+          AtenTensorHandle given_projected, const AtenTensorHandle* given_past, int64_t blocks,
+          AtenTensorHandle given_positions, AtenTensorHandle given_mask, int64_t heads) {
   using namespace echostream;
-  const int64_t W = P + S, R = W + S - 1, row = 2 * H * D + H * E, width = filled_up(W);
+  const Dense projected(given_projected), positions(given_positions), mask(given_mask);
+  const DenseList past(given_past, blocks);
+  const int64_t B = projected.size(0), S = projected.size(1), H = heads;
+  const int64_t D = past.tensors[0].size(2) / H, E = positions.size(1);
+  const int64_t P = blocks * past.tensors[0].size(1), W = P + S, R = W + S - 1;
+  const int64_t row = 2 * H * D + H * E, width = filled_up(W);
+  float* weights = make(result, {B, H, S, W});
   AlignedBuffer keys(filled_up(D) * width), scores(4 * width);
-  const auto rows = find_rows(past, blocks, P, H * D, projected + H * D, row, B, S);
+  const auto rows = find_rows(past.data, P, H * D, projected.data() + H * D, row, B, S);
   for (int64_t b = 0; b < B; b++) {
     for (int64_t h = 0; h < H; h++) {
-      const float* query = projected + b * S * row + h * D;
-      const float* position_query = projected + b * S * row + 2 * H * D + h * E;
+      const float* query = projected.data() + b * S * row + h * D;
+      const float* position_query = projected.data() + b * S * row + 2 * H * D + h * E;
       transpose_keys(rows.data() + b * W, h * D, W, D, keys.data());
       const auto several = [&](auto run, int64_t s, int count) {
-        run(query + s * row, position_query + s * row, row, keys.data(), D, positions + h * E * R,
+        run(query + s * row, position_query + s * row, row, keys.data(), D, positions.data() + h * E * R,
             E, R, S - 1 - s, W, scores.data());
         for (int m = 0; m < count; m++)
-          softmax(scores.data() + m * width, mask + (b * S + s + m) * W, W,
+          softmax(scores.data() + m * width, mask.data() + (b * S + s + m) * W, W,
                   weights + ((b * H + h) * S + s + m) * W);
       };
       int64_t s = 0;
@@ -159,19 +162,25 @@ void echostream_attention_weights(const float* projected, const float* const* pa
       for (; s < S; s++) several(score<1>, s, 1);
     }
   }
+  return 0;
 }
 
 // weights: [B, G, S, W], of whose G heads the first H are used. past: [B, P, H V], in blocks.
-// values, mixed: [B, S, H V].
-void echostream_attention_mix(const float* weights, const float* const* past, int64_t blocks,
-                              const float* values, int64_t B, int64_t G, int64_t S, int64_t P,
-                              int64_t H, int64_t V, float* mixed) {
+// values and the result: [B, S, H V].
+OPERATION(attention_mix, "(Tensor weights, Tensor[] past, Tensor values, int heads) -> Tensor",
+          AtenTensorHandle given_weights, const AtenTensorHandle* given_past, int64_t blocks,
+          AtenTensorHandle given_values, int64_t heads) {
   using namespace echostream;
-  const int64_t W = P + S, channels = H * V;
-  const auto rows = find_rows(past, blocks, P, channels, values, channels, B, S);
+  const Dense weights(given_weights), values(given_values);
+  const DenseList past(given_past, blocks);
+  const int64_t B = values.size(0), S = values.size(1), channels = values.size(2);
+  const int64_t G = weights.size(1), H = heads, V = channels / H;
+  const int64_t P = blocks * past.tensors[0].size(1), W = P + S;
+  float* mixed = make(result, {B, S, channels});
+  const auto rows = find_rows(past.data, P, channels, values.data(), channels, B, S);
   for (int64_t b = 0; b < B; b++) {
     for (int64_t h = 0; h < H; h++) {
-      const float* by = weights + (b * G + h) * S * W;
+      const float* by = weights.data() + (b * G + h) * S * W;
       for (int64_t v = 0; v < V; v += 2 * LANES) {
         const int64_t count = std::min<int64_t>(V - v, 2 * LANES), column = h * V + v;
         const auto block = [&](auto run, int64_t s) {
@@ -191,5 +200,5 @@ void echostream_attention_mix(const float* weights, const float* const* past, in
       }
     }
   }
-}
+  return 0;
 }

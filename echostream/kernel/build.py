@@ -6,11 +6,14 @@ import functools
 import hashlib
 import importlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from echostream.errors import ConfigError
 
@@ -26,20 +29,53 @@ _FLAGS = (
 )
 
 
-def compiler() -> str | None:
-    """The C++ compiler that the kernel and graphs are compiled with; ``None`` without one."""
-    return shutil.which(os.environ.get("CXX") or "g++")
+def compiler_command() -> list[str]:
+    """The C++ compiler with the user's options: the words of ``CXX`` (g++) and ``CXXFLAGS``."""
+    words = _words("CXX") or ["g++"]
+    return [*words, *_words("CXXFLAGS")]
 
 
-def has_compiler() -> bool:
-    """Whether the kernel can be compiled here."""
-    return sys.platform == "linux" and compiler() is not None
+def _words(variable: str) -> list[str]:
+    value = os.environ.get(variable, "")
+    try:
+        words = shlex.split(value)
+    except ValueError:  # A quote without its end.
+        words = value.split()
+    # A path with a space in it, not quoted.
+    return [value] if len(words) > 1 and os.access(value, os.X_OK) else words
+
+
+def compiler_missing() -> str | None:
+    """Why the kernel cannot be compiled here; ``None`` if it can."""
+    if sys.platform != "linux":
+        return f"it is compiled on Linux only, and this is {sys.platform}"
+    words = _words("CXX")
+    if shutil.which(words[0] if words else "g++") is None:
+        given = f"CXX is {os.environ['CXX']!r}, and {words[0]}" if words else "g++"
+        return f"there is no C++ compiler: {given} is not found (on Debian: apt-get install g++)"
+    return None
 
 
 def kernel_version() -> str:
-    """Changes with the kernel's sources and with the instructions that this processor has."""
-    sources = b"".join(path.read_bytes() for path in (*_sources(), *sorted(_FOLDER.glob("*.h"))))
-    return f"{_digest(sources)}-{_digest(_processor())}"
+    """Changes with the kernel's sources, its flags, torch and this processor's instructions."""
+    sources = (*_sources(), *sorted(_FOLDER.glob("*.h")))
+    parts = [path.read_bytes() for path in sources]
+    parts.append(shlex.join((*_FLAGS, *_words("CXXFLAGS"), torch.__version__)).encode())
+    return f"{_digest(b''.join(parts))}-{_digest(_processor())}"
+
+
+def compiler_version() -> str | None:
+    """Changes with the compiler; ``None`` without one, or if it does not say its version."""
+    return None if compiler_missing() else _version_of(tuple(_words("CXX") or ["g++"]))
+
+
+@functools.cache
+def _version_of(command: tuple[str, ...]) -> str | None:
+    try:
+        said = subprocess.run([*command, "--version"], check=True, capture_output=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return _digest(said)
 
 
 def _sources() -> list[Path]:
@@ -62,19 +98,20 @@ def _processor() -> bytes:
 
 
 def has_int8_products() -> bool:
-    """Whether the processor has the instructions for weights in bytes."""
+    """Whether the processor has the instructions for int8 weights."""
     return b"avx512_vnni" in _processor().split()
 
 
-def compile_kernel(path: Path) -> None:
-    """Write the kernel as a shared library.
+def compile_kernel(path: Path, *flags: str) -> None:
+    """Write the kernel as a shared library, with further ``flags`` if there are any.
 
     Raises:
         ConfigError: if that fails, with what the compiler said.
     """
     # Not imported where the kernel is there already: it takes a while.
     torch_files: Any = importlib.import_module("torch.utils.cpp_extension")
-    command = [compiler() or "g++", *_FLAGS, *map(str, _sources()), "-o", str(path)]
+    # The user's options first, so that they find files and do not undo the flags.
+    command = [*compiler_command(), *_FLAGS, *flags, *map(str, _sources()), "-o", str(path)]
     command += [f"-I{folder}" for folder in torch_files.include_paths()]
     command += [f"-L{folder}" for folder in torch_files.library_paths()]
     command += ["-ltorch_cpu", "-lc10"]
@@ -83,6 +120,7 @@ def compile_kernel(path: Path) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         raise ConfigError(
-            f"the C++ compiler {command[0]} cannot compile the kernel: {said.strip()[-2000:]}; "
-            "expected g++ 9 or newer, or name another in CXX; backend openvino needs none"
+            f"the C++ compiler {shlex.join(compiler_command())} cannot compile the kernel: "
+            f"{said.strip()[-2000:]}; expected g++ 9 or newer, or name another in CXX; backend "
+            "openvino needs none"
         ) from error

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels.h"
+#include "operation.h"
 #include "vector.h"
 
 namespace echostream {
@@ -28,13 +28,19 @@ void convolve(const float* window, const float* taps, int64_t K, int64_t C, Vect
 }  // namespace
 }  // namespace echostream
 
-extern "C" {
-
-// past: [B, h, C]. x, y: [B, S, C]. taps: [K, C], of which the first h + 1 are for the past and the
-// frame itself, the others for frames that follow; those beyond the chunk count as zero.
-void echostream_depthwise_swoosh(const float* past, const float* x, const float* taps, const float* bias,
-                          int64_t B, int64_t S, int64_t h, int64_t K, int64_t C, float* y) {
+// past: [B, h, C]. x and the result: [B, S, C]. taps: [K, C], of which the first h + 1 are for the past
+// and the frame itself, the others for frames that follow; those beyond the chunk count as zero.
+OPERATION(depthwise_swoosh, "(Tensor past, Tensor x, Tensor taps, Tensor bias) -> Tensor",
+          AtenTensorHandle given_past, AtenTensorHandle given_x, AtenTensorHandle given_taps,
+          AtenTensorHandle given_bias) {
   using namespace echostream;
+  const Dense past_tensor(given_past), x_tensor(given_x), taps_tensor(given_taps);
+  const Dense bias_tensor(given_bias);
+  const float *past = past_tensor.data(), *x = x_tensor.data(), *taps = taps_tensor.data();
+  const float* bias = bias_tensor.data();
+  const int64_t B = x_tensor.size(0), S = x_tensor.size(1), C = x_tensor.size(2);
+  const int64_t h = past_tensor.size(1), K = taps_tensor.size(0);
+  float* y = make(result, {B, S, C});
   const int64_t frames = S + K - 1, blocks = (C + LANES - 1) / LANES;
   // After the chunk's last frame the window stays zero.
   AlignedBuffer window(std::max(frames, h + S) * LANES), own(blocks * K * LANES);
@@ -62,5 +68,5 @@ void echostream_depthwise_swoosh(const float* past, const float* x, const float*
       for (; s + 2 <= S; s += 2) rows(convolve<2>, s);
       for (; s < S; s++) rows(convolve<1>, s);
     }
-}
+  return 0;
 }

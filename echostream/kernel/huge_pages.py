@@ -20,13 +20,13 @@ _HUGE_PAGE = 2**21
 def in_huge_pages(count: int) -> Tensor:
     """``[count]`` float32 zeros, in huge pages where the system has and gives them."""
     if sys.platform != "linux" or count == 0:
-        return torch.zeros(count, dtype=torch.float32)
+        return torch.zeros(count, dtype=torch.float32, device="cpu")
     memory = mmap.mmap(-1, 4 * count + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # Not every kernel has them.
         memory.madvise(mmap.MADV_HUGEPAGE)
-    numbers = torch.frombuffer(memory, dtype=torch.float32)
-    start = -numbers.data_ptr() % _HUGE_PAGE // 4
-    return numbers[start : start + count]
+    values = torch.frombuffer(memory, dtype=torch.float32)
+    start = -values.data_ptr() % _HUGE_PAGE // 4
+    return values[start : start + count]
 
 
 class HugePages:
@@ -36,22 +36,22 @@ class HugePages:
     """
 
     _BLOCK = 2**23
-    """Numbers of a block: 32 MiB, of which the system gives what is written to."""
+    """Values of a block: 32 MiB, of which the system gives what is written to."""
     _ALIGNMENT = 16
-    """Numbers of a cache line."""
+    """Values of a cache line."""
 
     def __init__(self) -> None:
-        self._block = torch.empty(0, dtype=torch.float32)
+        self._block = in_huge_pages(0)
         self._used = 0
         self._lock = threading.Lock()
 
-    def place(self, numbers: Tensor) -> Tensor:
-        """A copy of ``numbers`` [n], float32."""
-        count = numbers.shape[0]
+    def place(self, values: Tensor) -> Tensor:
+        """A copy of ``values`` [n], float32."""
+        count = values.shape[0]
         with self._lock:
             if self._used + count > self._block.shape[0]:
                 self._block = in_huge_pages(max(count, self._BLOCK))
                 self._used = 0
             placed = self._block[self._used : self._used + count]
             self._used += count + -count % self._ALIGNMENT
-        return placed.copy_(numbers)
+        return placed.copy_(values)

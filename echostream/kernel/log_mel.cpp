@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels.h"
+#include "operation.h"
 #include "vector.h"
 
 namespace echostream {
@@ -123,22 +123,26 @@ void power_spectrum(const Vector* real, const Vector* imag, Vector* power) {
 }  // namespace
 }  // namespace echostream
 
-extern "C" {
-
 // signal: of `frames` frames. window: [400]. Bin m weighs counts[m] points of the power spectrum
-// from point firsts[m] on, none beyond 255; weights: of all bins, one after the other. features:
+// from point firsts[m] on, none beyond 255; weights: of all bins, one after the other. Result:
 // [frames, 80].
-void echostream_log_mel(const float* signal, int64_t frames, const float* window,
-                        const int64_t* firsts, const int64_t* counts, const float* weights,
-                        float* features) {
+OPERATION(log_mel,
+          "(Tensor signal, int frames, Tensor window, Tensor firsts, Tensor counts, Tensor weights)"
+          " -> Tensor",
+          AtenTensorHandle given_signal, int64_t frames, AtenTensorHandle given_window,
+          AtenTensorHandle given_firsts, AtenTensorHandle given_counts,
+          AtenTensorHandle given_weights) {
   using namespace echostream;
+  const Dense signal(given_signal), window(given_window), weights(given_weights);
+  const int64_t *firsts = integers(given_firsts), *counts = integers(given_counts);
+  float* features = make(result, {frames, MELS});
   Vector real[POINTS], imag[POINTS], power[POINTS], mels[LANES];
   for (int64_t frame = 0; frame < frames; frame += LANES) {
     const int64_t count = std::min<int64_t>(frames - frame, LANES);
-    windowed_frames(signal + frame * SHIFT, count, window, real, imag);
+    windowed_frames(signal.data() + frame * SHIFT, count, window.data(), real, imag);
     transform(real, imag);
     power_spectrum(real, imag, power);
-    const float* weight = weights;
+    const float* weight = weights.data();
     for (int64_t mel = 0; mel < MELS; mel++) {
       Vector energy = {};
       for (int64_t point = firsts[mel]; point < firsts[mel] + counts[mel]; point++)
@@ -151,5 +155,5 @@ void echostream_log_mel(const float* signal, int64_t frames, const float* window
       }
     }
   }
-}
+  return 0;
 }

@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+from echostream.kernel.operations import Operations
 
 
 @dataclass(frozen=True, eq=False)
 class MelBank:
-    """Window and triangles; each array is contiguous."""
+    """Window and triangles."""
 
-    window: NDArray[np.float32]
+    window: Tensor
     """``[400]``"""
-    firsts: NDArray[np.int64]
-    """``[80]``: the first point of the power spectrum that each bin weighs."""
-    counts: NDArray[np.int64]
-    """``[80]``: how many it weighs from there on."""
-    weights: NDArray[np.float32]
+    firsts: Tensor
+    """``[80]`` int64: the first point of the power spectrum that each bin weighs."""
+    counts: Tensor
+    """``[80]`` int64: how many it weighs from there on."""
+    weights: Tensor
     """Of all bins, one after the other."""
 
     @classmethod
@@ -32,15 +36,15 @@ class MelBank:
             weights[first : first + count, mel]
             for mel, (first, count) in enumerate(zip(firsts, counts, strict=True))
         ]
-        return cls(
-            np.ascontiguousarray(window),
-            firsts.astype(np.int64),
-            counts.astype(np.int64),
-            np.concatenate(own),
-        )
+        arrays = (window.copy(), firsts.astype(np.int64), counts.astype(np.int64))
+        return cls(*map(torch.from_numpy, (*arrays, np.concatenate(own))))
 
-    @property
-    def addresses(self) -> tuple[int, ...]:
-        """Where the arrays lie in this process."""
-        arrays = (self.window, self.firsts, self.counts, self.weights)
-        return tuple(array.ctypes.data for array in arrays)
+    def log_mel(
+        self, kernel: Operations, signal: NDArray[np.float32], frames: int
+    ) -> NDArray[np.float32]:
+        """:meth:`Operations.log_mel` of arrays; ``signal`` must be writable memory."""
+        bank = (self.window, self.firsts, self.counts, self.weights)
+        features: NDArray[np.float32] = kernel.log_mel(
+            torch.from_numpy(signal), frames, *bank
+        ).numpy()
+        return features

@@ -17,7 +17,8 @@
 
 #include <cstdint>
 
-#include "kernels.h"
+#include "operation.h"
+#include "packed_weights.h"
 #include "quantised_rows.h"
 #include "vector.h"
 
@@ -132,32 +133,22 @@ inline __attribute__((always_inline)) void block_int8(
 
 #endif
 
-}  // namespace
-}  // namespace echostream
-
-extern "C" {
-
-// weights: the layer's, at its offset. swoosh_l: whether SwooshL follows. addend: [M, N], added to the
-// result, or nullptr. Returns 0.
-int echostream_linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                      int swoosh_l, const float* addend, float* y, int threads) {
-  using namespace echostream;
+// x: [M, K]. weights: the layer's. y: [M, N].
+void linear(const float* x, int64_t M, int64_t K, const float* weights, int64_t N, Epilogue epilogue,
+            float* y, int threads) {
   const int64_t tiles = (N + TILE - 1) / TILE;
   const float* bias = weights + tiles * TILE * K;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (int64_t tile = 0; tile < tiles; tile++) {
     for (int64_t n = tile * TILE; n < N && n < (tile + 1) * TILE; n += WIDTH)
-      columns(x, M, K, weights + tile * TILE * K + n % TILE, bias + n, y, N, n,
-              Epilogue{(bool)swoosh_l, addend});
+      columns(x, M, K, weights + tile * TILE * K + n % TILE, bias + n, y, N, n, epilogue);
   }
-  return 0;
 }
 
-// The same for weights in bytes: 0, or 1 where the processor has no instructions for it.
-int echostream_linear_int8(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
-                               int swoosh_l, const float* addend, float* y, int threads) {
+// The same for int8 weights.
+void linear_int8(const float* x, int64_t M, int64_t K, const float* weights, int64_t N,
+                 Epilogue epilogue, float* y, int threads) {
 #if defined(__AVX512VNNI__)
-  using namespace echostream;
   const QuantisedRows rounded(x, M, K);
   const int64_t tiles = (N + TILE - 1) / TILE, inputs = (K + 3) / 4 * 4;
   const uint8_t* bytes = (const uint8_t*)weights;
@@ -170,7 +161,7 @@ int echostream_linear_int8(const float* x, int64_t M, int64_t K, const float* we
     int64_t m = 0;
     const auto rows = [&](auto run, int count, int64_t line) {
       run(rounded, m, own, own + TILE * inputs + 64 * line, scales + n, bias + n, y, N, n,
-          Epilogue{(bool)swoosh_l, addend});
+          epilogue);
       m += count;
     };
     if (N - n <= LANES) {
@@ -193,9 +184,55 @@ int echostream_linear_int8(const float* x, int64_t M, int64_t K, const float* we
     if (m + 2 <= M) rows(block_int8<2, 2, 0>, 2, 0);
     if (m < M) rows(block_int8<1, 2, 0>, 1, 0);
   }
-  return 0;
 #else
-  return 1;
+  throw std::runtime_error("this processor has no instructions for int8 weights (AVX512-VNNI)");
 #endif
 }
+
+AOTITorchError run(decltype(linear) compute, AtenTensorHandle given_x,
+                   AtenTensorHandle given_weights, int64_t offset, int64_t outputs, int64_t swoosh_l,
+                   const float* addend, AtenTensorHandle* result) {
+  const Dense x(given_x), weights(given_weights);
+  std::vector<int64_t> sizes = x.sizes();
+  const int64_t inputs = sizes.back();
+  sizes.back() = outputs;
+  compute(x.data(), x.count() / inputs, inputs, weights.data() + offset, outputs,
+          {swoosh_l != 0, addend}, make(result, sizes), threads());
+  return 0;
+}
+
+}  // namespace
+}  // namespace echostream
+
+// x: [..., K]. weights: flat, with the layer at `offset`. outputs: N. swoosh_l: whether SwooshL follows.
+// Result: [..., N].
+OPERATION(packed_linear,
+          "(Tensor x, Tensor weights, int offset, int outputs, int swoosh_l) -> Tensor",
+          AtenTensorHandle x, AtenTensorHandle weights, int64_t offset, int64_t outputs,
+          int64_t swoosh_l) {
+  using namespace echostream;
+  return run(linear, x, weights, offset, outputs, swoosh_l, nullptr, result);
+}
+
+OPERATION(packed_linear_int8,
+          "(Tensor x, Tensor weights, int offset, int outputs, int swoosh_l) -> Tensor",
+          AtenTensorHandle x, AtenTensorHandle weights, int64_t offset, int64_t outputs,
+          int64_t swoosh_l) {
+  using namespace echostream;
+  return run(linear_int8, x, weights, offset, outputs, swoosh_l, nullptr, result);
+}
+
+// addend: [..., N], which the layer is added to.
+OPERATION(packed_linear_add, "(Tensor x, Tensor weights, int offset, Tensor addend) -> Tensor",
+          AtenTensorHandle x, AtenTensorHandle weights, int64_t offset, AtenTensorHandle given) {
+  using namespace echostream;
+  const Dense addend(given);
+  return run(linear, x, weights, offset, addend.sizes().back(), 0, addend.data(), result);
+}
+
+OPERATION(packed_linear_int8_add, "(Tensor x, Tensor weights, int offset, Tensor addend) -> Tensor",
+          AtenTensorHandle x, AtenTensorHandle weights, int64_t offset, AtenTensorHandle given) {
+  using namespace echostream;
+  const Dense addend(given);
+  return run(linear_int8, x, weights, offset, addend.sizes().back(), 0, addend.data(), result);
 }

@@ -25,7 +25,7 @@ def pack_weights(weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def unpack_weights(packed: Tensor, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
-    """``[N, K]`` and ``[N]`` of a layer laid out by :func:`pack_weights`."""
+    """``[N, K]`` and ``[N]`` of a layer packed by :func:`pack_weights`."""
     padded = _padded(outputs)
     weights, bias = packed.split((padded * inputs, padded))
     weight = weights.view(-1, inputs, TILE).transpose(1, 2).reshape(padded, inputs)
@@ -33,12 +33,12 @@ def unpack_weights(packed: Tensor, inputs: int, outputs: int) -> tuple[Tensor, T
 
 
 def pack_weights_int8(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """As :func:`pack_weights`, with bytes, four in a float32, and the scale of each output."""
+    """As :func:`pack_weights` in int8, four in a float32, and the scale of each output."""
     outputs, inputs = weight.shape
     rounded, scales = quantise_int8(weight.numpy(), 1)
     missing = -outputs % TILE
     padded = functional.pad(torch.from_numpy(rounded), (0, -inputs % 4, 0, missing))
-    # Of two bytes that are multiplied, one must be unsigned.
+    # The processor multiplies signed by unsigned bytes.
     stored = (padded.to(torch.int16) + 128).to(torch.uint8)
     packed = stored.view(-1, TILE, padded.shape[1] // 4, 4).transpose(1, 2).reshape(-1)
     end = weight.new_zeros(outputs) if bias is None else bias
@@ -46,26 +46,6 @@ def pack_weights_int8(weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.cat(
         (packed.view(torch.float32), *(functional.pad(column, (0, missing)) for column in columns))
     )
-
-
-def unpack_weights_int8(packed: Tensor, inputs: int, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a layer laid out by :func:`pack_weights_int8` its bytes, as numbers ``[N, K]``, the scale
-    of each output ``[N]``, and its bias ``[N]``."""
-    padded, quarters = _padded(outputs), -(-inputs // 4)
-    fours, scales, bias = packed.split((padded * quarters, padded, padded))
-    stored = fours.contiguous().view(torch.uint8).view(-1, quarters, TILE, 4).float() - 128
-    weight = stored.transpose(1, 2).reshape(padded, 4 * quarters)
-    return weight[:outputs, :inputs], scales[:outputs], bias[:outputs]
-
-
-def packed_size(inputs: int, outputs: int) -> int:
-    """Numbers that :func:`pack_weights` makes of a layer."""
-    return _padded(outputs) * (inputs + 1)
-
-
-def packed_size_int8(inputs: int, outputs: int) -> int:
-    """Numbers that :func:`pack_weights_int8` makes of a layer, with four bytes in each."""
-    return _padded(outputs) * (-(-inputs // 4) + 2)
 
 
 def _padded(outputs: int) -> int:

@@ -1,4 +1,4 @@
-"""Weights as bytes."""
+"""Weights in int8."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def quantise_int8(weights: Any, inputs_axis: int) -> tuple[Any, Any]:
-    """Signed bytes from -127 to 127 and float32 scales, whose product is nearest to ``weights``.
+    """int8 values from -127 to 127 and float32 scales, whose product is nearest to ``weights``.
 
     Each output has one scale: ``scales`` has size 1 along ``inputs_axis``.
     """

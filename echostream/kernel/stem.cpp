@@ -14,7 +14,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels.h"
+#include "operation.h"
+#include "packed_weights.h"
 #include "quantised_rows.h"
 #include "vector.h"
 
@@ -249,54 +250,53 @@ void channels_first(const float* x, int64_t bins, int64_t channels, float* y) {
 }
 
 template <typename Others>
-void stem(const float* features, int64_t B, int64_t T, int64_t F, const Convolution& first,
-          const Others& second, const Others& third, float* y, int threads) {
+AOTITorchError stem(AtenTensorHandle given_features, const AtenTensorHandle* given_layers,
+                    int64_t layer_count, const int64_t* outputs, AtenTensorHandle* result) {
+  const Dense features(given_features);
+  const DenseList layers(given_layers, layer_count);
+  const int64_t B = features.size(0), T = features.size(1), F = features.size(2);
+  const Convolution first{layers.data[0], 1, outputs[0], 1, 1};
+  const Others second{layers.data[1], outputs[0], outputs[1], 2, 2};
+  const Others third{layers.data[2], outputs[1], outputs[2], 1, 2};
   FeatureMap given(T, F, 1);
   FeatureMap one(given, first), two(one, second), three(two, third);
   const int64_t frame = three.bins * three.channels;
+  float* y = make(result, {B, three.frames, frame});
+  const int count = threads();
   for (int64_t b = 0; b < B; b++) {
     for (int64_t t = 0; t < T; t++)
-      std::copy_n(features + (b * T + t) * F, F, given.frame(t) + 1);
-    convolve_single(given, first, one, threads);
-    convolve(one, second, two, threads);
-    convolve(two, third, three, threads);
+      std::copy_n(features.data() + (b * T + t) * F, F, given.frame(t) + 1);
+    convolve_single(given, first, one, count);
+    convolve(one, second, two, count);
+    convolve(two, third, three, count);
     for (int64_t t = 0; t < three.frames; t++)
       channels_first(three.frame(t) + three.channels, three.bins, three.channels,
                      y + (b * three.frames + t) * frame);
   }
+  return 0;
 }
 
 }  // namespace
 }  // namespace echostream
 
-extern "C" {
-
-// features: [B, T, F]. layers: the three convolutions, each laid out as a linear layer of its 3 frames
-// of 3 bins of I. outputs: N of each. y: [B, frames, N bins], of each frame the bins of one output
-// after the other.
-void echostream_stem(const float* features, int64_t B, int64_t T, int64_t F,
-                     const float* const* layers, const int64_t* outputs, float* y, int threads) {
+// features: [B, T, F]. layers: the three convolutions, each packed as a linear layer of its 3 frames of 3
+// bins of I. outputs: N of each. Result: [B, frames, N bins], of each frame the bins of one output after
+// the other.
+OPERATION(stem, "(Tensor features, Tensor[] layers, int[] outputs) -> Tensor",
+          AtenTensorHandle features, const AtenTensorHandle* layers, int64_t layer_count,
+          const int64_t* outputs, int64_t) {
   using namespace echostream;
-  const Convolution first{layers[0], 1, outputs[0], 1, 1};
-  const Convolution second{layers[1], outputs[0], outputs[1], 2, 2};
-  const Convolution third{layers[2], outputs[1], outputs[2], 1, 2};
-  stem(features, B, T, F, first, second, third, y, threads);
+  return echostream::stem<Convolution>(features, layers, layer_count, outputs, result);
 }
 
-// The same with bytes in the second and third layer, of which the first two give multiples of four:
-// 0, or 1 where the processor has no instructions for it.
-int echostream_stem_int8(const float* features, int64_t B, int64_t T, int64_t F,
-                             const float* const* layers, const int64_t* outputs, float* y,
-                             int threads) {
+// The same with int8 weights in the second and third layer, whose inputs are multiples of four.
+OPERATION(stem_int8, "(Tensor features, Tensor[] layers, int[] outputs) -> Tensor",
+          AtenTensorHandle features, const AtenTensorHandle* layers, int64_t layer_count,
+          const int64_t* outputs, int64_t) {
 #if defined(__AVX512VNNI__)
   using namespace echostream;
-  const Convolution first{layers[0], 1, outputs[0], 1, 1};
-  const ConvolutionInt8 second(layers[1], outputs[0], outputs[1], 2, 2);
-  const ConvolutionInt8 third(layers[2], outputs[1], outputs[2], 1, 2);
-  stem(features, B, T, F, first, second, third, y, threads);
-  return 0;
+  return echostream::stem<ConvolutionInt8>(features, layers, layer_count, outputs, result);
 #else
-  return 1;
+  throw std::runtime_error("this processor has no instructions for int8 weights (AVX512-VNNI)");
 #endif
-}
 }

@@ -11,17 +11,29 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from echostream.backend import kernel_operators
-from echostream.backend.graph_rewriting import rewritten
-from echostream.kernel import pack_weights, pack_weights_int8
+from echostream.backend.inductor.graph_rewriting import rewritten
+from echostream.kernel import (
+    Kernel,
+    has_int8_products,
+    pack_weights,
+    pack_weights_int8,
+    shared_kernel,
+)
 from tests.encoder.small_encoder import noise
+from tests.kernel.needs import needs_compiler
 
 FLOAT = torch.float32
 ROWS, INPUTS, OUTPUTS = (2, 5), 7, 33
-OPERATORS = {
-    "float32": (kernel_operators.packed_linear, "packed_linear", pack_weights),
-    "int8": (kernel_operators.packed_linear_int8, "packed_linear_int8", pack_weights_int8),
-}
+PACK = {"packed_linear": pack_weights, "packed_linear_int8": pack_weights_int8}
+
+pytestmark = [needs_compiler, pytest.mark.usefixtures("kernel")]
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    found = shared_kernel()
+    assert found is not None
+    return found
 
 
 def names(graph: GraphModule) -> list[str]:
@@ -34,31 +46,31 @@ def names(graph: GraphModule) -> list[str]:
 
 
 def checked(function: Callable[..., Tensor], *inputs: Tensor) -> list[str]:
-    """The operators of the rewritten graph, which makes the same numbers."""
-    graph = make_fx(function)(*inputs)
-    expected = graph(*inputs)
+    """The operators of the rewritten graph, which makes the same values."""
+    graph = make_fx(function, tracing_mode="fake")(*inputs)
+    here = has_int8_products() or not any("int8" in name for name in names(graph))
+    expected = graph(*inputs) if here else None
     again = rewritten(graph)
-    assert torch.equal(again(*inputs), expected)
+    assert expected is None or torch.equal(again(*inputs), expected)
     return names(again)
 
 
-@pytest.fixture(params=OPERATORS)
-def layer(request: pytest.FixtureRequest) -> tuple[Any, str, Tensor]:
-    operator, name, arrange = OPERATORS[request.param]
+@pytest.fixture(params=PACK)
+def layer(request: pytest.FixtureRequest, kernel: Kernel) -> tuple[Any, str, Tensor]:
     weight, bias = noise(OUTPUTS, INPUTS, dtype=FLOAT), noise(OUTPUTS, dtype=FLOAT)
-    return operator, name, arrange(weight, bias)
+    return getattr(kernel, request.param), request.param, PACK[request.param](weight, bias)
 
 
 def test_a_layer_adds_what_it_is_added_to(layer: tuple[Any, str, Tensor]) -> None:
     """On either side of the sum, and one sum after the other."""
     linear, name, weights = layer
 
-    def function(x: Tensor, weights: Tensor, plus: Tensor) -> Tensor:
+    def function(x: Tensor, weights: Tensor, addend: Tensor) -> Tensor:
         def y(x: Tensor) -> Tensor:
-            flat: Tensor = linear(x.reshape(-1, INPUTS), weights, 0, OUTPUTS, 0)
-            return flat.view(*ROWS, OUTPUTS)
+            made: Tensor = linear(x, weights, 0, OUTPUTS, 0)
+            return made
 
-        return y(2 * x) + (plus + y(x))
+        return y(2 * x) + (addend + y(x))
 
     found = checked(
         function, noise(*ROWS, INPUTS, dtype=FLOAT), weights, noise(*ROWS, OUTPUTS, dtype=FLOAT)
@@ -68,21 +80,17 @@ def test_a_layer_adds_what_it_is_added_to(layer: tuple[Any, str, Tensor]) -> Non
     assert "add" not in found
 
 
-@pytest.mark.parametrize("case", ["swoosh", "used twice", "view used twice", "broadcast", "number"])
+@pytest.mark.parametrize("case", ["swoosh", "used twice", "broadcast", "number"])
 def test_other_sums_stay(layer: tuple[Any, str, Tensor], case: str) -> None:
     linear, name, weights = layer
 
-    def function(x: Tensor, weights: Tensor, plus: Tensor) -> Tensor:
-        flat = linear(x.reshape(-1, INPUTS), weights, 0, OUTPUTS, int(case == "swoosh"))
-        y: Tensor = flat.view(*ROWS, OUTPUTS)
+    def function(x: Tensor, weights: Tensor, addend: Tensor) -> Tensor:
+        y: Tensor = linear(x, weights, 0, OUTPUTS, int(case == "swoosh"))
         if case == "broadcast":
-            return plus[:1] + y
+            return addend[:1] + y
         if case == "number":
             return y + 1.0
-        total = plus + y
-        if case == "used twice":
-            return total * flat.sum()
-        return total * y if case == "view used twice" else total
+        return (addend + y) * y if case == "used twice" else addend + y
 
     found = checked(
         function, noise(*ROWS, INPUTS, dtype=FLOAT), weights, noise(*ROWS, OUTPUTS, dtype=FLOAT)
@@ -100,12 +108,11 @@ def test_the_end_of_a_past_and_a_chunk_is_the_chunk(start: int, cut: bool) -> No
     assert ("cat" not in found) == cut
 
 
-def test_attention_takes_blocks() -> None:
+def test_attention_takes_blocks(kernel: Kernel) -> None:
     def function(weights: Tensor, *blocks: Tensor) -> Tensor:
         *past, values = blocks
         whole = torch.cat(past, dim=1)
-        mixed: Tensor = kernel_operators.attention_mix(weights, [whole], values, 2)
-        return mixed
+        return kernel.attention_mix(weights, [whole], values, 2)
 
     tensors = [noise(2, 2, 3, 7, dtype=FLOAT), *(noise(2, n, 8, dtype=FLOAT) for n in (2, 2, 3))]
     graph = make_fx(function, tracing_mode="fake")(*tensors)

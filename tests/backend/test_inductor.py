@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from echostream.backend import CompiledEncoder, installed_backends, make_backend
-from echostream.backend.inductor_engine import Inductor
+from echostream.backend.inductor import Inductor
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError

@@ -1,14 +1,14 @@
-"""The kernel, compiled once for all tests of it."""
+"""The kernel, the same for all tests of it."""
 
 from __future__ import annotations
 
 import pytest
 
-from echostream.kernel import Kernel, compile_kernel
-from tests import shared
+from echostream.kernel import Kernel, shared_kernel
 
 
 @pytest.fixture(scope="session")
 def kernel() -> Kernel:
-    folder = shared.made_once("kernel", lambda making: compile_kernel(making / "kernel.so"))
-    return Kernel(folder / "kernel.so")
+    found = shared_kernel()
+    assert found is not None
+    return found

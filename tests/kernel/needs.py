@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from echostream.kernel import has_compiler, has_int8_products
+from echostream.kernel import compiler_missing, has_int8_products
 
-needs_compiler = pytest.mark.skipif(
-    not has_compiler(), reason="no C++ compiler: apt-get install g++"
-)
+needs_compiler = pytest.mark.skipif(compiler_missing() is not None, reason=f"{compiler_missing()}")
 needs_int8 = pytest.mark.skipif(
-    not (has_compiler() and has_int8_products()), reason="no products of bytes here"
+    compiler_missing() is not None or not has_int8_products(), reason="no int8 products here"
 )

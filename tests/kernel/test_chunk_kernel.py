@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -15,16 +15,9 @@ from echostream.encoder.ct_mask import HIDDEN
 from echostream.kernel import Kernel
 
 from .needs import needs_compiler
+from .reference import swoosh_r
 
 pytestmark = needs_compiler
-
-SWOOSH_R_OFFSET = 0.313261687
-
-
-def swoosh_r(x: Tensor) -> Tensor:
-    """In float64, by the formula of the paper."""
-    x = x.double()
-    return torch.logaddexp(torch.zeros_like(x), x - 1) - 0.08 * x - SWOOSH_R_OFFSET
 
 
 class Sizes(NamedTuple):
@@ -221,35 +214,3 @@ def test_what_is_not_finite_stays_with_its_stream(kernel: Kernel, rubbish: float
     for name, y in after.items():
         assert torch.equal(y[[0, 2]], before[name][[0, 2]]), name
         assert not bool(y[1].isfinite().all()), name
-
-
-def test_writing_stops_at_the_edge(kernel: Kernel) -> None:
-    """What stands after a result is left alone, though vectors are wider than a row."""
-    torch.manual_seed(0)
-    x = torch.randn(1, 3, 5)
-    whole = torch.full((40,), 7.0)
-    given: list[Any] = [torch.randn(1, 2, 5), x, torch.randn(3, 5), torch.randn(5)]
-    kernel.library.echostream_depthwise_swoosh(
-        *(tensor.data_ptr() for tensor in given), 1, 3, 2, 3, 5, whole.data_ptr()
-    )
-    assert torch.equal(whole[:15].view(1, 3, 5), kernel.depthwise_swoosh(*given))
-    assert bool((whole[15:] == 7.0).all())
-    mixed = torch.full((40,), 7.0)
-    weights, past, values = torch.rand(1, 1, 3, 5), torch.randn(1, 2, 5), torch.randn(1, 3, 5)
-    kernel.attention_mix(weights, [past], values, 1)
-    blocks = torch.tensor([past.data_ptr()])
-    kernel.library.echostream_attention_mix(
-        weights.data_ptr(),
-        blocks.data_ptr(),
-        1,
-        values.data_ptr(),
-        1,
-        1,
-        3,
-        2,
-        1,
-        5,
-        mixed.data_ptr(),
-    )
-    assert torch.equal(mixed[:15].view(1, 3, 5), kernel.attention_mix(weights, [past], values, 1))
-    assert bool((mixed[15:] == 7.0).all())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,16 @@ from torch.nn import functional
 
 from echostream.config import load_config
 from echostream.errors import ConfigError
-from echostream.kernel import Kernel, kernel_version, library, pack_weights, shared_kernel
+from echostream.kernel import (
+    Kernel,
+    build,
+    compiler_command,
+    compiler_version,
+    kernel_version,
+    library,
+    pack_weights,
+    shared_kernel,
+)
 from echostream.model import SpeechModel
 
 from .needs import needs_compiler
@@ -48,13 +56,14 @@ def check(kernel: Kernel | None) -> None:
     assert kernel is not None
     torch.manual_seed(0)
     x, weight, bias = torch.randn(2, 5, 20), torch.randn(33, 20), torch.randn(33)
-    expected = functional.linear(x, weight, bias)
-    torch.testing.assert_close(kernel.linear(x, pack_weights(weight, bias), 33), expected)
-    across = x.transpose(0, 1)
-    assert not across.is_contiguous()
-    y = kernel.linear(across, pack_weights(weight, None), 33)
-    torch.testing.assert_close(y, expected.transpose(0, 1) - bias)
-    assert kernel.linear(x[:, :0], pack_weights(weight, bias), 33).shape == (2, 0, 33)
+    y = kernel.packed_linear(x, pack_weights(weight, bias), 0, 33, 0)
+    torch.testing.assert_close(y, functional.linear(x, weight, bias))
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
 
 
 @needs_compiler
@@ -77,13 +86,71 @@ def test_a_model_does_not_leave_it_to_the_first_chunk(cache: Path) -> None:
 
 
 @needs_compiler
-def test_a_damaged_one_is_compiled_again(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = cache / f"kernel-{kernel_version()}.so"
-    cache.mkdir(parents=True)
-    path.write_bytes(b"\x7fELF and no more")
+@pytest.mark.parametrize("damage", ["cut", "altered", "empty", "another file"])
+def test_a_damaged_one_is_compiled_again(
+    damage: str, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loading the first two ends the process, or computes something else."""
     check(shared_kernel())
-    assert "compiled again" in caplog.text
-    assert list(cache.iterdir()) == [path] and path.stat().st_size > 1000
+    (path,) = cache.iterdir()
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.unlink()  # The one that is loaded stays as it is.
+    path.write_bytes(
+        {
+            "cut": data[:middle],
+            "altered": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+            "empty": b"",
+            "another file": b"\x7fELF and no more",
+        }[damage]
+    )
+    check(as_in_a_new_process())
+    assert "cut or altered" in caplog.text and "compiled again" in caplog.text
+    assert list(cache.iterdir()) == [path] and path.stat().st_size == len(data)
+    caplog.clear()
+    check(as_in_a_new_process())
+    assert caplog.text == ""
+
+
+@needs_compiler
+def test_the_words_of_cxx_and_cxxflags(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler behind another program, as ccache is, in a folder with a space in its name."""
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    calls = tmp_path / "calls"
+    wrapper = script(folder / "cache", f'echo "$@" >> {calls}\nexec "$@"')
+    plain, compiler = kernel_version(), compiler_version()
+    monkeypatch.setenv("CXX", f"'{wrapper}' g++")
+    assert compiler_command() == [str(wrapper), "g++"]
+    assert compiler_version() == compiler, "the same compiler"
+    check(shared_kernel())
+    assert "-shared" in calls.read_text()
+    monkeypatch.setenv("CXXFLAGS", "-DSOME='a b'")
+    assert compiler_command() == [str(wrapper), "g++", "-DSOME=a b"]
+    assert kernel_version() != plain
+    for given in (wrapper, f"'{wrapper}"):  # Not quoted, and with half a quote.
+        monkeypatch.setenv("CXX", str(given))
+        assert compiler_command()[0] == (str(wrapper) if given == wrapper else f"'{tmp_path}/with")
+
+
+@needs_compiler
+def test_another_compiler_makes_another_kernel(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also other flags of the project's own, and another torch."""
+    versions = {kernel_version()}
+    monkeypatch.setattr(build, "_FLAGS", (*build._FLAGS, "-DSOME"))
+    versions.add(kernel_version())
+    monkeypatch.setattr(torch, "__version__", "2.15.0")
+    versions.add(kernel_version())
+    assert len(versions) == 3
+    other = script(tmp_path / "c++", '[ "$1" = --version ] && echo other || exec g++ "$@"')
+    check(shared_kernel())
+    monkeypatch.setenv("CXX", str(other))
+    check(as_in_a_new_process())
+    assert len(list(cache.iterdir())) == 2
 
 
 @needs_compiler
@@ -101,23 +168,26 @@ def test_a_cache_that_cannot_be_written(
 def test_a_compiler_that_fails(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = tmp_path / "c++"
-    broken.write_text("#!/bin/sh\necho out of letters >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setenv("CXX", str(script(tmp_path / "c++", "echo out of letters >&2\nexit 1")))
     assert shared_kernel() is None
-    assert "more slowly" in caplog.text and "out of letters" in caplog.text
+    assert "half the speed" in caplog.text and "out of letters" in caplog.text
     assert list(cache.iterdir()) == []
 
 
-def test_without_a_compiler(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("cxx", [None, "no-such-cache g++"])
+def test_without_a_compiler_it_says_so_once(
+    cxx: str | None, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """With the reason, and what it costs."""
     monkeypatch.delenv("CXX", raising=False)
+    if cxx:
+        monkeypatch.setenv("CXX", cxx)
     monkeypatch.setenv("PATH", "")
-    caplog.set_level(logging.DEBUG)
-    assert shared_kernel() is None
-    assert not cache.exists() and caplog.text == ""
+    assert shared_kernel() is None and shared_kernel() is None
+    assert not cache.exists()
+    (message,) = caplog.messages
+    assert "half the speed" in message
+    assert ("CXX is 'no-such-cache g++'" if cxx else "g++ is not found") in message
 
 
 def test_a_user_without_a_home(

@@ -1,8 +1,8 @@
-"""The kernel of linear layers, and the operators that stand for it where a graph is traced."""
+"""The kernel of linear layers, against the same in float64."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -11,26 +11,45 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.backend.kernel_operators import (
-    packed_linear,
-    packed_linear_add,
-    packed_linear_int8,
-    packed_linear_int8_add,
-)
-from echostream.kernel import (
-    Kernel,
-    has_int8_products,
-    pack_weights,
-    pack_weights_int8,
-)
-from tests.encoder.small_encoder import noise
+from echostream.kernel import Kernel, pack_weights, pack_weights_int8, unpack_weights
 
 from .needs import needs_compiler, needs_int8
+from .reference import linear_int8, swoosh_l, torch_threads, unpack_weights_int8
 
-FLOAT = torch.float32
+PRECISIONS = [
+    pytest.param("float32", marks=needs_compiler),
+    pytest.param("int8", marks=needs_int8),
+]
 
 
-layers = given(
+class Layer(NamedTuple):
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    @property
+    def outputs(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def exact(self) -> Tensor:
+        bias = None if self.bias is None else self.bias.double()
+        return functional.linear(self.x.double(), self.weight.double(), bias)
+
+    def packed(self, precision: str) -> Tensor:
+        """In the middle of the weights of other layers, as in a graph."""
+        pack = pack_weights if precision == "float32" else pack_weights_int8
+        return torch.cat((torch.randn(5), pack(self.weight, self.bias), torch.randn(7)))
+
+
+def layer(rows: int, inputs: int, outputs: int, bias: bool, seed: int) -> Layer:
+    torch.manual_seed(seed)
+    offset = torch.randn(outputs) if bias else None
+    return Layer(torch.randn(rows, inputs), torch.randn(outputs, inputs), offset)
+
+
+layers = st.builds(
+    layer,
     rows=st.integers(1, 35),
     inputs=st.integers(1, 70),
     outputs=st.integers(1, 100),
@@ -39,156 +58,89 @@ layers = given(
 )
 
 
-def linear(
-    kernel: Kernel,
-    x: Tensor,
-    weights: Tensor,
-    outputs: int,
-    precision: str,
-    result: Tensor | None = None,
-    threads: int = 1,
-    *,
-    swoosh_epilogue: bool = False,
-    plus: Tensor | None = None,
-) -> Tensor:
-    """The kernel's function, without a graph around it."""
-    y = x.new_empty(x.shape[0], outputs) if result is None else result
-    function = {
-        "float32": kernel.library.echostream_linear,
-        "int8": kernel.library.echostream_linear_int8,
-    }[precision]
-    function(
-        *(x.data_ptr(), *x.shape, weights.data_ptr(), outputs),
-        *(swoosh_epilogue, None if plus is None else plus.data_ptr(), y.data_ptr(), threads),
-    )
-    return y
+def linear(kernel: Kernel, x: Tensor, weights: Tensor, outputs: int, precision: str) -> Tensor:
+    operation = kernel.packed_linear if precision == "float32" else kernel.packed_linear_int8
+    return operation(x, weights, 5, outputs, 0)
 
 
-def stored_layer(
-    rows: int, inputs: int, outputs: int, bias: bool, seed: int
-) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias."""
-    torch.manual_seed(seed)
-    weight, offset = torch.randn(outputs, inputs), torch.randn(outputs)
-    return weight, offset if bias else None
-
-
-def layer(rows: int, inputs: int, outputs: int, bias: bool, seed: int) -> tuple[Tensor, ...]:
-    """Input, packed layer, and what torch makes of it in float64."""
-    weight, used = stored_layer(rows, inputs, outputs, bias, seed)
-    x = torch.randn(rows, inputs)
-    exact = functional.linear(x.double(), weight.double(), None if used is None else used.double())
-    return x, pack_weights(weight, used), exact
-
-
-@settings(deadline=None, max_examples=60)
-@layers
-def test_what_is_traced_is_the_layer(**shape: Any) -> None:
-    x, packed, exact = layer(**shape)
-    weights = torch.cat((noise(5, dtype=FLOAT), packed, noise(7, dtype=FLOAT)))
-    y = packed_linear(x, weights, 5, shape["outputs"], 0)
-    torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
-    plus = noise(*y.shape, dtype=FLOAT)
-    assert torch.equal(packed_linear_add(x, weights, 5, plus), plus + y)
-    activated = packed_linear(x, weights, 5, shape["outputs"], 1)
-    torch.testing.assert_close(activated.double(), swoosh_l(exact), atol=1e-4, rtol=1e-4)
-
-
-@needs_compiler
-@settings(deadline=None, max_examples=150)
-@layers
-def test_the_kernel_computes_the_layer(kernel: Kernel, **shape: Any) -> None:
-    x, packed, exact = layer(**shape)
-    y = linear(kernel, x, packed, shape["outputs"], "float32")
-    torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
-    check_rows_and_threads(kernel, x, packed, y, "float32")
-    check_swoosh(kernel, x, packed, y, "float32")
-    check_plus(kernel, x, packed, y, "float32")
-
-
-def swoosh_l(x: Tensor) -> Tensor:
-    """In float64, by the formula of the paper."""
-    x = x.double()
-    return torch.logaddexp(torch.zeros_like(x), x - 4) - 0.08 * x - 0.035
-
-
-def check_swoosh(kernel: Kernel, x: Tensor, packed: Tensor, y: Tensor, precision: str) -> None:
-    """Of the layer's result, which must not be rounded otherwise before."""
-    activated = linear(kernel, x, packed, y.shape[1], precision, swoosh_epilogue=True)
+def check_variants(kernel: Kernel, case: Layer, weights: Tensor, y: Tensor, precision: str) -> None:
+    """SwooshL of the result, which must not be rounded otherwise before; an addend, as if it were
+    added afterwards; and a row is the same bits beside any others, on any number of threads."""
+    int8 = precision == "int8"
+    with_swoosh = kernel.packed_linear_int8 if int8 else kernel.packed_linear
+    activated = with_swoosh(case.x, weights, 5, case.outputs, 1)
     torch.testing.assert_close(activated.double(), swoosh_l(y), atol=2e-6, rtol=1e-6)
-
-
-def check_plus(kernel: Kernel, x: Tensor, packed: Tensor, y: Tensor, precision: str) -> None:
-    """As if it were added afterwards."""
-    plus = noise(*y.shape, dtype=FLOAT)
-    whole = linear(kernel, x, packed, y.shape[1], precision, plus=plus)
-    assert torch.equal(whole, plus + y)
-
-
-def check_rows_and_threads(
-    kernel: Kernel, x: Tensor, packed: Tensor, y: Tensor, precision: str
-) -> None:
-    """A row is the same bits whoever its neighbours are, and however many threads compute."""
-    assert torch.equal(linear(kernel, x, packed, y.shape[1], precision, threads=2), y)
-    for row in range(0, len(x), 3):
-        alone = linear(kernel, x[row : row + 1].contiguous(), packed, y.shape[1], precision)
+    addend = torch.randn(y.shape)
+    add = kernel.packed_linear_int8_add if int8 else kernel.packed_linear_add
+    assert torch.equal(add(case.x, weights, 5, addend), addend + y)
+    with torch_threads(2):
+        assert torch.equal(linear(kernel, case.x, weights, case.outputs, precision), y)
+    for row in range(0, len(y), 3):
+        alone = linear(kernel, case.x[row : row + 1], weights, case.outputs, precision)
         assert torch.equal(alone[0], y[row])
 
 
+@needs_compiler
+@settings(deadline=None, max_examples=150)
+@given(case=layers)
+def test_the_kernel_computes_the_layer(kernel: Kernel, case: Layer) -> None:
+    weights = case.packed("float32")
+    y = linear(kernel, case.x, weights, case.outputs, "float32")
+    torch.testing.assert_close(y.double(), case.exact, atol=1e-4, rtol=1e-4)
+    check_variants(kernel, case, weights, y, "float32")
+
+
 @settings(deadline=None, max_examples=60)
-@layers
-def test_what_is_traced_of_int8_is_near_the_layer(**shape: Any) -> None:
-    """Within what rounding 127 steps to each side can do; weights themselves are the nearest."""
-    x, _, exact = layer(**shape)
-    weight, bias = stored_layer(**shape)
-    packed = pack_weights_int8(weight, bias)
-    weights = torch.cat((noise(5, dtype=FLOAT), packed, noise(7, dtype=FLOAT)))
-    y = packed_linear_int8(x, weights, 5, shape["outputs"], 0)
-    largest_x, largest_w = x.abs().max(), weight.abs().amax(1)
-    sizes = x.abs().sum(1, keepdim=True) * largest_w + weight.abs().sum(1) * largest_x
-    assert bool(((y - exact).abs() <= sizes * 0.505 / 127 + 1e-4).all())
-    plus = noise(*y.shape, dtype=FLOAT)
-    assert torch.equal(packed_linear_int8_add(x, weights, 5, plus), plus + y)
+@given(case=layers)
+def test_packed_weights_are_the_layers(case: Layer) -> None:
+    """In int8 within what rounding 127 steps to each side can do."""
+    inputs = case.x.shape[1]
+    weight, bias = unpack_weights(case.packed("float32")[5:-7], inputs, case.outputs)
+    assert torch.equal(weight, case.weight)
+    assert torch.equal(bias, torch.zeros(case.outputs) if case.bias is None else case.bias)
+    packed = case.packed("int8")[5:-7]
+    weight, scales, bias = unpack_weights_int8(packed, inputs, case.outputs)
+    assert bool(((weight * scales[:, None] - case.weight).abs() <= scales[:, None] * 0.501).all())
+    assert torch.equal(bias, torch.zeros(case.outputs) if case.bias is None else case.bias)
+    largest_x, largest_w = case.x.abs().max(), case.weight.abs().amax(1)
+    sizes = case.x.abs().sum(1, keepdim=True) * largest_w + case.weight.abs().sum(1) * largest_x
+    off = linear_int8(case.x, packed, case.outputs) - case.exact
+    assert bool((off.abs() <= sizes * 0.505 / 127 + 1e-4).all())
 
 
 @needs_int8
 @settings(deadline=None, max_examples=150)
-@layers
-def test_the_int8_kernel_computes_what_is_traced(kernel: Kernel, **shape: Any) -> None:
-    x, _, _ = layer(**shape)
-    # Numbers that are whole after scaling, so that no tie is rounded to the other side.
-    x = (x * 20).round().clamp(-127, 127)
+@given(case=layers)
+def test_the_int8_kernel_computes_the_reference(kernel: Kernel, case: Layer) -> None:
+    # Values that are whole after scaling, so that no tie is rounded to the other side.
+    x = (case.x * 20).round().clamp(-127, 127)
     x[:, 0] = 127.0
-    packed = pack_weights_int8(*stored_layer(**shape))
-    y = linear(kernel, x, packed, shape["outputs"], "int8")
-    expected = packed_linear_int8(x, packed, 0, shape["outputs"], 0)
+    case = case._replace(x=x)
+    weights = case.packed("int8")
+    y = linear(kernel, x, weights, case.outputs, "int8")
+    expected = linear_int8(x, weights[5:-7], case.outputs)
     torch.testing.assert_close(y, expected, atol=1e-2, rtol=1e-4)
-    check_rows_and_threads(kernel, x, packed, y, "int8")
-    check_swoosh(kernel, x, packed, y, "int8")
-    check_plus(kernel, x, packed, y, "int8")
+    check_variants(kernel, case, weights, y, "int8")
 
 
 @needs_int8
-def test_rows_of_zeros_and_large_numbers_in_bytes(kernel: Kernel) -> None:
-    weight, bias = stored_layer(0, 70, 40, True, 3)
-    packed = pack_weights_int8(weight, bias)
-    assert torch.equal(linear(kernel, torch.zeros(3, 70), packed, 40, "int8")[1], bias)
-    large = linear(kernel, torch.full((1, 70), 1e20), packed, 40, "int8")
-    exact = functional.linear(torch.full((1, 70), 1e20), weight, bias)
-    assert bool(((large - exact).abs() < 1e20).all())
+def test_rows_of_zeros_and_large_values_in_int8(kernel: Kernel) -> None:
+    case = layer(1, 70, 40, True, 3)
+    weights = case.packed("int8")
+    assert torch.equal(linear(kernel, torch.zeros(3, 70), weights, 40, "int8")[1], case.bias)  # type: ignore[arg-type]
+    case = case._replace(x=torch.full((1, 70), 1e20))
+    assert bool(((linear(kernel, case.x, weights, 40, "int8") - case.exact).abs() < 1e20).all())
 
 
-@needs_compiler
-@pytest.mark.parametrize("precision", ["float32", pytest.param("int8", marks=needs_int8)])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_is_not_finite_stays_in_its_row(kernel: Kernel, precision: str) -> None:
-    """And is not made a number of either."""
-    arrange = pack_weights if precision == "float32" else pack_weights_int8
-    packed = arrange(*stored_layer(0, 70, 40, True, 3))
-    x = noise(9, 70, dtype=FLOAT)
-    before = linear(kernel, x, packed, 40, precision)
+    """And is not made finite either."""
+    case = layer(9, 70, 40, True, 3)
+    x, weights = case.x, case.packed(precision)
+    before = linear(kernel, x, weights, 40, precision)
     for row, rubbish in ((2, float("nan")), (5, float("inf")), (6, -float("inf"))):
         x[row, 33] = rubbish
-    after = linear(kernel, x, packed, 40, precision)
+    after = linear(kernel, x, weights, 40, precision)
     rubbish_rows = torch.tensor([2, 5, 6])
     assert not bool(after[rubbish_rows].isfinite().any())
     others = torch.tensor([row for row in range(9) if row not in (2, 5, 6)])
@@ -196,17 +148,24 @@ def test_what_is_not_finite_stays_in_its_row(kernel: Kernel, precision: str) -> 
 
 
 @needs_compiler
-def test_writing_stops_at_the_layers_edge(kernel: Kernel) -> None:
-    """What stands after the result is left alone, though a tile is wider than the layer."""
-    x, packed, _ = layer(3, 20, 33, True, 0)
-    whole = torch.full((3 * 33 + 40,), 7.0)
-    for precision, layer_pack in (
-        ("float32", packed),
-        ("int8", pack_weights_int8(*stored_layer(3, 20, 33, True, 0))),
-    ):
-        if precision == "int8" and not has_int8_products():
-            continue
-        y = linear(kernel, x, layer_pack, 33, precision)
-        linear(kernel, x, layer_pack, 33, precision, result=whole)
-        assert torch.equal(whole[: 3 * 33].view(3, 33), y)
-        assert bool((whole[3 * 33 :] == 7.0).all())
+def test_any_shape_and_layout(kernel: Kernel) -> None:
+    case = layer(10, 20, 33, True, 0)
+    weights, x = case.packed("float32"), case.x.view(2, 5, 20)
+    y = linear(kernel, x, weights, 33, "float32")
+    assert y.shape == (2, 5, 33) and torch.equal(
+        y.flatten(0, 1), linear(kernel, case.x, weights, 33, "float32")
+    )
+    across = x.transpose(0, 1)
+    assert not across.is_contiguous()
+    assert torch.equal(linear(kernel, across, weights, 33, "float32"), y.transpose(0, 1))
+    assert linear(kernel, x[:, :0], weights, 33, "float32").shape == (2, 0, 33)
+
+
+@needs_compiler
+def test_other_types_are_refused(kernel: Kernel) -> None:
+    """Half of a float64 would be read as a float32."""
+    with pytest.raises(RuntimeError, match="computes in float32"):
+        kernel.swoosh_r(torch.zeros(3, dtype=torch.float64))
+    bank = torch.zeros(80)
+    with pytest.raises(RuntimeError, match="expects int64"):
+        kernel.log_mel(torch.zeros(400), 1, torch.zeros(400), bank, bank, bank)

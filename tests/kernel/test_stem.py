@@ -11,17 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.backend.kernel_operators import stem_int8
-from echostream.kernel import (
-    Kernel,
-    pack_weights,
-    pack_weights_int8,
-    packed_size,
-    stem_sizes,
-)
+from echostream.kernel import TILE, Kernel, pack_weights, pack_weights_int8
 
 from .needs import needs_compiler, needs_int8
-from .test_chunk_kernel import swoosh_r
+from .reference import stem_int8, swoosh_r, torch_threads
 
 pytestmark = needs_compiler
 
@@ -47,13 +40,7 @@ sizes = st.builds(
 )
 
 
-sizes_int8 = st.builds(
-    Sizes,
-    batch=st.integers(1, 3),
-    frames=st.integers(9, 40),
-    bins=st.integers(1, 85),
-    channels=st.tuples(st.sampled_from((4, 8, 12)), st.sampled_from((4, 20)), st.integers(1, 70)),
-)
+channels_int8 = st.tuples(st.sampled_from((4, 8, 12)), st.sampled_from((4, 20)), st.integers(1, 70))
 
 
 def layers_of(s: Sizes) -> tuple[list[Tensor], list[Tensor]]:
@@ -80,21 +67,10 @@ def in_order(
 def stem(
     kernel: Kernel, features: Tensor, layers: list[Tensor], outputs: tuple[int, int, int]
 ) -> Tensor:
-    """In bytes if the last layer is."""
-    int8 = len(layers[2]) != packed_size(9 * outputs[1], outputs[2])
-    if not int8:
-        return kernel.stem(features, layers, outputs)
-    features = features.contiguous()
-    y = torch.empty(len(features), *stem_sizes(*features.shape[1:], outputs[2]))
-    given = torch.tensor([layer.data_ptr() for layer in layers]), torch.tensor(outputs)
-    assert not kernel.library.echostream_stem_int8(
-        features.data_ptr(),
-        *features.shape,
-        *(one.data_ptr() for one in given),
-        y.data_ptr(),
-        torch.get_num_threads(),
-    )
-    return y
+    """In int8 if the last layer is."""
+    tiles, inputs = -(-outputs[2] // TILE), 9 * outputs[1]
+    int8 = len(layers[2]) != tiles * TILE * (inputs + 1)
+    return (kernel.stem_int8 if int8 else kernel.stem)(features, layers, outputs)
 
 
 @settings(deadline=None, max_examples=80)
@@ -115,9 +91,12 @@ def test_equals_three_convolutions(kernel: Kernel, s: Sizes, seed: int) -> None:
 
 @needs_int8
 @settings(deadline=None, max_examples=60)
-@given(s=sizes_int8, seed=st.integers(0, 99))
-def test_int8_is_what_is_traced(kernel: Kernel, s: Sizes, seed: int) -> None:
-    """But for numbers that lie between two bytes, which either may become."""
+@given(s=sizes, channels=channels_int8, seed=st.integers(0, 99))
+def test_int8_is_the_reference(
+    kernel: Kernel, s: Sizes, channels: tuple[int, int, int], seed: int
+) -> None:
+    """But for values that lie between two steps, which either may become."""
+    s = s._replace(channels=channels)
     torch.manual_seed(seed)
     features = torch.randn(s.batch, s.frames, s.bins)
     layers = in_order(*layers_of(s), "int8")
@@ -158,12 +137,8 @@ def test_frames_and_threads_change_no_bit(
     for frame in range(0, y.shape[1], 5):
         part = features[:, 2 * frame : 2 * frame + 9]
         assert torch.equal(stem(kernel, part, layers, channels)[:, 0], y[:, frame])
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
+    with torch_threads(2):
         assert torch.equal(stem(kernel, features, layers, channels), y)
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("channels, precision", [((8, 32, 64), "float32"), *INT8])
@@ -178,18 +153,3 @@ def test_what_is_not_finite_stays_with_its_stream(
     after = stem(kernel, features, layers, channels)
     assert torch.equal(after[[0, 2]], before[[0, 2]])
     assert bool(after[1].isnan().all())
-
-
-def test_writing_stops_at_the_edge(kernel: Kernel) -> None:
-    """What stands after the result is left alone, though vectors are wider than what is written."""
-    torch.manual_seed(0)
-    s = Sizes(1, 11, 9, (3, 5, 7))
-    features, layers = torch.randn(1, 11, 9), in_order(*layers_of(s))
-    y = kernel.stem(features, layers, s.channels)
-    whole = torch.full((y.numel() + 40,), 7.0)
-    given = torch.tensor([layer.data_ptr() for layer in layers]), torch.tensor(s.channels)
-    kernel.library.echostream_stem(
-        features.data_ptr(), 1, 11, 9, *(one.data_ptr() for one in given), whole.data_ptr(), 1
-    )
-    assert torch.equal(whole[: y.numel()], y.flatten())
-    assert bool((whole[y.numel() :] == 7.0).all())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,16 +24,18 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from echostream.backend.graph import ChunkGraph
-from echostream.backend.graph_rewriting import rewritten
-from echostream.backend.kernel_operators import C_DECLARATIONS
-from echostream.backend.traced_kernel import PackedWeights, TracedKernel, load_weights
+from echostream.backend.inductor.graph_rewriting import rewritten
+from echostream.backend.inductor.traced_kernel import PackedWeights, TracedKernel, load_weights
 from echostream.errors import ConfigError
 from echostream.kernel import (
-    Kernel,
+    NAMES,
     compile_kernel,
-    has_compiler,
+    compiler_command,
+    compiler_missing,
+    compiler_version,
     has_int8_products,
     kernel_version,
+    load_kernel,
     tracing_with,
 )
 
@@ -52,7 +55,7 @@ class InductorEngine:
     """
 
     def __init__(self, folder: Path, threads: int) -> None:
-        self._kernel = Kernel(folder / KERNEL)
+        self._kernel = load_kernel(folder / KERNEL)
         self._threads = threads
         self._weights = load_weights(folder / WEIGHTS)
         # torch's public loader also compiles a few test programs, at every start.
@@ -101,7 +104,7 @@ class Inductor:
 
     def version(self) -> str | None:
         """See :class:`echostream.backend.engine.EngineKind`; torch's own stands beside it."""
-        return kernel_version() if has_compiler() else None
+        return None if compiler_missing() else f"{kernel_version()}-{compiler_version()}"
 
     def mixes_streams(self, precision: str) -> bool:
         """See :class:`echostream.backend.engine.EngineKind`; a stream gives the same bits alone."""
@@ -114,6 +117,7 @@ class Inductor:
 
         _log.warning("compiling a graph with torch's Inductor; this takes about a minute, once")
         compile_kernel(folder / KERNEL)
+        load_kernel(folder / KERNEL)
         example = graph.example()
         packed = PackedWeights(graph, precision)
         packed.flat.numpy().tofile(folder / WEIGHTS)
@@ -154,12 +158,39 @@ def _settings() -> Iterator[None]:
         # They leave whole loops scalar, of which the stem's activation is a slow one.
         "cpp.enable_tiling_heuristics": False,
         "aot_inductor.precompile_headers": False,  # They would be left behind.
-        "aot_inductor.custom_ops_to_c_shims": C_DECLARATIONS,
+        "aot_inductor.custom_ops_to_c_shims": _c_declarations(),
     }
-    with (
-        # Around Inductor's own folder, which is kept when it fails.
-        tempfile.TemporaryDirectory(prefix="echostream-") as temporary,
-        cache.fresh_cache(dir=temporary),
-        config.patch(changes),
-    ):
-        yield
+    # Around Inductor's own folder, which is kept when it fails.
+    with tempfile.TemporaryDirectory(prefix="echostream-") as temporary:
+        compiler = compiler_command()
+        if len(compiler) > 1:  # Inductor takes the name of a program, and no options.
+            changes["cpp.cxx"] = (_script(compiler, Path(temporary) / "c++"),)
+        with cache.fresh_cache(dir=temporary), config.patch(changes):
+            yield
+
+
+def _script(command: list[str], path: Path) -> str:
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def _c_declarations() -> dict[Any, list[str]]:
+    """How compiled graphs call the kernel's operations; see operation.h."""
+    types = {
+        "Tensor": "AtenTensorHandle {}",
+        "List[Tensor]": "const AtenTensorHandle* {0}, int64_t {0}_len",
+        "int": "int64_t {}",
+        "List[int]": "const int64_t* {0}, int64_t {0}_len",
+    }
+    declarations = {}
+    for name in NAMES:
+        operation = getattr(torch.ops.echostream, name).default
+        given = ", ".join(
+            types[str(argument.type)].format(argument.name)
+            for argument in operation._schema.arguments
+        )
+        declarations[operation] = [
+            f"AOTITorchError aoti_torch_cpu_{name}({given}, AtenTensorHandle* result)"
+        ]
+    return declarations

@@ -1,7 +1,4 @@
-"""What Inductor would not find out by itself about a graph that calls the kernel.
-
-Symbols: ``M`` rows, ``N`` outputs.
-"""
+"""What Inductor would not find out by itself about a graph that calls the kernel."""
 
 from __future__ import annotations
 
@@ -11,15 +8,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-# The operators are only there once they are defined.
-from echostream.backend import kernel_operators  # noqa: F401
-
 _aten, _echostream = torch.ops.aten, torch.ops.echostream
-_PLUS = {
-    _echostream.packed_linear.default: _echostream.packed_linear_add.default,
-    _echostream.packed_linear_int8.default: _echostream.packed_linear_int8_add.default,
-}
-"""Of a layer the operator that also adds."""
 
 
 def rewritten(recorded: GraphModule) -> GraphModule:
@@ -67,20 +56,18 @@ def _add_in_layer(node: Any) -> None:
     """What a layer's result is added to, and nothing else is done with, the layer adds itself."""
     if node.kwargs or not all(isinstance(term, Node) for term in node.args):
         return
-    for result, plus in (node.args[::-1], node.args):
-        if not (_is(result, _aten.view.default) and _is(result.args[0], *_PLUS)):
+    with_sum = {
+        _echostream.packed_linear.default: _echostream.packed_linear_add.default,
+        _echostream.packed_linear_int8.default: _echostream.packed_linear_int8_add.default,
+    }
+    for layer, addend in (node.args[::-1], node.args):
+        if not _is(layer, *with_sum) or len(layer.users) > 1:
             continue
-        layer = result.args[0]
-        x, weights, offset, outputs, swoosh_epilogue = layer.args
-        shape = result.meta["val"].shape
-        alone = len(layer.users) == len(result.users) == 1
-        if swoosh_epilogue or not alone or plus.meta["val"].shape != shape:
+        x, weights, offset, _, swoosh_l = layer.args
+        if swoosh_l or addend.meta["val"].shape != layer.meta["val"].shape:
             continue
-        graph = node.graph
-        with graph.inserting_before(node):
-            rows = graph.call_function(_aten.reshape.default, (plus, [-1, outputs]))
-            y = graph.call_function(_PLUS[layer.target], (x, weights, offset, rows))
-            summed = graph.call_function(_aten.view.default, (y, list(shape)))
+        with node.graph.inserting_before(node):
+            summed = node.graph.call_function(with_sum[layer.target], (x, weights, offset, addend))
         summed.meta.update(node.meta)
         node.replace_all_uses_with(summed)
         return
