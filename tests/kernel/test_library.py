@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from echostream.errors import ConfigError
 from echostream.kernel import (
     Kernel,
     build,
+    compile_kernel,
     compiler_command,
     compiler_version,
     kernel_version,
@@ -23,6 +25,7 @@ from echostream.kernel import (
     shared_kernel,
 )
 from echostream.model import SpeechModel
+from tests import shared
 
 from .needs import needs_compiler
 
@@ -33,6 +36,15 @@ def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shared_kernel.cache_clear()
     yield
     shared_kernel.cache_clear()
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes seconds, so tests of what comes after it have a library that is there."""
+    made = shared.made_once("kernel", lambda folder: compile_kernel(folder / "kernel.so"))
+    monkeypatch.setattr(
+        library, "compile_kernel", lambda path: shutil.copyfile(made / "kernel.so", path)
+    )
 
 
 @pytest.fixture
@@ -67,6 +79,7 @@ def script(path: Path, text: str) -> Path:
 
 
 @needs_compiler
+@pytest.mark.usefixtures("copied")
 def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(shared_kernel())
     (path,) = cache.iterdir()
@@ -80,12 +93,14 @@ def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @needs_compiler
+@pytest.mark.usefixtures("copied")
 def test_a_model_does_not_leave_it_to_the_first_chunk(cache: Path) -> None:
     SpeechModel(load_config("configs/tiny.yaml"))
     assert len(list(cache.iterdir())) == 1
 
 
 @needs_compiler
+@pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize("damage", ["cut", "altered", "empty", "another file"])
 def test_a_damaged_one_is_compiled_again(
     damage: str, cache: Path, caplog: pytest.LogCaptureFixture
@@ -136,6 +151,7 @@ def test_the_words_of_cxx_and_cxxflags(
 
 
 @needs_compiler
+@pytest.mark.usefixtures("copied")
 def test_another_compiler_makes_another_kernel(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +170,7 @@ def test_another_compiler_makes_another_kernel(
 
 
 @needs_compiler
+@pytest.mark.usefixtures("copied")
 def test_a_cache_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -203,6 +220,7 @@ def test_a_user_without_a_home(
 
 
 @needs_compiler
+@pytest.mark.usefixtures("copied")
 def test_all_of_a_graph_has_the_threads_of_the_thread_that_runs_it(cache: Path) -> None:
     """Also what is left to torch in it, which would take all that the machine has."""
     kernel = shared_kernel()
