@@ -56,12 +56,10 @@ def options_of(values: object, *, others: bool = True) -> tuple[SystemOptions, H
         ConfigError: for an option that is misspelt or wrong.
     """
     both = [field.name for cls in (SystemOptions, HostOptions) for field in dataclasses.fields(cls)]
-    if isinstance(values, Mapping):
-        found = {str(key).replace("-", "_"): value for key, value in values.items()}
-    else:
-        found = dict(getattr(values, "__dict__", {}))
-        # Some hosts keep options on the class.
-        found |= {name: getattr(values, name) for name in both if hasattr(values, name)}
+    written = values if isinstance(values, Mapping) else getattr(values, "__dict__", {})
+    found = {str(key).replace("-", "_"): value for key, value in written.items()}
+    # Some hosts keep options on the class.
+    found |= {name: getattr(values, name) for name in both if hasattr(values, name)}
     refuse_unknown(found, both, others=others)
     system = read_options(SystemOptions, found, others=True)
     host = read_options(HostOptions, found, others=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from echostream import decoder, policy
 from echostream.audio import FrontEnd
 from echostream.backend import default_cache, make_backend
 from echostream.baseline import RecomputingFrontEnd
-from echostream.config import load_config
+from echostream.config import SystemConfig, load_config
 from echostream.config_mapping import parse_options
 from echostream.decoder import Decoder, NgramModel, Tokenizer, blank_index, generator
 from echostream.decoder.generator import Generator, GeneratorParts
@@ -48,6 +49,7 @@ def build_translator(
         ConfigError: if an option is wrong.
     """
     model = build_model(options, device)
+    require_languages(model.config, options.source_language, options.target_language)
     listener = build_listener(options, model, clock)
     # First, since it says what is wrong with the files whose sums are taken below.
     writer = build_writer(options, model, build_generator(options, model), clock)
@@ -63,6 +65,25 @@ def build_translator(
         "language_models": _sums(language_model_paths(options, model)),
     }
     return Translator(listener, writer, settings)
+
+
+def require_languages(
+    config: SystemConfig, source: str | None = None, target: str | None = None
+) -> None:
+    """Refuse languages that a system does not have; codes such as ``en`` and ``en-GB`` agree.
+
+    Raises:
+        ConfigError: if it is another language.
+    """
+    for side, wanted, own in (
+        ("source", source, config.source_language),
+        ("target", target, config.target_language),
+    ):
+        if wanted is not None and re.split("[-_]", wanted.lower())[0] != own.lower():
+            raise ConfigError(
+                f"the {side} language is {wanted!r}, but the checkpoint's is {own!r}; expected "
+                "that, or another checkpoint"
+            )
 
 
 def build_model(options: SystemOptions, device: torch.device | str = "cpu") -> SpeechModel:

@@ -38,6 +38,8 @@ class SystemOptions:
     checkpoint: str | None = None
     random_weights: str | None = None
     task: str = "s2tt"
+    source_language: str | None = None
+    target_language: str | None = None
     generator: str = "ctc"
     policy: str | None = None
     policy_options: str | Mapping[str, Any] | None = None
@@ -167,6 +169,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--forced-target",
     )
     add("--task", choices=TASKS, help="translate (s2tt) or transcribe (asr); default s2tt")
+    for side in ("source", "target"):
+        add(
+            f"--{side}-language",
+            metavar="CODE",
+            help=f"such as en; a checkpoint of another {side} language is refused",
+        )
     add(
         "--policy",
         metavar="NAME",

@@ -29,7 +29,7 @@ from echostream.hosts.options import (
 )
 from echostream.hosts.simuleval.states import EchoStreamStates
 from echostream.session import options as system_options
-from echostream.session.build import build_translator
+from echostream.session.build import build_translator, require_languages
 from echostream.session.options import SystemOptions
 from echostream.session.output import Output, Speech
 from echostream.session.saved_run import SavedRun
@@ -51,6 +51,10 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         self._references = None if forced is None else read_forced_target(forced)
         self._observers = build_observers(self.host_options, self.options, self.translator)
         super().__init__(args)
+        # SimulEval says it again by to(); other hosts only here.
+        device = getattr(args, "device", None)
+        if device not in (None, "cpu"):
+            self.to(str(device))
 
     @staticmethod
     def add_args(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +78,13 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
     def build_states(self) -> EchoStreamStates:
         """States of one more stream; they share the model."""
         config = self.translator.listener.model.config
-        return EchoStreamStates(self._begin, config.audio.nan_policy)  # type: ignore[arg-type]
+
+        def check_target(language: str | None) -> None:
+            if self.options.task != "asr":
+                require_languages(config, target=language)
+
+        nan_policy: Any = config.audio.nan_policy
+        return EchoStreamStates(self._begin, nan_policy, check_target)
 
     def to(self, device: str, *_: object, fp16: bool = False, **__: object) -> None:
         """Move the model to ``cpu``, ``cuda``, ``cuda:0`` or ``gpu`` (the first GPU)."""
@@ -113,11 +123,16 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         """
         states = self.states if states is None else states
         try:
-            super().push(source_segment, states, upstream_states)
+            # As SimulEval's own, which wants segments of its own class.
+            states.upstream_states = upstream_states or []
+            states.update_config(getattr(source_segment, "config", None) or {})
+            states.update_source(source_segment)
         except AudioFormatError as error:
             if states.session is not None:
                 segment = Segment(
-                    source_segment.content, source_segment.sample_rate, source_segment.finished
+                    getattr(source_segment, "content", None),  # type: ignore[arg-type]
+                    getattr(source_segment, "sample_rate", None),
+                    bool(getattr(source_segment, "finished", False)),
                 )
                 with states.turn:
                     states.refused.append((segment, error))

@@ -30,13 +30,16 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
     Args:
         begin: makes the session of the states' next stream; ``None`` if there can be none.
         nan_policy: of the model's front end.
+        check_target: raises for a target language that is not the model's.
     """
 
     def __init__(
         self,
         begin: Callable[[EchoStreamStates], Session | None],
         nan_policy: NanPolicy = "error",
+        check_target: Callable[[str | None], None] = lambda _: None,
     ) -> None:
+        self._check_target = check_target
         self._begin = begin
         self._nan_policy = nan_policy
         self.stream_number = 0
@@ -73,8 +76,13 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
             StreamClosedError: for audio after a segment that said it was the last, before the
                 policy was asked for the end.
             AudioFormatError: for audio that cannot be used.
+            ConfigError: for another target language.
         """
         content = _content(segment)
+        # SimulEval's own default is no string but a type.
+        wanted = getattr(segment, "tgt_lang", None)
+        wanted = wanted if isinstance(wanted, str) else None
+        self._check_target(wanted)
         if len(content) and self.session is not None and self.session.finished:
             self.reset()
         with self._unread_lock:
@@ -91,7 +99,7 @@ class EchoStreamStates(AgentStates):  # type: ignore[misc]
             if samples is not None:
                 self.unread.append(samples)
                 self.source_sample_rate = segment.sample_rate
-            self.tgt_lang = getattr(segment, "tgt_lang", None)
+            self.tgt_lang = wanted
 
     def take_unread(self) -> tuple[NDArray[Any], bool]:
         """The samples since the last call, and whether the source ends with them."""
