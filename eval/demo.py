@@ -18,9 +18,10 @@ from pathlib import Path
 import sacrebleu
 
 from echostream.commands import data as recipes
-from echostream.scoring.instance import LOG_NAME, read_instances
+from echostream.scoring.folder import format_scores, score_folder
+from echostream.scoring.lines import LOG_NAME
 from echostream.scoring.listing import format_listing
-from echostream.scoring.report import format_scores, score_folder
+from echostream.scoring.log import read_instances
 from echostream.text import normalise, read_lines
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from echostream.errors import EchoStreamError
-from echostream.scoring.comparison import FORMATS, format_comparison, write_comparison
+from echostream.scoring.folder import ScoreOptions, format_scores, read_run, score_folder
 from echostream.scoring.intervals import TESTED, format_paired_tests, paired_tests
-from echostream.scoring.printed import WRITERS
-from echostream.scoring.quality import DEFAULT_TOKENIZER, QUALITY_NAMES
-from echostream.scoring.report import ScoreOptions, format_scores, read_run, score_folder
-from echostream.scoring.scores import QualityOptions, Scores
+from echostream.scoring.quality import DEFAULT_TOKENIZER, QUALITY_NAMES, QualityOptions
+from echostream.scoring.scores import Scores
+from echostream.scoring.side_by_side import FORMATS, format_comparison, write_comparison
 from echostream.scoring.significance import NUM_RESAMPLES
 from echostream.text import read_lines
 
@@ -72,8 +71,7 @@ def _print_tests(runs: Mapping[str, Scores], options: ScoreOptions) -> int:
             logs,
             options.num_resamples or NUM_RESAMPLES,
             names=names,
-            tokenizer=quality.tokenizer,
-            is_normalised=quality.is_normalised,
+            quality=quality,
         )
     except EchoStreamError as error:
         print(f"echostream score: error: no tests between runs: {error}", file=sys.stderr)
@@ -87,8 +85,8 @@ def _options(arguments: argparse.Namespace) -> ScoreOptions:
     if arguments.source is not None:
         expected = len(read_lines(Path(arguments.source), "list of SimulEval's --source"))
     return ScoreOptions(
-        writer=arguments.writer,
         spm_model=arguments.spm_model,
+        references=arguments.references,
         expected=expected,
         is_strict=arguments.strict,
         quality=QualityOptions(arguments.quality, arguments.tokenizer, arguments.normalise),
@@ -100,16 +98,22 @@ def _options(arguments: argparse.Namespace) -> ScoreOptions:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream score",
-        description="Compute quality (BLEU, chrF, WER) and latency (LAAL, AL, AP, DAL, ATD, YAAL, "
-        "offsets, compute RTF; ideal, computation-aware as SimulEval has it, and in real time) "
-        "from the instances.log of SimulEval runs. Each figure is printed with its signature. "
-        "scores.tsv in the folder is replaced, what stood in it is kept in scores.json. "
-        "docs/metrics.md says what each figure is.",
+        description="Compute quality (BLEU, chrF, WER, CER) and latency (LAAL, AL, AP, DAL, ATD, "
+        "YAAL, offsets, compute RTF; ideal, computation-aware as SimulEval has it, and in real "
+        "time) from the instances.log of SimulEval runs, or from simulstream's metrics.jsonl. Each "
+        "figure is printed with its signature. scores.tsv in the folder is replaced, what stood in "
+        "it is kept in scores.json. docs/metrics.md says what each figure is.",
         epilog="Exit status: 0; 1 if a folder cannot be scored, or its log is damaged or "
         "contradicts itself; 2 for wrong usage.",
     )
     add = parser.add_argument
-    add("folders", nargs="+", metavar="DIR", help="what SimulEval was given as --output")
+    add(
+        "folders",
+        nargs="+",
+        metavar="DIR",
+        help="what SimulEval was given as --output, or a log itself (a pipe too, for which nothing "
+        "is written)",
+    )
     add("--json", action="store_true", help="print a line of JSON per folder instead of tables")
     add(
         "--output",
@@ -128,8 +132,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--quality",
         type=_quality_names,
         metavar="NAMES",
-        help=f"of {', '.join(QUALITY_NAMES)}, separated by commas (default: bleu,chrf, and wer if "
-        "the run was scored by it)",
+        help=f"of {', '.join(QUALITY_NAMES)}, separated by commas (default: bleu,chrf; with wer "
+        "and cer if the run was scored by WER)",
     )
     add("--tokenizer", default=DEFAULT_TOKENIZER, help="sacreBLEU's, for BLEU (%(default)s)")
     add(
@@ -137,12 +141,16 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="score quality without case and punctuation (default: texts as they are)",
     )
-    add("--writer", choices=WRITERS, help="the tool that wrote the logs (default: find out)")
     add(
         "--spm-model",
         metavar="FILE",
         help="SentencePiece model of the predictions, for logs with a delay per piece that do not "
         "hold the pieces",
+    )
+    add(
+        "--references",
+        metavar="FILE",
+        help="for simulstream's logs, which hold none: a line for each recording, in their order",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(

@@ -57,10 +57,8 @@ def parse_table(text: str | None) -> dict[str, float] | None:
         return None
 
 
-def same_figure(one: float | None, other: float | str | None) -> bool:
+def same_figure(one: float | None, other: float | None) -> bool:
     """Whether two values are the same at three decimals; None and NaN are no value."""
-    if isinstance(other, str):
-        return False
     one = math.nan if one is None else one
     other = math.nan if other is None else other
     if math.isnan(one) or math.isnan(other):
@@ -68,16 +66,13 @@ def same_figure(one: float | None, other: float | str | None) -> bool:
     return abs(one - other) <= _ROUNDING
 
 
-def notes_on_earlier(
-    text: str,
-    values: Mapping[str, float | None],
-    printed: Mapping[str, float | str],
-    writer: str,
-) -> list[str]:
+def notes_on_earlier(text: str, values: Mapping[str, float | None]) -> list[str]:
     """What a reader of the replaced table should know, at most one line for each finding.
 
-    text: the earlier ``scores.tsv``. values: ours, unrounded, by column name. printed: what the
-    tool ``writer`` prints for this log.
+    text: the earlier ``scores.tsv``. values: ours, unrounded, by column name.
+
+    SimulEval 1.1.4 with --computation-aware computes its plain columns from the elapsed times, so
+    that they are what the _CA columns are.
     """
     earlier = parse_table(text)
     if earlier is None:
@@ -85,32 +80,30 @@ def notes_on_earlier(
     differing = [
         name for name in earlier if name in values and not same_figure(earlier[name], values[name])
     ]
-    notes = []
-    explained = [
-        name for name in differing if name in printed and same_figure(earlier[name], printed[name])
+    aware = [
+        name
+        for name in differing
+        if f"{name}_CA" in earlier and same_figure(earlier[name], values.get(f"{name}_CA"))
     ]
-    if explained:
+    notes = []
+    if aware:
         notes.append(
-            f"scores.tsv held what {writer} prints, of which {_columns(len(explained))} not what "
-            f"the log says: {', '.join(explained)}"
+            "scores.tsv was of SimulEval 1.1.4, which computes all columns from the elapsed times "
+            "if it is given --computation-aware: " + _changes(aware, earlier, values)
         )
-    unexplained = [name for name in differing if name not in explained]
+    unexplained = [name for name in differing if name not in aware]
     if unexplained:
         notes.append(
-            "scores.tsv held other values than the log says (other options, or another log?): "
-            + _changes(unexplained, earlier, values)
+            "scores.tsv held other values than the log says (other options, another log, or one of "
+            "the defects of the tool in docs/metrics.md): " + _changes(unexplained, earlier, values)
         )
-    foreign = [name for name in earlier if name not in values and name not in printed]
+    foreign = [name for name in earlier if name not in values]
     if foreign:
         notes.append(
             f"scores.tsv held figures that are not computed here ({', '.join(foreign)}); they are "
             "in scores.json"
         )
     return notes
-
-
-def _columns(number: int) -> str:
-    return "1 column is" if number == 1 else f"{number} columns are"
 
 
 def _changes(

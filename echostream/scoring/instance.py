@@ -7,26 +7,25 @@ output, in words, there is one delay and one elapsed time per word of the predic
 :mod:`echostream.scoring.pieces`. Speech output: :mod:`echostream.scoring.speech`.
 
 A line whose text can be used and whose times cannot becomes an instance without times and with a
-:class:`~echostream.scoring.times.Fault`. :func:`read_instances` refuses those;
-:mod:`echostream.scoring.log` counts them.
+:class:`~echostream.scoring.units.Fault`, which :mod:`echostream.scoring.log` counts.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from echostream.errors import DataError
-from echostream.scoring.lines import LOG_NAME as LOG_NAME
-from echostream.scoring.lines import read_lines
-from echostream.scoring.pieces import Tokenizer, join_pieces
+from echostream.scoring.pieces import Tokenizer
 from echostream.scoring.segments import Segment
-from echostream.scoring.times import (
+from echostream.scoring.units import (
     Fault,
     FaultFoundError,
+    Unit,
+    is_pieces,
     milliseconds,
+    prediction_of,
     read_delays,
     read_elapsed,
 )
@@ -41,7 +40,7 @@ class Instance:
     index: int
     """Position in the source list, unique in a log, at least 0."""
     prediction: str
-    """Words of the hypothesis, separated by white space (unit ``char``: characters)."""
+    """Words of the hypothesis, separated by white space (of a log of characters: characters)."""
     reference: str
     delays: tuple[float, ...]
     """Per word: audio sent when the word was written. Finite, at least 0, never decreasing."""
@@ -52,8 +51,7 @@ class Instance:
     """Duration of the source, at least 0."""
     source: str
     """What the log says about the source: for audio, the path and then a line for each property."""
-    unit: str = "word"
-    """What has a delay: ``word``, or ``char`` for languages without spaces."""
+    unit: Unit = Unit.WORD
     segments: tuple[Segment, ...] = ()
     """What the run's ``segments.log`` says about this utterance; empty if there is none."""
     faults: tuple[Fault, ...] = ()
@@ -65,81 +63,24 @@ class Instance:
 
     @property
     def reference_length(self) -> int:
-        """Words (or characters) of the reference as SimulEval counts them, at least 1.
+        """Words (or characters) of the reference, at least 1; white space never counts.
 
-        Trap: it splits at single spaces, so a blank reference counts 1 and a double space adds one.
-        Characters include the spaces between words, though a prediction has none.
+        Trap: SimulEval counts single spaces, so that a double one adds a word.
         """
-        if self.unit == "char":
-            return len(self.reference.strip()) or 1
-        return len(self.reference.split(" "))
-
-
-def read_instances(
-    path: str | os.PathLike[str], tokenize: Tokenizer | None = None
-) -> list[Instance]:
-    """All instances of a log with text output, in the order of its lines. The strict reader.
-
-    tokenize: for pieces that a log does not hold, see :func:`echostream.scoring.pieces.
-    tokenized_ends`.
-
-    Raises DataError, with the path and mostly the line number, for: a file that is missing,
-    unreadable or without instances; a line that is cut short, not UTF-8 or not a JSON object; a
-    missing key; an index that is no whole number from 0 up, or was there before; times that are
-    not numbers, not finite, or negative; decreasing delays; a number of delays or elapsed times
-    other than that of the words; a negative source length; logs of text source or speech output.
-    """
-    name = os.fspath(path)
-    lines = read_lines(name)
-    unit = log_unit([line.record for line in lines if line.record is not None])
-    instances: list[Instance] = []
-    line_of_index: dict[int, int] = {}
-    for line in lines:
-        instance = parse_instance(line.require(), line.where, unit=unit, tokenize=tokenize)
-        for fault in instance.faults:
-            raise DataError(f"{line.where} (index {instance.index}): {fault.message}")
-        first = line_of_index.setdefault(instance.index, line.number)
-        if first != line.number:
-            raise DataError(
-                f"{line.where}: index {instance.index} was on line {first} already; expected "
-                "each index once; remove the line that does not belong to this run"
-            )
-        instances.append(instance)
-    if not instances:
-        raise DataError(
-            f"{name}: holds no instances; expected one line per utterance; run SimulEval to its end"
-        )
-    return instances
-
-
-def log_unit(records: Sequence[Mapping[str, Any]]) -> str:
-    """``char`` if every prediction is one run of characters with a delay each, else ``word``.
-
-    A log of words where each prediction is one word of one character is the same in both.
-    """
-    proven = False
-    for record in records:
-        prediction, delays = record.get("prediction"), record.get("delays")
-        if not isinstance(prediction, str) or not isinstance(delays, list):
-            continue
-        if len(delays) != len(prediction) or len(prediction.split()) > 1:
-            return "word"
-        proven = proven or len(delays) > 1
-    return "char" if proven else "word"
+        return self.unit.length(self.reference) or 1
 
 
 def parse_instance(
     record: Mapping[str, Any],
     where: str,
     *,
-    unit: str = "word",
-    joined_pieces: bool | None = None,
+    unit: Unit = Unit.WORD,
     tokenize: Tokenizer | None = None,
 ) -> Instance:
     """The instance of a record; ``where`` begins the messages.
 
-    joined_pieces: whether delays may be those of pieces that were joined, as by StreamSpeech's fork
-        of SimulEval; None: if the record has its key ``metric``.
+    unit: of the log, see :func:`echostream.scoring.units.log_unit`. tokenize: for pieces that a log
+        does not hold, see :func:`echostream.scoring.pieces.tokenized_ends`.
 
     Raises DataError for records that are no utterance with text output: a missing key, a bad index,
     no texts, text source, speech output. What is wrong with the times is in ``faults``.
@@ -162,15 +103,15 @@ def parse_instance(
         source=describe_source(record["source"]),
         unit=unit,
     )
-    if isinstance(record.get("prediction_spm"), list):
-        instance = replace(instance, prediction=join_pieces(record["prediction_spm"]))
+    if is_pieces(record.get("prediction_spm")):
+        instance = replace(instance, prediction=prediction_of(record["prediction_spm"], unit))
     try:
         length = milliseconds(record["source_length"], "source_length")
     except ValueError as error:
         return replace(instance, faults=(Fault("bad-source-length", str(error)),))
     instance = replace(instance, source_length=length)
     try:
-        delays, ends = read_delays(record, instance.prediction, unit, joined_pieces, tokenize)
+        delays, ends = read_delays(record, instance.prediction, unit, tokenize)
     except FaultFoundError as found:
         return replace(instance, faults=(found.fault,))
     instance = replace(instance, delays=delays)

@@ -11,15 +11,15 @@ from dataclasses import replace
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
 from echostream.scoring.latency import ALL_METRICS, per_instance
-from echostream.scoring.quality import DEFAULT_TOKENIZER
+from echostream.scoring.quality import QualityOptions, prepared, tokenizer_of
 from echostream.scoring.resampling import (
     Sample,
     bleu_sample,
     chrf_sample,
+    error_rate_sample,
     latency_sample,
-    wer_sample,
 )
-from echostream.scoring.scores import Scores
+from echostream.scoring.scores import Scores, options_for
 from echostream.scoring.significance import (
     DEFAULT_SEED,
     NUM_RESAMPLES,
@@ -27,39 +27,34 @@ from echostream.scoring.significance import (
     approximate_randomisation,
     bootstrap,
 )
-from echostream.text import normalise
 
-TESTED = ("BLEU", "chrF", "WER", "LAAL", "LAAL_CA", "LAAL_RT", "compute_RTF")
+TESTED = ("BLEU", "chrF", "WER", "CER", "LAAL", "LAAL_CA", "LAAL_RT", "compute_RTF")
 """Figures in which runs are tested against each other."""
 
 
 def samples_of(
-    instances: Sequence[Instance],
-    names: Sequence[str],
-    *,
-    tokenizer: str = DEFAULT_TOKENIZER,
-    is_normalised: bool = False,
+    instances: Sequence[Instance], names: Sequence[str], quality: QualityOptions | None = None
 ) -> dict[str, Sample]:
     """What is resampled for each figure.
 
     Args:
         instances: of one run with text output.
         names: figures, as ``Scores`` names them; those without a value are left out.
-        tokenizer: of BLEU.
-        is_normalised: whether quality is scored without case and punctuation.
+        quality: of which text quality figures are.
     """
     samples: dict[str, Sample] = {}
     indices = [instance.index for instance in instances]
-    said = [instance.prediction for instance in instances]
-    wanted = [instance.reference for instance in instances]
-    if is_normalised:
-        said, wanted = [normalise(text) for text in said], [normalise(text) for text in wanted]
+    quality = options_for(instances, quality or QualityOptions())
+    said = prepared([instance.prediction for instance in instances], quality)
+    wanted = prepared([instance.reference for instance in instances], quality)
     if "BLEU" in names:
-        samples["BLEU"] = bleu_sample(said, wanted, indices, tokenizer)
+        samples["BLEU"] = bleu_sample(said, wanted, indices, tokenizer_of(quality))
     if "chrF" in names:
         samples["chrF"] = chrf_sample(said, wanted, indices)
-    if "WER" in names and any(text.split() for text in wanted):
-        samples["WER"] = wer_sample(said, wanted, indices)
+    for name in ("WER", "CER"):
+        is_defined = any(wanted) and not (quality.is_unspaced and name == "WER")
+        if name in names and is_defined:
+            samples[name] = error_rate_sample(name, said, wanted, indices)
     for metric in ALL_METRICS:
         for reading in metric.readings:
             if metric.name + reading.value in names and any(
@@ -75,16 +70,13 @@ def with_intervals(
     num_resamples: int = NUM_RESAMPLES,
     seed: int = DEFAULT_SEED,
     *,
-    tokenizer: str = DEFAULT_TOKENIZER,
-    is_normalised: bool = False,
+    quality: QualityOptions | None = None,
 ) -> Scores:
     """The scores of a run with 95 % intervals; each signature says how they were drawn.
 
     Raises DataError for fewer than 2 instances, fewer than 100 resamples or a seed below 0.
     """
-    samples = samples_of(
-        instances, list(scores.values), tokenizer=tokenizer, is_normalised=is_normalised
-    )
+    samples = samples_of(instances, list(scores.values), quality)
     drawn = bootstrap(samples, num_resamples, seed)
     figures = []
     for figure in scores.figures:
@@ -111,18 +103,17 @@ def paired_tests(
     seed: int = DEFAULT_SEED,
     *,
     names: Sequence[str] = TESTED,
-    tokenizer: str = DEFAULT_TOKENIZER,
-    is_normalised: bool = False,
+    quality: QualityOptions | None = None,
 ) -> dict[str, dict[str, PairedComparison]]:
     """Each run but the first against the first, figure by figure, by approximate randomisation.
 
     Raises DataError if the runs are not of the same utterances.
     """
     (_, first), *others = runs.items()
-    baseline = samples_of(first, names, tokenizer=tokenizer, is_normalised=is_normalised)
+    baseline = samples_of(first, names, quality)
     result = {}
     for title, instances in others:
-        system = samples_of(instances, names, tokenizer=tokenizer, is_normalised=is_normalised)
+        system = samples_of(instances, names, quality)
         result[title] = {
             name: approximate_randomisation(
                 baseline[name], system[name], num_resamples=num_resamples, seed=seed

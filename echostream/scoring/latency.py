@@ -45,6 +45,11 @@ class LatencyMetric:
     """Whether the corpus mean is weighted by source length."""
 
     @property
+    def needs_reference(self) -> bool:
+        """Whether the length of the reference is in the formula."""
+        return "ref" in dict(self.fields).get("len", "")
+
+    @property
     def readings(self) -> tuple[Reading, ...]:
         """The readings in which there is a figure."""
         return tuple(Reading) if self.has_readings else (Reading.IDEAL,)
@@ -145,11 +150,13 @@ LATENCY_METRICS: tuple[LatencyMetric, ...] = (
 )
 """What SimulEval prints unless told otherwise, in its order."""
 
+START_OFFSET = LatencyMetric("StartOffset", "ms", (), lambda ins, reading: times(ins, reading)[0])
+
 FURTHER_METRICS: tuple[LatencyMetric, ...] = (
     LatencyMetric(
         "YAAL", "ms", (("len", "max(ref,hyp)"),), _of_reference(yet_another_average_lagging)
     ),
-    LatencyMetric("StartOffset", "ms", (), lambda ins, reading: times(ins, reading)[0]),
+    START_OFFSET,
     LatencyMetric(
         "EndOffset", "ms", (), lambda ins, reading: times(ins, reading)[-1] - ins.source_length
     ),

@@ -1,10 +1,10 @@
-"""The lines of ``instances.log`` as JSON objects, damaged ones too."""
+"""The lines of a log as JSON objects, damaged ones too, one after the other."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,11 @@ from echostream.errors import DataError
 
 LOG_NAME = "instances.log"
 """Name SimulEval gives the log inside its output folder."""
+
+LONGEST_LINE = 2**26
+"""Bytes. What has no line end within 64 MiB is no log, and must not fill the memory."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -36,23 +41,31 @@ class Line:
         return self.record
 
 
-def read_lines(path: str | os.PathLike[str]) -> list[Line]:
-    """All lines of a file of JSON objects, in order, without the blank ones.
+def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
+    """The lines of a file (or pipe) of JSON objects, in order, without the blank ones.
 
-    Raises DataError for a file that cannot be read. What is wrong with a line is in the line.
+    One line at a time is in memory. Raises DataError for a file that cannot be read and for a line
+    that is longer than :data:`LONGEST_LINE`. What else is wrong with a line is in the line.
     """
     name = os.fspath(path)
     try:
         with Path(name).open("rb") as file:
-            return [
-                _line(content, number, f"{name}, line {number}")
-                for number, content in enumerate(file, 1)
-                if content.strip()
-            ]
+            number = 0
+            while content := file.readline(LONGEST_LINE):
+                number += 1
+                if len(content) == LONGEST_LINE:
+                    raise DataError(
+                        f"{name}, line {number}: has no end within {LONGEST_LINE} bytes; expected "
+                        "one JSON object per line, as SimulEval and simulstream write them"
+                    )
+                if number == 1:
+                    content = content.removeprefix(_BYTE_ORDER_MARK)
+                if content.strip():
+                    yield _line(content, number, f"{name}, line {number}")
     except OSError as error:
         raise DataError(
             f"{name}: cannot be read: {error.strerror}; expected the {LOG_NAME} of a SimulEval run "
-            "with --output"
+            "with --output, or simulstream's metrics log"
         ) from error
 
 

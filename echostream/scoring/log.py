@@ -7,36 +7,47 @@ Of lines with the same index the last one counts, as for SimulEval when it score
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from echostream import text
 from echostream.errors import DataError
-from echostream.scoring.instance import Instance, is_speech_output, log_unit, parse_instance
+from echostream.scoring.instance import Instance, is_speech_output, parse_instance
 from echostream.scoring.lines import LOG_NAME, Line, read_lines
 from echostream.scoring.pieces import Tokenizer
 from echostream.scoring.problems import Problem, problem
 from echostream.scoring.segments import SEGMENT_LOG_NAME, fits, read_segments
+from echostream.scoring.simulstream import SIMULSTREAM_NAMES, read_recordings
 from echostream.scoring.speech import SpeechInstance, parse_speech
+from echostream.scoring.units import Unit, log_unit
 
 METRICS_NAME = "metrics.tsv"
 """SimulEval writes one row per instance into it when a run has come to its end."""
 
 
+_KEPT = (
+    *("index", "prediction", "delays", "elapsed", "prediction_length", "prediction_spm", "metric"),
+    *("reference", "source", "source_length", "durations", "intervals"),
+    *("id", "metadata", "total_audio_processed", "computation_time"),
+    *("generated_tokens", "deleted_tokens"),
+)
+"""What is read of a line. What else a tool writes is not kept in memory."""
+
+
 @dataclass(frozen=True)
 class Log:
-    """What a folder's ``instances.log`` holds. Either ``instances`` or ``speech`` is empty."""
+    """What a log holds. Either ``instances`` or ``speech`` is empty."""
 
     instances: tuple[Instance, ...]
     """Of a run with text output, by rising index."""
     speech: tuple[SpeechInstance, ...]
     """Of a run with speech output, by rising index."""
-    records: tuple[Mapping[str, Any], ...]
-    """The JSON objects of these, as they are, in the same order."""
     problems: tuple[Problem, ...]
     """Of the file; those of instances are found by :func:`~echostream.scoring.problems.
     check_instances`."""
+    has_references: bool = True
+    """False for simulstream's logs without a list of references."""
 
     @property
     def has_text(self) -> bool:
@@ -44,28 +55,57 @@ class Log:
         return not self.speech
 
 
+def find_log(path: str | os.PathLike[str]) -> Path:
+    """The log in a folder, or the path itself if it is no folder."""
+    found = Path(path)
+    if not found.is_dir():
+        return found if found.exists() else found / LOG_NAME
+    names = [LOG_NAME, *SIMULSTREAM_NAMES]
+    return next((found / name for name in names if (found / name).exists()), found / LOG_NAME)
+
+
+def read_instances(path: str | os.PathLike[str]) -> list[Instance]:
+    """All instances of a log with text output, by rising index; refuses what is not whole.
+
+    Raises DataError as :func:`read_log` if strict, and for speech output.
+    """
+    log = read_log(path, is_strict=True)
+    if not log.has_text:
+        raise DataError(f"{os.fspath(path)}: is of a run with speech output; expected text output")
+    return list(log.instances)
+
+
 def read_log(
-    folder: str | os.PathLike[str],
+    path: str | os.PathLike[str],
     *,
-    joined_pieces: bool | None = None,
     tokenize: Tokenizer | None = None,
     expected: int | None = None,
     is_strict: bool = False,
+    references: str | os.PathLike[str] | None = None,
 ) -> Log:
-    """Read ``instances.log`` of a folder, with ``segments.log`` and the count of ``metrics.tsv``.
+    """Read a log of SimulEval or simulstream, line by line.
 
-    joined_pieces, tokenize: as :func:`echostream.scoring.instance.parse_instance`.
+    path: of the log (a pipe too), or of the folder that holds it. Beside a file of SimulEval's name
+        its ``segments.log`` and the count of ``metrics.tsv`` are read too.
+    tokenize: as :func:`echostream.scoring.instance.parse_instance`.
     expected: number of instances of the whole run, if known; indices are then 0 .. expected - 1.
     is_strict: refuse what would be counted as damage of a line.
+    references: for simulstream's logs, a line for each recording in the order of the log.
 
     Raises DataError if the file cannot be read or holds nothing that can be scored; if strict, for
     the first line that cannot be used as it is.
     """
-    path = Path(folder) / LOG_NAME
-    lines = read_lines(path)
-    unit = log_unit([line.record for line in lines if line.record is not None])
+    path = find_log(path)
+    lines = [_pruned(line) for line in read_lines(path)]
+    if any("total_audio_processed" in (line.record or {}) for line in lines):
+        return _simulstream_log(path, lines, expected, is_strict, references)
+    if references is not None:
+        raise DataError(
+            f"{path}: has references of its own; expected --references for simulstream's logs only"
+        )
+    unit = log_unit(line.record for line in lines if line.record is not None)
     has_speech = _has_speech(lines)
-    kept: dict[int, tuple[Instance | SpeechInstance, Mapping[str, Any]]] = {}
+    kept: dict[int, Instance | SpeechInstance] = {}
     unusable: list[tuple[Line, str]] = []
     repeated: list[int] = []
     instance: Instance | SpeechInstance
@@ -77,9 +117,7 @@ def read_log(
             if has_speech:
                 instance = parse_speech(record, line.where)
             else:
-                instance = parse_instance(
-                    record, line.where, unit=unit, joined_pieces=joined_pieces, tokenize=tokenize
-                )
+                instance = parse_instance(record, line.where, unit=unit, tokenize=tokenize)
         except DataError as error:
             if is_strict:
                 raise
@@ -91,23 +129,58 @@ def read_log(
             if is_strict:
                 raise DataError(f"{line.where}: index {instance.index} was there before")
             repeated.append(instance.index)
-        kept[instance.index] = instance, record
+        kept[instance.index] = instance
     if not kept:
         reason = unusable[0][1] if unusable else f"{path}: holds no instances"
         raise DataError(f"{reason}; nothing in this log can be scored")
     found = _line_problems(unusable, repeated)
-    found += _missing(folder, sorted(kept), expected)
+    found += _missing(path, sorted(kept), expected)
+    if unit is Unit.WHOLE_PIECE:
+        meaning = "no piece has a word mark, so each piece is taken for a word"
+        found.append(Problem("unmarked-pieces", len(kept), (), meaning, is_error=False))
     ordered = [kept[index] for index in sorted(kept)]
-    texts = _without_chosen([ins for ins, _ in ordered if isinstance(ins, Instance)])
-    if texts:
-        texts, more = _with_segments(texts, Path(folder) / SEGMENT_LOG_NAME)
+    texts = _without_chosen([ins for ins in ordered if isinstance(ins, Instance)])
+    if texts and path.name == LOG_NAME:
+        texts, more = _with_segments(texts, path.with_name(SEGMENT_LOG_NAME))
         found += more
-    return Log(
-        instances=tuple(texts),
-        speech=tuple(ins for ins, _ in ordered if isinstance(ins, SpeechInstance)),
-        records=tuple(record for _, record in ordered),
-        problems=tuple(found),
-    )
+    speech = tuple(ins for ins in ordered if isinstance(ins, SpeechInstance))
+    return Log(tuple(texts), speech, tuple(found))
+
+
+def _pruned(line: Line) -> Line:
+    if line.record is None:
+        return line
+    record = {key: line.record[key] for key in _KEPT if key in line.record}
+    if "metric" in record:
+        record["metric"] = None  # a mark of StreamSpeech's fork; what it holds is not read
+    return replace(line, record=record)
+
+
+def _simulstream_log(
+    path: Path,
+    lines: Sequence[Line],
+    expected: int | None,
+    is_strict: bool,
+    references: str | os.PathLike[str] | None,
+) -> Log:
+    if is_strict:
+        for line in lines:
+            line.require()
+    texts = None if references is None else text.read_lines(Path(references), "list of references")
+    unusable = [(line, f"{line.where}: {line.error}") for line in lines if line.record is None]
+    instances = read_recordings([line for line in lines if line.record is not None], texts)
+    for instance in instances:
+        if is_strict and instance.faults:
+            raise DataError(f"{path}: {instance.source_file}: {instance.faults[0].message}")
+    found = _line_problems(unusable, [])
+    found += _missing(path, range(len(instances)), expected)
+    if texts is None:
+        meaning = (
+            "simulstream's logs hold no references, so there is no quality and no figure that "
+            "divides by their length; give --references FILE, a line for each recording"
+        )
+        found.append(Problem("no-references", len(instances), (), meaning, is_error=False))
+    return Log(tuple(instances), (), tuple(found), has_references=texts is not None)
 
 
 def _has_speech(lines: Sequence[Line]) -> bool:
@@ -158,9 +231,7 @@ def _line_problems(unusable: Sequence[tuple[Line, str]], repeated: Sequence[int]
     return found + problem("duplicate-index", set(repeated), meaning)
 
 
-def _missing(
-    folder: str | os.PathLike[str], indices: Sequence[int], expected: int | None
-) -> list[Problem]:
+def _missing(path: Path, indices: Sequence[int], expected: int | None) -> list[Problem]:
     if expected is not None:
         found = problem(
             "missing-line",
@@ -171,7 +242,7 @@ def _missing(
         return found + problem(
             "unknown-index", beyond, f"in the log, though the run has {expected} instances"
         )
-    rows = _metrics_rows(Path(folder) / METRICS_NAME)
+    rows = _metrics_rows(path.with_name(METRICS_NAME)) if path.name == LOG_NAME else None
     if rows is None:
         meaning = (
             "nothing here says how many instances the run had, so a log that ends early at a line "

@@ -13,6 +13,12 @@ from echostream.scoring.speech import SpeechInstance
 SHOWN_INDICES = 10
 """A problem names at most this many indices."""
 
+LONGEST_SENTENCE_MS = 60_000
+"""A recording that is longer is no sentence."""
+
+_LONGEST_WORD = 20
+"""Characters. A text without spaces that is longer is of a language without them."""
+
 _TOLERANCE_MS = 0.001
 """Logs of other tools round their times; a difference this small is no finding."""
 
@@ -50,18 +56,25 @@ def problem(
     return [Problem(kind, len(found), shown, meaning, is_error, places)] if found else []
 
 
-def check_instances(instances: Sequence[Instance]) -> list[Problem]:
+def check_instances(instances: Sequence[Instance], *, has_references: bool = True) -> list[Problem]:
     """Count the problems of a log with text output, one :class:`Problem` for each kind.
 
     Kinds: those of faults, ``empty-prediction``, ``empty-source``, ``missing-elapsed``,
     ``partly-missing-elapsed``, ``blank-reference``, ``reference-spacing``, ``delay-after-end``,
-    ``elapsed-below-delay``, ``decreasing-compute``, ``index-gap``, ``likely-degenerate-policy``.
+    ``elapsed-below-delay``, ``decreasing-compute``, ``index-gap``, ``likely-degenerate-policy``,
+    ``long-recording``, ``lost-spaces``, ``unspaced-references``.
+
+    has_references: False for a log without any, of which no reference is missed.
     """
     found = _faults(instances)
     for kind, (is_error, meaning, has_problem) in _KINDS.items():
+        if kind == "blank-reference" and not has_references:
+            continue
         indices = [instance.index for instance in instances if has_problem(instance)]
         found += problem(kind, indices, meaning, is_error=is_error)
-    found += _degenerate_policy(instances)
+    found += _long_recordings(instances) + _spaces(instances)
+    if has_references:
+        found += _degenerate_policy(instances)
     return found + _missing_elapsed(instances) + _index_gaps(instances)
 
 
@@ -121,8 +134,53 @@ def _degenerate_policy(instances: Sequence[Instance]) -> list[Problem]:
     return [Problem("likely-degenerate-policy", len(instances), (), meaning, is_error=False)]
 
 
+def _long_recordings(instances: Sequence[Instance]) -> list[Problem]:
+    long = [instance for instance in instances if instance.source_length > LONGEST_SENTENCE_MS]
+    if not long:
+        return []
+    longest = max(instance.source_length for instance in long) / 1000
+    meaning = (
+        f"longer than {LONGEST_SENTENCE_MS / 1000:.0f} s (up to {longest:.0f} s) and taken for one "
+        "sentence each: pauses and uneven speech add up, so AL, LAAL, YAAL and DAL are not the lag "
+        "that a listener has and cannot be compared with figures of sentences; align the words "
+        "with reference sentences first, as OmniSTEval or simulstream do (LongYAAL, StreamLAAL)"
+    )
+    return problem("long-recording", (ins.index for ins in long), meaning, is_error=False)
+
+
+def has_lost_spaces(instances: Sequence[Instance]) -> bool:
+    """Whether predictions are characters without white space and references have spaces."""
+    return (
+        bool(instances)
+        and instances[0].unit.is_character
+        and not any(len(instance.prediction.split()) > 1 for instance in instances)
+        and any(len(instance.reference.split()) > 1 for instance in instances)
+    )
+
+
+def _spaces(instances: Sequence[Instance]) -> list[Problem]:
+    if has_lost_spaces(instances):
+        spaced = [ins.index for ins in instances if len(ins.reference.split()) > 1]
+        meaning = (
+            "the references have spaces, which a log in characters has lost from the predictions, "
+            "so quality is that of texts without spaces: BLEU of characters, no WER; run with "
+            "--eval-latency-unit word for figures of words"
+        )
+        return problem("lost-spaces", spaced, meaning, is_error=False)
+    references = [ins.reference for ins in instances if ins.reference.strip()]
+    is_unspaced = bool(references) and not any(len(text.split()) > 1 for text in references)
+    if not is_unspaced or not instances[0].unit.startswith("word"):
+        return []
+    long = [ins.index for ins in instances if len(ins.reference.strip()) > _LONGEST_WORD]
+    meaning = (
+        "no reference has a space: a language without them, of which words say nothing; run with "
+        "--eval-latency-unit char, and score BLEU with --tokenizer zh, ja-mecab or char"
+    )
+    return problem("unspaced-references", long, meaning, is_error=False)
+
+
 def _missing_elapsed(instances: Sequence[Instance]) -> list[Problem]:
-    timed = [instance for instance in instances if instance.delays]
+    timed = [instance for instance in instances if instance.delays and not instance.segments]
     missing = [instance.index for instance in timed if not instance.elapsed and not instance.faults]
     if len(missing) == len(timed):
         meaning = "no elapsed times; not in the computation-aware means"
@@ -133,7 +191,7 @@ def _missing_elapsed(instances: Sequence[Instance]) -> list[Problem]:
 
 def _reference_spacing(instance: Instance) -> bool:
     words = len(instance.reference.split())
-    return instance.unit == "word" and words > 0 and words != instance.reference_length
+    return not instance.unit.is_character and 0 < words != len(instance.reference.split(" "))
 
 
 def _delay_after_end(instance: Instance) -> bool:
@@ -172,8 +230,8 @@ _KINDS: dict[str, tuple[bool, str, Callable[[Instance], bool]]] = {
     ),
     "reference-spacing": (
         False,
-        "reference has other white space than single spaces between words, so SimulEval's word "
-        "count, which is used, is not the number of words",
+        "reference has other white space than single spaces between words; words are counted here, "
+        "and SimulEval, which counts single spaces, prints other figures",
         _reference_spacing,
     ),
     "delay-after-end": (

@@ -18,13 +18,34 @@ DEFAULT_TOKENIZER = BLEU.TOKENIZER_DEFAULT
 
 DEFAULT_QUALITY = ("bleu", "chrf")
 
+_NEEDS = {
+    "ja-mecab": "pip install 'sacrebleu[ja]'",
+    "ko-mecab": "pip install 'sacrebleu[ko]'",
+}
+"""What sacreBLEU's tokenizers need beside it; the others that need something download a model."""
+
+
+@dataclass(frozen=True)
+class QualityOptions:
+    """Which quality figures, and of which text."""
+
+    names: tuple[str, ...] | None = None
+    """Of :data:`QUALITY_NAMES`; None for BLEU and chrF, and WER and CER if the tool that wrote the
+    log was asked for WER."""
+    tokenizer: str = DEFAULT_TOKENIZER
+    """Of BLEU."""
+    is_normalised: bool = False
+    """Without case and punctuation."""
+    is_unspaced: bool = False
+    """Without white space, for predictions that have lost theirs: BLEU of characters, no WER."""
+
 
 @dataclass(frozen=True)
 class Quality:
     """A quality score and how it was computed."""
 
     value: float | None
-    """None where it is not defined: WER of references without words."""
+    """None where it is not defined: an error rate of references without words."""
     signature: str
     """The metric's name and its settings, for instance ``BLEU|nrefs:1|case:mixed|...``."""
     name: str = "BLEU"
@@ -38,17 +59,31 @@ def bleu(
     An empty hypothesis counts as one: it costs brevity. tokenizer: one of sacreBLEU's (``zh`` and
     ``ja-mecab`` for languages without spaces). Returns 0 to 100.
 
-    Raises DataError for no sentences, for other numbers of hypotheses and references, and for an
-    unknown tokenizer. (SimulEval catches whatever goes wrong here and prints 0.)
+    Raises DataError as :func:`bleu_metric`, for no sentences, and for other numbers of hypotheses
+    and references. (SimulEval catches whatever goes wrong here and prints 0.)
     """
-    _require_pairs("BLEU", hypotheses, references)
+    require_pairs("BLEU", hypotheses, references)
+    metric = bleu_metric(tokenizer)
+    value = metric.corpus_score(hypotheses, [references]).score
+    return Quality(value, f"BLEU|{metric.get_signature()}", "BLEU")
+
+
+def bleu_metric(tokenizer: str) -> BLEU:
+    """sacreBLEU's BLEU. Raises DataError for a tokenizer that is unknown or cannot be loaded."""
     if tokenizer not in BLEU.TOKENIZERS:
         raise DataError(
             f"BLEU tokenizer is {tokenizer!r}; expected one of {', '.join(BLEU.TOKENIZERS)}"
         )
-    metric = BLEU(tokenize=tokenizer)
-    value = metric.corpus_score(hypotheses, [references]).score
-    return Quality(value, f"BLEU|{metric.get_signature()}", "BLEU")
+    try:
+        return BLEU(tokenize=tokenizer)
+    # Missing packages, dictionaries and downloads end in whatever error; sacreBLEU also exits.
+    except (Exception, SystemExit) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        needed = _NEEDS.get(tokenizer, "a connection for the model that sacreBLEU downloads, once")
+        raise DataError(
+            f"BLEU tokenizer {tokenizer!r} cannot be loaded ({lines[0].strip()}); it needs "
+            f"{needed}; or choose another --tokenizer, or --quality without bleu"
+        ) from error
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
@@ -56,79 +91,101 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
 
     Raises DataError for no sentences and for other numbers of hypotheses and references.
     """
-    _require_pairs("chrF", hypotheses, references)
+    require_pairs("chrF", hypotheses, references)
     metric = CHRF()
     value = metric.corpus_score(hypotheses, [references]).score
     return Quality(value, f"chrF|{metric.get_signature()}", "chrF")
 
 
-def wer(hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
-    """Word error rate: 100 * (substitutions + deletions + insertions) / words of the references.
+def edits(name: str, hypothesis: str, reference: str) -> tuple[int, int]:
+    """Errors (substitutions, deletions, insertions) and length of the reference, of one sentence.
 
-    Words are what stands between white space, case and punctuation count. Below 100 is not
-    guaranteed: insertions have no limit. None if no reference has a word; a reference without words
-    adds the words of its hypothesis to the errors.
+    name: ``WER`` for words, ``CER`` for characters; a space between words is a character. White
+    space of any kind and number counts as one space. A reference without words adds what its
+    hypothesis has to the errors.
+    """
+    hypothesis, reference = single_spaced(hypothesis), single_spaced(reference)
+    is_words = name == "WER"
+    if not reference:
+        return len(hypothesis.split()) if is_words else len(hypothesis), 0
+    process = jiwer.process_words if is_words else jiwer.process_characters
+    found = process(reference, hypothesis)
+    errors = found.substitutions + found.deletions + found.insertions
+    return errors, found.substitutions + found.deletions + found.hits
+
+
+def error_rate(name: str, hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
+    """Word or character error rate: 100 * errors / words (characters) of the references.
+
+    name: ``WER`` or ``CER``, see :func:`edits`. Case and punctuation count. Below 100 is not
+    guaranteed: insertions have no limit. None if no reference has a word.
 
     Raises DataError for no sentences and for other numbers of hypotheses and references.
     """
-    _require_pairs("WER", hypotheses, references)
-    errors = words = 0
-    for hypothesis, reference in zip(map(_single_spaced, hypotheses), references, strict=True):
-        reference = _single_spaced(reference)
-        words += len(reference.split())
-        if reference:
-            edits = jiwer.process_words(reference, hypothesis)
-            errors += edits.substitutions + edits.deletions + edits.insertions
-        else:
-            errors += len(hypothesis.split())
-    signature = f"WER|nrefs:1|case:mixed|tok:space|version:jiwer-{version('jiwer')}"
-    return Quality(100 * errors / words if words else None, signature, "WER")
+    require_pairs(name, hypotheses, references)
+    pairs = zip(hypotheses, references, strict=True)
+    counts = [edits(name, hypothesis, reference) for hypothesis, reference in pairs]
+    errors, length = (sum(column) for column in zip(*counts, strict=True))
+    tokens = "space" if name == "WER" else "char"
+    signature = f"{name}|nrefs:1|case:mixed|tok:{tokens}|version:jiwer-{version('jiwer')}"
+    return Quality(100 * errors / length if length else None, signature, name)
 
 
 _METRICS: dict[str, Callable[[Sequence[str], Sequence[str], str], Quality]] = {
     "bleu": bleu,
     "chrf": lambda hypotheses, references, _: chrf(hypotheses, references),
-    "wer": lambda hypotheses, references, _: wer(hypotheses, references),
+    "wer": lambda hypotheses, references, _: error_rate("WER", hypotheses, references),
+    "cer": lambda hypotheses, references, _: error_rate("CER", hypotheses, references),
 }
 
 QUALITY_NAMES = tuple(_METRICS)
 
 
 def score_quality(
-    names: Sequence[str],
-    hypotheses: Sequence[str],
-    references: Sequence[str],
-    *,
-    tokenizer: str = DEFAULT_TOKENIZER,
-    is_normalised: bool = False,
+    hypotheses: Sequence[str], references: Sequence[str], options: QualityOptions
 ) -> list[Quality]:
-    """The named metrics, in order.
-
-    is_normalised: score :func:`echostream.text.normalise` of both sides; the signatures say
-    so (``text:normalised``). Without it texts are scored as they are, and case counts.
+    """The metrics that the options name, in order. What was done to the text is in the signatures.
 
     Raises DataError for an unknown name and for what the metrics refuse.
     """
+    names = DEFAULT_QUALITY if options.names is None else options.names
     unknown = [name for name in names if name not in _METRICS]
     if unknown:
         raise DataError(f"quality metric is {unknown[0]!r}; expected one of {', '.join(_METRICS)}")
-    if is_normalised:
-        hypotheses = [normalise(text) for text in hypotheses]
-        references = [normalise(text) for text in references]
-    scores = [_METRICS[name](hypotheses, references, tokenizer) for name in names]
-    if is_normalised:
-        scores = [
-            Quality(score.value, f"{score.signature}|text:normalised", score.name)
-            for score in scores
-        ]
-    return scores
+    hypotheses, references = prepared(hypotheses, options), prepared(references, options)
+    ending = "|text:normalised" * options.is_normalised + "|text:unspaced" * options.is_unspaced
+    scores = [_METRICS[name](hypotheses, references, tokenizer_of(options)) for name in names]
+    return [
+        Quality(
+            None if options.is_unspaced and score.name == "WER" else score.value,
+            score.signature + ending,
+            score.name,
+        )
+        for score in scores
+    ]
 
 
-def _single_spaced(text: str) -> str:
+def prepared(texts: Sequence[str], options: QualityOptions) -> list[str]:
+    """The texts as the options have them scored, words separated by single spaces."""
+    if options.is_normalised:
+        texts = [normalise(text) for text in texts]
+    return ["".join(t.split()) if options.is_unspaced else single_spaced(t) for t in texts]
+
+
+def tokenizer_of(options: QualityOptions) -> str:
+    """BLEU's: of text without spaces characters, unless another one is stated."""
+    if options.is_unspaced and options.tokenizer == DEFAULT_TOKENIZER:
+        return "char"
+    return options.tokenizer
+
+
+def single_spaced(text: str) -> str:
+    """The text with one space for white space of any kind, and none at its ends."""
     return " ".join(text.split())
 
 
-def _require_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def require_pairs(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """DataError unless there are as many hypotheses as references, at least one."""
     if len(hypotheses) != len(references) or not hypotheses:
         raise DataError(
             f"{metric} of {len(hypotheses)} hypotheses and {len(references)} references; expected "

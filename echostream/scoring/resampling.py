@@ -17,17 +17,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import jiwer
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sacrebleu.metrics.base import Metric
-from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
 from echostream.scoring.latency import LatencyMetric, per_instance
-from echostream.scoring.quality import DEFAULT_TOKENIZER
+from echostream.scoring.quality import DEFAULT_TOKENIZER, bleu_metric, edits, require_pairs
 from echostream.scoring.readings import Reading
 
 Array = NDArray[np.float64]
@@ -134,27 +132,21 @@ def latency_sample(
     return ratio_sample(name, weighted, weights, indices)
 
 
-def wer_sample(
-    hypotheses: Sequence[str], references: Sequence[str], indices: Iterable[int] | None = None
+def error_rate_sample(
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    indices: Iterable[int] | None = None,
 ) -> Sample:
-    """Word error rate in percent: jiwer's edits / words of the references.
-
-    Texts are compared as they are: normalise case and punctuation before. An utterance with an
-    empty reference has each word of its hypothesis as an error, as in jiwer 4 (jiwer 3 refuses it).
+    """``WER`` or ``CER`` in percent, as :func:`echostream.scoring.quality.error_rate`.
 
     Raises DataError for no or different numbers of texts, and for indices as :func:`mean_sample`.
     """
-    _require_texts("WER", hypotheses, references)
-    errors, words = [], []
-    for hypothesis, reference in zip(hypotheses, references, strict=True):
-        if reference.split():
-            edits = jiwer.process_words(reference, hypothesis)
-            errors.append(edits.substitutions + edits.deletions + edits.insertions)
-            words.append(edits.substitutions + edits.deletions + edits.hits)
-        else:
-            errors.append(len(hypothesis.split()))
-            words.append(0)
-    return ratio_sample("WER", errors, words, indices, scale=100.0)
+    require_pairs(name, hypotheses, references)
+    pairs = zip(hypotheses, references, strict=True)
+    counts = [edits(name, hypothesis, reference) for hypothesis, reference in pairs]
+    errors, lengths = zip(*counts, strict=True)
+    return ratio_sample(name, errors, lengths, indices, scale=100.0)
 
 
 def bleu_sample(
@@ -164,21 +156,14 @@ def bleu_sample(
     tokenizer: str = DEFAULT_TOKENIZER,
 ) -> Sample:
     """BLEU as :func:`echostream.scoring.quality.bleu`; arguments and errors as there."""
-    if tokenizer not in BLEU.TOKENIZERS:
-        raise DataError(
-            f"BLEU tokenizer is {tokenizer!r}; expected one of {', '.join(BLEU.TOKENIZERS)}"
-        )
-    return sacrebleu_sample(BLEU(tokenize=tokenizer), hypotheses, references, indices)
+    return sacrebleu_sample(bleu_metric(tokenizer), hypotheses, references, indices)
 
 
 def chrf_sample(
-    hypotheses: Sequence[str],
-    references: Sequence[str],
-    indices: Iterable[int] | None = None,
-    word_order: int = CHRF.WORD_ORDER,
+    hypotheses: Sequence[str], references: Sequence[str], indices: Iterable[int] | None = None
 ) -> Sample:
-    """chrF (Popovic 2015), 0 to 100; with word_order 2 chrF++. Errors as :func:`bleu_sample`."""
-    return sacrebleu_sample(CHRF(word_order=word_order), hypotheses, references, indices)
+    """chrF (Popovic 2015), 0 to 100. Errors as :func:`bleu_sample`."""
+    return sacrebleu_sample(CHRF(), hypotheses, references, indices)
 
 
 def sacrebleu_sample(
@@ -193,7 +178,7 @@ def sacrebleu_sample(
     if the statistics do not lead to ``metric.corpus_score`` (an unknown release of sacreBLEU).
     """
     name = type(metric).__name__
-    _require_texts(name, hypotheses, references)
+    require_pairs(name, hypotheses, references)
     whole = metric.corpus_score(hypotheses, [references])
     statistics = np.array(metric._extract_corpus_statistics(hypotheses, [references]), np.float64)
 
@@ -325,11 +310,3 @@ def _blocks(utterances: int, number: int) -> Iterator[int]:
     rows = max(1, _BLOCK // utterances)
     for start in range(0, number, rows):
         yield min(rows, number - start)
-
-
-def _require_texts(metric: str, hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    if len(hypotheses) != len(references) or not hypotheses:
-        raise DataError(
-            f"{metric} of {len(hypotheses)} hypotheses and {len(references)} references; expected "
-            "the same number of both, at least one"
-        )

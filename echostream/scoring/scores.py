@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
-from echostream.scoring.latency import ALL_METRICS, instance_latency, mean_latency
-from echostream.scoring.printed import TEXT_COLUMNS
-from echostream.scoring.problems import Problem, check_instances, check_speech
-from echostream.scoring.quality import (
-    DEFAULT_QUALITY,
-    DEFAULT_TOKENIZER,
-    Quality,
-    score_quality,
+from echostream.scoring.latency import (
+    ALL_METRICS,
+    LATENCY_METRICS,
+    START_OFFSET,
+    instance_latency,
+    mean_latency,
 )
+from echostream.scoring.problems import (
+    Problem,
+    check_instances,
+    check_speech,
+    has_lost_spaces,
+)
+from echostream.scoring.quality import QualityOptions, score_quality
 from echostream.scoring.readings import Reading, compute_origin
 from echostream.scoring.signature import (
     EVALUATOR,
@@ -30,20 +35,9 @@ from echostream.scoring.speech import SPEECH_METRICS, SpeechInstance, speech_lat
 DECIMALS = 3
 """Digits of ``scores.tsv``, as in SimulEval."""
 
-_TEXT_TABLE = {"BLEU", "WER", *TEXT_COLUMNS, *(f"{name}_CA" for name in TEXT_COLUMNS)}
+_DEFAULT_COLUMNS = [metric.name for metric in LATENCY_METRICS]
+_TEXT_TABLE = {"BLEU", "WER", *_DEFAULT_COLUMNS, *(f"{name}_CA" for name in _DEFAULT_COLUMNS)}
 _SPEECH_TABLE = {metric.name for metric in SPEECH_METRICS}
-
-
-@dataclass(frozen=True)
-class QualityOptions:
-    """Which quality figures, and of which text."""
-
-    names: tuple[str, ...] | None = None
-    """Of :data:`echostream.scoring.quality.QUALITY_NAMES`; None for BLEU and chrF, and WER if the
-    tool that wrote the log was asked for it."""
-    tokenizer: str = DEFAULT_TOKENIZER
-    """Of BLEU."""
-    is_normalised: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,18 +59,6 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A column that the tool prints otherwise."""
-
-    column: str
-    """As the tool calls it."""
-    printed: float | str
-    """What it prints, or the exception in which it ends."""
-    value: float | None
-    """What the log says; None if nothing comparable does."""
-
-
-@dataclass(frozen=True)
 class Scores:
     """Everything that is known about one run."""
 
@@ -86,11 +68,7 @@ class Scores:
     """Instances, words, reference words; instances in the means of each reading."""
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
-    """On the writer of the log and its ``scores.tsv``, one line each."""
-    writer: str = "unknown"
-    """The tool that wrote the log."""
-    differences: tuple[Difference, ...] = ()
-    """Where that tool prints something else."""
+    """On the ``scores.tsv`` that was there before, one line each."""
     earlier: str | None = None
     """Text of the ``scores.tsv`` that the tool left."""
     written_table: str | None = field(default=None, repr=False)
@@ -124,7 +102,6 @@ class Scores:
         """Content of ``scores.json``."""
         return {
             "evaluator": EVALUATOR,
-            "writer": self.writer,
             "scores": self.values,
             "signatures": {figure.name: figure.signature for figure in self.figures},
             "intervals": {
@@ -135,7 +112,6 @@ class Scores:
             "counts": self.counts,
             "problems": [asdict(problem) for problem in self.problems],
             "notes": list(self.notes),
-            "differences": [asdict(difference) for difference in self.differences],
             "earlier_scores_tsv": self.earlier,
             "scores_tsv": self.written_table,
         }
@@ -145,22 +121,27 @@ def score_instances(
     instances: Sequence[Instance],
     segment_size: float | None = None,
     quality: QualityOptions | None = None,
+    *,
+    has_references: bool = True,
 ) -> Scores:
     """Quality, and each latency metric in its readings, of a run with text output.
 
     segment_size: source segment size of the run in ms, for the signatures. A log does not hold it;
         without it the signatures state the upper bound that the delays imply.
+    has_references: False leaves out quality and what depends on the length of a reference.
 
     Raises DataError for no instances or a segment size that is not more than 0.
     """
     if not instances:
         raise DataError("scores of no instances; expected at least one")
     segment = inferred_segment(instances) if segment_size is None else stated_segment(segment_size)
-    figures = _quality(
-        [ins.prediction for ins in instances],
-        [ins.reference for ins in instances],
-        quality or QualityOptions(),
-    )
+    figures: list[Figure] = []
+    if has_references:
+        figures = _quality(
+            [ins.prediction for ins in instances],
+            [ins.reference for ins in instances],
+            options_for(instances, quality or QualityOptions()),
+        )
     counts = {
         "instances": len(instances),
         "words": sum(len(ins.delays) for ins in instances),
@@ -168,6 +149,8 @@ def score_instances(
     }
     origin = compute_origin(instances)
     for metric in ALL_METRICS:
+        if not has_references and metric.needs_reference:
+            continue
         for reading in metric.readings:
             mean = mean_latency(instances, metric, reading)
             fields = dict(metric.fields)
@@ -186,9 +169,10 @@ def score_instances(
     for reading in Reading:
         # The same instances for every metric but YAAL.
         counts["latency_instances" + reading.value.lower()] = sum(
-            instance_latency(ins, ALL_METRICS[0], reading) is not None for ins in instances
+            instance_latency(ins, START_OFFSET, reading) is not None for ins in instances
         )
-    return Scores(tuple(figures), counts, tuple(check_instances(instances)))
+    found = check_instances(instances, has_references=has_references)
+    return Scores(tuple(figures), counts, tuple(found))
 
 
 def score_speech(
@@ -234,6 +218,11 @@ def score_speech(
     return Scores(tuple(figures), counts, tuple(check_speech(instances)))
 
 
+def options_for(instances: Sequence[Instance], options: QualityOptions) -> QualityOptions:
+    """The options; without white space where predictions in characters have lost theirs."""
+    return replace(options, is_unspaced=has_lost_spaces(instances))
+
+
 def by_tool_names(values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Values by our names and by SimulEval's where they differ: RTF, and _CA of what is counted."""
     named = dict(values)
@@ -248,11 +237,5 @@ def by_tool_names(values: Mapping[str, float | None]) -> dict[str, float | None]
 def _quality(
     hypotheses: Sequence[str], references: Sequence[str], options: QualityOptions, prefix: str = ""
 ) -> list[Figure]:
-    found: list[Quality] = score_quality(
-        DEFAULT_QUALITY if options.names is None else options.names,
-        hypotheses,
-        references,
-        tokenizer=options.tokenizer,
-        is_normalised=options.is_normalised,
-    )
+    found = score_quality(hypotheses, references, options)
     return [Figure(prefix + q.name, q.value, "", prefix + q.signature) for q in found]

@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Any
 
 from echostream.scoring.lines import read_lines
-from echostream.scoring.times import milliseconds
+from echostream.scoring.units import milliseconds
 
 SEGMENT_LOG_NAME = "segments.log"
 

@@ -2,7 +2,7 @@
 
 :func:`bootstrap` gives percentile intervals for any number of figures and, because all are computed
 on the same resampled utterances, the joint distribution of a latency and a quality figure.
-:func:`paired_bootstrap` and :func:`approximate_randomisation` test whether two systems differ.
+:func:`approximate_randomisation` tests whether two systems differ.
 
 All of this is about the choice of utterances alone, which are taken to be independent: utterances
 of the same talk or speaker are not, and then intervals are too narrow and p-values too small. Not
@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -145,15 +144,6 @@ class Bootstrap:
             ((cov[i][i], cov[i][j]), (cov[j][i], cov[j][j])),
         )
 
-    def details(self) -> dict[str, Any]:
-        """For JSON: signature, utterances, level, and the fields of each estimate by name."""
-        return {
-            "signature": self.signature,
-            "utterances": self.utterances,
-            "level": LEVEL,
-            "estimates": {name: asdict(estimate) for name, estimate in self.estimates.items()},
-        }
-
 
 @dataclass(frozen=True)
 class PairedComparison:
@@ -163,19 +153,13 @@ class PairedComparison:
     baseline: float
     system: float
     difference: Estimate
-    """System - baseline; its interval is that of the paired bootstrap in either test."""
+    """System - baseline; its interval is that of the paired bootstrap (Koehn 2004, W04-3250)."""
     p_value: float
     """Two-sided, (count + 1) / (R + 1), so never 0: how often chance alone gives a difference as
     large as this one. 1 for two systems with the same output."""
-    sacrebleu_p_value: float | None
-    """Of the paired bootstrap only: what sacreBLEU prints, see :func:`paired_bootstrap`."""
     utterances: int
     signature: str
-    """``bs:1000|seed:12345``, or ``ar:10000|bs:1000|seed:12345``."""
-
-    def details(self) -> dict[str, Any]:
-        """For JSON: the fields, and the level of the interval."""
-        return {**asdict(self), "level": LEVEL}
+    """``ar:10000|bs:1000|seed:12345``."""
 
 
 def bootstrap(
@@ -199,43 +183,6 @@ def bootstrap(
     return Bootstrap(estimates, _covariance(drawn), utterances, num_resamples, seed)
 
 
-def paired_bootstrap(
-    baseline: Sample,
-    system: Sample,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = DEFAULT_SEED,
-) -> PairedComparison:
-    """Whether two systems differ, by paired bootstrap (Koehn 2004, W04-3250), two-sided.
-
-    The resampled differences d* vary about d; moved to the mean 0 they stand for what chance gives
-    where the systems are equal: p = (#{|d* - mean d*| >= |d|} + 1) / (R + 1), the shift method
-    (Noreen 1989).
-
-    sacreBLEU, after a script of Moses, counts |d*| - mean |d*| > |d| instead. Taking the absolute
-    value before the mean makes p about half of this one for a clear difference and never much above
-    0.43: of equal systems it finds some 11 % significant at 0.05, and a system against itself too.
-    It is given as ``sacrebleu_p_value``, to compare with figures that were computed so.
-
-    Raises DataError as :func:`bootstrap`, and for samples of different metrics.
-    """
-    _require_same_metric(baseline, system)
-    drawn = resampled_values([baseline, system], num_resamples, seed)
-    differences = drawn[:, 1] - drawn[:, 0]
-    value = system.value - baseline.value
-    shifted = np.abs(differences - np.nanmean(differences))
-    folded = np.abs(differences) - np.nanmean(np.abs(differences))
-    return PairedComparison(
-        metric=baseline.metric,
-        baseline=baseline.value,
-        system=system.value,
-        difference=_estimate(value, differences),
-        p_value=_p_value(shifted, abs(value) - _rounding(baseline, system)),
-        sacrebleu_p_value=(int(np.sum(folded > abs(value))) + 1) / (num_resamples + 1),
-        utterances=len(baseline.indices),
-        signature=f"bs:{num_resamples}|seed:{seed}",
-    )
-
-
 def approximate_randomisation(
     baseline: Sample,
     system: Sample,
@@ -248,10 +195,11 @@ def approximate_randomisation(
 
     If it does not matter which system said what, the two outputs of an utterance may be swapped.
     p = (#{trials with a difference of at least |d|} + 1) / (R + 1), with each utterance swapped or
-    not by the toss of a coin. Of the two tests the one that errs less in few utterances. The
-    interval of the difference is :func:`paired_bootstrap`'s, which this test does not need.
+    not by the toss of a coin. It errs less in few utterances than the paired bootstrap, which gives
+    the interval of the difference only.
 
-    num_trials, num_resamples: at least 100. Raises DataError as :func:`paired_bootstrap`.
+    num_trials, num_resamples: at least 100. Raises DataError as :func:`bootstrap`, and for samples
+    of different metrics.
     """
     _require_same_metric(baseline, system)
     drawn = resampled_values([baseline, system], num_resamples, seed)
@@ -263,7 +211,6 @@ def approximate_randomisation(
         system=system.value,
         difference=_estimate(value, drawn[:, 1] - drawn[:, 0]),
         p_value=_p_value(swapped, abs(value) - _rounding(baseline, system)),
-        sacrebleu_p_value=None,
         utterances=len(baseline.indices),
         signature=f"ar:{num_trials}|bs:{num_resamples}|seed:{seed}",
     )

@@ -20,7 +20,7 @@ from typing import Any
 from echostream.errors import DataError
 from echostream.scoring.formulas import SOURCE_TOKEN_MS, token_ends
 from echostream.scoring.instance import describe_source, record_index
-from echostream.scoring.times import Fault, milliseconds
+from echostream.scoring.units import Fault, milliseconds, milliseconds_of
 
 _REQUIRED = ("index", "prediction", "delays", "durations", "source", "source_length")
 
@@ -83,8 +83,8 @@ def parse_speech(record: Mapping[str, Any], where: str) -> SpeechInstance:
     )
     try:
         length = milliseconds(record["source_length"], "source_length")
-        delays = _times(record["delays"], "delays")
-        durations = _times(record["durations"], "durations")
+        delays = milliseconds_of(record["delays"], "delays", "write")
+        durations = milliseconds_of(record["durations"], "durations", "write")
     except ValueError as error:
         return replace(instance, faults=(Fault("bad-times", str(error)),))
     if len(delays) != len(durations):
@@ -162,15 +162,6 @@ def speech_latency(instance: SpeechInstance, metric: SpeechMetric) -> float | No
     if not instance.source_length > 0 or not any(instance.durations):
         return None
     return metric.score(instance)
-
-
-def _times(values: object, key: str) -> tuple[float, ...]:
-    if not isinstance(values, list):
-        raise ValueError(f"{key} is {values!r}; expected a list of milliseconds")
-    return tuple(
-        milliseconds(value, f"{key} of write {position}")
-        for position, value in enumerate(values, 1)
-    )
 
 
 def _same_intervals(logged: object, instance: SpeechInstance) -> bool:

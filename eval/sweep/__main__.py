@@ -25,7 +25,7 @@ from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
 from echostream.decoder.words import UNITS
 from echostream.errors import ConfigError
-from echostream.scoring.report import score_folder
+from echostream.scoring.folder import score_folder
 from echostream.session import SystemOptions
 from echostream.session.options import TASKS
 from echostream.whole_file import write_whole

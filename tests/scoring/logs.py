@@ -21,12 +21,13 @@ def record(**changes: Any) -> dict[str, Any]:
         "prediction": "one two three",
         "delays": [320.0, 640.0, 1000.0],
         "elapsed": [330.0, 660.0, 1030.0],
-        "prediction_length": 3,
         "reference": "one two three four",
         "source": SOURCE,
         "source_length": 1000.0,
         **changes,
     }
+    if isinstance(line["delays"], list):
+        line.setdefault("prediction_length", len(line["delays"]))
     return {key: value for key, value in line.items() if value is not None}
 
 

@@ -59,7 +59,6 @@ def test_a_bad_folder_costs_one_line_and_the_others_are_scored(
         *(["x", "--num-instances", number] for number in ("0", "-1", "two")),
         ["x", "--num-instances", "3", "--source", "list"],
         ["x", "--quality", "bleu,meteor"],
-        ["x", "--writer", "simuleval"],
         ["x", "--output", "table.csv"],
     ],
 )

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from echostream.scoring.folder import score_folder
 from echostream.scoring.latency import LATENCY_METRICS, mean_latency
 from echostream.scoring.log import read_log
 from echostream.scoring.problems import Problem
 from echostream.scoring.readings import Reading
-from echostream.scoring.report import score_folder
 from tests.scoring.logs import record
 
 GOLDEN = Path(__file__).parent / "golden"

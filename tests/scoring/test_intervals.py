@@ -12,9 +12,10 @@ import pytest
 
 from echostream.commands.score import main
 from echostream.errors import DataError
-from echostream.scoring.instance import read_instances
 from echostream.scoring.intervals import paired_tests, samples_of, with_intervals
-from echostream.scoring.scores import QualityOptions, score_instances
+from echostream.scoring.log import read_instances
+from echostream.scoring.quality import QualityOptions
+from echostream.scoring.scores import score_instances
 
 GOLDEN = Path(__file__).parent / "golden" / "simuleval-main"
 
@@ -23,7 +24,7 @@ def test_every_figure_with_a_spread_gets_an_interval_around_it() -> None:
     instances = read_instances(GOLDEN / "instances.log")
     options = QualityOptions(names=("bleu", "chrf", "wer"), is_normalised=True)
     scores = score_instances(instances, 320, options)
-    bounded = with_intervals(scores, instances, 200, is_normalised=True)
+    bounded = with_intervals(scores, instances, 200, quality=options)
     assert bounded.values == scores.values
     for before, figure in zip(scores.figures, bounded.figures, strict=True):
         if figure.value is None:

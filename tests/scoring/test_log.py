@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.scoring.instance import Instance, read_instances
-from echostream.scoring.log import read_log
-from echostream.scoring.report import ScoreOptions, score_folder
+from echostream.scoring.folder import ScoreOptions, score_folder
+from echostream.scoring.instance import Instance
+from echostream.scoring.log import read_instances, read_log
 from echostream.scoring.scores import score_instances
 
 from .logs import as_record, corpora, record, write_log
@@ -77,7 +77,6 @@ def test_the_last_of_two_lines_counts(tmp_path: Path) -> None:
     assert read(tmp_path, first, record(index=1), second) == ([0, 1], {"duplicate-index"})
     log = read_log(tmp_path)
     assert [ins.prediction for ins in log.instances] == ["d e f", "one two three"]
-    assert log.records[0] == second
 
 
 def test_number_of_instances(tmp_path: Path) -> None:
@@ -178,6 +177,5 @@ def test_any_change_of_a_byte_is_refused_flagged_or_read(
         with pytest.raises(DataError):
             read_instances(path)
     else:
-        strict = sorted(read_instances(path), key=lambda ins: ins.index)
-        assert strict == list(log.instances)
+        assert read_instances(path) == list(log.instances)
     score_instances(log.instances)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 
 from echostream.scoring.instance import Instance
 from echostream.scoring.problems import SHOWN_INDICES, check_instances
-from echostream.scoring.times import Fault
+from echostream.scoring.units import Fault
 
 from .logs import corpora, utterance
 

@@ -6,7 +6,7 @@ import pytest
 from sacrebleu import __version__
 
 from echostream.errors import DataError
-from echostream.scoring.quality import bleu, chrf, score_quality, wer
+from echostream.scoring.quality import QualityOptions, bleu, chrf, error_rate, score_quality
 
 
 def test_value_worked_out_by_hand() -> None:
@@ -68,18 +68,22 @@ def test_chrf_worked_out_by_hand() -> None:
 def test_wer_worked_out_by_hand(
     hypotheses: list[str], references: list[str], expected: float
 ) -> None:
-    assert wer(hypotheses, references).value == pytest.approx(expected)
+    assert error_rate("WER", hypotheses, references).value == pytest.approx(expected)
 
 
 def test_wer_without_reference_words_is_undefined() -> None:
-    assert wer(["a", ""], ["", " "]).value is None
-    assert wer(["a"], ["a"]).signature.startswith("WER|nrefs:1|case:mixed|tok:space|version:jiwer-")
+    assert error_rate("WER", ["a", ""], ["", " "]).value is None
+    for name, tokens in (("WER", "space"), ("CER", "char")):
+        signature = error_rate(name, ["a"], ["a"]).signature
+        assert signature.startswith(f"{name}|nrefs:1|case:mixed|tok:{tokens}|version:jiwer-")
 
 
 def test_normalised_text_is_scored_and_said_so() -> None:
     hypotheses, references = ["ONE, two"], ["one two!"]
-    plain = score_quality(["wer", "chrf"], hypotheses, references)
-    both = score_quality(["wer", "chrf"], hypotheses, references, is_normalised=True)
+    plain = score_quality(hypotheses, references, QualityOptions(("wer", "chrf")))
+    both = score_quality(
+        hypotheses, references, QualityOptions(("wer", "chrf"), is_normalised=True)
+    )
     assert [quality.name for quality in both] == ["WER", "chrF"]
     assert plain[0].value == 100 and both[0].value == 0
     assert both[1].value == pytest.approx(100)
@@ -88,5 +92,5 @@ def test_normalised_text_is_scored_and_said_so() -> None:
 
 
 def test_unknown_metric() -> None:
-    with pytest.raises(DataError, match="'comet'; expected one of bleu, chrf, wer"):
-        score_quality(["comet"], ["a"], ["a"])
+    with pytest.raises(DataError, match="'comet'; expected one of bleu, chrf, wer, cer"):
+        score_quality(["a"], ["a"], QualityOptions(("comet",)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,17 +107,22 @@ def test_origin() -> None:
     assert compute_origin([neither]) == "none"
 
 
+def row(audio_ms: float, costs_ms: dict[str, object], words: int = 1) -> dict[str, object]:
+    return {"audio_ms": audio_ms, "costs_ms": costs_ms, "words": words}
+
+
+# Stages have whatever names the system gives them.
 ROWS = [
-    [320, 1, 2, 1, 2, 4, 1],
-    [640.4, 1, 0, 0, 0, 0, 1],
-    [1000.0, 0, 0, 0.25, 0.25, 0, 0],
-    [1000, 1, 1, 1, 0, 1, 1],
+    row(320, {"front_end": 1, "encoder": 2, "policy": 7}),
+    row(640.4, {"front_end": 1}),
+    row(1000.0, {"heads": 0.25, "vocoder": 0.25}, words=0),
+    row(1000, {"x": 1, "y": 3.0}),
 ]
 
 
 def test_segment_log_is_used_where_it_fits(tmp_path: Path) -> None:
     write_log(tmp_path / "instances.log", [record(), record(index=1), record(index=2)])
-    other = [row[:6] + [2 * row[6]] for row in ROWS]
+    other = [row(320, {}, words=3)]
     lines = [
         {"index": 0, "segments": ROWS},
         {"index": 1, "segments": other},  # other numbers of words
@@ -152,13 +158,20 @@ def test_segment_log_is_used_where_it_fits(tmp_path: Path) -> None:
         '{"index": -1, "segments": []}',
         '{"index": "0", "segments": []}',
         '{"index": 0, "segments": 3}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 1]]}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 5, 6, 1]]}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 5, 1.5]]}',
-        '{"index": 0, "segments": [[320, 1, 2, 3, 4, 5, -1]]}',
-        '{"index": 0, "segments": [[320, -1, 2, 3, 4, 5, 1]]}',
-        '{"index": 0, "segments": [[320, NaN, 2, 3, 4, 5, 1]]}',
-        '{"index": 0, "segments": [[640, 1, 2, 3, 4, 5, 1], [320, 1, 2, 3, 4, 5, 1]]}',
+        '{"index": 0, "segments": [{"audio_ms": 320, "words": 1}]}',
+        '{"index": 0, "segments": [{"audio_ms": 320, "costs_ms": [1, 2], "words": 1}]}',
+        *(
+            json.dumps({"index": 0, "segments": rows})
+            for rows in (
+                [row(320, {"encoder": "1"})],
+                [row(320, {"encoder": -1})],
+                [row(320, {"encoder": math.nan})],
+                [row(320, {}, words=-1)],
+                [row(320, {}, words=1.5)],  # type: ignore[arg-type]
+                [row(640, {}), row(320, {})],
+                [[320, 1, 2, 3, 4, 5, 1]],
+            )
+        ),
         '{"index": 0, "segments": [[]]}',
         '{"index": 0, "segments": [7]}',
     ],

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from echostream.errors import DataError
 from echostream.scoring.problems import check_speech
-from echostream.scoring.scores import QualityOptions, score_speech
+from echostream.scoring.quality import QualityOptions
+from echostream.scoring.scores import score_speech
 from echostream.scoring.speech import (
     SPEECH_METRICS,
     SpeechInstance,

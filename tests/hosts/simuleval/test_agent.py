@@ -19,8 +19,8 @@ from simuleval.data.segments import EmptySegment, SpeechSegment
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, ConfigError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
-from echostream.scoring.instance import read_instances
 from echostream.scoring.latency import length_adaptive_average_lagging
+from echostream.scoring.log import read_instances
 from tests.small_system import audio
 
 ROOT = Path(__file__).parents[3]

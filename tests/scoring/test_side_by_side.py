@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from echostream.errors import DataError
-from echostream.scoring.comparison import format_comparison, write_comparison
 from echostream.scoring.problems import Problem
-from echostream.scoring.scores import QualityOptions, score_instances
+from echostream.scoring.quality import QualityOptions
+from echostream.scoring.scores import score_instances
+from echostream.scoring.side_by_side import format_comparison, write_comparison
 
 from .logs import utterance
 
@@ -56,7 +57,7 @@ def test_files(tmp_path: Path) -> None:
     runs = {"a": FIRST, "b\tc": SECOND}
     write_comparison(tmp_path / "t.tsv", runs)
     rows = [line.split("\t") for line in (tmp_path / "t.tsv").read_text("utf-8").splitlines()]
-    assert {len(row) for row in rows} == {4 + len(FIRST.figures)}
+    assert {len(row) for row in rows} == {3 + len(FIRST.figures)}
     first, second = (dict(zip(rows[0], row, strict=True)) for row in rows[1:])
     assert float(first["AL"]) == FIRST.values["AL"]  # unrounded
     assert second["folder"] == "b c"

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from echostream.errors import DataError
-from echostream.scoring.report import show
+from echostream.scoring.folder import show
 from echostream.scoring.scores import Scores
 
 MAIN_FIGURES = (
     "BLEU",
     "chrF",
     "WER",
+    "CER",
     "ASR_BLEU",
     "LAAL",
     "LAAL_CA",
@@ -75,8 +76,9 @@ def differing_signatures(runs: Mapping[str, Scores], names: Sequence[str]) -> li
 def write_comparison(path: str | os.PathLike[str], runs: Mapping[str, Scores]) -> None:
     """Write all figures of all runs as ``.tsv`` or ``.json``, or the table as ``.md``.
 
-    The TSV has a row per run: folder, writer, problems (their kinds) and every figure, unrounded,
-    empty where there is no value. The JSON is a list of what ``scores.json`` has, with ``folder``.
+    The TSV has a row per run: folder, instances, problems (their kinds) and every figure,
+    unrounded, empty where there is no value. The JSON is a list of what ``scores.json`` has, with
+    ``folder``.
 
     Raises DataError for another ending and for a file that cannot be written.
     """
@@ -97,10 +99,10 @@ def write_comparison(path: str | os.PathLike[str], runs: Mapping[str, Scores]) -
 
 def _tsv(runs: Mapping[str, Scores]) -> str:
     names = list(dict.fromkeys(name for scores in runs.values() for name in scores.values))
-    rows = [["folder", "writer", "instances", "problems", *names]]
+    rows = [["folder", "instances", "problems", *names]]
     for title, scores in runs.items():
         kinds = ",".join(problem.kind for problem in scores.problems)
-        head = [title, scores.writer, str(scores.counts["instances"]), kinds]
+        head = [title, str(scores.counts["instances"]), kinds]
         cells = [scores.values.get(name) for name in names]
         rows.append([*head, *("" if cell is None else repr(cell) for cell in cells)])
     return "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)

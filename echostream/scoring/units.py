@@ -1,0 +1,234 @@
+"""What has a delay in a log (words, characters or pieces), and the times of what is scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, TypeGuard
+
+from echostream.scoring.pieces import (
+    WORD_BEGIN,
+    Tokenizer,
+    certain_ends,
+    join_pieces,
+    tokenized_ends,
+    word_ends,
+)
+
+
+class Unit(StrEnum):
+    """What is scored and, in brackets, what it is made from. The value stands in signatures."""
+
+    WORD = "word"
+    CHARACTER = "char"
+    """For languages without spaces."""
+    WORD_OF_PIECES = "word(pieces)"
+    """A word is there with its last piece."""
+    WHOLE_PIECE = "word(whole pieces)"
+    """Pieces of which none has a word mark, in a language with spaces: each is a word."""
+    CHARACTER_OF_PIECES = "char(pieces)"
+    """Pieces in a language without spaces: a character is there with its piece."""
+
+    @property
+    def is_character(self) -> bool:
+        """Whether characters are scored; otherwise words."""
+        return self in (Unit.CHARACTER, Unit.CHARACTER_OF_PIECES)
+
+    def length(self, text: str) -> int:
+        """Words or characters of a text, white space not among them."""
+        return len("".join(text.split()) if self.is_character else text.split())
+
+
+def log_unit(records: Iterable[Mapping[str, Any]]) -> Unit:
+    """The unit of a log, from what the lists of all its lines hold.
+
+    Pieces are known by SimulEval's key ``prediction_spm`` or StreamSpeech's ``metric``. Without
+    them it is what more lines fit, words where both fit as many.
+    """
+    has_pieces = is_marked = is_joined = is_spaced = False
+    votes = 0
+    for record in records:
+        prediction, delays = record.get("prediction"), record.get("delays")
+        pieces, reference = record.get("prediction_spm"), record.get("reference")
+        is_joined |= "metric" in record
+        is_spaced |= isinstance(reference, str) and len(reference.split()) > 1
+        if is_pieces(pieces):
+            has_pieces = True
+            is_marked |= any(WORD_BEGIN in piece or " " in piece for piece in pieces)
+            is_spaced |= " " in join_pieces(pieces)
+        elif isinstance(prediction, str) and isinstance(delays, list) and len(prediction) > 1:
+            votes += len(delays) == len(prediction) and " " not in prediction
+            votes -= len(delays) == len(prediction.split())
+    if has_pieces and not is_spaced:
+        return Unit.CHARACTER_OF_PIECES
+    if has_pieces:
+        return Unit.WORD_OF_PIECES if is_marked else Unit.WHOLE_PIECE
+    if is_joined:
+        return Unit.WORD_OF_PIECES
+    return Unit.CHARACTER if votes > 0 else Unit.WORD
+
+
+def is_pieces(value: object) -> TypeGuard[list[str]]:
+    """Whether a value of a log is a list of pieces."""
+    return isinstance(value, list) and all(isinstance(piece, str) for piece in value)
+
+
+def prediction_of(pieces: Sequence[str], unit: Unit) -> str:
+    """The text that pieces make; words are separated by single spaces."""
+    if unit is Unit.WHOLE_PIECE:
+        return " ".join(pieces)
+    text = join_pieces(pieces)
+    return "".join(text.split()) if unit.is_character else text
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the times of an instance, or its elapsed times only, are not used."""
+
+    kind: str
+    """Short name, stable, as in :mod:`echostream.scoring.problems`."""
+    message: str
+    """What was found and what was expected, without path and line."""
+
+
+class FaultFoundError(Exception):
+    """Times that cannot be used; never leaves this package."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.fault = Fault(kind, message)
+
+
+def read_delays(
+    record: Mapping[str, Any], text: str, unit: Unit, tokenize: Tokenizer | None
+) -> tuple[tuple[float, ...], list[int]]:
+    """Delays of the words (or characters) of ``text``, and which of the logged times they are.
+
+    tokenize: for pieces that the log does not hold. Raises FaultFoundError.
+    """
+    times = _times(record["delays"], "delays", "bad-times")
+    for position, (earlier, later) in enumerate(pairwise(times), 2):
+        if later < earlier:
+            raise FaultFoundError(
+                "decreasing-delays",
+                f"delays decrease at word {position}, {later:g} ms after {earlier:g} ms; "
+                "expected the audio sent so far, which can only grow; the log is damaged",
+            )
+    ends = _ends(record, text, unit, times, tokenize)
+    return tuple(times[end] for end in ends), ends
+
+
+def _ends(
+    record: Mapping[str, Any],
+    text: str,
+    unit: Unit,
+    delays: tuple[float, ...],
+    tokenize: Tokenizer | None,
+) -> list[int]:
+    """Which of the logged times are those of the units that are scored."""
+    logged = record.get("prediction_length", len(delays))
+    if isinstance(logged, int) and logged != len(delays):
+        raise FaultFoundError(
+            "count-mismatch",
+            f"{len(delays)} delays and a prediction_length of {logged}; expected the same number",
+        )
+    pieces = record.get("prediction_spm")
+    if is_pieces(pieces):
+        ends = _ends_in_pieces(pieces, unit)
+        if len(pieces) == len(delays):
+            return ends
+        raise FaultFoundError(
+            "count-mismatch",
+            f"{len(delays)} delays for {len(pieces)} pieces; expected one per piece",
+        )
+    units = len(text) if unit.is_character else len(text.split())
+    if units == len(delays):
+        return list(range(units))
+    if "metric" not in record or units > len(delays):
+        name = "char" if unit.is_character else "word"
+        raise FaultFoundError(
+            "count-mismatch",
+            f"{len(delays)} delays for {units} {name}s; expected one per {name}, as most lines of "
+            "this log have it; run again with one --eval-latency-unit for all lines",
+        )
+    if text and not text[0].isspace():
+        raise FaultFoundError(
+            "joined-words",
+            f"{len(delays)} delays for {units} words, and no space before the first: what was "
+            "written were words and not pieces, and StreamSpeech's fork of SimulEval joined them "
+            "without spaces; run again with SimulEval's own release",
+        )
+    if tokenize is not None:
+        found = tokenized_ends(text, len(delays), tokenize)
+        remedy = "the given SentencePiece model does not cut the prediction into as many"
+    else:
+        elapsed = record.get("elapsed")
+        known: list[Sequence[float]] = [delays]
+        if isinstance(elapsed, list) and len(elapsed) == len(delays):
+            known.append(elapsed)
+        found = certain_ends(text, known)
+        remedy = "give the model's SentencePiece vocabulary with --spm-model"
+    if found is None:
+        raise FaultFoundError(
+            "unknown-pieces",
+            f"{len(delays)} delays, one per piece, for {units} words, and the log does not hold "
+            f"the pieces, so when a word was whole is not known; {remedy}",
+        )
+    return found
+
+
+def _ends_in_pieces(pieces: Sequence[str], unit: Unit) -> list[int]:
+    if unit is Unit.WHOLE_PIECE:
+        return list(range(len(pieces)))
+    if unit.is_character:
+        texts = ["".join(piece.replace(WORD_BEGIN, " ").split()) for piece in pieces]
+        return [position for position, text in enumerate(texts) for _ in text]
+    return word_ends(pieces)
+
+
+def read_elapsed(record: Mapping[str, Any], ends: Sequence[int]) -> tuple[float, ...]:
+    """Elapsed times at ``ends``; empty if the record has none. Raises FaultFoundError."""
+    if record.get("elapsed") is None:
+        return ()
+    times = _times(record["elapsed"], "elapsed", "bad-elapsed")
+    logged = len(record["delays"])
+    if times and len(times) != logged:
+        raise FaultFoundError(
+            "bad-elapsed",
+            f"{len(times)} elapsed times for {logged} words; expected one per word, or none",
+        )
+    return tuple(times[end] for end in ends) if times else ()
+
+
+def _times(values: object, key: str, kind: str) -> tuple[float, ...]:
+    try:
+        return milliseconds_of(values, key, "word")
+    except ValueError as error:
+        raise FaultFoundError(kind, str(error)) from error
+
+
+def milliseconds_of(values: object, key: str, item: str) -> tuple[float, ...]:
+    """A list of finite numbers from 0 up. Raises ValueError, which names key and ``item``."""
+    if not isinstance(values, list):
+        raise ValueError(f"{key} is {values!r}; expected a list of milliseconds")
+    return tuple(
+        milliseconds(value, f"{key} of {item} {position}")
+        for position, value in enumerate(values, 1)
+    )
+
+
+def milliseconds(value: object, what: str) -> float:
+    """A finite number from 0 up. Raises ValueError, which names ``what``, for anything else."""
+    # JSON as Python writes it may hold NaN and Infinity, and a mean over them says nothing.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} is {value!r}; expected a number of milliseconds")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{what} is {number}; expected a finite number of ms from 0 up")
+    return number
