@@ -19,6 +19,14 @@ def build_parser() -> argparse.ArgumentParser:
         "checkpoint folder, where the decoder option lm_weight uses them.",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder, such as runs/tiny")
+    for side in ("source", "target"):
+        parser.add_argument(
+            f"--{side}-arpa",
+            type=Path,
+            metavar="FILE",
+            help=f"take this ARPA file (KenLM, SRILM; may be .gz) over the pieces of {side}.model "
+            "and estimate none",
+        )
     parser.add_argument(
         "--data",
         type=Path,
@@ -71,20 +79,30 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from echostream.training.corpus.utterances import parse_corpora
-    from echostream.training.language_model import SIDES, make_language_models, set_weights
+    from echostream.training.language_model import (
+        SIDES,
+        import_arpa,
+        make_language_models,
+        set_weights,
+    )
 
     try:
-        make_language_models(
-            args.checkpoint,
-            args.data,
-            corpora=parse_corpora(args.corpora),
-            texts=args.texts,
-            source_is_english=args.source_is_english,
-            repeat=args.repeat,
-            order=args.order,
-            least_count=args.least_count,
-            sides=SIDES if args.only is None else (args.only,),
-        )
+        given = {side: getattr(args, f"{side}_arpa") for side in SIDES}
+        for side, path in given.items():
+            if path is not None:
+                import_arpa(args.checkpoint, side, path)
+        if not any(given.values()):
+            make_language_models(
+                args.checkpoint,
+                args.data,
+                corpora=parse_corpora(args.corpora),
+                texts=args.texts,
+                source_is_english=args.source_is_english,
+                repeat=args.repeat,
+                order=args.order,
+                least_count=args.least_count,
+                sides=SIDES if args.only is None else (args.only,),
+            )
         if args.weight is not None:
             set_weights(args.checkpoint, args.weight, args.bonus)
     except EchoStreamError as error:

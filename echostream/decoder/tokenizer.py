@@ -43,7 +43,7 @@ class Tokenizer:
         self.model_bytes = model
         self._processor = _load(model, name)
         self.vocab_size: int = self._processor.vocab_size()
-        pieces = [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
+        pieces = self.pieces
         self._starts = tuple(piece.startswith(WORD_START) for piece in pieces)
         if not any(self._starts):
             raise CheckpointError(
@@ -66,6 +66,11 @@ class Tokenizer:
     def from_file(cls, path: str | Path) -> Tokenizer:
         """Read a ``.model`` file; raises :class:`CheckpointError` as the constructor does."""
         return cls(path)
+
+    @property
+    def pieces(self) -> list[str]:
+        """All pieces, by id."""
+        return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
 
     @property
     def blank(self) -> int:

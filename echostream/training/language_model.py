@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from echostream.decoder import NgramModel, Tokenizer
+from echostream.decoder.ctc.arpa import read_arpa
 from echostream.model.checkpoint import (
     SOURCE_NGRAM,
     SOURCE_VOCABULARY,
@@ -88,6 +89,21 @@ def make_language_models(
         )
         models.append(model)
     return models
+
+
+def import_arpa(checkpoint: Path, side: str, path: Path) -> NgramModel:
+    """Put an ARPA file over a vocabulary's pieces into a checkpoint as the model of a side.
+
+    Raises:
+        CheckpointError: if the vocabulary cannot be read.
+        DataError: if the file cannot be used.
+    """
+    vocabulary, file = _FILES[side]
+    model = read_arpa(path, Tokenizer.from_file(checkpoint / vocabulary).pieces)
+    with replacing(checkpoint / file) as part:
+        model.save(part)
+    logger.info("%s: %d n-grams of %s", checkpoint / file, model.num_ngrams, path)
+    return model
 
 
 def set_weights(checkpoint: Path, weight: float, bonus: float) -> None:
