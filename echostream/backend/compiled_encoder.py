@@ -29,7 +29,7 @@ _BATCH_SIZES = (1, 4)
 """Smaller batches that get graphs of their own."""
 
 _log = logging.getLogger(__name__)
-_packed_view = functools.lru_cache(maxsize=64)(pack_masks)
+_packed_masks = functools.lru_cache(maxsize=64)(pack_masks)
 
 
 class CompiledEncoder(ChunkEncoder):
@@ -123,9 +123,9 @@ class CompiledEncoder(ChunkEncoder):
         engine, packing = self._graph(_settings(state, len(lengths)))
         heard = state.processed_frames
         settings = self._encoder.settings(state)
-        view = cached_chunk_masks(heard.tolist(), lengths, settings, features.device)
+        masks = cached_chunk_masks(heard.tolist(), lengths, settings, features.device)
         packed = packing.pack(state)
-        frames, *left = engine.run((features, *_packed_view(view), *packed))
+        frames, *left = engine.run((features, *_packed_masks(masks), *packed))
         heard = heard + torch.tensor(lengths)
         packed = after_chunk(packed, tuple(left))
         return frames, PackedState.of(state, packing, packed, processed_frames=heard)

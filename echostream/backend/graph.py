@@ -81,6 +81,6 @@ class ChunkGraph(nn.Module):
         """See the class."""
         rows, packed = (more[0], more[1:]) if self.packing.has_memory else (None, more)
         state = self.packing.unpack(packed, self._state)
-        view = unpack_masks(masks, rows, self._view)
-        frames, state = self.encoder.run(features, view, state)
+        unpacked = unpack_masks(masks, rows, self._view)
+        frames, state = self.encoder.run(features, unpacked, state)
         return frames, *self.packing.pack_new(state)

@@ -1,4 +1,4 @@
-"""States and views as the few flat tensors that a compiled graph takes and gives.
+"""States and masks as the few flat tensors that a compiled graph takes and gives.
 
 Symbols: ``B`` streams, ``c`` encoder frames of a chunk.
 
@@ -197,28 +197,28 @@ def _cut(flat: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
     ]
 
 
-def pack_masks(view: ChunkMasks) -> tuple[Tensor, ...]:
+def pack_masks(masks: ChunkMasks) -> tuple[Tensor, ...]:
     """All masks as one flat tensor, and with a memory bank the rows it reads, ``[B, P, M, R]``."""
-    flat = torch.cat([tensor.reshape(-1) for tensor in _masks(view)])
-    return (flat,) if view.memory is None else (flat, view.memory.rows.contiguous())
+    flat = torch.cat([tensor.reshape(-1) for tensor in _masks(masks)])
+    return (flat,) if masks.memory is None else (flat, masks.memory.rows.contiguous())
 
 
 def unpack_masks(flat: Tensor, rows: Tensor | None, like: ChunkMasks) -> ChunkMasks:
-    """The inverse of :func:`pack_masks`, for a view of the same shapes as ``like``."""
+    """The inverse of :func:`pack_masks`, for masks of the same shapes as ``like``."""
     shapes = [tuple(tensor.shape) for tensor in _masks(like)]
     pieces = flat.split([math.prod(shape) for shape in shapes])
     tensors = iter([p.view(shape) for p, shape in zip(pieces, shapes, strict=True)])
     frames: Mapping[int, StackMask] = {
-        rate: dataclasses.replace(view, mask=next(tensors), valid=next(tensors), whole=False)
-        for rate, view in like.frames.items()
+        rate: dataclasses.replace(masks, mask=next(tensors), valid=next(tensors), whole=False)
+        for rate, masks in like.frames.items()
     }
     memory = None if rows is None else MemoryMask(rows, next(tensors))
     return ChunkMasks(frames, memory, frames[1].valid)
 
 
-def _masks(view: ChunkMasks) -> Iterator[Tensor]:
-    for frames in view.frames.values():
+def _masks(masks: ChunkMasks) -> Iterator[Tensor]:
+    for frames in masks.frames.values():
         yield frames.mask
         yield frames.valid
-    if view.memory is not None:
-        yield view.memory.mask
+    if masks.memory is not None:
+        yield masks.memory.mask

@@ -46,33 +46,33 @@ _LONGEST_CHUNK = 128
 """Frames beyond which a library's matrix products, on several threads, are the faster ones."""
 
 
-def chunk_kernel(x: Tensor, view: StackMask) -> Kernel | None:
+def chunk_kernel(x: Tensor, masks: StackMask) -> Kernel | None:
     """The kernel, if it is there and ``x`` [B, N * S, C] is one chunk of each stream."""
-    one = x.shape[1] == view.chunk <= _LONGEST_CHUNK
+    one = x.shape[1] == masks.chunk <= _LONGEST_CHUNK
     return kernel_for(x) if one else None
 
 
-def windows(whole: Tensor, view: StackMask, heads: int) -> Tensor:
+def windows(whole: Tensor, masks: StackMask, heads: int) -> Tensor:
     """Cut ``[B, P + N * S, C]`` into what each chunk sees: ``[B * N, H, C / H, W]``."""
-    width = view.left + view.chunk
+    width = masks.left + masks.chunk
     # A single chunk sees all there is.
     one = whole.shape[1] == width
-    cut = whole.transpose(1, 2) if one else whole.unfold(1, width, view.chunk)
+    cut = whole.transpose(1, 2) if one else whole.unfold(1, width, masks.chunk)
     return cut.reshape(-1, heads, whole.shape[2] // heads, width)
 
 
-def value_windows(whole: Tensor, view: StackMask, heads: int) -> Tensor:
+def value_windows(whole: Tensor, masks: StackMask, heads: int) -> Tensor:
     """As :func:`windows`, with frames before channels: ``[B * N, H, W, C / H]``."""
-    width = view.left + view.chunk
+    width = masks.left + masks.chunk
     if whole.shape[1] == width:
         # Not by two transpositions: a compiler does not see that they undo each other.
         return whole.reshape(-1, width, heads, whole.shape[2] // heads).transpose(1, 2)
-    return windows(whole, view, heads).transpose(2, 3)
+    return windows(whole, masks, heads).transpose(2, 3)
 
 
-def split_heads(x: Tensor, view: StackMask, heads: int) -> Tensor:
+def split_heads(x: Tensor, masks: StackMask, heads: int) -> Tensor:
     """``[B, N * S, C] -> [B * N, H, S, C / H]``."""
-    return x.reshape(-1, view.chunk, heads, x.shape[2] // heads).transpose(1, 2)
+    return x.reshape(-1, masks.chunk, heads, x.shape[2] // heads).transpose(1, 2)
 
 
 def join_heads(x: Tensor, batch: int) -> Tensor:
@@ -130,45 +130,45 @@ class AttentionWeights(PreparedModule):
         self.in_proj = scaled_linear(channels, sum(self.sizes), query_dim**-0.25)
         self.pos_proj = scaled_linear(pos_dim, heads * pos_head_dim, 0.05, bias=False)
 
-    def forward(self, x: Tensor, view: StackMask, past_keys: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, masks: StackMask, past_keys: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B * N, H, S, W] weights, [B, P, H * query_dim] keys)``."""
         projected = self.in_proj(x)
         query, key, pos_query = projected.split(self.sizes, dim=-1)
-        kernel = chunk_kernel(x, view)
+        kernel = chunk_kernel(x, masks)
         if kernel is not None:
             weights = kernel.attention_weights(
-                projected, [past_keys], self._positions(view, x), view.mask, self.heads
+                projected, [past_keys], self._positions(masks, x), masks.mask, self.heads
             )
             return weights, advance(past_keys, key)
         keys, new_past = extend(past_keys, key)
-        scores = split_heads(query, view, self.heads) @ windows(keys, view, self.heads)
-        by_position = split_heads(pos_query, view, self.heads) @ self._positions(view, x)
-        scores.add_(align_positions(by_position, scores.shape[-1])).add_(view.mask)
+        scores = split_heads(query, masks, self.heads) @ windows(keys, masks, self.heads)
+        by_position = split_heads(pos_query, masks, self.heads) @ self._positions(masks, x)
+        scores.add_(align_positions(by_position, scores.shape[-1])).add_(masks.mask)
         return scores.softmax(dim=-1), new_past
 
-    def _positions(self, view: StackMask, like: Tensor) -> Tensor:
+    def _positions(self, masks: StackMask, like: Tensor) -> Tensor:
         """The projected position encoding, ``[H, pos_head_dim, R]``."""
 
         def make() -> Tensor:
-            encoding = relative_positions(view.left, view.chunk, self.pos_dim, like.device)
+            encoding = relative_positions(masks.left, masks.chunk, self.pos_dim, like.device)
             projected = self.pos_proj(encoding.to(like.dtype))
             return projected.unflatten(1, (self.heads, -1)).permute(1, 2, 0).contiguous()
 
-        return self.prepared((view.left, view.chunk), (self.pos_proj.weight,), make)
+        return self.prepared((masks.left, masks.chunk), (self.pos_proj.weight,), make)
 
 
 def mix(
-    weights: Tensor, values: Tensor, view: StackMask, past: Tensor, heads: int
+    weights: Tensor, values: Tensor, masks: StackMask, past: Tensor, heads: int
 ) -> tuple[Tensor, Tensor]:
     """Means of values weighted by the first ``heads`` of ``weights``, and the next call's past.
 
     ``[B * N, at least H, S, W]``, ``[B, N * S, C] -> ([B, N * S, C], [B, P, C])``.
     """
-    kernel = chunk_kernel(values, view)
+    kernel = chunk_kernel(values, masks)
     if kernel is not None:
         return kernel.attention_mix(weights, [past], values, heads), advance(past, values)
     whole, new_past = extend(past, values)
-    mixed = weights[:, :heads] @ value_windows(whole, view, heads)
+    mixed = weights[:, :heads] @ value_windows(whole, masks, heads)
     return join_heads(mixed, values.shape[0]), new_past
 
 
@@ -182,10 +182,10 @@ class SelfAttention(nn.Module):
         self.out_proj = scaled_linear(heads * value_dim, channels, 0.5)
 
     def forward(
-        self, x: Tensor, weights: Tensor, view: StackMask, past_values: Tensor
+        self, x: Tensor, weights: Tensor, masks: StackMask, past_values: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, H * value_dim] values)``."""
-        mixed, new_past = mix(weights, self.in_proj(x), view, past_values, self.heads)
+        mixed, new_past = mix(weights, self.in_proj(x), masks, past_values, self.heads)
         return self.out_proj(mixed), new_past
 
 
@@ -198,12 +198,12 @@ class NonlinearAttention(nn.Module):
         self.out_proj = scaled_linear(hidden, channels, 0.5)
 
     def forward(
-        self, x: Tensor, weights: Tensor, view: StackMask, past_values: Tensor
+        self, x: Tensor, weights: Tensor, masks: StackMask, past_values: Tensor
     ) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, P, hidden] values)``."""
         projected = self.in_proj(x)
         gate_in, value, gate_out = projected.chunk(3, dim=-1)
-        kernel = chunk_kernel(projected, view)
+        kernel = chunk_kernel(projected, masks)
         gated = value * gate_in.tanh() if kernel is None else kernel.gated_tanh(projected)
-        mixed, new_past = mix(weights, gated, view, past_values, 1)
+        mixed, new_past = mix(weights, gated, masks, past_values, 1)
         return self.out_proj(mixed * gate_out), new_past

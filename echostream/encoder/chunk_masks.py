@@ -20,7 +20,7 @@ from echostream.encoder.memory_bank import MemoryMask, memory_mask
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """The settings that views follow from."""
+    """The settings that masks follow from."""
 
     chunk_size: int
     """Encoder frames."""
@@ -35,7 +35,7 @@ class MaskSettings:
 
 @dataclass(frozen=True, eq=False)
 class ChunkMasks:
-    """The views of one call; equal only to itself."""
+    """The masks of one call; equal only to itself."""
 
     frames: Mapping[int, StackMask]
     """By ``D``."""
@@ -47,7 +47,7 @@ class ChunkMasks:
 def chunk_masks(
     heard: Tensor, lengths: Tensor, num_chunks: int, settings: MaskSettings, *, whole: bool = False
 ) -> ChunkMasks:
-    """The views of a call of ``num_chunks`` chunks.
+    """The masks of a call of ``num_chunks`` chunks.
 
     Args:
         heard: ``[B]`` encoder frames of each stream before this call, in whole chunks.
@@ -84,10 +84,10 @@ def chunk_masks(
 def cached_chunk_masks(
     heard: Sequence[int], lengths: Sequence[int], settings: MaskSettings, device: torch.device
 ) -> ChunkMasks:
-    """The views of a call of one chunk; as :func:`chunk_masks`, but made once for all alike.
+    """The masks of a call of one chunk; as :func:`chunk_masks`, but made once for all alike.
 
     Once a stream has heard more than left context and memory reach back, only its place within a
-    memory segment still makes a difference, so a long stream has one view again and again.
+    memory segment still makes a difference, so a long stream has the same masks again and again.
     """
     segment = settings.memory_segment
     reach = max(settings.left_context, (settings.memory_size + 1) * segment)

@@ -33,30 +33,30 @@ class Convolution(PreparedModule):
         self.future_taps = nn.Conv1d(channels, channels, self.history, groups=channels, bias=False)
         self.out_proj = scaled_linear(channels, channels, 0.5)
 
-    def forward(self, x: Tensor, view: StackMask, past: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, masks: StackMask, past: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, N * S, C] -> ([B, N * S, C], [B, h, C])``."""
         projected = self.in_proj(x)
-        kernel = chunk_kernel(projected, view)
+        kernel = chunk_kernel(projected, masks)
         if kernel is not None:
-            gated = kernel.gated_sigmoid(projected, view.valid)
-            ahead = self._ahead(view)
+            gated = kernel.gated_sigmoid(projected, masks.valid)
+            ahead = self._ahead(masks)
             taps = self.prepared(("taps", ahead), self._sources(), lambda: self._taps(ahead))
             mixed = kernel.depthwise_swoosh(past, gated, taps, self.past_taps.bias)  # type: ignore[arg-type]
             return self.out_proj(mixed), advance(past, gated)
         gated = functional.glu(projected, dim=-1)
-        if not view.whole:
-            gated = gated * view.valid.to(x.dtype)
+        if not masks.whole:
+            gated = gated * masks.valid.to(x.dtype)
         whole, new_past = extend(past, gated)
-        return self.out_proj(swoosh_r(self._mix(whole, view))), new_past
+        return self.out_proj(swoosh_r(self._mix(whole, masks))), new_past
 
-    def _mix(self, whole: Tensor, view: StackMask) -> Tensor:
+    def _mix(self, whole: Tensor, masks: StackMask) -> Tensor:
         """Depthwise convolution within windows, ``[B, h + N * S, C] -> [B, N * S, C]``."""
         batch, frames, channels = whole.shape
-        width = self.history + view.chunk
-        ahead = self._ahead(view)
+        width = self.history + masks.chunk
+        ahead = self._ahead(masks)
         kernel = self.prepared(("kernel", ahead), self._sources(), lambda: self._kernel(ahead))
         # Windows of all chunks, [B * N, W, C]; each gets zeros after its end.
-        cut = whole if frames == width else whole.unfold(1, width, view.chunk).transpose(2, 3)
+        cut = whole if frames == width else whole.unfold(1, width, masks.chunk).transpose(2, 3)
         cut = cut.reshape(-1, 1, width, channels).permute(0, 3, 1, 2)
         # Channels last, as the frames lie.
         mixed = functional.conv2d(
@@ -67,9 +67,9 @@ class Convolution(PreparedModule):
         )
         return mixed.permute(0, 2, 3, 1).reshape(batch, -1, channels)
 
-    def _ahead(self, view: StackMask) -> int:
+    def _ahead(self, masks: StackMask) -> int:
         """Taps on the future that count."""
-        return min(self.history, view.future)
+        return min(self.history, masks.future)
 
     def _sources(self) -> tuple[Tensor, Tensor]:
         return self.past_taps.weight, self.future_taps.weight

@@ -87,22 +87,22 @@ class ZipformerLayer(nn.Module):
         with torch.no_grad():
             return LayerState(*pasts)
 
-    def forward(self, x: Tensor, view: StackMask, state: LayerState) -> tuple[Tensor, LayerState]:
+    def forward(self, x: Tensor, masks: StackMask, state: LayerState) -> tuple[Tensor, LayerState]:
         """``[B, N * S, C] -> ([B, N * S, C], state)``."""
         before = x
-        weights, keys = self.attention_weights(x, view, state.keys)
+        weights, keys = self.attention_weights(x, masks, state.keys)
         x = x + self.feed_forward1(x)
-        y, nonlinear_values = self.nonlinear_attention(x, weights, view, state.nonlinear_values)
+        y, nonlinear_values = self.nonlinear_attention(x, weights, masks, state.nonlinear_values)
         x = x + y
-        y, values1 = self.self_attention1(x, weights, view, state.values1)
+        y, values1 = self.self_attention1(x, weights, masks, state.values1)
         x = x + y
-        y, conv1 = self.convolution1(x, view, state.conv1)
+        y, conv1 = self.convolution1(x, masks, state.conv1)
         x = x + y
         x = x + self.feed_forward2(x)
         x = self.bypass_middle(before, x)
-        y, values2 = self.self_attention2(x, weights, view, state.values2)
+        y, values2 = self.self_attention2(x, weights, masks, state.values2)
         x = x + y
-        y, conv2 = self.convolution2(x, view, state.conv2)
+        y, conv2 = self.convolution2(x, masks, state.conv2)
         x = x + y
         x = x + self.feed_forward3(x)
         x = self.bypass(before, self.norm(x))

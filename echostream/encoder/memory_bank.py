@@ -68,29 +68,29 @@ class MemoryBank(nn.Module):
             return MemoryState(self.empty_slot.new_zeros(batch_size, groups, len(self.empty_slot)))
 
     def forward(
-        self, x: Tensor, valid: Tensor | None, view: MemoryMask, state: MemoryState
+        self, x: Tensor, valid: Tensor | None, masks: MemoryMask, state: MemoryState
     ) -> tuple[Tensor, MemoryState]:
         """Add what the memory says to ``x``.
 
         Args:
             x: ``[B, T, C]``, ``T`` a multiple of 8 ``P``.
             valid: ``[B, T, 1]`` 1.0 for frames of the recording; ``None`` if all are.
-            view: of this call.
+            masks: of this call.
             state: of the frames before.
         """
         batch, frames, channels = x.shape
-        pieces = view.rows.shape[1]
+        pieces = masks.rows.shape[1]
         own = x if valid is None else x * valid
         means = own.reshape(batch, -1, CHUNK_MULTIPLE, channels).mean(dim=2)
         groups, kept = extend(state.groups, means)
 
-        summary = torch.tanh(self.summary(self._slots(groups, view)))
+        summary = torch.tanh(self.summary(self._slots(groups, masks)))
         empty = self.empty_slot.expand(batch, pieces, 1, -1)
         key, value = self.key_value(torch.cat((summary, empty), dim=2)).chunk(2, dim=-1)
         query = self.query(x).view(batch, pieces, -1, self.dim)
         # [B, P, H, L, M + 1]
         scores = self._heads(query) @ self._heads(key).transpose(3, 4)
-        weights = scores.mul_((self.dim // self.heads) ** -0.5).add_(view.mask).softmax(dim=-1)
+        weights = scores.mul_((self.dim // self.heads) ** -0.5).add_(masks.mask).softmax(dim=-1)
         mixed = (weights @ self._heads(value)).transpose(2, 3).reshape(batch, frames, self.dim)
         return x + self.output(mixed), MemoryState(kept)
 
@@ -98,10 +98,10 @@ class MemoryBank(nn.Module):
         """``[B, P, n, A] -> [B, P, H, n, A / H]``."""
         return x.reshape(*x.shape[:3], self.heads, -1).transpose(2, 3)
 
-    def _slots(self, groups: Tensor, view: MemoryMask) -> Tensor:
+    def _slots(self, groups: Tensor, masks: MemoryMask) -> Tensor:
         """Mean frame of the segments in reach of each piece, ``[B, P, M, C]``."""
-        found = groups.flatten(0, 1)[view.rows.flatten()]
-        return found.view(*view.rows.shape, -1).mean(dim=3)
+        found = groups.flatten(0, 1)[masks.rows.flatten()]
+        return found.view(*masks.rows.shape, -1).mean(dim=3)
 
 
 def memory_mask(

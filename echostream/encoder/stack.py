@@ -88,15 +88,15 @@ class Stack(nn.Module):
         self,
         x: Tensor,
         valid: Tensor | None,
-        views: Mapping[int, StackMask],
+        masks_by_rate: Mapping[int, StackMask],
         state: StackState,
     ) -> tuple[Tensor, StackState]:
         """``[B, T, any] -> [B, T, C]``.
 
-        ``views`` are by down-sampling factor; ``valid`` [B, T, 1] is at 50 Hz, ``None`` if all
+        ``masks_by_rate`` are by down-sampling factor; ``valid`` [B, T, 1] is at 50 Hz, ``None`` if all
         frames exist.
         """
-        view = views[self.downsampling]
+        masks = masks_by_rate[self.downsampling]
         # Channels are cut or zero-padded between stacks of different width.
         missing = self.channels - x.shape[2]
         if missing > 0:
@@ -109,7 +109,7 @@ class Stack(nn.Module):
             x = self.downsample(x, valid)
         states = []
         for layer, layer_state in zip(self.layers, state.layers, strict=True):
-            x, new_state = layer(x, view, layer_state)
+            x, new_state = layer(x, masks, layer_state)
             states.append(new_state)
         if self.downsampling > 1:
             # Each frame of the stack stands for all the frames it was pooled from.

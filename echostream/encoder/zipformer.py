@@ -174,34 +174,34 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
             features = features.masked_fill(after_end.unsqueeze(2), 0.0)
             out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
         features = functional.pad(features[:, : frames * SUBSAMPLING], (0, 0, 0, missing))
-        view = chunk_masks(
+        masks = chunk_masks(
             state.processed_frames,
             out_lengths,
             num_chunks,
             self.settings(state),
             whole=lengths is None and missing == 0,
         )
-        y, _ = self.run(features, view, state)
+        y, _ = self.run(features, masks, state)
         return {"encoder_out": y[:, :frames], "encoder_out_lengths": out_lengths}
 
     def run(
-        self, features: Tensor, view: ChunkMasks, state: StreamState
+        self, features: Tensor, masks: ChunkMasks, state: StreamState
     ) -> tuple[Tensor, StreamState]:
         """Encode chunks of features ``[B, 2 c N, F]`` from ``state`` to ``[B, c N, C]``.
 
         Counters of the state stay as they are.
         """
-        valid = None if view.valid is None else view.valid.to(features.dtype)
+        valid = None if masks.valid is None else masks.valid.to(features.dtype)
         x, stem = self.stem(features, state.stem)
         stacks, outputs = [], []
         for stack, stack_state in zip(self.stacks, state.stacks, strict=True):
-            x, new_state = stack(x, valid, view.frames, stack_state)
+            x, new_state = stack(x, valid, masks.frames, stack_state)
             stacks.append(new_state)
             outputs.append(x)
         y = _full_width(outputs)
         memory = state.memory
-        if self.memory is not None and memory is not None and view.memory is not None:
-            y, memory = self.memory(y, valid, view.memory, memory)
+        if self.memory is not None and memory is not None and masks.memory is not None:
+            y, memory = self.memory(y, valid, masks.memory, memory)
         if valid is not None:
             y = y * valid
         return y, dataclasses.replace(state, stem=stem, stacks=tuple(stacks), memory=memory)
@@ -210,13 +210,13 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
         self, features: Tensor, lengths: tuple[int, ...], state: StreamState
     ) -> tuple[Tensor, StreamState]:
         heard = state.processed_frames
-        view = cached_chunk_masks(heard.tolist(), lengths, self.settings(state), features.device)
-        y, state = self.run(features, view, state)
+        masks = cached_chunk_masks(heard.tolist(), lengths, self.settings(state), features.device)
+        y, state = self.run(features, masks, state)
         here = torch.tensor(lengths, device=heard.device)
         return y, dataclasses.replace(state, processed_frames=heard + here)
 
     def settings(self, state: StreamState) -> MaskSettings:
-        """What the views of this state's calls follow from."""
+        """What the masks of this state's calls follow from."""
         return MaskSettings(
             chunk_size=state.chunk_size,
             left_context=state.left_context,

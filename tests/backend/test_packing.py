@@ -1,4 +1,4 @@
-"""States and views into flat tensors and back."""
+"""States and masks into flat tensors and back."""
 
 from __future__ import annotations
 
@@ -126,20 +126,20 @@ def test_what_is_put_into_a_packed_state_counts(how: str) -> None:
 @pytest.mark.parametrize("memory", [0, 2])
 def test_view(memory: int) -> None:
     settings = MaskSettings(16, 32, 1, memory, 16)
-    view = chunk_masks(torch.tensor([16, 800]), torch.tensor([16, 5]), 1, settings)
+    masks = chunk_masks(torch.tensor([16, 800]), torch.tensor([16, 5]), 1, settings)
     like = chunk_masks(torch.tensor([0, 0]), torch.tensor([16, 16]), 1, settings, whole=True)
-    flat, *rows = pack_masks(view)
+    flat, *rows = pack_masks(masks)
     again = unpack_masks(flat, rows[0] if rows else None, like)
-    assert again.valid is not None and view.valid is not None
-    assert torch.equal(again.valid, view.valid)
-    assert again.frames.keys() == view.frames.keys()
-    for rate, frames in view.frames.items():
+    assert again.valid is not None and masks.valid is not None
+    assert torch.equal(again.valid, masks.valid)
+    assert again.frames.keys() == masks.frames.keys()
+    for rate, frames in masks.frames.items():
         found = again.frames[rate]
         assert torch.equal(found.mask, frames.mask) and torch.equal(found.valid, frames.valid)
         assert not found.whole
         sizes = (found.chunk, found.left, found.future)
         assert sizes == (frames.chunk, frames.left, frames.future)
     assert (again.memory is None) == (memory == 0)
-    if again.memory is not None and view.memory is not None:
-        assert torch.equal(again.memory.rows, view.memory.rows)
-        assert torch.equal(again.memory.mask, view.memory.mask)
+    if again.memory is not None and masks.memory is not None:
+        assert torch.equal(again.memory.rows, masks.memory.rows)
+        assert torch.equal(again.memory.mask, masks.memory.mask)

@@ -1,4 +1,4 @@
-"""The views that are made once are those that would be made for the call."""
+"""The masks that are made once are those that would be made for the call."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_views_of_one_chunk(data: st.DataObject, settings: MaskSettings) -> None
     found = cached_chunk_masks(heard, lengths, settings, torch.device("cpu"))
     expected = chunk_masks(torch.tensor(heard), torch.tensor(lengths), 1, settings)
     assert found.frames.keys() == expected.frames.keys()
-    for rate, view in expected.frames.items():
-        assert torch.equal(found.frames[rate].mask, view.mask)
-        assert torch.equal(found.frames[rate].valid, view.valid)
+    for rate, masks in expected.frames.items():
+        assert torch.equal(found.frames[rate].mask, masks.mask)
+        assert torch.equal(found.frames[rate].valid, masks.valid)
     assert (found.memory is None) == (expected.memory is None) == (settings.memory_size == 0)
     if found.memory is not None and expected.memory is not None:
         assert torch.equal(found.memory.mask, expected.memory.mask)
@@ -45,14 +45,14 @@ def test_views_of_one_chunk(data: st.DataObject, settings: MaskSettings) -> None
         assert torch.equal(found.memory.rows[known], expected.memory.rows[known])
     whole = all(length == settings.chunk_size for length in lengths)
     assert (found.valid is None) == whole
-    assert all(view.whole == whole for view in found.frames.values())
+    assert all(masks.whole == whole for masks in found.frames.values())
 
 
 def test_a_long_stream_has_one_view() -> None:
     settings = MaskSettings(16, 128, None, 4, 16)
-    views = [
+    all_masks = [
         cached_chunk_masks([heard], [16], settings, torch.device("cpu"))
         for heard in (128, 144, 16000)
     ]
-    assert views[0] is views[1] is views[2]
-    assert cached_chunk_masks([112], [16], settings, torch.device("cpu")) is not views[0]
+    assert all_masks[0] is all_masks[1] is all_masks[2]
+    assert cached_chunk_masks([112], [16], settings, torch.device("cpu")) is not all_masks[0]

@@ -137,7 +137,7 @@ def test_mask_is_the_rule(
     """Every entry of the mask, for streams with different histories and lengths."""
     lengths = [length for _, length in streams]
     chunks = max(1, -(-max(lengths) // chunk))
-    view = stack_mask(
+    masks = stack_mask(
         torch.tensor([groups * chunk for groups, _ in streams]),
         torch.tensor(lengths),
         num_chunks=chunks,
@@ -147,22 +147,22 @@ def test_mask_is_the_rule(
         downsampling=rate,
     )
     size, past = chunk // rate, left // rate
-    assert (view.chunk, view.left) == (size, past)
-    assert view.future == (size - 1 if future is None else min(future, size - 1))
-    assert view.valid.shape == (len(streams), chunks * size, 1)
-    assert view.mask.shape == (len(streams) * chunks, 1, size, past + size)
+    assert (masks.chunk, masks.left) == (size, past)
+    assert masks.future == (size - 1 if future is None else min(future, size - 1))
+    assert masks.valid.shape == (len(streams), chunks * size, 1)
+    assert masks.mask.shape == (len(streams) * chunks, 1, size, past + size)
     rule, _ = allowed_at(rate, chunk, left, future)
     for b, (groups, length) in enumerate(streams):
         before = groups * chunk // rate
         end = before + -(-length // rate)
         valid = [before + t < end for t in range(chunks * size)]
-        assert view.valid[b, :, 0].tolist() == [float(e) for e in valid]
+        assert masks.valid[b, :, 0].tolist() == [float(e) for e in valid]
         for k in range(chunks):
             for i in range(size):
                 query = before + k * size + i
                 keys = [before + k * size - past + w for w in range(past + size)]
                 expected = [0 <= key < end and rule(query, key) for key in keys]
-                row = view.mask[b * chunks + k, 0, i]
+                row = masks.mask[b * chunks + k, 0, i]
                 assert (row == 0).tolist() == expected
                 assert bool((row[~torch.tensor(expected)] <= -1e9).all())
 

@@ -37,7 +37,7 @@ HEADS = 3
 SAME = 1e-12
 
 Chunkwise = Callable[[Any, Tensor, StackMask], tuple[Tensor, Any]]
-"""``(state, chunk(s) of input, view) -> (output, state)``."""
+"""``(state, chunk(s) of input, masks) -> (output, state)``."""
 
 
 def made(module: nn.Module) -> Any:
@@ -81,8 +81,8 @@ def both_ways(
     parts = []
     for k in range(chunks):
         here = None if lengths is None else (lengths - k * chunk).clamp(0, chunk)
-        view = view_of(1, chunk, left, future, k * chunk, here)
-        y, state = step(state, x[:, k * chunk : (k + 1) * chunk], view)
+        masks = view_of(1, chunk, left, future, k * chunk, here)
+        y, state = step(state, x[:, k * chunk : (k + 1) * chunk], masks)
         parts.append(y)
     return whole, torch.cat(parts, dim=1), state_whole, state
 
@@ -96,8 +96,8 @@ futures = pytest.mark.parametrize("future", [None, 0, 1])
 def test_attention_weights(chunk: int, left: int, future: int | None) -> None:
     module = made(AttentionWeights(CHANNELS, HEADS, 4, 2, 6))
 
-    def step(past: Tensor, x: Tensor, view: StackMask) -> tuple[Tensor, Tensor]:
-        weights, past = module(x, view, past)
+    def step(past: Tensor, x: Tensor, masks: StackMask) -> tuple[Tensor, Tensor]:
+        weights, past = module(x, masks, past)
         # [B * N, H, S, W] -> [B, N * S, H, W]
         return weights.unflatten(0, (BATCH, -1)).transpose(2, 3).flatten(1, 2), past
 
@@ -126,10 +126,10 @@ def test_values(kind: str, chunk: int, left: int, future: int | None) -> None:
         module, width = made(NonlinearAttention(CHANNELS, 9)), 9
 
     def step(
-        pasts: tuple[Tensor, Tensor], x: Tensor, view: StackMask
+        pasts: tuple[Tensor, Tensor], x: Tensor, masks: StackMask
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        weights, keys = weights_of(x, view, pasts[0])
-        y, values = module(x, weights, view, pasts[1])
+        weights, keys = weights_of(x, masks, pasts[0])
+        y, values = module(x, weights, masks, pasts[1])
         return y, (keys, values)
 
     x = noise(BATCH, 4 * chunk, CHANNELS)
@@ -154,8 +154,8 @@ def test_convolution(kernel: int, chunk: int, future: int | None) -> None:
     past = torch.zeros(BATCH, kernel // 2, CHANNELS).double()
     lengths = torch.tensor([5 * chunk, 3 * chunk + 5])
 
-    def step(past: Tensor, x: Tensor, view: StackMask) -> tuple[Tensor, Tensor]:
-        return module(x, view, past)  # type: ignore[no-any-return]
+    def step(past: Tensor, x: Tensor, masks: StackMask) -> tuple[Tensor, Tensor]:
+        return module(x, masks, past)  # type: ignore[no-any-return]
 
     whole, parts, past_whole, past = both_ways(step, past, x, chunk, 0, future, lengths)
     assert whole.shape == x.shape
@@ -182,8 +182,8 @@ def test_layer(chunk: int, left: int, future: int | None) -> None:
     state = layer.init_state(BATCH, left)
     x = noise(BATCH, 4 * chunk, CHANNELS)
 
-    def step(state: Any, x: Tensor, view: StackMask) -> tuple[Tensor, Any]:
-        return layer(x, view, state)  # type: ignore[no-any-return]
+    def step(state: Any, x: Tensor, masks: StackMask) -> tuple[Tensor, Any]:
+        return layer(x, masks, state)  # type: ignore[no-any-return]
 
     whole, parts, state_whole, state = both_ways(step, state, x, chunk, left, future)
     assert largest_difference(whole, parts) < SAME
@@ -201,7 +201,7 @@ def test_stack(index: int) -> None:
     lengths = torch.tensor([64, 51])
 
     def run(x: Tensor, before: int, lengths: Tensor, chunks: int, state: Any) -> tuple[Tensor, Any]:
-        views = {
+        all_masks = {
             rate: stack_mask(
                 torch.full((BATCH,), before),
                 lengths,
@@ -213,7 +213,7 @@ def test_stack(index: int) -> None:
             )
             for rate in (1, stack.downsampling)
         }
-        return stack(x, views[1].valid.double(), views, state)  # type: ignore[no-any-return]
+        return stack(x, all_masks[1].valid.double(), all_masks, state)  # type: ignore[no-any-return]
 
     whole, _ = run(x, 0, lengths, 4, stack.init_state(BATCH, 32))
     state, parts = stack.init_state(BATCH, 32), []
@@ -265,8 +265,8 @@ def test_memory_bank(chunk: int, size: int, segment: int) -> None:
 
     def step(state: Any, x: Tensor, before: int) -> tuple[Tensor, Any]:
         heard = torch.full((BATCH,), before)
-        view = memory_mask(heard, x.shape[1] // 8, size, segment // 8)
-        return module(x, None, view, state)  # type: ignore[no-any-return]
+        masks = memory_mask(heard, x.shape[1] // 8, size, segment // 8)
+        return module(x, None, masks, state)  # type: ignore[no-any-return]
 
     whole, state_whole = step(module.init_state(BATCH), x, 0)
     state, parts = module.init_state(BATCH), []
@@ -297,8 +297,8 @@ def test_memory_bank_reads_complete_segments_only() -> None:
     x = noise(1, 112, CHANNELS)
     other = x.clone()
     other[:, 31] += 1.0
-    view = memory_mask(torch.zeros(1, dtype=torch.int64), 14, 2, 2)
-    read, read_other = (module(s, None, view, module.init_state(1))[0] - s for s in (x, other))
+    masks = memory_mask(torch.zeros(1, dtype=torch.int64), 14, 2, 2)
+    read, read_other = (module(s, None, masks, module.init_state(1))[0] - s for s in (x, other))
     changed = (read != read_other).any(dim=2)[0].nonzero()[:, 0].tolist()
     # Adding and taking away x leaves rounding in the changed frame itself, whose query differs.
     assert [t for t in changed if t != 31] == list(range(32, 64))
@@ -338,9 +338,9 @@ def test_positions_are_aligned_with_keys(left: int, chunk: int) -> None:
 
 
 def test_heads_are_split_and_joined() -> None:
-    view = view_of(3, 8, 0, None)
+    masks = view_of(3, 8, 0, None)
     x = noise(BATCH, 24, 12)
-    split = split_heads(x, view, 3)
+    split = split_heads(x, masks, 3)
     assert split.shape == (BATCH * 3, 3, 8, 4)
     assert torch.equal(split[4, 2, 5], x[1, 13, 8:12]), "stream 1, chunk 1, head 2, frame 5"
     assert torch.equal(join_heads(split, BATCH), x)

@@ -123,8 +123,8 @@ def forgotten_layer_state(patch: Patch) -> None:
     """The second layer of a stack starts from the first one's state."""
     good = stack.Stack.forward
 
-    def forward(self: stack.Stack, x: Tensor, valid: Tensor, view: Any, state: Any) -> Any:
-        y, after = good(self, x, valid, view, state)
+    def forward(self: stack.Stack, x: Tensor, valid: Tensor, masks: Any, state: Any) -> Any:
+        y, after = good(self, x, valid, masks, state)
         return y, dataclasses.replace(after, layers=(after.layers[0],) * len(after.layers))
 
     patch.setattr(stack.Stack, "forward", forward)
@@ -187,8 +187,8 @@ def unscaled_short_group(patch: Patch) -> None:
 def padding_counts_in_convolution(patch: Patch) -> None:
     good = convolution.Convolution.forward
 
-    def forward(self: Any, x: Tensor, view: Any, past: Tensor) -> Any:
-        everything = dataclasses.replace(view, valid=torch.ones_like(view.valid))
+    def forward(self: Any, x: Tensor, masks: Any, past: Tensor) -> Any:
+        everything = dataclasses.replace(masks, valid=torch.ones_like(masks.valid))
         return good(self, x, everything, past)
 
     patch.setattr(convolution.Convolution, "forward", forward)
@@ -209,8 +209,8 @@ def shifted_future_taps(patch: Patch) -> None:
 def memory_one_segment_late(patch: Patch) -> None:
     good = MemoryBank._slots
 
-    def slots(self: MemoryBank, groups: Tensor, view: Any) -> Tensor:
-        return good(self, groups, view).roll(self.groups_per_segment, dims=1)
+    def slots(self: MemoryBank, groups: Tensor, masks: Any) -> Tensor:
+        return good(self, groups, masks).roll(self.groups_per_segment, dims=1)
 
     patch.setattr(MemoryBank, "_slots", slots)
 
