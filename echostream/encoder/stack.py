@@ -93,8 +93,8 @@ class Stack(nn.Module):
     ) -> tuple[Tensor, StackState]:
         """``[B, T, any] -> [B, T, C]``.
 
-        ``masks_by_rate`` are by down-sampling factor; ``valid`` [B, T, 1] is at 50 Hz, ``None`` if all
-        frames exist.
+        ``masks_by_rate`` are by down-sampling factor; ``valid`` [B, T, 1] is at 50 Hz, ``None`` if
+        all frames are valid.
         """
         masks = masks_by_rate[self.downsampling]
         # Channels are cut or zero-padded between stacks of different width.
