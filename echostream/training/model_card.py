@@ -52,9 +52,9 @@ def card(
         "license: apache-2.0",
         "---",
         "",
-        f"# {encoder.name}, {config.source_language} to {config.target_language}",
+        f"# {config.encoder.name}, {config.source_language} to {config.target_language}",
         "",
-        f"- **Model:** {encoder.name}, {millions:.2f}M parameters, CTC heads for transcript "
+        f"- **Model:** {config.encoder.name}, {millions:.2f}M parameters, CTC heads for transcript "
         f"({config.asr_vocab_size} SentencePiece units) and translation ({config.st_vocab_size}).",
         f"- **Chunk:** {chunk_ms} ms as configured; trained for several chunk sizes.",
         f"- **Weights:** {weights} after {state.updates} updates (epoch {state.epoch}){many}; "

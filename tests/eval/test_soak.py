@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from echostream.hosts.simuleval.agent import EchoStreamAgent
+from echostream.session import Text
 from eval.soak.__main__ import Soak, Window, _slopes, slope, soak
 from eval.soak.audio import find_speech
 
@@ -95,7 +96,7 @@ def test_each_fault_is_seen(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, f
             listener = dataclasses.replace(after.listener, encoder=poisoned)
             after = dataclasses.replace(after, listener=listener)
         elif fault == "half word" and result.turns:
-            turn = dataclasses.replace(result.turns[0], words=("half a",))
+            turn = dataclasses.replace(result.turns[0], output=Text(("half a",)))
             result = dataclasses.replace(result, turns=(turn, *result.turns[1:]))
         return result, after
 

@@ -27,6 +27,8 @@ class Stand:
         self._encoder = copy.deepcopy(encoder)
         self._change, self._scale = change, scale
         self.init_state = encoder.init_state
+        self.capabilities = encoder.capabilities
+        self.restore = encoder.restore
         self.fingerprint = encoder.fingerprint
 
     def step(self, *args: Any, **options: Any) -> tuple[Tensor, Tensor, Any]:

@@ -108,8 +108,8 @@ def test_recomputing_front_end_hears_every_kind_of_audio(forced: dict[str, str])
     [
         ({}, "no default checkpoint"),
         ({"chunk_ms": 360}, "multiple of 80"),
-        ({"left_context_ms": 320}, "chunk-conformer, which has no such choice"),
-        ({"max_future_frames": "1"}, "chunk-conformer, which has no such choice"),
+        ({"left_context_ms": 320}, "ChunkConformerEncoder, which has no such choice"),
+        ({"max_future_frames": "1"}, "ChunkConformerEncoder, which has no such choice"),
         ({"encoder_mode": "cache"}, "cached, recompute"),
     ],
 )
@@ -122,7 +122,7 @@ def test_wrong_options_say_what_to_do(
 
 
 def test_a_zipformer_is_not_the_baseline(checkpoint: Path) -> None:
-    with pytest.raises(ConfigError, match="encoder is zipformer"):
+    with pytest.raises(ConfigError, match="encoder is a Zipformer"):
         make_agent(checkpoint=str(checkpoint))
 
 
