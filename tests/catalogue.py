@@ -56,7 +56,11 @@ FAULTS = (
     ),
     Fault("F12", "an empty segment in mid-stream or at the end", "nothing is heard twice"),
     Fault("F13", "a last segment shorter than a window", "flushed and finished"),
-    Fault("F14", "audio after the end without a reset", "StreamClosedError"),
+    Fault(
+        "F14",
+        "audio after the end without a reset",
+        "StreamClosedError; in SimulEval the next stream, once the end was answered",
+    ),
     Fault("F15", "finish called twice", "the second one does nothing"),
     Fault(
         "F16", "reset in mid-utterance, twice, before any audio", "the next stream is as if fresh"

@@ -164,7 +164,7 @@ class ChunkConformerEncoder(nn.Module):
         check_streamable(chunk_size, conv_chunk_size)
         with torch.no_grad():
             nothing = self.linear.bias.new_zeros(batch_size, 0, config.input_dim)
-        counter = torch.zeros(batch_size, dtype=torch.int64, device=nothing.device)
+        counter = torch.zeros(batch_size, dtype=torch.int64)
         return ChunkConformerState(
             processed_frames=counter,
             segment_id=counter.clone(),
@@ -198,6 +198,7 @@ class ChunkConformerEncoder(nn.Module):
                 whole recording. ``None`` for ``min(chunk_size, 16)``, as the published S2TT and
                 ASR agents set it; the S2ST agent has 16 from chunk 16 on, else 8.
         """
+        all_full = lengths is None
         lengths = self._check_features(features, lengths)
         chunk_size = self.config.chunk_size if chunk_size is None else chunk_size
         if conv_chunk_size is None:
@@ -207,7 +208,7 @@ class ChunkConformerEncoder(nn.Module):
         if total == 0:
             nothing = features.new_zeros(batch, 0, self.output_dim)
             return {"encoder_out": nothing, "encoder_out_lengths": out_lengths}
-        if bool((lengths == total).all()):
+        if all_full or bool((lengths == total).all()):
             ends = None
         else:
             ends = lengths
@@ -323,7 +324,10 @@ class ChunkConformerEncoder(nn.Module):
         self, features: Tensor, state: ChunkConformerState, lengths: Tensor | None
     ) -> Tensor:
         """The new frames of all streams, after a check of what :meth:`step` was given."""
-        lengths = self._check_features(features, lengths)
+        checked = self._check_features(features, lengths)
+        # Where none are given they are known without asking the device.
+        known = torch.full(features.shape[:1], features.shape[1])
+        lengths = known if lengths is None else checked.cpu()
         if state.layout != self.layout:
             raise StateMismatchError(
                 f"the state was made by an encoder of another configuration ({state.layout}); "

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from echostream.encoder.state import EncoderState, State
@@ -44,6 +43,8 @@ class ChunkConformerState(EncoderState):
     Made by ``ChunkConformerEncoder.init_state`` and replaced by each ``step``.
     """
 
+    counters = frozenset(("processed_frames", "segment_id", "finished", "pending_lengths"))
+
     processed_frames: Tensor
     """``[B]`` int64: encoder frames given out so far."""
     segment_id: Tensor
@@ -63,8 +64,3 @@ class ChunkConformerState(EncoderState):
     mode: str
     layout: str
     """Which configuration the tensors are laid out for (``ChunkConformerEncoder.layout``)."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self.pending.device

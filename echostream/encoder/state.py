@@ -8,9 +8,10 @@ state, so keeping an old one and stepping from it again is always safe.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -21,6 +22,10 @@ from echostream.errors import StateMismatchError
 @dataclass(frozen=True)
 class State:
     """Base of all states: what can be done to a tree of tensors as a whole."""
+
+    counters: ClassVar[frozenset[str]] = frozenset()
+    """Fields that Python reads in every step. They stay on the CPU, so that no step waits for what
+    is queued on a GPU."""
 
     def named_tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Every tensor with its dotted name, in a fixed order."""
@@ -48,8 +53,9 @@ class State:
     ) -> Self:
         """The state on another device; ``dtype`` applies to floating-point tensors only."""
 
-        def move(_: str, tensor: Tensor) -> Tensor:
-            return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+        def move(name: str, tensor: Tensor) -> Tensor:
+            wanted = None if name in self.counters else device
+            return tensor.to(device=wanted, dtype=dtype if tensor.is_floating_point() else None)
 
         return self.map(move)
 
@@ -112,26 +118,39 @@ class State:
 
     def rows(self, index: Tensor | slice) -> Self:
         """The streams of the given rows, in that order; of a slice as views."""
-        return self.map(lambda _, tensor: tensor[index])
+        at = _on_each_device(index)
+        return self.map(lambda _, tensor: tensor[at(tensor.device)])
 
     def with_rows(self, index: Tensor, other: Self) -> Self:
         """This state with ``other``'s streams in the rows ``index``, none of them twice."""
         others = dict(other.named_tensors())
-        return self.map(lambda name, tensor: tensor.index_copy(0, index, others[name]))
+        at = _on_each_device(index)
+        return self.map(lambda name, tensor: tensor.index_copy(0, at(tensor.device), others[name]))
 
     def select(self, active: Tensor, other: Self) -> Self:
         """Rows of this state where ``active`` [B] is true, rows of ``other`` elsewhere."""
         others = dict(other.named_tensors())
+        at = _on_each_device(active)
 
         def choose(name: str, tensor: Tensor) -> Tensor:
-            mask = active.view(-1, *([1] * (tensor.dim() - 1)))
+            mask = at(tensor.device).view(-1, *([1] * (tensor.dim() - 1)))
             return torch.where(mask, tensor, others[name])
 
         return self.map(choose)
 
 
+def _on_each_device(index: Tensor | slice) -> Callable[[torch.device], Any]:
+    """Rows or a mask on the device that is asked for: counters are on the CPU, the rest may not."""
+    return functools.cache(lambda device: index.to(device) if isinstance(index, Tensor) else index)
+
+
 class EncoderState(State):
     """Of an encoder's stream; a frozen dataclass with two fields that others read."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are, but for counters."""
+        return next(t for name, t in self.named_tensors() if name not in self.counters).device
 
     if TYPE_CHECKING:  # Fields of the subclasses, each in its own order.
 

@@ -145,7 +145,8 @@ class ChunkEncoder(abc.ABC):
                 the others: they get no frames, and their state stays as it is, to the bit.
 
         Returns:
-            ``[B, n, C]`` encoder frames, ``[B]`` how many of them are each stream's, new state.
+            ``[B, n, C]`` encoder frames, ``[B]`` how many of them are each stream's (on the
+            CPU), the new state.
 
         Raises:
             StreamClosedError: if a stream gets features after its end.
@@ -162,7 +163,6 @@ class ChunkEncoder(abc.ABC):
         else:
             counts = self._check_lengths(features, lengths, taking_part)
         self._check_state(state, counts)
-        device = features.device
         cut = cut_segment(
             state.pending, state.pending_lengths.tolist(), features, counts, is_final=ending
         )
@@ -170,25 +170,22 @@ class ChunkEncoder(abc.ABC):
         for chunk, here in zip(cut.chunks, cut.lengths, strict=True):
             y, state = self._encode_busy(chunk, here, state)
             outputs.append(y)
-        pending, one_more = cut.pending, 1 if active is None else active.long()
+        pending, one_more = cut.pending, torch.tensor(taking_part).long()
         if active is not None:
-            pending = torch.where(active[:, None, None], pending, state.pending)
+            taking = active[:, None, None].to(pending.device)
+            pending = torch.where(taking, pending, state.pending)
         state = state.replaced(
             pending=pending,
-            pending_lengths=torch.tensor(cut.pending_lengths, device=device),
+            pending_lengths=torch.tensor(cut.pending_lengths),
             segment_id=state.segment_id + one_more,
-            finished=(
-                state.finished | torch.tensor(ending, device=device)
-                if any(ending)
-                else state.finished
-            ),
+            finished=(state.finished | torch.tensor(ending) if any(ending) else state.finished),
         )
         if outputs:
             joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
             joined = joined[:, : max(cut.totals)]
         else:
             joined = features.new_zeros(batch, 0, self.config.output_dim)
-        return joined, torch.tensor(cut.totals, device=device), state
+        return joined, torch.tensor(cut.totals), state
 
     def _encode_busy(
         self, features: Tensor, lengths: tuple[int, ...], state: StreamState
@@ -204,9 +201,9 @@ class ChunkEncoder(abc.ABC):
         if calls == (batch,):
             y, after = self._encode_chunk(features, lengths, state)
             if len(busy) < batch:
-                idle = torch.tensor(lengths, device=features.device) == 0
+                idle = torch.tensor(lengths) == 0
                 after = state.select(idle, after)
-                y = y.masked_fill(idle[:, None, None], 0.0)
+                y = y.masked_fill(idle[:, None, None].to(y.device), 0.0)
             return y, after
         parts, states = [], []
         start = 0
@@ -214,15 +211,17 @@ class ChunkEncoder(abc.ABC):
             own = busy[start : start + size]
             start += size
             rows = own + own[:1] * (size - len(own))
-            index = torch.tensor(rows, device=features.device)
+            index = torch.tensor(rows)
             y, after = self._encode_chunk(
-                features[index], tuple(lengths[row] for row in rows), state.rows(index)
+                features[index.to(features.device)],
+                tuple(lengths[row] for row in rows),
+                state.rows(index),
             )
             parts.append(y[: len(own)])
             states.append(after.rows(slice(len(own))))
-        index = torch.tensor(busy, device=features.device)
+        index = torch.tensor(busy)
         y = torch.cat(parts)
-        y = y.new_zeros(batch, *y.shape[1:]).index_copy(0, index, y)
+        y = y.new_zeros(batch, *y.shape[1:]).index_copy(0, index.to(y.device), y)
         return y, state.with_rows(index, StreamState.stack(states))
 
     def _check_features(self, features: Tensor) -> None:

@@ -32,6 +32,8 @@ class StreamState(EncoderState):
     Made by ``ZipformerEncoder.init_state`` and replaced by each ``step``.
     """
 
+    counters = frozenset(("processed_frames", "segment_id", "finished", "pending_lengths"))
+
     processed_frames: Tensor
     """``[B]`` int64: encoder frames given out so far."""
     segment_id: Tensor

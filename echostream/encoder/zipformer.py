@@ -110,7 +110,7 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
             )
         check_chunking(chunk_size, left_context, future)
         like = self.stem.norm.bias
-        counter = torch.zeros(batch_size, dtype=torch.int64, device=like.device)
+        counter = torch.zeros(batch_size, dtype=torch.int64)
         return StreamState(
             processed_frames=counter,
             segment_id=counter.clone(),
@@ -175,7 +175,7 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
             out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
         features = functional.pad(features[:, : frames * SUBSAMPLING], (0, 0, 0, missing))
         masks = chunk_masks(
-            state.processed_frames,
+            state.processed_frames.to(features.device),
             out_lengths,
             num_chunks,
             self.settings(state),
@@ -212,8 +212,7 @@ class ZipformerEncoder(ChunkEncoder, nn.Module):
         heard = state.processed_frames
         masks = cached_chunk_masks(heard.tolist(), lengths, self.settings(state), features.device)
         y, state = self.run(features, masks, state)
-        here = torch.tensor(lengths, device=heard.device)
-        return y, dataclasses.replace(state, processed_frames=heard + here)
+        return y, dataclasses.replace(state, processed_frames=heard + torch.tensor(lengths))
 
     def settings(self, state: StreamState) -> MaskSettings:
         """What the masks of this state's calls follow from."""
