@@ -1,0 +1,122 @@
+"""Configuration of Whisper's two halves: the streaming encoder and the text decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from echostream.config_mapping import check_types
+from echostream.constants import CHUNK_MULTIPLE, NUM_MEL_BINS
+from echostream.errors import ConfigError
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _require_positive(config: Any, part: str, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(value > 0, f"{part}.{name} is {value}; expected a positive number")
+
+
+@dataclass(frozen=True)
+class WhisperEncoderConfig:
+    """Whisper's encoder with chunk-causal attention, ``name: whisper``.
+
+    ``chunk_size``, ``max_positions``, ``window_stride`` and ``window_overlap`` count encoder frames
+    (20 ms). Positions end at ``max_positions``, so the encoder starts over every ``window_stride``
+    frames; the next window is encoded beside the current one during its last ``window_overlap``
+    frames, so that no frame is without left context.
+    """
+
+    name: str = "whisper"
+    input_dim: int = NUM_MEL_BINS
+    embed_dim: int = 512
+    num_layers: int = 6
+    num_heads: int = 8
+    ffn_dim: int = 2048
+    max_positions: int = 1500
+    chunk_size: int = 32
+    window_stride: int = 960
+    window_overlap: int = 320
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _require(
+            self.name == "whisper",
+            f"encoder.name is {self.name!r}; expected 'whisper' for these keys",
+        )
+        _require_positive(
+            self, "encoder", "input_dim", "embed_dim", "num_layers", "num_heads", "ffn_dim"
+        )
+        _require(
+            self.embed_dim % (2 * self.num_heads) == 0,
+            f"encoder.embed_dim is {self.embed_dim}; expected a multiple of {2 * self.num_heads}, "
+            "an even number of channels for each attention head",
+        )
+        _require(
+            self.chunk_size > 0 and self.chunk_size % CHUNK_MULTIPLE == 0,
+            f"encoder.chunk_size is {self.chunk_size} encoder frames; expected a positive multiple "
+            f"of {CHUNK_MULTIPLE} (160 ms)",
+        )
+        _require(
+            0 <= self.window_overlap <= self.window_stride
+            and 0 < self.window_stride
+            and self.window_stride + self.window_overlap <= self.max_positions,
+            f"encoder.window_stride is {self.window_stride} and encoder.window_overlap "
+            f"{self.window_overlap}; expected an overlap of at most the stride, and together at "
+            f"most encoder.max_positions, {self.max_positions} frames",
+        )
+
+    @property
+    def output_dim(self) -> int:
+        """Channels of the encoder output."""
+        return self.embed_dim
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the encoder's class."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+
+
+@dataclass(frozen=True)
+class TextDecoderConfig:
+    """An autoregressive transformer decoder, pre-norm, with tied embeddings.
+
+    ``max_tokens`` is the number of token positions, ``max_source`` the number of encoder frames
+    that it can look at. ``alignment_heads`` are the (layer, head) pairs whose cross-attention
+    follows the audio.
+    """
+
+    vocab_size: int = 51865
+    embed_dim: int = 512
+    num_layers: int = 6
+    num_heads: int = 8
+    ffn_dim: int = 2048
+    max_tokens: int = 448
+    max_source: int = 1500
+    alignment_heads: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _require_positive(
+            self,
+            "text_decoder",
+            *("vocab_size", "embed_dim", "num_layers", "num_heads", "ffn_dim"),
+            *("max_tokens", "max_source"),
+        )
+        _require(
+            self.embed_dim % self.num_heads == 0,
+            f"text_decoder.embed_dim is {self.embed_dim}; expected a multiple of "
+            f"text_decoder.num_heads, {self.num_heads}",
+        )
+        _require(
+            all(
+                0 <= layer < self.num_layers and 0 <= head < self.num_heads
+                for layer, head in self.alignment_heads
+            ),
+            f"text_decoder.alignment_heads are {self.alignment_heads}; expected pairs of a layer "
+            f"below {self.num_layers} and a head below {self.num_heads}",
+        )
