@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from echostream.config_mapping import PATH_OF_CLASS, check_types, from_mapping, to_mapping
-from echostream.constants import CHANNELS, CHUNK_MULTIPLE, DOWNSAMPLING, NUM_MEL_BINS
+from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
+from echostream.constants import CHANNELS, CHUNK_MULTIPLE, DOWNSAMPLING, FEATURES, NUM_MEL_BINS
 from echostream.errors import ConfigError
 from echostream.shipped import SHIPPED_CONFIGS
 
@@ -26,6 +27,8 @@ __all__ = [
     "OtherEncoderConfig",
     "PolicyConfig",
     "SystemConfig",
+    "TextDecoderConfig",
+    "WhisperEncoderConfig",
     "check_chunking",
     "from_mapping",
     "load_config",
@@ -68,11 +71,12 @@ def _per_stack(name: str, value: PerStack) -> None:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """Front end: the arguments of :class:`echostream.audio.FrontEnd`."""
+    """Front end: which features, and the arguments of :class:`echostream.audio.FrontEnd`."""
 
     lead_in_samples: int = 240
     nan_policy: str = "error"
     channel: str = "mean"
+    features: str = "kaldi"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -87,6 +91,10 @@ class AudioConfig:
         _require(
             self.channel in CHANNELS,
             f"audio.channel is {self.channel!r}; expected one of {', '.join(CHANNELS)}",
+        )
+        _require(
+            self.features in FEATURES,
+            f"audio.features is {self.features!r}; expected one of {', '.join(FEATURES)}",
         )
 
 
@@ -325,22 +333,29 @@ class PolicyConfig:
         check_types(self)
 
 
+MULTILINGUAL = "multilingual"
+"""The source language of a system that is told it for each recording."""
+
+
 @dataclass(frozen=True)
 class SystemConfig:
     """A whole system: what ``configs/*.yaml`` and a checkpoint's ``config.json`` hold.
 
     ``encoder.name`` says which encoder it is, ``zipformer`` when it is left out. The vocabulary
-    sizes count SentencePiece units, without the CTC blank.
+    sizes count SentencePiece units, without the CTC blank; 0 is a system without that head.
+    ``source_languages`` are those of a system whose ``source_language`` is ``multilingual``.
     """
 
     source_language: str = "es"
     target_language: str = "en"
     asr_vocab_size: int = 256
     st_vocab_size: int = 256
+    source_languages: tuple[str, ...] = ()
     audio: AudioConfig = field(default_factory=AudioConfig)
-    encoder: EncoderConfig | ChunkConformerConfig | OtherEncoderConfig = field(
-        default_factory=EncoderConfig
+    encoder: EncoderConfig | ChunkConformerConfig | WhisperEncoderConfig | OtherEncoderConfig = (
+        field(default_factory=EncoderConfig)
     )
+    text_decoder: TextDecoderConfig | None = None
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 
@@ -348,7 +363,17 @@ class SystemConfig:
         check_types(self)
         for name in ("asr_vocab_size", "st_vocab_size"):
             value = getattr(self, name)
-            _require(value > 1, f"{name} is {value}; expected at least 2 units")
+            _require(
+                value > 1 or value == 0,
+                f"{name} is {value}; expected at least 2 units, or 0 for a system without that "
+                "head",
+            )
+        _require(
+            bool(self.source_languages) == (self.source_language == MULTILINGUAL),
+            f"source_language is {self.source_language!r} and source_languages has "
+            f"{len(self.source_languages)}; expected codes there for {MULTILINGUAL!r}, and for "
+            "that only",
+        )
 
 
 def load_config(path: str | Path) -> SystemConfig:

@@ -60,17 +60,19 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return from_mapping(typing.cast(type, hint), value, path)
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        if all(dataclasses.is_dataclass(option) for option in typing.get_args(hint)):
-            return from_mapping(_named(typing.get_args(hint), value, path), value, path)
+        kinds = tuple(o for o in typing.get_args(hint) if dataclasses.is_dataclass(o))
+        if kinds and not (value is None and type(None) in typing.get_args(hint)):
+            kind = kinds[0] if len(kinds) == 1 else _named(kinds, value, path)
+            return _convert(kind, value, path)
         for option in typing.get_args(hint):
             try:
                 return _convert(option, value, path)
             except ConfigError:
                 continue
     elif origin is tuple:
-        if isinstance(value, list | tuple):
-            item = typing.get_args(hint)[0]
-            return tuple(_convert(item, v, f"{path}[{i}]") for i, v in enumerate(value))
+        items = typing.get_args(hint)
+        if isinstance(value, list | tuple) and (items[-1] is ... or len(items) == len(value)):
+            return tuple(_convert(items[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     elif origin is dict or hint is dict:
         if isinstance(value, str | Mapping):
             return parse_options(value, path)

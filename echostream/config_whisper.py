@@ -63,7 +63,7 @@ class WhisperEncoderConfig:
         )
         _require(
             0 <= self.window_overlap <= self.window_stride
-            and 0 < self.window_stride
+            and self.window_stride > 0
             and self.window_stride + self.window_overlap <= self.max_positions,
             f"encoder.window_stride is {self.window_stride} and encoder.window_overlap "
             f"{self.window_overlap}; expected an overlap of at most the stride, and together at "

@@ -41,3 +41,6 @@ PRECISIONS = ("float32", "int8")
 
 CHANNELS = ("mean", "left", "right")
 """What can be heard of two channels."""
+
+FEATURES = ("kaldi", "whisper")
+"""Whose log-mel filter bank a model was trained on."""

@@ -16,6 +16,8 @@ from echostream.config import (
     EncoderConfig,
     PolicyConfig,
     SystemConfig,
+    TextDecoderConfig,
+    WhisperEncoderConfig,
     check_chunking,
     from_mapping,
     load_config,
@@ -81,6 +83,15 @@ def test_mapping_and_yaml_round_trips(config: SystemConfig) -> None:
             source_language="日本語",
             encoder=EncoderConfig(embed_dim=(8, 16, 24, 32, 24, 16), max_future_frames=None),
             policy=PolicyConfig("wait-k", {"k": 3, "nested": {"a": [1, None, "x"]}}),
+        ),
+        SystemConfig(
+            source_language="multilingual",
+            source_languages=("es", "haw"),
+            asr_vocab_size=0,
+            st_vocab_size=0,
+            audio=AudioConfig(features="whisper"),
+            encoder=WhisperEncoderConfig(num_layers=2),
+            text_decoder=TextDecoderConfig(alignment_heads=((3, 1), (5, 7))),
         ),
     ],
 )
@@ -217,6 +228,7 @@ def test_encoder_ranges(field: str, value: Any) -> None:
         ("lead_in_samples", 16_001),
         ("nan_policy", "ignore"),
         ("channel", "centre"),
+        ("features", "mfcc"),
     ],
 )
 def test_audio_ranges(field: str, value: Any) -> None:
@@ -230,7 +242,22 @@ def test_vocabulary_sizes(field: str) -> None:
         SystemConfig(**{field: 1})
 
 
+def test_a_multilingual_system_names_its_languages() -> None:
+    for values in ({"source_language": "multilingual"}, {"source_languages": ("es", "fr")}):
+        with pytest.raises(ConfigError, match="source_language is"):
+            SystemConfig(**values)  # type: ignore[arg-type]
+
+
+def test_errors_in_a_text_decoder_name_the_key() -> None:
+    refused({"text_decoder": {"vocab_size": "many"}}, "text_decoder.vocab_size is 'many'")
+    refused(
+        {"text_decoder": {"alignment_heads": [[5, 1], [5, 2, 3]]}},
+        "text_decoder.alignment_heads[1] is [5, 2, 3]",
+    )
+
+
 def test_smallest_values_are_taken() -> None:
+    SystemConfig(asr_vocab_size=0, st_vocab_size=0)
     EncoderConfig(chunk_size=8, left_context=0, max_future_frames=0, memory_size=0, dropout=0.0)
     EncoderConfig(memory_segment=8, conv_kernel=1, pos_dim=2)
     AudioConfig(lead_in_samples=0)

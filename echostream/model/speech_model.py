@@ -1,4 +1,4 @@
-"""Encoder, ASR head and ST head under one roof, with the statistics of their training data.
+"""Encoder, CTC heads and text decoder under one roof, with the statistics of their training data.
 
 Symbols: ``B`` recordings, ``T`` encoder frames, ``C`` encoder channels, ``V`` CTC vocabulary.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,15 @@ from echostream.audio import Cmvn
 from echostream.config import SystemConfig, to_mapping
 from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.encoder import registry
+from echostream.errors import ConfigError
 from echostream.kernel import shared_kernel
+
+_ONCE_ABSENT: tuple[tuple[str, object], ...] = (
+    ("text_decoder", None),
+    ("source_languages", []),
+    ("features", "kaldi"),
+)
+"""Values of younger keys that mean what a configuration without the key meant."""
 
 
 @contextlib.contextmanager
@@ -33,8 +43,17 @@ def float32_by_default() -> Iterator[None]:
 
 
 class SpeechModel(nn.Module):
-    """A system's weights. Buffers ``cmvn_mean`` and ``cmvn_std`` [80] belong to the weights."""
+    """A system's weights. Buffers ``cmvn_mean`` and ``cmvn_std`` [80] belong to the weights.
 
+    ``asr_head``, ``st_head`` and ``text_decoder`` are there where the configuration has them.
+
+    Raises:
+        ConfigError: if there is no such encoder, or the text decoder is of another width.
+    """
+
+    asr_head: CtcHead
+    st_head: CtcHead
+    text_decoder: nn.Module
     cmvn_mean: Tensor
     cmvn_std: Tensor
 
@@ -46,20 +65,29 @@ class SpeechModel(nn.Module):
         with float32_by_default():
             self.encoder = registry.create(config.encoder)
             dim = self.encoder.output_dim
-            self.asr_head = CtcHead(dim, config.asr_vocab_size)
-            self.st_head = CtcHead(dim, config.st_vocab_size)
+            for name, size in self.vocab_sizes.items():
+                self.add_module(f"{name}_head", CtcHead(dim, size))
+            if config.text_decoder is not None:
+                if config.text_decoder.embed_dim != dim:
+                    raise ConfigError(
+                        f"text_decoder.embed_dim is {config.text_decoder.embed_dim}; expected "
+                        f"{dim}, the channels of the encoder"
+                    )
+                text = importlib.import_module("echostream.decoder.text.transformer")
+                self.text_decoder = text.TransformerDecoder(config.text_decoder)
             self.register_buffer("cmvn_mean", torch.zeros(self.encoder.input_dim))
             self.register_buffer("cmvn_std", torch.ones(self.encoder.input_dim))
 
     @property
     def heads(self) -> dict[str, CtcHead]:
         """The CTC heads by name: ``asr`` for the transcript, ``st`` for the translation."""
-        return {"asr": self.asr_head, "st": self.st_head}
+        return {name: cast(CtcHead, getattr(self, f"{name}_head")) for name in self.vocab_sizes}
 
     @property
     def vocab_sizes(self) -> dict[str, int]:
-        """Units of each head, the blank included."""
-        return {"asr": self.config.asr_vocab_size, "st": self.config.st_vocab_size}
+        """Units of each head that there is, without the blank."""
+        sizes = {"asr": self.config.asr_vocab_size, "st": self.config.st_vocab_size}
+        return {name: size for name, size in sizes.items() if size > 0}
 
     @property
     def cmvn(self) -> Cmvn:
@@ -79,10 +107,14 @@ class SpeechModel(nn.Module):
         config = {
             key: value
             for key, value in to_mapping(self.config).items()
-            if key not in ("policy", "decoder")
+            if key not in ("policy", "decoder") and (key, value) not in _ONCE_ABSENT
         }
         # Which channel of stereo is heard is the session's choice, too.
-        config["audio"] = {k: v for k, v in config["audio"].items() if k != "channel"}
+        config["audio"] = {
+            key: value
+            for key, value in config["audio"].items()
+            if key != "channel" and (key, value) not in _ONCE_ABSENT
+        }
         sums = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

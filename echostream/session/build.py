@@ -76,14 +76,21 @@ def require_languages(
         ConfigError: if it is another language.
     """
     for side, wanted, own in (
-        ("source", source, config.source_language),
-        ("target", target, config.target_language),
+        ("source", source, config.source_languages or (config.source_language,)),
+        ("target", target, (config.target_language,)),
     ):
-        if wanted is not None and re.split("[-_]", wanted.lower())[0] != own.lower():
+        known = [code.lower() for code in own]
+        if wanted is not None and primary_language(wanted) not in known:
+            has = f"is {own[0]!r}" if len(own) == 1 else f"are {', '.join(own)}"
             raise ConfigError(
-                f"the {side} language is {wanted!r}, but the checkpoint's is {own!r}; expected "
+                f"the {side} language is {wanted!r}, but the checkpoint's {has}; expected "
                 "that, or another checkpoint"
             )
+
+
+def primary_language(code: str) -> str:
+    """``en`` of ``en``, ``en-GB`` and ``EN_us``."""
+    return re.split("[-_]", code.lower())[0]
 
 
 def build_model(options: SystemOptions, device: torch.device | str = "cpu") -> SpeechModel:

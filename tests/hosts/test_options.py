@@ -11,12 +11,14 @@ import pytest
 import torch
 from simuleval.data.segments import EmptySegment, SpeechSegment, TextSegment
 
+from echostream.config import SystemConfig
 from echostream.config_mapping import parse_options
 from echostream.errors import AudioFormatError, ConfigError
 from echostream.hosts.options import HostOptions, options_of
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.policy import create
 from echostream.session import Session, SystemOptions, build_translator
+from echostream.session.build import require_languages
 from tests.small_system import audio
 
 
@@ -77,6 +79,13 @@ def test_another_language_is_refused(checkpoint: Path) -> None:
     segment = SpeechSegment(content=[0.0] * 400, sample_rate=16_000, tgt_lang="de")
     with pytest.raises(ConfigError, match="target language is 'de'"):
         agent.push(segment)
+
+
+def test_a_multilingual_checkpoint_takes_its_languages() -> None:
+    config = SystemConfig(source_language="multilingual", source_languages=("es", "fr"))
+    require_languages(config, "fr-CA", "en")
+    with pytest.raises(ConfigError, match="source language is 'de', but the checkpoint's are es, "):
+        require_languages(config, "de")
 
 
 def test_a_device_that_is_not_there_is_refused_at_the_start(checkpoint: Path) -> None:
