@@ -1,4 +1,4 @@
-"""What the figures for papers have in common: colours, style, and how they become SVG.
+"""What the figures for papers have in common: colours, style, charts of lines, and SVG.
 
 Colours are of Okabe and Ito's palette, which people with any colour vision can tell apart; systems
 also differ in line style, policies in marker. Text stays text, and the same drawing gives the same
@@ -8,7 +8,9 @@ bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -16,7 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from echostream.whole_file import write_whole
 
 SYSTEM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 SYSTEM_LINES = ("-", "--", "-.", ":")
@@ -27,7 +31,7 @@ STAGE_COLOURS = ("#56b4e9", "#d55e00", "#cc79a7", "#0072b2", "#009e73", "#e69f00
 
 DOTTED = (0, (1, 2))
 
-SIZE = (6.0, 3.8)
+_WIDTH, _HEIGHT = 6.0, 3.8
 """Inches."""
 
 Handle = tuple[Line2D, str]
@@ -47,12 +51,77 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def as_svg(draw: Callable[[Axes], list[Handle]], height: float = SIZE[1]) -> str:
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    style: Mapping[str, Any]
+
+
+def line_chart(
+    curves: Sequence[Curve],
+    x: str,
+    y: str,
+    *,
+    log: str = "",
+    limits: Mapping[str, float] | None = None,
+) -> str | None:
+    """Curves as SVG, or None where there is nothing to draw.
+
+    Args:
+        curves: in the order of the legend.
+        x: title of the axis.
+        y: likewise.
+        log: which axes are logarithmic: ``x``, ``y`` or ``xy``; the others begin at 0.
+        limits: heights of dotted lines, by what they mean.
+    """
+    if not any(len(curve.x) for curve in curves):
+        return None
+
+    def draw(axes: Axes) -> list[Handle]:
+        handles: list[Handle] = []
+        for curve in curves:
+            style = {"lw": 1.2, "markersize": 4, **curve.style}
+            axes.plot(curve.x, curve.y, **style)
+            handles.append((Line2D([], [], **style), curve.label))
+        for text, height in (limits or {}).items():
+            axes.axhline(height, color="0.4", lw=0.8, ls=DOTTED)
+            axes.annotate(
+                text,
+                (1, height),
+                xycoords=("axes fraction", "data"),
+                xytext=(-3, 3),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
+                color="0.3",
+            )
+        if "x" in log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+        if "y" in log:
+            axes.set_yscale("log")
+            # Times often span less than a decade, so 2 and 5 have numbers too.
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set(xlabel=x, ylabel=y)
+        return handles
+
+    return as_svg(draw)
+
+
+def as_svg(draw: Callable[[Axes], list[Handle]], height: float = _HEIGHT) -> str:
     """What ``draw`` puts on the axes, with the legend that it returns below, as SVG."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings are
         matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(SIZE[0], height), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         canvas = FigureCanvasSVG(figure)
         handles = draw(figure.add_subplot())
         figure.legend(
@@ -67,6 +136,14 @@ def as_svg(draw: Callable[[Axes], list[Handle]], height: float = SIZE[1]) -> str
         undated = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         canvas.print_figure(text, format="svg", metadata=undated)
     return text.getvalue()
+
+
+def write_drawings(folder: Path, drawings: Mapping[str, str | None]) -> list[Path]:
+    """Each as ``NAME.svg``; the paths of those there are."""
+    written = {folder / f"{name}.svg": svg for name, svg in drawings.items() if svg is not None}
+    for path, svg in written.items():
+        write_whole(path, svg)
+    return list(written)
 
 
 def line_style(place: int) -> dict[str, Any]:
@@ -85,25 +162,3 @@ def part_colours(stages: Sequence[str]) -> list[str]:
 def marker(place: int) -> str:
     """Marker of the policy at this place."""
     return POLICY_MARKERS[place % len(POLICY_MARKERS)]
-
-
-def log_scale(axes: Axes) -> None:
-    """Logarithmic y, with numbers written out."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def limit(axes: Axes, value: float, text: str) -> None:
-    """A dotted line at y = ``value``."""
-    axes.axhline(value, color="0.4", lw=0.8, ls=DOTTED)
-    axes.annotate(
-        text,
-        (1, value),
-        xycoords=("axes fraction", "data"),
-        xytext=(-3, 3),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        color="0.3",
-    )

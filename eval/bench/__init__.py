@@ -1,4 +1,1 @@
-"""What the encoder and the agent cost, against what the machine could do.
-
-``eval/bench_encoder.py`` is the command; ``docs/speed.md`` says how to read what it prints.
-"""
+"""What encoder and agent cost, against what the machine could do; docs/speed.md explains it."""

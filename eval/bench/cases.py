@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ECHOSTREAM, STREAMSPEECH = "echostream", "streamspeech"
 STREAMING, OFFLINE = "streaming", "offline"
@@ -60,11 +59,6 @@ class Case:
             f"{self.streams} stream(s), {self.threads} thread(s)"
         )
 
-    @property
-    def is_reference_precision(self) -> bool:
-        """Whether numbers are as in the reference path."""
-        return self.precision == "float32"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -93,77 +87,53 @@ class Plan:
     def reference(self, backend: str = "torch", precision: str = "float32") -> Case:
         """The case that all others differ from in one thing."""
         return Case(
-            system=ECHOSTREAM,
-            mode=STREAMING,
-            backend=backend,
-            precision=precision,
-            chunk_ms=self.chunk_ms,
-            max_future_frames=self.max_future_frames,
-            position_s=self.positions[0],
-            threads=self.threads[0],
-        )
-
-    def offline(self, chunk_ms: int | None = None) -> Case:
-        """``forward`` over a recording under the chunk mask, in torch."""
-        return dataclasses.replace(
-            self.reference(),
-            mode=OFFLINE,
-            chunk_ms=chunk_ms or self.chunk_ms,
-            position_s=OFFLINE_S,
+            ECHOSTREAM,
+            STREAMING,
+            backend,
+            precision,
+            self.chunk_ms,
+            self.max_future_frames,
+            self.positions[0],
+            self.threads[0],
         )
 
     def cases(self) -> list[Case]:
-        """Each once, the references first."""
-        found: dict[Case, None] = {}
-        for backend, precision in self.backends:
-            found[self.reference(backend, precision)] = None
-        for ms in (self.chunk_ms, *self.chunks):
-            found[self.offline(ms)] = None
-        for backend, precision in self.backends:
-            for case in self._varied(backend, precision):
-                found[case] = None
-        return list(found)
+        """Each once, the references first; ``forward`` over a recording is in torch."""
+        references = [self.reference(*pair) for pair in self.backends]
+        offline = replace(self.reference(), mode=OFFLINE, position_s=OFFLINE_S)
+        offlines = [replace(offline, chunk_ms=ms) for ms in (self.chunk_ms, *self.chunks)]
+        varied = [case for reference in references for case in self._varied(reference)]
+        return list(dict.fromkeys((*references, *offlines, *varied)))
 
-    def _varied(self, backend: str, precision: str) -> Iterator[Case]:
-        case = self.reference(backend, precision)
-        if self.only_torch and backend != "torch":
+    def _varied(self, reference: Case) -> Iterator[Case]:
+        if self.only_torch and reference.backend != "torch":
             return
-        for ms in self.chunks:
-            yield dataclasses.replace(case, chunk_ms=ms)
-        for seconds in self.positions:
-            yield dataclasses.replace(case, position_s=seconds)
-        for count in self.threads:
-            yield dataclasses.replace(case, threads=count)
-        for count in self.streams:
-            yield dataclasses.replace(case, streams=count)
-        fastest = next(
-            (pair for pair in self.backends if pair[1] == "float32"), ("torch", "float32")
-        )
-        if (backend, precision) in (("torch", "float32"), fastest):
-            for future in self.futures:
-                yield dataclasses.replace(case, max_future_frames=future)
+        values: dict[str, Sequence[int | None]] = {
+            "chunk_ms": self.chunks,
+            "position_s": self.positions,
+            "threads": self.threads,
+            "streams": self.streams,
+        }
+        fastest = next((pair for pair in self.backends if pair[1] == "float32"), None)
+        if (reference.backend, reference.precision) in (("torch", "float32"), fastest):
+            values["max_future_frames"] = self.futures  # Each needs a graph of its own.
+        for name, choices in values.items():
+            for value in choices:
+                yield replace(reference, **{name: value})  # type: ignore[arg-type]
 
 
-def baseline_cases(
-    chunk_ms: int, chunks: Sequence[int], positions: Sequence[int], threads: int
-) -> list[Case]:
+def baseline_cases(plan: Plan, chunks: Sequence[int], positions: Sequence[int]) -> list[Case]:
     """The published encoder with caches, from the first sample at each chunk, and offline."""
-    found: dict[Case, None] = {}
+    found: list[Case] = []
     for mode in ("cached", "recompute"):
-        case = Case(
+        case = replace(
+            plan.reference(),
             system=STREAMSPEECH,
             mode=mode,
-            backend="torch",
-            precision="float32",
-            chunk_ms=chunk_ms,
             max_future_frames=None,
             position_s=positions[0],
-            threads=threads,
         )
-        found[case] = None
-        for seconds in positions:
-            found[dataclasses.replace(case, position_s=seconds)] = None
-        for ms in chunks:
-            found[dataclasses.replace(case, chunk_ms=ms)] = None
-        found[dataclasses.replace(case, mode=OFFLINE, position_s=OFFLINE_S)] = None
-    return list(found)
+        found += [replace(case, position_s=seconds) for seconds in positions]
+        found += [replace(case, chunk_ms=ms) for ms in chunks]
+        found.append(replace(case, mode=OFFLINE, position_s=OFFLINE_S))
+    return list(dict.fromkeys(found))

@@ -1,20 +1,18 @@
 """What this machine can do: multiply matrices, read memory.
 
-Symbols: ``n`` rows and columns of a square matrix.
-
 Both are measured by torch in the same rounds as everything else. The peak is the fastest float32
 product of square matrices of several sizes. The bandwidth is the fastest of several ways to read
 float32 numbers once from one end to the other, each with next to no arithmetic. Two amounts are
 read: as many bytes as the model has weights, again and again as a stream does, and more than the
-last cache holds. Where the weights do not fit into that cache the two are alike; where they do, the
-first is faster. The bound takes the faster, so that it is a bound in either case. They are read
-from huge pages, where there are any, which is faster than from pages of 4 kB.
+last cache holds. Where the weights fit into that cache the first is faster; the bound takes the
+faster, so that it is a bound in either case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -70,24 +68,22 @@ class Bound:
 
 
 def bound_of(demand: Demand, limits: Limits) -> Bound:
-    """The least time in which the machine can do what is asked."""
+    """The least time for what is asked of the machine; a multiply-add is two operations."""
     return Bound(
         reading_ms=1000 * demand.weight_bytes / limits.bytes_per_s,
-        arithmetic_ms=1000 * demand.operations / limits.operations_per_s,
+        arithmetic_ms=1000 * 2 * demand.multiply_adds / limits.operations_per_s,
     )
 
 
 def last_cache_bytes() -> int:
     """Size of the processor's last cache, as far as the system says."""
     units = {"K": 2**10, "M": 2**20, "G": 2**30}
-    sizes = []
-    for path in _CACHES.glob("index*/size"):
-        try:
-            text = path.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            continue
-        if text[:-1].isdigit() and text[-1] in units:
-            sizes.append(int(text[:-1]) * units[text[-1]])
+    texts = [path.read_text("ascii", "replace").strip() for path in _CACHES.glob("index*/size")]
+    sizes = [
+        int(text[:-1]) * units[text[-1]]
+        for text in texts
+        if text[:-1].isdigit() and text[-1] in units
+    ]
     return max(sizes, default=_USUAL_CACHE_BYTES)
 
 
@@ -102,38 +98,41 @@ class LimitSettings:
 
     def __init__(self, weight_bytes: int, threads: int, cache_bytes: int) -> None:
         self.weights_read = _whole_rows(weight_bytes)
-        self.memory_read = _whole_rows(
-            min(max(weight_bytes, 2 * cache_bytes), max(weight_bytes, _MOST_READ_BYTES))
-        )
-        self.settings: list[Setting] = []
-        self._operations: list[tuple[Setting, int]] = []
-        self._reading: dict[int, list[Setting]] = {}
-        for size in _SIZES:
-            setting = Setting(f"multiply {size} threads {threads}", _product(size), threads)
-            self._operations.append((setting, 2 * size**3))
-            self.settings.append(setting)
-        for amount in dict.fromkeys((self.weights_read, self.memory_read)):
-            # Written, so that each page is there.
+        self.memory_read = _whole_rows(max(weight_bytes, min(2 * cache_bytes, _MOST_READ_BYTES)))
+        self._products = [
+            (Setting(f"multiply {size} threads {threads}", _product(size), threads), 2 * size**3)
+            for size in _SIZES
+        ]
+        self._reading: dict[int, list[tuple[Setting, int]]] = {}
+        for amount in {self.weights_read, self.memory_read}:
+            # Written, so that each page is there; huge pages are read faster than small ones.
             numbers = in_huge_pages(amount // 4).fill_(0.5)
             self._reading[amount] = [
-                Setting(
-                    f"read {amount} by {name} threads {threads}", _reading(read, numbers), threads
+                (
+                    Setting(
+                        f"read {amount} by {name} threads {threads}",
+                        partial(read, numbers),
+                        threads,
+                    ),
+                    amount,
                 )
                 for name, read in _READERS.items()
             ]
-            self.settings += self._reading[amount]
+
+    @property
+    def settings(self) -> list[Setting]:
+        """To be measured."""
+        return [s for group in (self._products, *self._reading.values()) for s, _ in group]
 
     def by_round(self) -> dict[int, Limits]:
         """What the machine did at its best in each round."""
-        operations = _fastest(self._operations)
+        operations = _fastest(self._products)
         weights, memory = (
-            _fastest([(setting, amount) for setting in self._reading[amount]])
-            for amount in (self.weights_read, self.memory_read)
+            _fastest(self._reading[amount]) for amount in (self.weights_read, self.memory_read)
         )
         return {
             number: Limits(operations[number], weights[number], memory[number])
-            for number in operations
-            if number in weights and number in memory
+            for number in sorted(operations.keys() & weights.keys() & memory.keys())
         }
 
 
@@ -148,14 +147,10 @@ def _product(size: int) -> Callable[[], object]:
     return lambda: torch.mm(a, b, out=out)
 
 
-def _reading(read: Callable[[Tensor], Tensor], numbers: Tensor) -> Callable[[], object]:
-    return lambda: read(numbers)
-
-
 def _fastest(settings: list[tuple[Setting, int]]) -> dict[int, float]:
     """The highest amount per second in each round, over settings and calls."""
     best: dict[int, float] = {}
     for setting, amount in settings:
-        for number, least_ms in setting.times.by_round(min).items():
+        for number, least_ms in setting.by_round(min).items():
             best[number] = max(best.get(number, 0.0), 1000 * amount / least_ms)
     return best

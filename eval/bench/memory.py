@@ -1,7 +1,5 @@
 """Does a long stream stay as fast and as small as it began?
 
-Symbols: ``T`` feature frames (100 Hz), ``F`` mel bins.
-
 Here the audio is really stepped through, in contrast to the positions of the other tables.
 """
 
@@ -22,6 +20,7 @@ from echostream.machine import resident_bytes
 WARM_UP = 0.1
 """Part of the audio, at its start, that the growth leaves out: libraries load, caches fill."""
 
+_WINDOWS = 60
 _VARIETY = 16
 """Different chunks of features; more would be memory of the benchmark's own."""
 
@@ -66,26 +65,18 @@ def long_stream(
     state: StreamState,
     audio_s: float,
     *,
-    window_s: float,
     resident: Callable[[], int] = resident_bytes,
     clock: Callable[[], float] = time.perf_counter,
-    progress: Callable[[float], None] = lambda _: None,
 ) -> LongStream:
-    """Push random features, chunk after chunk, as fast as they are encoded.
+    """Push random features, at least ``audio_s`` of them, as fast as they are encoded.
 
-    Args:
-        encoder: any backend.
-        state: of one stream that has heard nothing.
-        audio_s: to push, at least.
-        window_s: audio between two looks at the memory.
-        resident: bytes in use.
-        clock: seconds.
-        progress: told the audio pushed, s, after each window.
+    ``encoder`` is any backend, ``state`` a stream that has heard nothing; ``resident`` tells the
+    bytes in use, ``clock`` seconds.
     """
     frames = state.pending.shape[1]
     chunks = torch.randn(_VARIETY, 1, frames, state.pending.shape[2])
     chunk_s = frames * FRAME_SHIFT_MS / 1000
-    each = max(1, round(window_s / chunk_s))
+    each = max(1, round(audio_s / _WINDOWS / chunk_s))
     windows: list[Window] = []
     done = 0
     while done * chunk_s < audio_s:
@@ -96,5 +87,4 @@ def long_stream(
             times.append(1000 * (clock() - started))
             done += 1
         windows.append(Window(done * chunk_s, resident(), statistics.median(times), state.nbytes))
-        progress(done * chunk_s)
     return LongStream(tuple(windows))

@@ -1,7 +1,5 @@
 """What a chunk asks of the machine: multiply-adds and bytes of weights.
 
-Symbols: ``B`` streams, ``F`` mel bins.
-
 torch's own counter sees every matrix product and convolution that runs and knows their shapes. Not
 counted, as usual, is what is done to single numbers: gates, norms, activations, softmax, the
 weighted means of down-sampling.
@@ -19,9 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from echostream.constants import SUBSAMPLING
 from echostream.encoder import ZipformerEncoder
 
-_TWO = 2
-"""One multiply-add is two operations."""
-
 
 @dataclass(frozen=True)
 class Demand:
@@ -30,11 +25,6 @@ class Demand:
     multiply_adds: int
     weight_bytes: int
     """Read once in a call, whatever the number of streams in it."""
-
-    @property
-    def operations(self) -> int:
-        """Multiplications and additions."""
-        return _TWO * self.multiply_adds
 
     def times(self, streams: int) -> Demand:
         """Of a call for so many streams."""
@@ -51,7 +41,7 @@ def multiply_adds(run: Callable[[], object]) -> int:
     """Of what ``run`` computes in torch by matrix products and convolutions."""
     with FlopCounterMode(display=False) as counter:
         run()
-    return counter.get_total_flops() // _TWO
+    return counter.get_total_flops() // 2
 
 
 def chunk_multiply_adds(
@@ -63,7 +53,7 @@ def chunk_multiply_adds(
     products of single numbers, which the counter does not see. The step runs once before, because
     what depends on weights alone is made then and kept.
     """
-    state = encoder.init_state(_TWO, chunk_size=chunk_size, max_future_frames=max_future_frames)
-    features = state.pending.new_zeros(_TWO, chunk_size * SUBSAMPLING, encoder.config.input_dim)
+    state = encoder.init_state(2, chunk_size=chunk_size, max_future_frames=max_future_frames)
+    features = state.pending.new_zeros(2, chunk_size * SUBSAMPLING, encoder.config.input_dim)
     encoder.step(features, state)
-    return multiply_adds(lambda: encoder.step(features, state)) // _TWO
+    return multiply_adds(lambda: encoder.step(features, state)) // 2

@@ -6,18 +6,17 @@ streams with one) are medians of the ratios within rounds.
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from eval.bench.cases import ECHOSTREAM, Case, Plan
 from eval.bench.limits import Bound, Limits, bound_of
+from eval.bench.rounds import ratio_within_rounds
 from eval.bench.streams import Measured
-from eval.bench.times import ratio_within_rounds
-
-COMPILED_INT8 = "int8"
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,8 @@ class Row:
 
     def mapping(self) -> dict[str, Any]:
         """For JSON: the case's fields and the figures side by side."""
-        figures = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name != "case"
-        }
-        return {"setting": self.case.name, **dataclasses.asdict(self.case), **_rounded(figures)}
+        figures = asdict(self)
+        return {"setting": self.case.name, **figures.pop("case"), **rounded(figures)}
 
 
 class Results:
@@ -80,34 +75,45 @@ class Results:
         """The case's row, if it was measured."""
         return self._rows.get(case)
 
-    def where(self, **values: object) -> list[Row]:
-        """Rows whose case has these values."""
-        return [
+    def varied(self, name: str | None = None) -> list[Row]:
+        """Streaming as in the plan's reference, on everything that runs; ``name`` is what varies.
+
+        EchoStream's come first, each by what varies; without a name the fastest comes first.
+        """
+        reference = self.plan.reference()
+        fixed = {"chunk_ms", "position_s", "threads", "streams"} - {name}
+        rows = [
             row
             for row in self.rows
-            if all(getattr(row.case, name) == value for name, value in values.items())
+            if not row.case.is_offline
+            and all(getattr(row.case, each) == getattr(reference, each) for each in fixed)
+            and (
+                name == "max_future_frames"
+                or row.case.system != ECHOSTREAM
+                or row.case.max_future_frames == reference.max_future_frames
+            )
         ]
+
+        def place(row: Row) -> tuple[Any, ...]:
+            value = row.wall_ms_p50 if name is None else getattr(row.case, name)
+            return row.case.system != ECHOSTREAM, value is not None, value or 0, row.case.runner
+
+        return sorted(rows, key=place)
 
     @property
     def references(self) -> list[Row]:
         """Of each backend and precision, the fastest first."""
-        rows = [self._rows[self.plan.reference(*pair)] for pair in self.plan.backends]
-        return sorted(rows, key=lambda row: row.wall_ms_p50)
+        return [row for row in self.varied() if row.case.system == ECHOSTREAM]
 
     @property
     def best_float32(self) -> Row:
         """Of the fastest float32 backend."""
-        return next(row for row in self.references if row.case.is_reference_precision)
+        return next(row for row in self.references if row.case.precision == "float32")
 
     def limits_p50(self, threads: int) -> Limits:
         """The medians over rounds."""
-        found = list(self._limits[threads].values())
-        return Limits(
-            *(
-                statistics.median(getattr(limits, field.name) for limits in found)
-                for field in dataclasses.fields(Limits)
-            )
-        )
+        rounds = self._limits[threads].values()
+        return Limits(*map(statistics.median, zip(*map(astuple, rounds), strict=True)))
 
     def bound(self, case: Case) -> Bound:
         """The bound of a case at the machine's median speed."""
@@ -124,9 +130,9 @@ class Results:
     def summary(self) -> dict[str, Any]:
         """The figures that the project's aims are stated in; ``None`` for what was not measured."""
         fastest, best = self.references[0], self.best_float32
-        int8 = [row for row in self.references if row.case.precision == COMPILED_INT8]
+        int8 = next((row for row in self.references if row.case.precision == "int8"), None)
         torch_row = self.get(self.plan.reference())
-        return _rounded(
+        return rounded(
             {
                 "best_float32": best.case.runner,
                 "best_float32_ms": best.wall_ms_p50,
@@ -134,9 +140,9 @@ class Results:
                 "bound_ms": best.bound_ms,
                 "torch_ms": torch_row and torch_row.wall_ms_p50,
                 "torch_over_bound": torch_row and torch_row.over_bound,
-                "best_int8": int8[0].case.runner if int8 else None,
-                "best_int8_ms": int8[0].wall_ms_p50 if int8 else None,
-                "int8_over_best_float32": (self.ratio(int8[0].case, best.case) if int8 else None),
+                "best_int8": int8 and int8.case.runner,
+                "best_int8_ms": int8 and int8.wall_ms_p50,
+                "int8_over_best_float32": int8 and self.ratio(int8.case, best.case),
                 "best": fastest.case.runner,
                 "streaming_over_offline": fastest.over_offline,
                 "float32_streaming_over_offline": best.over_offline,
@@ -150,71 +156,63 @@ class Results:
     def _position_ratio(self, case: Case) -> float | None:
         """Chunk time far into a stream over that near its start; in torch if not measured else."""
         near, far = min(self.plan.positions), max(self.plan.positions)
-        for at in (case, self.plan.reference()):
-            early, late = (dataclasses.replace(at, position_s=place) for place in (near, far))
-            if near != far and (found := self.ratio(late, early)) is not None:
-                return found
-        return None
+        found = (
+            self.ratio(replace(at, position_s=far), replace(at, position_s=near))
+            for at in (case, self.plan.reference())
+        )
+        return None if near == far else next((ratio for ratio in found if ratio is not None), None)
 
     def _batch_gain(self, best: Case) -> float | None:
         """Streams per core in the largest batch over those of the best backend run solo.
 
         Both of one precision.
         """
-        most = max(self.plan.streams, default=1)
-        if most == 1:
-            return None
+        most = max(self.plan.streams)
         gains = [
             1 / ratio
-            for row in self.where(streams=most, precision=best.precision, system=ECHOSTREAM)
-            if (ratio := self.ratio(row.case, best, scale=most)) is not None
+            for case in self._measured
+            if (case.system, case.streams, case.precision) == (ECHOSTREAM, most, best.precision)
+            and (ratio := self.ratio(case, best, scale=most)) is not None
         ]
-        return max(gains, default=None)
+        return None if most == 1 else max(gains, default=None)
 
     def _scaled(self, case: Case, scale: float) -> dict[int, float]:
-        times = self._measured[case].setting.times.by_round(statistics.median)
+        times = self._measured[case].setting.by_round(statistics.median)
         return {number: time / scale for number, time in times.items()}
 
     def _row(self, found: Measured) -> Row:
-        case, times = found.case, found.setting.times
+        case, setting = found.case, found.setting
         limits = self._limits.get(case.threads, {})
         bounds = {number: bound_of(found.demand, at).ms for number, at in limits.items()}
-        over_bound = ratio_within_rounds(self._scaled(case, 1.0), bounds)
+        p50 = statistics.median(setting.wall_ms)
         return Row(
             case=case,
-            wall_ms_p50=times.p50,
-            wall_ms_p95=times.p95,
-            cpu_ms_p50=times.cpu_p50,
-            untimed_ms_p50=times.untimed_p50,
-            compute_rtf=times.p50 / case.audio_ms,
+            wall_ms_p50=p50,
+            wall_ms_p95=float(np.percentile(setting.wall_ms, 95)),
+            cpu_ms_p50=statistics.median(setting.cpu_ms),
+            untimed_ms_p50=setting.untimed_p50,
+            compute_rtf=p50 / case.audio_ms,
             over_offline=self._over_offline(case),
-            over_bound=over_bound,
+            over_bound=ratio_within_rounds(self._scaled(case, 1.0), bounds),
             bound_ms=statistics.median(bounds.values()) if bounds else None,
             multiply_adds=found.demand.multiply_adds,
             weight_bytes=found.demand.weight_bytes,
             state_bytes=found.state_bytes,
-            streams_per_core=case.streams * case.audio_ms / (times.p50 * case.threads),
-            rounds=len(times.turns),
+            streams_per_core=case.streams * case.audio_ms / (p50 * case.threads),
+            rounds=len(setting.turns),
         )
 
     def _over_offline(self, case: Case) -> float | None:
         """Against its own system's ``forward`` with the same chunk and one stream."""
-        if case.is_offline:
-            return None
+        alike = (case.system, case.chunk_ms, case.threads)
         for other in self._measured:
-            if (
-                other.is_offline
-                and other.system == case.system
-                and other.chunk_ms == case.chunk_ms
-                and other.threads == case.threads
-            ):
-                return self.ratio(
-                    case, other, scale=case.streams * case.audio_ms, other_scale=other.audio_ms
-                )
+            if other.is_offline and (other.system, other.chunk_ms, other.threads) == alike:
+                scale = case.streams * case.audio_ms
+                return None if case.is_offline else self.ratio(case, other, scale, other.audio_ms)
         return None
 
 
-def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+def rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Floats to four significant digits."""
     return {
         name: float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""EchoStream's encoder in mid-stream and offline, ready to be measured.
+"""Encoders in mid-stream and offline, ready to be measured.
 
 Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins.
 
@@ -17,15 +17,11 @@ from torch import Tensor
 
 from echostream.backend import make_backend
 from echostream.backend.compiled_encoder import CompiledEncoder
+from echostream.baseline import ChunkConformerEncoder, ChunkConformerState
 from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
 from echostream.encoder import StreamState, ZipformerEncoder
 from eval.bench.cases import Case
-from eval.bench.operations import (
-    Demand,
-    chunk_multiply_adds,
-    multiply_adds,
-    weight_bytes,
-)
+from eval.bench.operations import Demand, chunk_multiply_adds, multiply_adds, weight_bytes
 from eval.bench.rounds import Setting
 
 
@@ -50,16 +46,28 @@ class Streams:
 
     def __init__(self, encoder: ZipformerEncoder, graphs: Path | None) -> None:
         self._encoder = encoder
-        self._graphs = graphs
-        self._weight_bytes = weight_bytes(encoder)
         # Backends, states and counts are the same for many cases.
-        self._backend = cache(self._make_backend)
-        self._settled = cache(self._make_settled)
+        self._backend = cache(
+            lambda name, precision, threads: make_backend(
+                encoder, name, precision=precision, threads=threads, cache=graphs
+            )
+        )
+        self._settled = cache(partial(settled_state, encoder))
         self._chunk_multiply_adds = cache(partial(chunk_multiply_adds, encoder))
 
     def measured(self, case: Case) -> Measured:
         """The setting of one case; a graph it needs is compiled now."""
-        return self._offline(case) if case.is_offline else self._streaming(case)
+        if case.is_offline:
+            return offline(self._encoder, case, max_future_frames=case.max_future_frames)
+        encoder = self.backend(case)
+        features, state = self.start(case)
+        demand = Demand(
+            self._chunk_multiply_adds(state.chunk_size, state.max_future_frames),
+            weight_bytes(self._encoder),
+        )
+        # Steps are pure: each call encodes the same chunk at the same place.
+        setting = Setting(case.name, lambda: encoder.step(features, state), case.threads)
+        return Measured(case, setting, demand.times(case.streams), state.nbytes // case.streams)
 
     def backend(self, case: Case) -> ZipformerEncoder | CompiledEncoder:
         """What runs the case."""
@@ -73,53 +81,67 @@ class Streams:
         """The features ``[B, T, F]`` of a chunk and the state before it."""
         settled = self._settled(case.chunk_ms // ENCODER_FRAME_MS, case.max_future_frames)
         segment = self._encoder.config.memory_segment
+        frames = 1000 * case.position_s // ENCODER_FRAME_MS
         # Streams at different positions, a second or two apart.
-        solo = [
-            moved(settled, _frames(case.position_s) + 5 * stream * segment, segment)
-            for stream in range(case.streams)
-        ]
-        state = StreamState.stack(solo)
-        features = torch.randn(
-            case.streams, case.chunk_ms // FRAME_SHIFT_MS, self._encoder.config.input_dim
+        state = StreamState.stack(
+            [moved(settled, frames + 5 * n * segment, segment) for n in range(case.streams)]
         )
+        shape = (case.streams, case.chunk_ms // FRAME_SHIFT_MS, self._encoder.config.input_dim)
+        features = torch.randn(shape)
         # A step more, so that the state lies in memory as this backend leaves it.
         _, _, state = self.backend(case).step(features, state)
         return features, state
 
-    def _streaming(self, case: Case) -> Measured:
-        encoder = self.backend(case)
-        features, state = self.start(case)
-        demand = Demand(
-            self._chunk_multiply_adds(state.chunk_size, state.max_future_frames),
-            self._weight_bytes,
+
+def measured_baseline(encoder: ChunkConformerEncoder, case: Case) -> Measured:
+    """The setting of one case; the encoder is in evaluation mode."""
+    if case.is_offline:
+        return offline(encoder, case)
+    state = baseline_state(encoder, case)
+    features = torch.randn(1, case.chunk_ms // FRAME_SHIFT_MS, encoder.config.input_dim)
+
+    def step() -> object:
+        return encoder.step(features, state)
+
+    demand = Demand(multiply_adds(step), weight_bytes(encoder))
+    return Measured(case, Setting(case.name, step, case.threads), demand, state.nbytes)
+
+
+def offline(
+    encoder: ZipformerEncoder | ChunkConformerEncoder, case: Case, **options: int | None
+) -> Measured:
+    """``forward`` over a recording under the chunk mask."""
+    features = torch.randn(1, case.audio_ms // FRAME_SHIFT_MS, encoder.config.input_dim)
+    chunk_size = case.chunk_ms // encoder.frame_ms
+
+    @torch.no_grad()
+    def run() -> object:
+        return encoder(features, chunk_size=chunk_size, **options)
+
+    run()  # What depends on weights alone is made now and not counted.
+    demand = Demand(multiply_adds(run), weight_bytes(encoder))
+    return Measured(case, Setting(case.name, run, case.threads), demand, None)
+
+
+def baseline_state(encoder: ChunkConformerEncoder, case: Case) -> ChunkConformerState:
+    """The state of a stream that has heard as many whole chunks as there are in the time.
+
+    Recomputing keeps the features and nothing else, so it needs no steps to get there.
+    """
+    state = encoder.init_state(1, chunk_size=case.chunk_ms // encoder.frame_ms, mode=case.mode)
+    chunks = 1000 * case.position_s // case.chunk_ms
+    window = case.chunk_ms // FRAME_SHIFT_MS
+    heard = torch.randn(1, chunks * window, encoder.config.input_dim)
+    if case.mode == "recompute":
+        return dataclasses.replace(
+            state,
+            heard=heard,
+            processed_frames=state.processed_frames + chunks * state.chunk_size,
+            segment_id=state.segment_id + chunks,
         )
-        # Steps are pure: each call encodes the same chunk at the same place.
-        setting = Setting(case.name, lambda: encoder.step(features, state), case.threads)
-        return Measured(case, setting, demand.times(case.streams), state.nbytes // case.streams)
-
-    def _offline(self, case: Case) -> Measured:
-        features = torch.randn(1, case.audio_ms // FRAME_SHIFT_MS, self._encoder.config.input_dim)
-        chunk_size = case.chunk_ms // ENCODER_FRAME_MS
-
-        @torch.no_grad()
-        def run() -> object:
-            return self._encoder(
-                features, chunk_size=chunk_size, max_future_frames=case.max_future_frames
-            )
-
-        run()
-        demand = Demand(multiply_adds(run), self._weight_bytes)
-        return Measured(case, Setting(case.name, run, case.threads), demand, None)
-
-    def _make_backend(
-        self, name: str, precision: str, threads: int
-    ) -> ZipformerEncoder | CompiledEncoder:
-        return make_backend(
-            self._encoder, name, precision=precision, threads=threads, cache=self._graphs
-        )
-
-    def _make_settled(self, chunk_size: int, future: int | None) -> StreamState:
-        return settled_state(self._encoder, chunk_size, future)
+    for chunk in heard.split(window, dim=1) if chunks else ():
+        _, _, state = encoder.step(chunk, state)
+    return state
 
 
 def settled_state(
@@ -127,10 +149,10 @@ def settled_state(
 ) -> StreamState:
     """A stream that has heard all that its left context and memory reach back to, or more."""
     state = encoder.init_state(1, chunk_size=chunk_size, max_future_frames=max_future_frames)
-    reach = reach_of(encoder, state)
-    while int(state.processed_frames) < reach or int(state.processed_frames) % _segment(encoder):
-        features = torch.randn_like(state.pending)
-        _, _, state = encoder.step(features, state)
+    config = encoder.config
+    reach = max(state.left_context, (config.memory_size + 1) * config.memory_segment)
+    while (heard := int(state.processed_frames)) < reach or heard % config.memory_segment:
+        _, _, state = encoder.step(torch.randn_like(state.pending), state)
     return state
 
 
@@ -155,17 +177,3 @@ def moved(state: StreamState, frames: int, memory_segment: int) -> StreamState:
         processed_frames=state.processed_frames + whole,
         segment_id=state.segment_id + chunks,
     )
-
-
-def reach_of(encoder: ZipformerEncoder, state: StreamState) -> int:
-    """Encoder frames that a stream can look back on, directly, by attention or memory."""
-    config = encoder.config
-    return max(state.left_context, (config.memory_size + 1) * config.memory_segment)
-
-
-def _segment(encoder: ZipformerEncoder) -> int:
-    return encoder.config.memory_segment
-
-
-def _frames(seconds: int) -> int:
-    return 1000 * seconds // ENCODER_FRAME_MS

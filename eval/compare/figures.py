@@ -1,18 +1,14 @@
-"""The figures for papers, as SVG. Each is a function of the results that draws one of them.
-
-All return None where there is nothing to draw.
-"""
+"""The figures for papers, as SVG; None where there is nothing to draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from echostream.whole_file import write_whole
 from eval.compare import metrics
 from eval.compare.embedded import CORNERS
 from eval.compare.schema import (
@@ -27,13 +23,14 @@ from eval.compare.schema import (
 )
 from eval.drawing import (
     DOTTED,
+    Curve,
     Handle,
     as_svg,
-    limit,
+    line_chart,
     line_style,
-    log_scale,
     marker,
     part_colours,
+    write_drawings,
 )
 
 
@@ -45,19 +42,19 @@ def quality_against_latency(results: Results, x: str = "LAAL", y: str = "BLEU") 
     """
     curves: dict[tuple[str, str], list[Point]] = {}
     for point in results.points:
-        if results.comparable(point) and _measured(point, x) and _measured(point, y):
+        measured = (point.figures.get(name) for name in (x, y))
+        if results.comparable(point) and all(s and s.value is not None for s in measured):
             curves.setdefault((point.system, point.policy_label), []).append(point)
     if not curves:
         return None
-    systems = [system.name for system in results.systems]
     policies = list(dict.fromkeys(policy for _, policy in curves))
     one_system = len({system for system, _ in curves}) == 1
 
     def draw(axes: Axes) -> list[Handle]:
-        handles = []
+        handles: list[Handle] = []
         for (system, policy), points in curves.items():
             kind = policies.index(policy)
-            style = line_style(kind if one_system else systems.index(system))
+            style = line_style(kind if one_system else results.place(system))
             axes.plot(
                 [_value(point.figures[x]) for point in points],
                 [_value(point.figures[y]) for point in points],
@@ -93,10 +90,6 @@ def _draw_point(axes: Axes, point: Point, x: str, y: str, colour: str, kind: str
         axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="none", alpha=0.12))
 
 
-def _measured(point: Point, name: str) -> bool:
-    return name in point.figures and point.figures[name].value is not None
-
-
 def _value(score: Score) -> float:
     return float("nan") if score.value is None else score.value
 
@@ -110,91 +103,56 @@ def _bar(score: Score) -> list[list[float]] | None:
 
 def compute_against_position(results: Results) -> str | None:
     """Computing time of each segment over its place in the longest recording of each system."""
-    runs = [[run] for run in results.longest_runs()]
-    if not runs:
-        return None
-
-    def draw(axes: Axes) -> list[Handle]:
-        handles = _draw_runs(
-            axes,
-            results,
-            runs,
-            lambda group: (
-                [cost.audio_ms / 1000 for cost in group[0].segments],
-                [cost.compute_ms for cost in group[0].segments],
-            ),
+    runs = results.longest_runs()
+    curves = [
+        Curve(
+            _label(results, run),
+            [cost.audio_ms / 1000 for cost in run.segments],
+            [cost.compute_ms for cost in run.segments],
+            line_style(results.place(run.system)),
         )
-        for size in sorted({run.segment_ms for (run,) in runs}):
-            limit(axes, size, f"real time: {size:g} ms")
-        log_scale(axes)
-        axes.set_xlabel("place in the recording (s)")
-        axes.set_ylabel("computing time of a segment (ms)")
-        return handles
-
-    return as_svg(draw)
+        for run in runs
+    ]
+    return line_chart(
+        curves,
+        "place in the recording (s)",
+        "computing time of a segment (ms)",
+        log="y",
+        limits={
+            f"real time: {size:g} ms": size for size in sorted({run.segment_ms for run in runs})
+        },
+    )
 
 
 def compute_against_length(results: Results) -> str | None:
     """Computing time over audio time, against the length of the recording."""
-    if not results.lengths:
-        return None
-
-    def draw(axes: Axes) -> list[Handle]:
-        handles = _draw_runs(
-            axes,
-            results,
-            results.runs_by_system(),
-            lambda runs: ([run.seconds for run in runs], [run.compute_rtf for run in runs]),
-            mark="o",
-        )
-        limit(axes, 1, "real time")
-        log_scale(axes)
-        axes.set_xlabel("length of the recording (s)")
-        axes.set_ylabel("compute RTF")
-        return handles
-
-    return as_svg(draw)
+    curves = _by_length(results, lambda run: run.compute_rtf)
+    title = "length of the recording (s)"
+    return line_chart(curves, title, "compute RTF", log="y", limits={"real time": 1})
 
 
 def state_against_length(results: Results) -> str | None:
     """Memory that a stream holds on to between segments, against the length of the recording."""
-    if not results.lengths:
-        return None
+    curves = _by_length(results, lambda run: run.state_bytes / 1024)
+    return line_chart(curves, "length of the recording (s)", "state (KiB)")
 
-    def draw(axes: Axes) -> list[Handle]:
-        handles = _draw_runs(
-            axes,
-            results,
-            results.runs_by_system(),
-            lambda runs: (
-                [run.seconds for run in runs],
-                [run.state_bytes / 1024 for run in runs],
-            ),
-            mark="o",
+
+def _by_length(results: Results, value: Callable[[LengthRun], float]) -> list[Curve]:
+    return [
+        Curve(
+            _label(results, runs[0]),
+            [run.seconds for run in runs],
+            [value(run) for run in runs],
+            {"marker": "o", **line_style(results.place(runs[0].system))},
         )
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("length of the recording (s)")
-        axes.set_ylabel("state (KiB)")
-        return handles
-
-    return as_svg(draw)
+        for runs in results.runs_by_system()
+    ]
 
 
-def _draw_runs(
-    axes: Axes,
-    results: Results,
-    groups: Sequence[list[LengthRun]],
-    values: Callable[[list[LengthRun]], tuple[list[float], list[float]]],
-    mark: str = "",
-) -> list[Handle]:
-    several = len({group[0].segment_ms for group in groups}) > 1
-    handles = []
-    for group in groups:
-        label = results.system(group[0].system).label
-        style = line_style(results.place(group[0].system))
-        (line,) = axes.plot(*values(group), lw=1.2, marker=mark, markersize=4, **style)
-        handles.append((line, f"{label}, {group[0].segment_ms:g} ms" if several else label))
-    return handles
+def _label(results: Results, run: LengthRun) -> str:
+    label = results.system(run.system).label
+    several = len({run.segment_ms for run in results.lengths}) > 1
+    return f"{label}, {run.segment_ms:g} ms" if several else label
 
 
 def word_delays(
@@ -250,10 +208,4 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     for utterance in results.utterances[:1]:
         for place, run in enumerate(utterance.runs, 1):
             drawn[f"delays-{place}"] = word_delays(results, utterance, run)
-    written = []
-    for name, svg in drawn.items():
-        if svg is not None:
-            path = folder / f"{name}.svg"
-            write_whole(path, svg)
-            written.append(path)
-    return written
+    return write_drawings(folder, drawn)

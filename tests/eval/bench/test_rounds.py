@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from eval.bench.rounds import Clocks, Setting, measure, pace_of
+from eval.bench.rounds import Clocks, Setting, Turn, measure, ratio_within_rounds
 
 
 @dataclass
@@ -38,11 +38,10 @@ class Machine:
         measure(settings, rounds, clocks=clocks, set_threads=self.threads.append)
 
 
-def test_each_setting_has_a_turn_in_each_round_and_its_own_times() -> None:
+def test_each_setting_has_a_turn_in_each_round_its_own_times_and_its_threads() -> None:
     machine = Machine()
-    settings = [machine.setting("a", 10.0), machine.setting("b", 20.0, cpu=0.5)]
-    machine.measure(settings, 3)
-    a, b = (setting.times for setting in settings)
+    a, b = machine.setting("a", 10.0), machine.setting("b", 20.0, cpu=0.5, threads=2)
+    machine.measure([a, b], 3)
     assert sorted(a.turns) == sorted(b.turns) == [0, 1, 2]
     assert a.wall_ms == pytest.approx([10.0] * 12)
     assert b.wall_ms == pytest.approx([20.0] * 12)
@@ -53,9 +52,8 @@ def test_each_setting_has_a_turn_in_each_round_and_its_own_times() -> None:
 
 def test_what_a_call_pays_for_the_settings_before_it_is_kept_apart() -> None:
     machine = Machine()
-    settings = [machine.setting("a", 10.0, cold_ms=30.0), machine.setting("b", 10.0)]
-    machine.measure(settings, 4)
-    a = settings[0].times
+    a = machine.setting("a", 10.0, cold_ms=30.0)
+    machine.measure([a, machine.setting("b", 10.0)], 4)
     assert a.wall_ms == pytest.approx([10.0] * 16)
     assert a.untimed_p50 == pytest.approx(30.0)
 
@@ -70,29 +68,19 @@ def test_the_order_changes_from_round_to_round() -> None:
     assert len(set(rounds)) > 6
 
 
-def test_threads_are_set_before_each_turn() -> None:
-    machine = Machine()
-    machine.measure([machine.setting("a", 10.0), machine.setting("b", 10.0, threads=2)], 3)
-    assert set(machine.threads) == {1, 2}
-
-
 @pytest.mark.parametrize(
-    ("call_ms", "timed", "untimed", "every"),
-    [(0.0, 4, 1, 1), (5.0, 4, 1, 1), (90.0, 2, 1, 1), (150.0, 1, 0, 1), (6000.0, 1, 0, 8)],
+    ("call_ms", "timed", "untimed", "turns"),
+    [(0.0, 4, 1, 17), (5.0, 4, 1, 17), (90.0, 2, 1, 17), (150.0, 1, 0, 17), (6000.0, 1, 0, 3)],
 )
 def test_long_calls_are_made_less_often(
-    call_ms: float, timed: int, untimed: int, every: int
+    call_ms: float, timed: int, untimed: int, turns: int
 ) -> None:
-    pace = pace_of(call_ms)
-    assert (pace.timed, pace.untimed, pace.every) == (timed, untimed, every)
-
-
-def test_a_very_slow_setting_has_turns_in_some_rounds() -> None:
     machine = Machine()
-    slow, fast = machine.setting("slow", 6000.0), machine.setting("fast", 1.0)
-    machine.measure([slow, fast], 17)
-    assert sorted(slow.times.turns) == [0, 8, 16]
-    assert len(fast.times.turns) == 17
+    setting = machine.setting("a", call_ms)
+    machine.measure([setting], 17)
+    assert len(setting.turns) == turns
+    first = setting.turns[0]
+    assert (len(first.wall_ms), first.untimed_ms is not None) == (timed, bool(untimed))
 
 
 def test_a_hitch_before_the_rounds_does_not_make_a_setting_slow() -> None:
@@ -104,12 +92,23 @@ def test_a_hitch_before_the_rounds_does_not_make_a_setting_slow() -> None:
 
     setting = Setting("a", run)
     machine.measure([setting], 3)
-    assert setting.times.wall_ms == pytest.approx([100.0] * 6)
+    assert setting.wall_ms == pytest.approx([100.0] * 6)
 
 
-def test_settings_that_cannot_be_told_apart_are_refused() -> None:
-    machine = Machine()
-    with pytest.raises(ValueError, match=r"same name: \['a'\]"):
-        machine.measure([machine.setting("a", 1.0), machine.setting("a", 2.0)], 1)
-    with pytest.raises(ValueError, match="0 rounds"):
-        machine.measure([machine.setting("a", 1.0)], 0)
+def test_medians_leave_the_untimed_calls_out() -> None:
+    turns = {0: Turn((1.0, 2.0, 9.0), (1.0, 1.0, 1.0), 50.0), 1: Turn((3.0, 4.0), (7.0, 8.0), 70.0)}
+    setting = Setting("a", lambda: None, turns=turns)
+    assert (setting.wall_ms, setting.cpu_ms) == ([1, 2, 9, 3, 4], [1, 1, 1, 7, 8])
+    assert setting.untimed_p50 == 60.0
+    assert setting.by_round(max) == {0: 9.0, 1: 4.0}
+    assert Setting("b", lambda: None, turns={0: Turn((1.0,), (1.0,))}).untimed_p50 is None
+
+
+def test_a_ratio_within_rounds_is_right_while_the_machine_drifts() -> None:
+    speed = [1.0, 1.0, 5.0, 5.0, 20.0]
+    fast = {number: 10.0 * slow for number, slow in enumerate(speed)}
+    # The slow one has no turns in the last rounds, so plain medians would compare 20 with 50.
+    slow = {number: 20.0 * speed[number] for number in (0, 1)}
+    assert ratio_within_rounds(slow, fast) == 2.0
+    assert ratio_within_rounds(fast, slow) == 0.5
+    assert ratio_within_rounds({0: 1.0}, {1: 1.0}) is None

@@ -9,11 +9,10 @@ import pytest
 from eval.bench.cases import Case, Plan, baseline_cases
 from eval.bench.limits import Limits
 from eval.bench.operations import Demand
-from eval.bench.rounds import Setting
-from eval.bench.rows import Results
+from eval.bench.rounds import Setting, Turn
+from eval.bench.rows import Results, Row
 from eval.bench.streams import Measured
 from eval.bench.tables import limits_lines, tables
-from eval.bench.times import Times, Turn
 
 PLAN = Plan(
     chunk_ms=320,
@@ -45,17 +44,25 @@ def call_ms(case: Case) -> float:
 
 def measured(case: Case, rounds: tuple[int, ...] = (0, 1, 2)) -> Measured:
     turns = {n: Turn((call_ms(case) * DRIFT[n],), (call_ms(case),)) for n in rounds}
-    setting = Setting(case.name, lambda: None, case.threads, Times(turns))
+    setting = Setting(case.name, lambda: None, case.threads, turns)
     size = None if case.is_offline else 1000
     return Measured(case, setting, DEMAND.times(case.streams), size)
 
 
-def results(plan: Plan = PLAN, rounds: tuple[int, ...] = (0, 1, 2)) -> Results:
+def results(plan: Plan = PLAN, slow: Case | None = None) -> Results:
+    """``slow`` had turns in the last round only."""
     limits = {
-        n: Limits(*(value / slow for value in dataclasses.astuple(FULL)))
-        for n, slow in DRIFT.items()
+        n: Limits(*(value / drift for value in dataclasses.astuple(FULL)))
+        for n, drift in DRIFT.items()
     }
-    return Results([measured(case, rounds) for case in plan.cases()], {1: limits}, plan)
+    found = [measured(c, (2,) if c == slow else (0, 1, 2)) for c in plan.cases()]
+    return Results(found, {1: limits}, plan)
+
+
+def row_of(found: Results, backend: str = "torch", **changes: int) -> Row:
+    row = found.get(dataclasses.replace(PLAN.reference(backend), **changes))
+    assert row is not None
+    return row
 
 
 def test_the_summary_holds_what_the_aims_are_stated_in() -> None:
@@ -75,15 +82,7 @@ def test_the_summary_holds_what_the_aims_are_stated_in() -> None:
 
 
 def test_a_setting_measured_while_the_machine_was_slow_is_not_wronged() -> None:
-    case = PLAN.reference("openvino")
-    others = [measured(c) for c in PLAN.cases() if c != case]
-    limits = {
-        n: Limits(*(value / slow for value in dataclasses.astuple(FULL)))
-        for n, slow in DRIFT.items()
-    }
-    found = Results([measured(case, rounds=(2,)), *others], {1: limits}, PLAN)
-    row = found.get(case)
-    assert row is not None
+    row = row_of(results(slow=PLAN.reference("openvino")), "openvino")
     assert row.wall_ms_p50 == 80.0  # as measured
     assert row.over_bound == pytest.approx(2.0)
     assert row.over_offline == pytest.approx(2.5)
@@ -91,20 +90,16 @@ def test_a_setting_measured_while_the_machine_was_slow_is_not_wronged() -> None:
 
 def test_a_row_has_its_figures() -> None:
     found = results()
-    row = found.get(dataclasses.replace(PLAN.reference("openvino"), streams=16))
-    assert row is not None
+    row = row_of(found, "openvino", streams=16)
     assert row.multiply_adds == 16 * 200_000_000
     assert row.bound_ms == pytest.approx(64.0)  # the arithmetic, now the larger
     assert row.over_bound == pytest.approx(120 / 64)
     assert row.streams_per_core == pytest.approx(16 * 320 / 120)
     assert row.over_offline == pytest.approx(120 / 16 / 0.32 / 25)
     assert row.mapping()["streams"] == 16
-    solo = found.get(PLAN.reference())
-    assert solo is not None
-    assert solo.compute_rtf == pytest.approx(40 / 320)
-    short = found.get(dataclasses.replace(PLAN.reference(), chunk_ms=160))
-    assert short is not None
-    assert short.over_offline == pytest.approx(40 / 0.16 / 30)  # by `forward` with its own chunk
+    assert row_of(found).compute_rtf == pytest.approx(40 / 320)
+    # by `forward` with its own chunk
+    assert row_of(found, chunk_ms=160).over_offline == pytest.approx(40 / 0.16 / 30)
 
 
 def test_what_was_not_measured_is_none() -> None:
@@ -143,7 +138,7 @@ def test_only_torch_varies_torch_alone() -> None:
 
 
 def test_the_baseline_is_measured_in_both_modes() -> None:
-    cases = baseline_cases(320, (640,), (10, 60), threads=1)
+    cases = baseline_cases(PLAN, (640,), (10, 60))
     assert len({case.name for case in cases}) == len(cases)
     assert {(case.mode, case.chunk_ms, case.position_s) for case in cases} == {
         *((mode, 320, at) for mode in ("cached", "recompute") for at in (10, 60)),
