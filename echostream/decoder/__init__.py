@@ -9,6 +9,7 @@ words, word_state = assembler.step(output.stable, word_state)
 
 from __future__ import annotations
 
+from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.candidates import Candidates
 from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.decoder.ctc.generator import CtcGenerator, CtcState
@@ -28,9 +29,10 @@ from echostream.decoder.ctc.protocol import (
 from echostream.decoder.repetition import RepetitionGuard, RepetitionState
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.decoder.vocabulary import blank_index, ctc_vocab_size
-from echostream.decoder.words import Word, WordAssembler, WordState
+from echostream.decoder.words import TokenText, Word, WordAssembler, WordState
 
 __all__ = [
+    "ByteLevelTokenizer",
     "Candidates",
     "CtcGenerator",
     "CtcHead",
@@ -45,6 +47,7 @@ __all__ = [
     "RepetitionGuard",
     "RepetitionState",
     "Token",
+    "TokenText",
     "Tokenizer",
     "Word",
     "WordAssembler",

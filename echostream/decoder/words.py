@@ -11,10 +11,10 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from echostream.decoder.ctc.protocol import Token
 from echostream.decoder.repetition import DEFAULT_MAX_REPEATS, RepetitionGuard, RepetitionState
-from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -65,11 +65,19 @@ class WordState:
     repetition: RepetitionState = dataclasses.field(default_factory=RepetitionState)
 
 
+class TokenText(Protocol):
+    """What assembling words needs of a vocabulary."""
+
+    def append(self, index: int, held: bytes) -> tuple[str, bytes]:
+        """Text that one more id adds, and the bytes of a character that is not complete yet."""
+        ...
+
+
 class WordAssembler:
     """Turns tokens into words; immutable, shared by streams.
 
     Joined by single blanks (``char``: by nothing), the words of a stream are the white-space-split
-    text of :meth:`Tokenizer.decode` for all its tokens, unless the limits on endless words and
+    text that its tokens decode to, unless the limits on endless words and
     endless repetition struck; what they dropped is counted in the state.
 
     Args:
@@ -82,7 +90,7 @@ class WordAssembler:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, unit: str = "word", max_repeats: int = DEFAULT_MAX_REPEATS
+        self, tokenizer: TokenText, unit: str = "word", max_repeats: int = DEFAULT_MAX_REPEATS
     ) -> None:
         if unit not in UNITS:
             raise ConfigError(f"unit of words is {unit!r}; expected one of {', '.join(UNITS)}")
