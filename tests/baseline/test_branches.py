@@ -6,11 +6,11 @@ import copy
 
 import torch
 
-from .small_conformer import small_encoder
+from .small_conformer import small_conformer
 
 
 def test_without_branches_a_layer_normalises_its_input_and_no_more() -> None:
-    layer = copy.deepcopy(small_encoder().conformer_layers[0])
+    layer = copy.deepcopy(small_conformer().conformer_layers[0])
     x = torch.randn(2, 9, 16, dtype=torch.float64)
     state = layer.init_state(2)
     before, _ = layer(x, None, None, 4, state)

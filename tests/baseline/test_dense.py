@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
 from echostream.baseline import ChunkConformerEncoder
-from echostream.baseline.attention import relative_positions
+from tests.encoder.small_encoder import largest_difference, noise, push, randomise
 
 from .dense_conformer import DenseConformer
-from .small_conformer import (
-    INPUT_DIM,
-    SETTINGS,
-    largest_difference,
-    noise,
-    randomise,
-    small_encoder,
-)
+from .small_conformer import INPUT_DIM, SETTINGS, small_conformer
 
 
 @pytest.mark.parametrize(("chunk", "conv_chunk"), SETTINGS)
 def test_every_chunk_setting(chunk: int, conv_chunk: int) -> None:
-    encoder = small_encoder()
+    encoder = small_conformer()
     dense = DenseConformer(encoder.state_dict(), num_heads=2)
     for total in (1, 2, 31, 139):
         features = noise(1, total, INPUT_DIM, seed=total)
@@ -35,7 +26,7 @@ def test_every_chunk_setting(chunk: int, conv_chunk: int) -> None:
 
 def test_settings_differ() -> None:
     """The test above could not fail if the chunk changed nothing."""
-    encoder = small_encoder()
+    encoder = small_conformer()
     features = noise(1, 300, INPUT_DIM)
     outputs = [
         encoder(features, chunk_size=chunk, conv_chunk_size=conv_chunk)["encoder_out"]
@@ -56,48 +47,26 @@ def test_published_sizes() -> None:
     for chunk, conv_chunk in ((8, 8), (24, 16), (7, 7)):
         y = encoder(features, chunk_size=chunk, conv_chunk_size=conv_chunk)["encoder_out"][0]
         assert largest_difference(y, dense(features[0], chunk, conv_chunk)) < 1e-6
-    single = encoder.float()(features.float(), chunk_size=8)["encoder_out"][0]
-    assert largest_difference(single.double(), dense(features[0], 8, 8)) < 1e-4
+    single = encoder.float()(features.float(), chunk_size=8)["encoder_out"]
+    assert largest_difference(single[0].double(), dense(features[0], 8, 8)) < 1e-4
+    for mode in ("cached", "recompute"):
+        y, _ = push(encoder, features.float(), [40, 41, 60], encoder.init_state(mode=mode))
+        assert largest_difference(y, single) < 1e-5, mode
 
 
 @pytest.mark.parametrize("chunk", [-1, 1, 8, 15, 16, 24, 32, 99999])
 def test_convolution_chunk_follows_the_attention_chunk(chunk: int) -> None:
-    encoder = small_encoder()
+    encoder = small_conformer()
     features = noise(1, 200, INPUT_DIM)
     explicit = encoder(features, chunk_size=chunk, conv_chunk_size=min(chunk, 16))
     assert torch.equal(encoder(features, chunk_size=chunk)["encoder_out"], explicit["encoder_out"])
 
 
 def test_config_chunk_is_the_default() -> None:
-    encoder = small_encoder()
+    encoder = small_conformer()
     features = noise(1, 200, INPUT_DIM)
     expected = encoder(features, chunk_size=8, conv_chunk_size=8)["encoder_out"]
     assert torch.equal(encoder(features)["encoder_out"], expected)
-
-
-@pytest.mark.parametrize(("num_keys", "frames"), [(1, 1), (8, 8), (512, 8), (513, 3), (9000, 600)])
-def test_positions_of_any_length(num_keys: int, frames: int) -> None:
-    """Query minus key from the first key of the last query to the last key of the first one."""
-    table = relative_positions(num_keys, frames, 16, torch.device("cpu"), torch.float32)
-    distances = range(num_keys - 1, -frames, -1)
-    assert table.shape == (len(distances), 16)
-    for row in {0, len(distances) // 2, num_keys - 1, len(distances) - 1}:
-        for column in range(8):
-            # In double precision; a float32 angle of up to 9000 is known to 5e-4.
-            angle = distances[row] * 10000 ** (-2 * column / 16)
-            assert abs(float(table[row, 2 * column]) - math.sin(angle)) < 1e-3
-            assert abs(float(table[row, 2 * column + 1]) - math.cos(angle)) < 1e-3
-
-
-def test_both_orders_of_the_position_product() -> None:
-    """One chunk is multiplied from the left, many frames from the right."""
-    attention = small_encoder().conformer_layers[0].self_attn
-    query = noise(1, 2, 40, 8)
-    together = attention._position_scores(query, 90)
-    for first in range(0, 40, 10):
-        # Ten frames, fewer than the 16 channels; their keys end with the last of the ten.
-        alone = attention._position_scores(query[:, :, first : first + 10], 50 + first + 10)
-        assert largest_difference(alone, together[:, :, first : first + 10, : 60 + first]) < 1e-12
 
 
 def test_table_made_for_inference_serves_training() -> None:

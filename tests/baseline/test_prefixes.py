@@ -9,16 +9,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from .small_conformer import (
-    INPUT_DIM,
-    REVISED,
-    STREAMED,
-    WARPED,
-    WHOLE,
-    largest_difference,
-    noise,
-    small_encoder,
-)
+from tests.encoder.small_encoder import largest_difference, noise
+
+from .small_conformer import INPUT_DIM, REVISED, STREAMED, WARPED, WHOLE, small_conformer
 
 LAST_FRAME_HEARD = {
     1: 249, 3: 563, 5: 697, 7: 769, 9: 809, 15: 882,
@@ -28,7 +21,7 @@ LAST_FRAME_HEARD = {
 
 @pytest.mark.parametrize("chunk", LAST_FRAME_HEARD)
 def test_odd_chunks_never_hear_the_end(chunk: int) -> None:
-    encoder = small_encoder(conv_kernel=31)
+    encoder = small_conformer(conv_kernel=31)
     features = noise(1, 1000, INPUT_DIM).requires_grad_()
     y = encoder(features, chunk_size=chunk)["encoder_out"]
     (y * noise(*y.shape, seed=1)).sum().backward()
@@ -39,7 +32,7 @@ def test_odd_chunks_never_hear_the_end(chunk: int) -> None:
 
 def prefix_difference(chunk: int, conv_chunk: int, prefix: int) -> float:
     """How far the frames of the first ``prefix`` encoder frames' audio are from those of all."""
-    encoder = small_encoder()
+    encoder = small_conformer()
     features = noise(1, 4 * 96 + 17, INPUT_DIM)
     sizes = {"chunk_size": chunk, "conv_chunk_size": conv_chunk}
     whole = encoder(features, **sizes)["encoder_out"]
@@ -73,7 +66,7 @@ def test_warped_frames_do_not_even_hear_their_own_chunk(chunk: int, conv_chunk: 
     features = noise(1, 4 * 96, INPUT_DIM)
     other = torch.cat((features[:, : 4 * 90], noise(1, 4 * 6, INPUT_DIM, seed=1)), dim=1)
     a, b = (
-        small_encoder()(x, chunk_size=chunk, conv_chunk_size=conv_chunk)["encoder_out"]
+        small_conformer()(x, chunk_size=chunk, conv_chunk_size=conv_chunk)["encoder_out"]
         for x in (features, other)
     )
     assert torch.equal(a, b)
@@ -81,7 +74,7 @@ def test_warped_frames_do_not_even_hear_their_own_chunk(chunk: int, conv_chunk: 
 
 def test_published_agents_revise_the_last_chunk() -> None:
     """After ``n`` segments of 320 ms there are ``32 n - 2`` feature frames, two too few."""
-    encoder = small_encoder()
+    encoder = small_conformer()
     features = noise(1, 320, INPUT_DIM)
     final = encoder(features, chunk_size=8)["encoder_out"]
     for segments in (1, 4, 9):
@@ -97,7 +90,7 @@ def test_only_whole_recordings_hear_everything() -> None:
     The last of 200 feature frames is in subsampled frame 49 of 50; each of two layers then reaches
     15 frames, half a kernel.
     """
-    encoder = small_encoder(conv_kernel=31)
+    encoder = small_conformer(conv_kernel=31)
     features = noise(1, 200, INPUT_DIM)
     other = torch.cat((features[:, :-1], features[:, -1:] + 1), dim=1)
     for chunk, reached in ((-1, 19), (99999, 0)):

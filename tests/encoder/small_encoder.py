@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from echostream.config import EncoderConfig
+from echostream.constants import FRAME_SHIFT_MS
 from echostream.encoder.prepared import PreparedModule
-from echostream.encoder.stream_state import StreamState
+from echostream.encoder.state import EncoderState
 from echostream.encoder.zipformer import ZipformerEncoder
 
 INPUT_DIM = 5
@@ -45,20 +48,26 @@ def small_config(memory_size: int = 4, **changes: object) -> EncoderConfig:
 
 
 def randomise(module: torch.nn.Module, seed: int = 0) -> None:
-    """Draw every parameter so that each one matters and nothing saturates."""
+    """Draw parameters and statistics so that each one matters and nothing saturates."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
+        for name, tensor in module.state_dict().items():
+            if not tensor.is_floating_point():
+                continue
+            noise = torch.randn(tensor.shape, generator=draw, dtype=torch.float64)
             if name.endswith("log_scale"):
                 value = 0.2 * noise
             elif name.endswith("scale"):
-                value = 0.2 + 0.6 * torch.rand(parameter.shape, generator=draw, dtype=torch.float64)
-            elif parameter.dim() > 1:
-                value = noise / max(1, parameter[0].numel()) ** 0.5
+                value = 0.2 + 0.6 * torch.rand(tensor.shape, generator=draw, dtype=torch.float64)
+            elif name.endswith("running_var"):
+                value = 0.5 + noise.abs()
+            elif "norm.weight" in name:
+                value = 1 + 0.3 * noise
+            elif tensor.dim() > 1 and "pos_bias" not in name:
+                value = noise / max(1, tensor[0].numel()) ** 0.5
             else:
                 value = 0.5 * noise
-            parameter.copy_(value)
+            tensor.copy_(value)
 
 
 @functools.cache
@@ -84,44 +93,27 @@ def noise(
 
 
 def push(
-    encoder: ZipformerEncoder, features: Tensor, cuts: Sequence[int], state: StreamState
-) -> tuple[Tensor, StreamState]:
-    """Step one recording ``[B, T, F]`` cut at ``cuts`` (ascending) to its end."""
-    outputs = []
+    encoder: Any, features: Tensor, cuts: Sequence[int], state: EncoderState
+) -> tuple[Tensor, Any]:
+    """Step recordings ``[B, T, F]`` cut at ``cuts`` (ascending) to their end.
+
+    Frames come out as soon as their chunk is whole, and no sooner.
+    """
+    outputs, here = [], state
+    unit = encoder.frame_ms // FRAME_SHIFT_MS
+    start, given = int(state.pending_lengths[0]), 0
     edges = [0, *cuts, features.shape[1]]
-    for index in range(len(edges) - 1):
-        piece = features[:, edges[index] : edges[index + 1]]
-        y, lengths, state = encoder.step(piece, state, is_final=index == len(edges) - 2)
+    for index, (begin, end) in enumerate(pairwise(edges)):
+        is_final = index == len(edges) - 2
+        y, lengths, here = encoder.step(features[:, begin:end], here, is_final=is_final)
         assert lengths.tolist() == [y.shape[1]] * features.shape[0]
+        given += y.shape[1]
+        if not is_final:
+            assert given == (start + end) // (unit * state.chunk_size) * state.chunk_size
+            waiting = (start + end) % (unit * state.chunk_size)
+            assert here.pending_lengths.tolist() == [waiting] * features.shape[0]
         outputs.append(y)
-    return torch.cat(outputs, dim=1), state
-
-
-def push_ragged(
-    encoder: ZipformerEncoder,
-    recordings: Sequence[Tensor],
-    plan: Sequence[Sequence[int]],
-    state: StreamState,
-    *,
-    is_final: bool = True,
-) -> tuple[list[Tensor], StreamState]:
-    """Step recordings ``[T_b, F]`` together, ``plan[k][b]`` new frames of recording ``b`` in step
-    ``k``; noise stands after each stream's own frames in every step."""
-    given = [0] * len(recordings)
-    outputs: list[list[Tensor]] = [[] for _ in recordings]
-    for k, counts in enumerate(plan):
-        like = recordings[0]
-        block = noise(len(recordings), max(counts), like.shape[1], seed=k, scale=3.0).to(like)
-        for b, count in enumerate(counts):
-            block[b, :count] = recordings[b][given[b] : given[b] + count]
-            given[b] += count
-        last = is_final and k == len(plan) - 1
-        y, lengths, state = encoder.step(block, state, torch.tensor(counts), is_final=last)
-        assert y.shape[1] == int(lengths.max())
-        for b, length in enumerate(lengths.tolist()):
-            outputs[b].append(y[b, :length])
-            assert not y[b, length:].any(), "frames after a stream's own are zero"
-    return [torch.cat(parts) for parts in outputs], state
+    return torch.cat(outputs, dim=1), here
 
 
 def largest_difference(a: Tensor, b: Tensor) -> float:

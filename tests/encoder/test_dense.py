@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 
 import pytest
 import torch
@@ -52,13 +52,11 @@ def check_batch(
     encoder: ZipformerEncoder,
     lengths: list[int],
     tolerance: float,
-    *,
-    columns: int | None = None,
     **options: int | None,
 ) -> None:
     """A padded batch against each recording alone; noise stands in the padding."""
     dtype = encoder.stem.norm.bias.dtype
-    columns = max(lengths) if columns is None else columns
+    columns = max(lengths) + 3
     features = noise(len(lengths), columns, INPUT_DIM, seed=sum(lengths), dtype=dtype)
     out = encoder(features, torch.tensor(lengths), **options)
     assert out["encoder_out"].shape == (len(lengths), columns // 2, encoder.config.output_dim)
@@ -71,57 +69,30 @@ def check_batch(
         assert not y[length // 2 :].any()
 
 
+LENGTHS = [101, 0, 1, 2, 15, 16, 17, 32, 48, 80]
+SIZES = (*CHUNK_SIZES, WHOLE_RECORDING)
+CASES = [
+    *((4, *case, [175]) for case in itertools.product(CHUNK_SIZES, (0, 8, 64), FUTURES)),
+    # A left context that is full and then leaves frames behind.
+    *((4, chunk, 128, future, [335]) for chunk, future in ((8, 0), (16, None), (24, 4), (64, 1))),
+    # One chunk without a limit on either side, whatever the left context.
+    *((4, WHOLE_RECORDING, None, future, [203, 40, 3]) for future in FUTURES),
+    *((0, *case, [90]) for case in itertools.product(SIZES, (16,), FUTURES)),
+    *(
+        (memory, *case, LENGTHS)
+        for memory in (0, 4)
+        for case in ((8, 8, None), (16, 64, 0), (16, 64, None), (24, 8, 4), (WHOLE_RECORDING, 0, 1))
+    ),
+]
+
+
 @pytest.mark.usefixtures("exact_positions")
-@pytest.mark.parametrize("future", FUTURES)
-@pytest.mark.parametrize("left", [0, 8, 64])
-@pytest.mark.parametrize("chunk", CHUNK_SIZES)
-def test_every_chunking(chunk: int, left: int, future: int | None) -> None:
+@pytest.mark.parametrize(("memory", "chunk", "left", "future", "lengths"), CASES, ids=str)
+def test_forward(
+    memory: int, chunk: int, left: int | None, future: int | None, lengths: list[int]
+) -> None:
     options = {"chunk_size": chunk, "left_context": left, "max_future_frames": future}
-    check_batch(small_encoder(4), [175], FLOAT64, **options)
-
-
-@pytest.mark.usefixtures("exact_positions")
-@pytest.mark.parametrize("chunk, future", [(8, 0), (16, None), (24, 4), (64, 1)])
-def test_left_context_of_128(chunk: int, future: int | None) -> None:
-    """Long enough that the left context is full and then leaves frames behind."""
-    options = {"chunk_size": chunk, "left_context": 128, "max_future_frames": future}
-    check_batch(small_encoder(4), [335], FLOAT64, **options)
-
-
-@pytest.mark.usefixtures("exact_positions")
-@pytest.mark.parametrize("future", FUTURES)
-def test_whole_recording(future: int | None) -> None:
-    """One chunk without a limit on either side, whatever the left context."""
-    options = {"chunk_size": WHOLE_RECORDING, "left_context": None, "max_future_frames": future}
-    check_batch(small_encoder(4), [203, 40, 3], FLOAT64, **options)
-
-
-@pytest.mark.usefixtures("exact_positions")
-@pytest.mark.parametrize("chunk", [*CHUNK_SIZES, WHOLE_RECORDING])
-@pytest.mark.parametrize("future", FUTURES)
-def test_without_memory(chunk: int, future: int | None) -> None:
-    options = {"chunk_size": chunk, "left_context": 16, "max_future_frames": future}
-    check_batch(small_encoder(0), [90], FLOAT64, **options)
-
-
-@pytest.mark.usefixtures("exact_positions")
-@pytest.mark.parametrize("memory", [0, 4])
-@pytest.mark.parametrize(
-    "chunk, left, future",
-    [(8, 8, None), (16, 64, 0), (16, 64, None), (24, 8, 4), (WHOLE_RECORDING, 0, 1)],
-)
-def test_ragged_batch(memory: int, chunk: int, left: int, future: int | None) -> None:
-    options = {"chunk_size": chunk, "left_context": left, "max_future_frames": future}
-    lengths = [101, 0, 1, 2, 15, 16, 17, 32, 48, 80]
     check_batch(small_encoder(memory), lengths, FLOAT64, **options)
-
-
-@pytest.mark.usefixtures("exact_positions")
-@pytest.mark.parametrize("columns", [0, 1, 2, 15, 16, 17, 33])
-def test_short_recordings(columns: int) -> None:
-    options = {"chunk_size": 16, "left_context": 64, "max_future_frames": None}
-    check_batch(small_encoder(4), [columns], FLOAT64, **options)
-    check_batch(small_encoder(4), [columns // 2, columns], FLOAT64, columns=columns + 7, **options)
 
 
 @pytest.mark.parametrize("memory", [0, 4])
@@ -147,12 +118,3 @@ def test_position_encoding(left: int, chunk: int, dim: int) -> None:
     for row, values in enumerate(rows):
         expected = position_code(row - (left + chunk - 1), dim)
         assert largest_difference(values.double(), expected) < 1e-5
-
-
-def test_position_encoding_by_hand() -> None:
-    """dim 4: offset 0 has angle 0; offset 2 has compression 2, so 2 log 2 and atan(pi log 2)."""
-    rows = attention.relative_positions(2, 1, 4, torch.device("cpu"))
-    angle = math.atan(math.pi * math.log(2))
-    assert rows[2].tolist() == [1.0, 0.0, 1.0, 1.0]
-    expected = [math.cos(angle), -math.sin(angle), math.cos(2 * angle), 1.0]
-    assert rows[0].tolist() == pytest.approx(expected, abs=1e-6)

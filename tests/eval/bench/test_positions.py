@@ -8,7 +8,7 @@ import torch
 from echostream.encoder import StreamState, ZipformerEncoder
 from eval.bench.cases import STREAMSPEECH, Case
 from eval.bench.streams import Streams, baseline_state, moved, settled_state
-from tests.baseline.small_conformer import small_encoder as small_conformer
+from tests.baseline.small_conformer import small_conformer
 from tests.encoder.small_encoder import randomise, small_config
 
 SEGMENT = 16

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from echostream.baseline import ChunkConformerEncoder
-from tests.baseline.small_conformer import noise, randomise
+from tests.encoder.small_encoder import noise, randomise
 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
 PUBLISHED_IDS = {"bos_id": 0, "pad_id": 1, "eos_id": 2, "unk_id": 3}

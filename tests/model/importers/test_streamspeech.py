@@ -20,7 +20,7 @@ from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
 from echostream.model.importers.streamspeech import convert, read_checkpoint
-from tests.baseline.small_conformer import noise
+from tests.encoder.small_encoder import noise
 
 from .fairseq_files import (
     EMBED_DIM,
