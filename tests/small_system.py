@@ -12,7 +12,7 @@ from echostream.audio import Cmvn, FrontEnd
 from echostream.config import EncoderConfig, SystemConfig
 from echostream.constants import SAMPLE_RATE
 from echostream.model import SpeechModel, save_model
-from echostream.training.vocabularies import vocabulary
+from echostream.training.preparation import vocabulary
 
 WORDS = "the cat sat on a mat and then it ran home over old red hills with my dog".split()  # noqa: SIM905
 SENTENCES = [" ".join(WORDS[i : i + 5]) for i in range(len(WORDS) - 5)] * 3

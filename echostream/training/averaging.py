@@ -1,8 +1,7 @@
 """Averages of weights: over the updates of a run, and over its last checkpoints.
 
-Both give a network that does better than any single one on the way (Polyak and Juditsky 1992;
-averaging checkpoints is usual in fairseq). Whole numbers among the tensors, such as the counts of a
-batch norm, are taken from the last.
+Both give a network that does better than any single one on the way (Polyak and Juditsky 1992).
+Whole numbers among the tensors, such as the counts of a batch norm, are taken from the last.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-
-from echostream.errors import CheckpointError
 
 
 class RunningAverage:
@@ -32,8 +29,7 @@ class RunningAverage:
         """Take in the weights that ``network`` has after so many updates."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
         new = network.state_dict()
-        first = next(iter(new.values()))
-        self.network.to(first.device)
+        self.network.to(next(iter(new.values())).device)
         averages, values = [], []
         for name, average in self.network.state_dict().items():
             if average.is_floating_point():
@@ -45,25 +41,10 @@ class RunningAverage:
 
 
 def average_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of several networks' tensors, in their own types.
-
-    Raises:
-        CheckpointError: if there are none, or they are not of one network.
-    """
-    if not weights:
-        raise CheckpointError("there are no checkpoints to average")
-    first = {name: tensor.shape for name, tensor in weights[0].items()}
-    for other in weights[1:]:
-        if {name: tensor.shape for name, tensor in other.items()} != first:
-            raise CheckpointError(
-                "the checkpoints to average are not of one network: their tensors differ in name "
-                "or shape; average those of one run"
-            )
-    result = {}
-    for name, last in weights[-1].items():
+    """The mean of the tensors of several checkpoints of one network, in their own types."""
+    result = dict(weights[-1])
+    for name, last in result.items():
         if last.is_floating_point():
             total = torch.stack([w[name].to(torch.float64) for w in weights]).mean(dim=0)
             result[name] = total.to(last.dtype)
-        else:
-            result[name] = last.clone()
     return result

@@ -13,13 +13,8 @@ from torch.nn import functional
 def ctc_loss(log_probs: Tensor, lengths: Tensor, units: Tensor, unit_lengths: Tensor) -> Tensor:
     """CTC loss in nats, summed over the batch (Graves et al. 2006).
 
-    A recording with more units than frames can write adds nothing.
-
-    Args:
-        log_probs: ``[B, T, V]``.
-        lengths: ``[B]`` encoder frames of each recording.
-        units: the units of all recordings end to end.
-        unit_lengths: ``[B]``.
+    ``log_probs`` are ``[B, T, V]`` of ``lengths`` ``[B]`` frames; ``units`` those of all recordings
+    end to end, ``unit_lengths`` ``[B]`` of them. More units than frames can write add nothing.
     """
     return functional.ctc_loss(
         log_probs.transpose(0, 1),

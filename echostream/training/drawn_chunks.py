@@ -31,35 +31,31 @@ def choices_for(
     Raises:
         ConfigError: for a value that the encoder cannot use.
     """
-    usual = encoder.capabilities.training
-    sizes = _numbers("chunk sizes", chunk_sizes)
-    given = {
+    options = {
+        "chunk_size": _numbers("chunk sizes", chunk_sizes),
         "left_context": _numbers("left contexts", left_contexts),
         "max_future_frames": _numbers("look-ahead", futures),
     }
-    given = {name: values for name, values in given.items() if values}
-    known = {} if usual is None else usual.others
+    given = {name: values for name, values in options.items() if values}
+    usual = encoder.capabilities.training
+    known = () if usual is None else ("chunk_size", *usual.others)
     foreign = [name for name in given if name not in known]
-    if foreign or (usual is None and sizes):
+    if foreign:
         raise ConfigError(
-            f"values of {', '.join(foreign) or 'chunk_size'} were given for "
-            f"{type(encoder).__name__}, whose training draws none; leave them out"
+            f"values of {', '.join(foreign)} were given for {type(encoder).__name__}, whose "
+            "training draws none; leave them out"
         )
-    if usual is None or not (sizes or given):
+    if usual is None or not given:
         return usual
-    choices = dataclasses.replace(
-        usual,
-        chunk_sizes=sizes or usual.chunk_sizes,
-        first_chunk_sizes=_largest(sizes) if sizes else usual.first_chunk_sizes,
-        others={**usual.others, **given},
-    )
-    tried = {name: set(choices.others[name]) for name in choices.others.keys() & given.keys()}
-    for size in set(choices.chunk_sizes):
-        encoder.init_state(1, chunk_size=size)
-    for name, values in tried.items():
+    for name, values in given.items():
         for value in values:
-            encoder.init_state(1, **{name: value})
-    return choices
+            encoder.init_state(1, **{name: value})  # which refuses what it cannot use
+    sizes = given.pop("chunk_size", ())
+    if sizes:
+        largest = max((size for size in sizes if size is not None), default=None)
+        first = tuple(size for size in dict.fromkeys((largest, None)) if size in sizes)
+        usual = dataclasses.replace(usual, chunk_sizes=sizes, first_chunk_sizes=first)
+    return dataclasses.replace(usual, others={**usual.others, **given})
 
 
 def draw_chunking(
@@ -80,16 +76,10 @@ def draw_chunking(
 
 def _numbers(what: str, text: str) -> tuple[int | None, ...]:
     """``16,32,whole`` to ``(16, 32, None)``."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
-        return tuple(
-            None if part.strip() == WHOLE else int(part) for part in text.split(",") if part.strip()
-        )
+        return tuple(None if part == WHOLE else int(part) for part in parts)
     except ValueError as error:
         raise ConfigError(
             f"{what} are {text!r}; expected whole numbers and {WHOLE!r}, separated by commas"
         ) from error
-
-
-def _largest(sizes: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    finite = [size for size in sizes if size is not None]
-    return (*([max(finite)] if finite else []), *([None] if None in sizes else []))

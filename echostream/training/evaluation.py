@@ -2,6 +2,12 @@
 
 Greedy search on whole recordings, chunked as the configuration says: cheap enough for each epoch,
 and below what the shipped search reaches.
+
+An encoder has collapsed when it gives nearly the same vector for every frame or every recording.
+The loss then stays at that of a guess from unit frequencies and does not tell why. Both variances
+are shares of the output's mean square: 0 is collapse, whatever the scale.
+
+Symbols: ``T`` encoder frames of a recording, ``C`` channels.
 """
 
 from __future__ import annotations
@@ -12,22 +18,67 @@ from dataclasses import dataclass, field
 
 import jiwer
 import sacrebleu
-
-from echostream.training.collapse import OutputSpread
+import torch
+from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 3
+Pairs = list[tuple[str, str]]
+
+
+class OutputSpread:
+    """The sums of which the figures of collapse are made; those of several processes add up."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.scatter: Tensor | float = 0.0
+        self.squares = 0.0
+        self.means: list[Tensor] = []
+
+    def add(self, output: Tensor) -> None:
+        """Encoder output ``[T, C]`` of one recording; none is taken of one without frames."""
+        if output.shape[0] == 0:
+            return
+        values = output.detach().to("cpu", torch.float64)
+        mean = values.mean(dim=0)
+        self.scatter = self.scatter + (values - mean).T @ (values - mean)
+        self.frames += values.shape[0]
+        self.squares += float((values**2).mean(dim=1).sum())
+        self.means.append(mean)
+
+    def merge(self, other: OutputSpread) -> None:
+        """Add what another process has gathered."""
+        self.scatter = self.scatter + other.scatter
+        self.frames += other.frames
+        self.squares += other.squares
+        self.means += other.means
+
+    def figures(self) -> dict[str, float]:
+        """Figures of all that was added; all zero if nothing was.
+
+        ``frame_variance``: over the frames of a recording; ``utterance_variance``: of the
+        recordings' mean vectors, which is the smaller one; ``dimensions``: in how many directions
+        frames vary, from 1 to ``C`` (participation ratio of their covariance's eigenvalues).
+        """
+        if self.squares == 0.0:
+            return dict.fromkeys(("frame_variance", "utterance_variance", "dimensions"), 0.0)
+        mean_square = self.squares / self.frames
+        covariance = torch.as_tensor(self.scatter) / self.frames
+        energy = float((covariance**2).sum())
+        means = torch.stack(self.means)
+        return {
+            "frame_variance": float(covariance.diagonal().mean()) / mean_square,
+            "utterance_variance": float(means.var(dim=0, correction=0).mean()) / mean_square,
+            "dimensions": float(covariance.trace()) ** 2 / energy if energy > 0 else 0.0,
+        }
 
 
 @dataclass
 class Evaluation:
-    """Gathers hypotheses and encoder outputs of recordings; several processes' are merged."""
+    """Gathers (reference, hypothesis) pairs and encoder outputs; several processes' are merged."""
 
-    transcripts: list[tuple[str, str]] = field(default_factory=list)
-    """What was said and what was heard."""
-    translations: list[tuple[str, str]] = field(default_factory=list)
-    """Reference and hypothesis."""
+    transcripts: Pairs = field(default_factory=list)
+    translations: Pairs = field(default_factory=list)
     spread: OutputSpread = field(default_factory=OutputSpread)
 
     def merge(self, other: Evaluation) -> None:
@@ -37,32 +88,25 @@ class Evaluation:
         self.spread.merge(other.spread)
 
     def figures(self) -> dict[str, float]:
-        """``wer`` in percent, ``bleu``, and the shares and dimensions of `collapse.Spread`."""
-        spread = self.spread.measure()
+        """``wer`` in percent, ``bleu``, and those of `OutputSpread`; zero for nothing."""
         return {
-            "wer": word_error_rate(self.transcripts),
+            "wer": 100.0 * float(jiwer.wer(*_lists(self.transcripts))) if self.transcripts else 0.0,
             "bleu": bleu(self.translations),
-            "frame_variance": spread.frames,
-            "utterance_variance": spread.utterances,
-            "dimensions": spread.dimensions,
+            **self.spread.figures(),
         }
 
-    def log_samples(self) -> None:
+    def log_samples(self, shown: int = 3) -> None:
         """Log a few references beside what was made of them."""
         for pairs in (self.transcripts, self.translations):
-            for pair in pairs[:: max(1, len(pairs) // _SHOWN)][:_SHOWN]:
+            for pair in pairs[:: max(1, len(pairs) // shown)][:shown]:
                 logger.info("  %s | %s", *pair)
-
-
-def word_error_rate(pairs: Sequence[tuple[str, str]]) -> float:
-    """Word error rate of (reference, hypothesis) pairs in percent; 0 for none."""
-    if not pairs:
-        return 0.0
-    return 100.0 * float(jiwer.wer([said for said, _ in pairs], [heard for _, heard in pairs]))
 
 
 def bleu(pairs: Sequence[tuple[str, str]]) -> float:
     """BLEU of (reference, hypothesis) pairs; 0 for none."""
-    if not pairs:
-        return 0.0
-    return float(sacrebleu.corpus_bleu([h for _, h in pairs], [[r for r, _ in pairs]]).score)
+    references, hypotheses = _lists(pairs)
+    return float(sacrebleu.corpus_bleu(hypotheses, [references]).score) if pairs else 0.0
+
+
+def _lists(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [reference for reference, _ in pairs], [hypothesis for _, hypothesis in pairs]

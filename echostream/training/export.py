@@ -11,7 +11,6 @@ import torch
 from echostream.errors import CheckpointError
 from echostream.model import save_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
-from echostream.training.curves import draw_plots
 from echostream.training.fairseq_checkpoints import (
     FAIRSEQ,
     averaged_model,
@@ -53,13 +52,12 @@ def export(
             f"{folder} has checkpoints of {len(paths)} updates; expected at least the {average} to "
             "average: lower --average"
         )
-    model = averaged_model(paths, running=running)
+    states = [read_checkpoint(path) for path in paths]
     output.mkdir(parents=True, exist_ok=True)
-    save_model(model, output, dtype=dtype)
-    for name in (SOURCE_VOCABULARY, TARGET_VOCABULARY):
-        if output.resolve() != run.resolve():
+    save_model(averaged_model(states, running=running), output, dtype=dtype)
+    if output.resolve() != run.resolve():
+        for name in (SOURCE_VOCABULARY, TARGET_VOCABULARY):
             shutil.copyfile(run / name, output / name)
-    draw_plots(run, output)
-    write_card(run, output, read_checkpoint(paths[-1]), paths, running=running)
+    write_card(run, output, states[-1], paths, running=running)
     logger.info("exported %s to %s", ", ".join(path.name for path in paths), output)
     return output

@@ -1,4 +1,4 @@
-"""fairseq's checkpoints: found, read without running their code, averaged, exported.
+"""fairseq's checkpoints: found, read without running their code, averaged.
 
 A fairseq checkpoint is a pickle. It is read with ``weights_only=True`` alone, which makes tensors
 and plain values and nothing else; what EchoStream loads afterwards is the exported folder.
@@ -24,8 +24,9 @@ from echostream.training.averaging import average_weights
 FAIRSEQ = "fairseq"
 """Folder of fairseq's checkpoints in the folder of a run."""
 LAST = "checkpoint_last.pt"
+TASK, AVERAGE = "SpeechTask", "average"
+"""Where a checkpoint holds the averaged weights."""
 _INTERVAL = re.compile(r"checkpoint_\d+_(\d+)\.pt")
-_TASK, _AVERAGE, _NETWORK = "SpeechTask", "average", "network."
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,8 @@ class TrainingState:
 def last_checkpoints(folder: Path, count: int, update: int | None = None) -> list[Path]:
     """The last ``count`` checkpoints, or as many as there are, oldest first.
 
-    Args:
-        folder: with ``checkpoint_last.pt`` and those that fairseq writes every so many updates.
-        count: from 1 on.
-        update: of the last one to take; ``None`` for ``checkpoint_last.pt``.
-
-    Raises:
-        CheckpointError: if there is no checkpoint of that update.
+    They end with that of ``update``; ``None`` for ``checkpoint_last.pt``. Raises `CheckpointError`
+    if there is no checkpoint of that update.
     """
     written = {
         int(match[1]): path
@@ -100,7 +96,7 @@ def read_checkpoint(path: Path) -> TrainingState:
             epoch=int(extra["train_iterator"]["epoch"]),
             seconds=float(extra["previous_training_time"]),
             weights=_network(saved["model"]),
-            average=_network(extra[_TASK][_AVERAGE]),
+            average=_network(extra[TASK][AVERAGE]),
         )
     except (KeyError, IndexError, TypeError) as error:
         raise CheckpointError(
@@ -109,21 +105,15 @@ def read_checkpoint(path: Path) -> TrainingState:
 
 
 def _network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
+    return {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
 
 
-def averaged_model(paths: Sequence[Path], *, running: bool = True) -> SpeechModel:
-    """The network whose weights are the mean of the checkpoints'.
+def averaged_model(states: Sequence[TrainingState], *, running: bool = True) -> SpeechModel:
+    """The network whose weights are the mean of the checkpoints' (at least one, of one run).
 
-    Args:
-        paths: at least one, of one run.
-        running: take each checkpoint's running average instead of its last weights.
-
-    Raises:
-        CheckpointError: as :func:`read_checkpoint` and :func:`average_weights`.
+    With ``running`` of each checkpoint's running average, otherwise of its last weights.
     """
-    states = [read_checkpoint(path) for path in paths]
-    weights = average_weights([state.average if running else state.weights for state in states])
     model = SpeechModel(states[-1].config)
-    model.load_state_dict(weights)
+    weights = [state.average if running else state.weights for state in states]
+    model.load_state_dict(average_weights(weights))
     return model.eval()

@@ -20,17 +20,13 @@ from torch.multiprocessing.spawn import spawn
 
 from echostream.config import SystemConfig
 from echostream.errors import ConfigError
-from echostream.training.architectures import ARCHITECTURES
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, read_checkpoint
-from echostream.training.run_options import TrainingOptions
+from echostream.training.run_options import ARCHITECTURES, TrainingOptions
 
 logger = logging.getLogger(__name__)
 
 PLUGIN = Path(__file__).resolve().parent / "fairseq_plugin"
-TENSORBOARD = "tensorboard"
-"""Folder of TensorBoard's scalars in the folder of a run."""
-
-_OWN_LOGGERS = ("echostream", "train", "dev", "test", "__main__")
+_OWN_LOGGERS = ("echostream", "train", "train_inner", "dev", "test", "__main__")
 
 
 def require_fairseq() -> None:
@@ -88,24 +84,24 @@ def fairseq_arguments(
         "work-dir": run,
         "save-interval-updates": options.save_every,
         "keep-interval-updates": options.keep,
-        "tensorboard-logdir": run / TENSORBOARD,
+        "tensorboard-logdir": run / "tensorboard",
         "history-interval": options.report_every,
         "log-interval": options.report_every,
         "log-format": "simple",
         "num-workers": _workers(options),
     }
-    arguments = [str(data)]
+    arguments = [str(data), "--no-epoch-checkpoints", "--no-progress-bar"]
     for name, value in values.items():
         arguments += [f"--{name}", str(value)]
-    arguments += ["--no-epoch-checkpoints", "--no-progress-bar"]
     if not torch.cuda.is_available():
         arguments.append("--cpu")
     if not validate:
         arguments.append("--disable-validation")
     if options.minutes is not None:
         # fairseq counts the time of all starts together.
-        hours = options.minutes / 60 + _seconds_done(run) / 3600
-        arguments += ["--stop-time-hours", str(hours)]
+        last = run / FAIRSEQ / LAST
+        seconds = read_checkpoint(last).seconds if last.exists() else 0.0
+        arguments += ["--stop-time-hours", str(options.minutes / 60 + seconds / 3600)]
     return arguments + list(more)
 
 
@@ -113,11 +109,6 @@ def updates_done(run: Path) -> int:
     """Updates that the run in that folder has made; 0 if there is none."""
     path = run / FAIRSEQ / LAST
     return read_checkpoint(path).updates if path.exists() else 0
-
-
-def _seconds_done(run: Path) -> float:
-    path = run / FAIRSEQ / LAST
-    return read_checkpoint(path).seconds if path.exists() else 0.0
 
 
 def _workers(options: TrainingOptions) -> int:
@@ -197,7 +188,12 @@ def configure_logging(level: int = logging.INFO) -> None:
     Nothing is changed where logging was set up already.
     """
     handler = logging.StreamHandler()
-    handler.addFilter(_OwnMessages())
+    # fairseq logs its whole configuration and the network; who needs that calls fairseq-train.
+    handler.addFilter(
+        lambda record: (
+            record.levelno >= logging.WARNING or record.name.split(".")[0] in _OWN_LOGGERS
+        )
+    )
     handler.setLevel(level)
     logging.basicConfig(
         level=logging.INFO,
@@ -205,12 +201,3 @@ def configure_logging(level: int = logging.INFO) -> None:
         datefmt="%H:%M:%S",
         handlers=[handler],
     )
-
-
-class _OwnMessages(logging.Filter):
-    """fairseq logs its whole configuration and the network; who needs that calls fairseq-train."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is shown."""
-        own = record.name.split(".")[0] in (*_OWN_LOGGERS, "train_inner")
-        return own or record.levelno >= logging.WARNING

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import soxr
@@ -46,19 +47,13 @@ def seed_of(*parts: object) -> int:
 
 
 def augmentation(name: str) -> Augment | None:
-    """The augmentation of that name.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """The augmentation of that name. Raises `ConfigError` if there is none."""
     if name not in AUGMENTATIONS:
         raise ConfigError(
             f"augmentation {name!r} does not exist; expected one of {', '.join(AUGMENTATIONS)}"
         )
     options = AUGMENTATIONS[name]
-    if options is None:
-        return None
-    return lambda samples, chance: augment(samples, chance, options)
+    return None if options is None else partial(augment, options=options)
 
 
 def read_recording(
@@ -66,10 +61,7 @@ def read_recording(
 ) -> tuple[Samples | None, Features | None]:
     """Samples ``[n]`` at 16 kHz, or the features ``[T, F]`` that the corpus has instead of audio.
 
-    ``channel`` is what is heard of a stereo file.
-
-    Raises:
-        DataError, AudioFormatError: if there is neither.
+    ``channel`` is what is heard of a stereo file. Raises `DataError` or `AudioFormatError`.
     """
     if utterance.slice is not None:
         data = piece_bytes(utterance.audio, utterance.slice)
@@ -110,11 +102,8 @@ class FeatureReader:
     augmented; it must be Kaldi's filter bank of samples scaled by 32768, as fairseq's recipes
     store it, since that is what the front end computes.
 
-    Args:
-        front_end: without normalisation.
-        cmvn: normalisation; ``None`` while its statistics are being found.
-        augment: change of the samples; ``None`` for none.
-        seed: of the run.
+    ``front_end`` does not normalise; ``cmvn`` is ``None`` while its statistics are being found,
+    ``augment`` where the samples are not changed. ``seed`` is of the run.
     """
 
     def __init__(
@@ -124,8 +113,7 @@ class FeatureReader:
         augment: Augment | None = None,
         seed: int = 1,
     ) -> None:
-        self.front_end, self.cmvn = front_end, cmvn
-        self.augment, self.seed = augment, seed
+        self.front_end, self.cmvn, self.augment, self.seed = front_end, cmvn, augment, seed
 
     def __call__(self, utterance: Utterance, epoch: int = 0, *, augmented: bool = True) -> Features:
         """``[T, F]``: the same for the same seed, epoch and utterance."""

@@ -31,9 +31,6 @@ _FILES = {
 }
 SIDES = tuple(_FILES)
 
-Pair = tuple[str, str]
-"""Source and target text, normalised."""
-
 
 def make_language_models(
     checkpoint: Path,
@@ -56,8 +53,7 @@ def make_language_models(
         texts: a table of sentence pairs (``texts.tsv``) to add; only its training side is read.
         source_is_english: which side of those pairs is the source.
         repeat: how often each transcript counts for one sentence of ``texts``.
-        order: of both models.
-        least_count: as of :func:`echostream.training.ngram_estimation.estimate`.
+        order, least_count: as of :func:`echostream.training.ngram_estimation.estimate`.
         sides: of these texts only; the other model of the checkpoint stays as it is.
 
     Returns:
@@ -69,24 +65,26 @@ def make_language_models(
         CheckpointError: if a vocabulary cannot.
     """
     utterances = select(read_corpus(data, corpora), "train")
-    spoken = [(u.source_text, u.target_text) for u in utterances]
-    pairs: list[Pair] = spoken * repeat
-    if texts is not None:
-        pairs += _written(texts, source_is_english)
+    pairs = [(u.source_text, u.target_text) for u in utterances] * repeat
+    for written in () if texts is None else read_texts(texts):
+        if written.split == "train":
+            english, other = normalise(written.english), normalise(written.other)
+            pairs.append((english, other) if source_is_english else (other, english))
     models = []
     for side in sides:
-        vocabulary, file = _FILES[side]
-        own = [pair[SIDES.index(side)] for pair in pairs]
-        model = _estimate(checkpoint / vocabulary, own, order, least_count)
-        with replacing(checkpoint / file) as part:
-            model.save(part)
-        logger.info(
-            "%s: %d n-grams of %d texts, %.1f MB",
-            checkpoint / file,
-            model.num_ngrams,
-            len(pairs),
-            (checkpoint / file).stat().st_size / 1e6,
+        tokenizer = Tokenizer.from_file(checkpoint / _FILES[side][0])
+        unknown = set(tokenizer.suppressed)
+        units = []
+        for pair in pairs:
+            text = pair[SIDES.index(side)]
+            # The vocabulary may be of a corpus whose texts have no accents. What it cannot write
+            # at all says nothing about what a search will write.
+            spellings = map(tokenizer.encode, (text, without_marks(text)))
+            units += [spelt for spelt in spellings if not unknown.intersection(spelt)][:1]
+        model = estimate(
+            units, order=order, vocab_size=tokenizer.vocab_size, least_count=least_count
         )
+        _keep(model, checkpoint, side, f"{len(pairs)} texts")
         models.append(model)
     return models
 
@@ -98,11 +96,8 @@ def import_arpa(checkpoint: Path, side: str, path: Path) -> NgramModel:
         CheckpointError: if the vocabulary cannot be read.
         DataError: if the file cannot be used.
     """
-    vocabulary, file = _FILES[side]
-    model = read_arpa(path, Tokenizer.from_file(checkpoint / vocabulary).pieces)
-    with replacing(checkpoint / file) as part:
-        model.save(part)
-    logger.info("%s: %d n-grams of %s", checkpoint / file, model.num_ngrams, path)
+    model = read_arpa(path, Tokenizer.from_file(checkpoint / _FILES[side][0]).pieces)
+    _keep(model, checkpoint, side, str(path))
     return model
 
 
@@ -114,25 +109,9 @@ def set_weights(checkpoint: Path, weight: float, bonus: float) -> None:
     save_config_json(config, checkpoint)
 
 
-def _written(path: Path, source_is_english: bool) -> list[Pair]:
-    english_first = [
-        (normalise(pair.english), normalise(pair.other))
-        for pair in read_texts(path)
-        if pair.split == "train"
-    ]
-    return english_first if source_is_english else [(other, en) for en, other in english_first]
-
-
-def _estimate(path: Path, texts: Sequence[str], order: int, least_count: int) -> NgramModel:
-    tokenizer = Tokenizer.from_file(path)
-    unknown = set(tokenizer.suppressed)
-    units = []
-    for text in texts:
-        # The vocabulary may be of a corpus whose texts have no accents. What it cannot write at
-        # all says nothing about what a search will write.
-        for spelling in (text, without_marks(text)):
-            encoded = tokenizer.encode(spelling)
-            if not unknown.intersection(encoded):
-                units.append(encoded)
-                break
-    return estimate(units, order=order, vocab_size=tokenizer.vocab_size, least_count=least_count)
+def _keep(model: NgramModel, checkpoint: Path, side: str, origin: str) -> None:
+    path = checkpoint / _FILES[side][1]
+    with replacing(path) as part:
+        model.save(part)
+    size = path.stat().st_size / 1e6
+    logger.info("%s: %d n-grams of %s, %.1f MB", path, model.num_ngrams, origin, size)

@@ -1,88 +1,124 @@
-"""The card of a checkpoint: what it is, what it learned from, what it reached, all from the run."""
+"""The card of a checkpoint and the curves of its run, all from what the run recorded."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from echostream.model import SpeechModel
-from echostream.training.curves import LOSSES, VARIANCE
 from echostream.training.fairseq_checkpoints import TrainingState
-from echostream.training.history import HISTORY, Record, read
-from echostream.training.run_record import RunRecord, read_record
+from echostream.training.run_record import Record, read_history, read_record
 from echostream.whole_file import write_whole
 
-CARD = "README.md"
+logger = logging.getLogger(__name__)
+
+CARD, LOSSES, VARIANCE = "README.md", "losses.svg", "variance.svg"
 
 
 def write_card(
     run: Path, output: Path, state: TrainingState, paths: Sequence[Path], *, running: bool
-) -> Path:
-    """Write ``README.md``. Figures are those of the run's history: the development part, greedy
-    search; a table of the test part is for ``python -m eval.results`` to print."""
-    record = read_record(run)
-    dev = read(run / HISTORY, "dev")
-    text = card(state, paths, record, dev[-1] if dev else None, running=running)
-    if (output / LOSSES).exists():
-        text += f"\n## Course of the run\n\n![losses]({LOSSES})\n\n![variance]({VARIANCE})\n"
-    write_whole(output / CARD, text)
-    return output / CARD
+) -> None:
+    """Write the curves and ``README.md`` of a checkpoint made of the files ``paths``.
 
-
-def card(
-    state: TrainingState,
-    paths: Sequence[Path],
-    record: RunRecord | None,
-    dev: Record | None,
-    *,
-    running: bool,
-) -> str:
-    """The text of the card."""
+    Figures are those of the run's history: the development part, greedy search; a table of the
+    test part is for ``python -m eval.results`` to print. ``running`` says that each file's running
+    average of the weights was taken.
+    """
     config = state.config
     model = SpeechModel(config)
     encoder = model.encoder
-    millions = model.num_parameters / 1e6
-    chunk_ms = encoder.init_state(1).chunk_size * encoder.frame_ms
+    languages = config.source_language, config.target_language
     weights = "running average of the weights" if running else "weights after the last update"
     many = f", mean of the last {len(paths)} checkpoints" if len(paths) > 1 else ""
-    lines = [
-        "---",
-        f"language: [{config.source_language}, {config.target_language}]",
-        "library_name: echostream",
-        "license: apache-2.0",
-        "---",
-        "",
-        f"# {config.encoder.name}, {config.source_language} to {config.target_language}",
-        "",
-        f"- **Model:** {config.encoder.name}, {millions:.2f}M parameters, CTC heads for transcript "
-        f"({config.asr_vocab_size} SentencePiece units) and translation ({config.st_vocab_size}).",
-        f"- **Chunk:** {chunk_ms} ms as configured; trained for several chunk sizes.",
-        f"- **Weights:** {weights} after {state.updates} updates (epoch {state.epoch}){many}; "
-        f"{state.seconds / 3600:.2f} hours of wall time.",
-        "- **Text:** lower case, no punctuation.",
-    ]
+    text = f"""---
+language: [{", ".join(languages)}]
+library_name: echostream
+license: apache-2.0
+---
+
+# {config.encoder.name}, {" to ".join(languages)}
+
+- **Model:** {config.encoder.name}, {model.num_parameters / 1e6:.2f}M parameters, CTC heads for \
+transcript ({config.asr_vocab_size} SentencePiece units) and translation ({config.st_vocab_size}).
+- **Chunk:** {encoder.init_state(1).chunk_size * encoder.frame_ms} ms as configured; trained for \
+several chunk sizes.
+- **Weights:** {weights} after {state.updates} updates (epoch {state.epoch}){many}; \
+{state.seconds / 3600:.2f} hours of wall time.
+- **Text:** lower case, no punctuation.
+"""
+    record = read_record(run)
     if record is not None:
-        lines += ["", "## Data", "", "| corpus | recordings | hours |", "|---|---|---|"]
-        lines += [f"| {c} | {n} | {s / 3600:.2f} |" for c, n, s in record.train]
-        lines += ["", "## Command", ""]
-        for number, (updates, command) in enumerate(record.commands):
-            lines += ["", f"and from update {updates} on", ""] if number else []
-            lines += [f"    {command}"]
-        lines += [""]
-        lines += [f"Seed {record.seed}; {record.versions}."]
-    if dev is not None:
-        lines += [
-            "",
-            "## Quality",
-            "",
-            "Development part, greedy search on whole recordings, at the configured chunk:",
-            "",
-            f"    WER {dev['wer']:.1f} %   BLEU {dev['bleu']:.2f}   ASR CTC loss "
-            f"{dev.get('asr_ctc_loss', float('nan')):.3f}   ST CTC loss "
-            f"{dev.get('st_ctc_loss', float('nan')):.3f}",
-            "",
-            f"Variance of the encoder's output, as a share of its mean square: "
-            f"{dev['frame_variance']:.3f} over frames, {dev['utterance_variance']:.3f} over "
-            f"utterances; {dev['dimensions']:.0f} of {encoder.output_dim} dimensions are in use.",
-        ]
-    return "\n".join(lines) + "\n"
+        text += "\n## Data\n\n| corpus | recordings | hours |\n|---|---|---|\n"
+        text += "".join(f"| {c} | {n} | {s / 3600:.2f} |\n" for c, n, s in record.train)
+        text += "\n## Command\n\n"
+        for updates, command in record.commands:
+            text += f"\nand from update {updates} on\n\n" if updates else ""
+            text += f"    {command}\n"
+        text += f"\nSeed {record.seed}; {record.versions}.\n"
+    history = read_history(run, "dev")
+    if history:
+        dev = {"asr_ctc_loss": float("nan"), "st_ctc_loss": float("nan"), **history[-1]}
+        text += f"""
+## Quality
+
+Development part, greedy search on whole recordings, at the configured chunk:
+
+    WER {dev["wer"]:.1f} %   BLEU {dev["bleu"]:.2f}   ASR CTC loss {dev["asr_ctc_loss"]:.3f}   \
+ST CTC loss {dev["st_ctc_loss"]:.3f}
+
+Variance of the encoder's output, as a share of its mean square: {dev["frame_variance"]:.3f} over \
+frames, {dev["utterance_variance"]:.3f} over utterances; {dev["dimensions"]:.0f} of \
+{encoder.output_dim} dimensions are in use.
+"""
+    if draw_plots(run, output):
+        text += f"\n## Course of the run\n\n![losses]({LOSSES})\n\n![variance]({VARIANCE})\n"
+    write_whole(output / CARD, text)
+
+
+def draw_plots(run: Path, output: Path) -> list[Path]:
+    """Draw ``losses.svg`` and ``variance.svg`` from the run's history.
+
+    Nothing is drawn, with a warning, where matplotlib is not installed or nothing happened yet.
+    """
+    train, dev = read_history(run, "train"), read_history(run, "dev")
+    if not train and not dev:
+        logger.warning("%s has no history yet; no curves are drawn", run)
+        return []
+    try:
+        import matplotlib
+    except ImportError:
+        logger.warning("matplotlib is not installed; no curves are drawn")
+        return []
+    matplotlib.use("Agg")
+    losses = [
+        ("ASR CTC, training", train, "asr_ctc_loss", "C0-"),
+        ("ST CTC, training", train, "st_ctc_loss", "C1-"),
+        ("ASR CTC, development", dev, "asr_ctc_loss", "C0o--"),
+        ("ST CTC, development", dev, "st_ctc_loss", "C1o--"),
+    ]
+    variance = [
+        ("over frames", dev, "frame_variance", "C0o-"),
+        ("over utterances", dev, "utterance_variance", "C1o-"),
+    ]
+    _draw(output / LOSSES, losses, "nats per unit")
+    _draw(output / VARIANCE, variance, "share of the output's mean square")
+    return [output / LOSSES, output / VARIANCE]
+
+
+def _draw(path: Path, curves: Sequence[tuple[str, list[Record], str, str]], label: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for name, records, key, style in curves:
+        points = [(record["update"], record[key]) for record in records if key in record]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=name, markersize=3)
+    axes.set_xlabel("update")
+    axes.set_ylabel(label)
+    axes.set_ylim(bottom=0.0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    # Without the date, the same run gives the same file.
+    figure.savefig(path, metadata={"Date": None})

@@ -10,14 +10,16 @@ They are made once and kept in the run's folder, so a run that goes on finds wha
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sentencepiece
 from tqdm import tqdm
 
 from echostream.audio import Cmvn, FrontEnd
@@ -27,8 +29,7 @@ from echostream.errors import ConfigError, DataError
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from echostream.training.corpus.utterances import Utterance, read_corpus, select
-from echostream.training.features import FeatureReader, Features
-from echostream.training.vocabularies import vocabulary
+from echostream.training.features import FeatureReader
 from echostream.whole_file import replacing, write_whole
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ SYSTEM = "system.yaml"
 CMVN = "cmvn.json"
 _CMVN_SECONDS = 3600
 """More speech than this does not change the statistics in a digit that matters."""
+_NOT_WEIGHTS = ("chunk_size", "left_context", "max_future_frames", "dropout", "mode")
+"""Keys of an encoder that may change during a run."""
 
 
 @dataclass(frozen=True)
@@ -80,28 +83,86 @@ def prepare(
     utterances = read_corpus(data, corpora)
     train = select(utterances, "train")
     run.mkdir(parents=True, exist_ok=True)
-    _keep_configuration(config, run / SYSTEM)
-    source = vocabulary(
-        run / SOURCE_VOCABULARY, (u.source_text for u in train), config.asr_vocab_size
-    )
-    target = vocabulary(
-        run / TARGET_VOCABULARY, (u.target_text for u in train), config.st_vocab_size
-    )
-    cmvn = _read_cmvn(run / CMVN)
-    if cmvn is None:
-        cmvn = Cmvn.estimate(_features_of(train, make_front_end(config)))
-        _write_cmvn(run / CMVN, cmvn)
+    path = run / SYSTEM
+    if path.exists():
+        before, now = _network(load_config(path)), _network(config)
+        changed = [key for key in now if before.get(key) != now[key]]
+        if changed:
+            raise ConfigError(
+                f"{path} was written by a run with {changed[0]} = {before.get(changed[0])!r}; "
+                f"this configuration has {now[changed[0]]!r}. Give another --output for a new "
+                "run, or the configuration that this one was started with"
+            )
+    save_config(config, path)
+    said, translated = [u.source_text for u in train], [u.target_text for u in train]
+    source = vocabulary(run / SOURCE_VOCABULARY, said, config.asr_vocab_size)
+    target = vocabulary(run / TARGET_VOCABULARY, translated, config.st_vocab_size)
     return Preparation(
         config=config,
         utterances=tuple(utterances),
         source=source,
         target=target,
-        cmvn=cmvn,
+        cmvn=_cmvn(run / CMVN, train, config),
         units=(
-            sum(len(source.encode(u.source_text)) for u in train),
-            sum(len(target.encode(u.target_text)) for u in train),
+            sum(map(len, map(source.encode, said))),
+            sum(map(len, map(target.encode, translated))),
         ),
     )
+
+
+def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
+    """The SentencePiece unigram model at ``path``, trained on ``texts`` if it is not there yet.
+
+    Raises:
+        DataError: if the texts do not give a vocabulary of that size, or the file has another.
+    """
+    if not path.exists():
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                vocab_size=size,
+                model_type="unigram",
+                character_coverage=1.0,
+                bos_id=-1,
+                eos_id=-1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise DataError(
+                f"cannot train a SentencePiece vocabulary of {size} units: {error}; change "
+                "asr_vocab_size or st_vocab_size in the configuration"
+            ) from error
+        with replacing(path) as part:
+            part.write_bytes(model.getvalue())
+    tokenizer = Tokenizer.from_file(path)
+    if tokenizer.vocab_size != size:
+        raise DataError(
+            f"{path} has {tokenizer.vocab_size} units but the configuration asks for {size}; "
+            "give another --output, or remove that file to train it again"
+        )
+    return tokenizer
+
+
+def _cmvn(path: Path, train: Sequence[Utterance], config: SystemConfig) -> Cmvn:
+    """The statistics at ``path``; where there are none yet, of every n-th of many recordings."""
+    if path.exists():
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return Cmvn(values["mean"], values["std"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is damaged ({error}); remove it to make it again") from error
+    step = max(1, round(sum(utterance.seconds for utterance in train) / _CMVN_SECONDS))
+    chosen = tqdm(train[::step], desc="normalisation", unit="clip", leave=False)
+    cmvn = Cmvn.estimate(map(FeatureReader(make_front_end(config)), chosen))
+    _write_cmvn(path, cmvn)
+    return cmvn
+
+
+def _write_cmvn(path: Path, cmvn: Cmvn) -> None:
+    values = {"mean": cmvn.mean.tolist(), "std": cmvn.std.tolist()}
+    write_whole(path, json.dumps(values) + "\n")
 
 
 def start_from(checkpoint: Path, config: SystemConfig, run: Path) -> None:
@@ -147,50 +208,8 @@ def load_weights(checkpoint: Path, network: SpeechModel) -> None:
     )
 
 
-def _keep_configuration(config: SystemConfig, path: Path) -> None:
-    """Write the configuration, or see that the run was started with the same network."""
-    if path.exists():
-        before, now = _network(load_config(path)), _network(config)
-        changed = [key for key in now if before.get(key) != now[key]]
-        if changed:
-            raise ConfigError(
-                f"{path} was written by a run with {changed[0]} = {before.get(changed[0])!r}; "
-                f"this configuration has {now[changed[0]]!r}. Give another --output for a new "
-                "run, or the configuration that this one was started with"
-            )
-    save_config(config, path)
-
-
-_NOT_WEIGHTS = ("chunk_size", "left_context", "max_future_frames", "dropout", "mode")
-"""Keys of an encoder that may change during a run."""
-
-
 def _network(config: SystemConfig) -> dict[str, Any]:
     mapping = to_mapping(config)
     keys = {f"encoder.{k}": v for k, v in mapping["encoder"].items() if k not in _NOT_WEIGHTS}
     keys |= {f"audio.{k}": v for k, v in mapping["audio"].items()}
     return keys | {k: mapping[k] for k in ("asr_vocab_size", "st_vocab_size")}
-
-
-def _features_of(utterances: Sequence[Utterance], front_end: FrontEnd) -> Iterator[Features]:
-    """Features of the utterances, of every n-th if there are very many."""
-    total = sum(utterance.seconds for utterance in utterances)
-    step = max(1, round(total / _CMVN_SECONDS))
-    reader = FeatureReader(front_end)
-    for utterance in tqdm(utterances[::step], desc="normalisation", unit="clip", leave=False):
-        yield reader(utterance)
-
-
-def _read_cmvn(path: Path) -> Cmvn | None:
-    if not path.exists():
-        return None
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Cmvn(values["mean"], values["std"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove it to have it made again") from error
-
-
-def _write_cmvn(path: Path, cmvn: Cmvn) -> None:
-    values = {"mean": cmvn.mean.tolist(), "std": cmvn.std.tolist()}
-    write_whole(path, json.dumps(values) + "\n")

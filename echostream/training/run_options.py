@@ -7,6 +7,9 @@ from pathlib import Path
 
 from echostream.errors import ConfigError
 
+ARCHITECTURES = {"zipformer": "echostream_zipformer", "chunk-conformer": "streamspeech_conformer"}
+"""fairseq's ``--arch`` for the ``encoder.name`` of a configuration."""
+
 
 @dataclass(frozen=True)
 class TrainingOptions:

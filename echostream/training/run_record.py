@@ -1,18 +1,28 @@
-"""How a run was started, kept in its folder for the model card."""
+"""What a run leaves about itself: how it was started (``run.json``) and its course.
+
+``history.jsonl`` has one JSON object a line, written as it happens. A run that is stopped and goes
+on writes the updates since its last checkpoint again; the last line of each update counts.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from echostream.machine import machine, versions
 from echostream.training.corpus.utterances import Utterance
 from echostream.whole_file import write_whole
 
+logger = logging.getLogger(__name__)
+
 RECORD = "run.json"
+HISTORY = "history.jsonl"
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -20,7 +30,7 @@ class RunRecord:
     """``train`` has (corpus, recordings, seconds) of the training part; ``versions`` is a line.
 
     ``commands`` has the updates that were done and the command of each start that was told
-    something else than the one before; a run that is resumed with the same command has one.
+    something else than the one before.
     """
 
     commands: tuple[tuple[int, str], ...]
@@ -33,29 +43,22 @@ def record_run(
     folder: Path, command: str, seed: int, train: Sequence[Utterance], *, updates: int = 0
 ) -> RunRecord:
     """Write ``run.json``; ``updates`` are those that the run has made before this start."""
-    seconds: dict[str, float] = {}
-    count: Counter[str] = Counter()
+    own: defaultdict[str, list[float]] = defaultdict(list)
     for utterance in train:
-        seconds[utterance.corpus] = seconds.get(utterance.corpus, 0.0) + utterance.seconds
-        count[utterance.corpus] += 1
+        own[utterance.corpus].append(utterance.seconds)
     earlier = read_record(folder) if updates else None
     commands = earlier.commands if earlier is not None else ()
     if not commands or commands[-1][1] != command:
         commands = (*commands, (updates, command))
+    of, gpu = versions(), machine().get("gpu")
     record = RunRecord(
         commands=commands,
         seed=seed,
-        train=tuple((corpus, count[corpus], round(seconds[corpus], 1)) for corpus in sorted(count)),
-        versions=_versions(),
+        train=tuple((name, len(own[name]), round(sum(own[name]), 1)) for name in sorted(own)),
+        versions=f"Python {of['python']}, PyTorch {of['torch']}" + (f", {gpu}" if gpu else ""),
     )
     write_whole(folder / RECORD, json.dumps(asdict(record), indent=2) + "\n")
     return record
-
-
-def _versions() -> str:
-    of, gpu = versions(), machine().get("gpu")
-    text = f"Python {of['python']}, PyTorch {of['torch']}"
-    return text if gpu is None else f"{text}, {gpu}"
 
 
 def read_record(folder: Path) -> RunRecord | None:
@@ -64,8 +67,28 @@ def read_record(folder: Path) -> RunRecord | None:
     if not path.exists():
         return None
     values = json.loads(path.read_text(encoding="utf-8"))
-    if "command" in values:  # As it was written before a run could have several.
-        values["commands"] = [(0, values.pop("command"))]
-    values["commands"] = tuple((int(updates), str(text)) for updates, text in values["commands"])
-    values["train"] = tuple((c, int(n), float(s)) for c, n, s in values["train"])
-    return RunRecord(**values)
+    lists = {name: tuple(map(tuple, values[name])) for name in ("commands", "train")}
+    return RunRecord(**{**values, **lists})
+
+
+def append_history(folder: Path, record: Record) -> None:
+    """Add one line to a run's history."""
+    with (folder / HISTORY).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_history(folder: Path, part: str) -> list[Record]:
+    """The records of a part (``train`` or the name of a validation part) in order of updates.
+
+    A last line that a kill cut short is left out.
+    """
+    path, records = folder / HISTORY, {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            logger.warning("%s has a line that was not written to its end", path)
+            continue
+        if record["part"] == part:
+            records[int(record["update"])] = record
+    return [records[update] for update in sorted(records)]

@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from echostream.errors import ConfigError
 from echostream.training.augment import (
     DEFAULT,
-    Augmentation,
     add_noise,
     augment,
     band_limit,
@@ -76,12 +74,6 @@ def test_pitch_leaves_the_tempo(semitones: float, speed: float) -> None:
         assert np.sqrt(np.mean(part**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
 
 
-def test_nothing_changes_at_one_and_zero() -> None:
-    samples = noise()
-    same = change_voice(samples, 1.0, 0.0)
-    assert np.array_equal(same, samples) and same is not samples
-
-
 @pytest.mark.parametrize("size", [0, 1, 500, 1023])
 def test_recordings_shorter_than_a_window(size: int) -> None:
     samples = noise()[:size]
@@ -139,12 +131,6 @@ def test_noise_has_its_level_and_colour(colour: float, snr: float) -> None:
     # Power density falls by 3 dB an octave and exponent: two octaves from 500 Hz to 2 kHz.
     fall = power(added, 450, 550) - power(added, 1950, 2050)
     assert fall == pytest.approx(6.02 * colour, abs=1.5)
-
-
-def test_noise_comes_from_different_places() -> None:
-    silence = sine(1000.0)
-    first, second = (add_noise(silence, 10.0, 0.0, seed) - silence for seed in (0, 99_999))
-    assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
 
 
 def test_silence_stays_silence() -> None:
@@ -216,21 +202,3 @@ def test_a_corpus_is_hard_to_tell_by_its_band_or_its_level() -> None:
         assert tell_apart(wide, narrow) == 1.0
         wide, narrow = ([measure(x) for x in corpus] for corpus in corpora(change=True))
         assert tell_apart(wide, narrow) < 0.65
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"speed": (1.1, 0.9)}, "speed is"),
-        ({"speed": (0.0, 1.0)}, "speed is"),
-        ({"high": (3000.0, 9000.0)}, "high is"),
-        ({"snr": (float("nan"), 20.0)}, "snr is"),
-        ({"noise_chance": 1.5}, "noise_chance is 1.5"),
-        ({"pitch_chance": float("nan")}, "pitch_chance"),
-        ({"colour_chance": -0.1}, "colour_chance"),
-        ({"colour_spread": -1.0}, "colour_spread"),
-    ],
-)
-def test_ranges_that_make_no_sense(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Augmentation(**options)  # type: ignore[arg-type]

@@ -19,9 +19,7 @@ from .conftest import CONFORMER, ZIPFORMER
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
 
-from echostream.training.fairseq_plugin.model import (  # noqa: E402
-    StreamSpeechConformer,
-)
+from echostream.training.fairseq_plugin.model import StreamSpeechConformer  # noqa: E402
 from echostream.training.fairseq_plugin.plugin_options import (  # noqa: E402
     SpeechModelConfig,
     SpeechTaskConfig,

@@ -21,7 +21,6 @@ from echostream.commands.checkpoint import main as export_command
 from echostream.config import load_config, save_config
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import load_model
-from echostream.training import history
 from echostream.training.corpus.speech_tables import STREAMSPEECH_COLUMNS
 from echostream.training.export import export
 from echostream.training.fairseq_checkpoints import (
@@ -33,19 +32,14 @@ from echostream.training.fairseq_run import fairseq_arguments, run_fairseq
 from echostream.training.features import FeatureReader
 from echostream.training.preparation import prepare
 from echostream.training.run_options import TrainingOptions
-from echostream.training.run_record import read_record, record_run
+from echostream.training.run_record import HISTORY, read_history
 
 from .conftest import CONFORMER, ZIPFORMER
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
 
-from echostream.training.fairseq_plugin.model import (  # noqa: E402
-    EchoStreamZipformer,
-    StreamSpeechConformer,
-)
 from echostream.training.fairseq_plugin.task import SpeechTask  # noqa: E402
 
-PLUGIN = Path(history.__file__).parent / "fairseq_plugin"
 OPTIONS = TrainingOptions(
     updates=8, max_frames=150, solo_epochs=1, workers=0, save_every=3, report_every=2
 )
@@ -62,7 +56,7 @@ def losses(run: Path) -> list[tuple[int, float, float]]:
     """Update and losses of every line of history, with six digits."""
     return [
         (record["update"], record["asr_ctc_loss"], record["st_ctc_loss"])
-        for record in history.read(run / history.HISTORY, "train")
+        for record in read_history(run, "train")
     ]
 
 
@@ -74,9 +68,10 @@ def same_network(first: Path, second: Path) -> None:
     """
     features = torch.randn(1, 120, 80, generator=torch.Generator().manual_seed(1))
     paths = [run / "fairseq" / "checkpoint_last.pt" for run in (first, second)]
-    assert read_checkpoint(paths[0]).updates == read_checkpoint(paths[1]).updates
+    states = [read_checkpoint(path) for path in paths]
+    assert states[0].updates == states[1].updates
     for running in (False, True):
-        one, other = (averaged_model([path], running=running) for path in paths)
+        one, other = (averaged_model([state], running=running) for state in states)
         with torch.no_grad():
             ours, theirs = (m.st_head(m.encoder(features)["encoder_out"]) for m in (one, other))
         torch.testing.assert_close(theirs, ours, rtol=1e-3, atol=1e-3)
@@ -92,7 +87,7 @@ def whole(shared_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_run_leaves_scalars_history_and_checkpoints(whole: Path) -> None:
     assert [update for update, _, _ in losses(whole)] == [2, 4, 6, 8]
-    (*_, dev) = history.read(whole / history.HISTORY, "dev")
+    (*_, dev) = read_history(whole, "dev")
     assert dev["update"] == 8 and dev["wer"] > 0 and 0.0 < dev["frame_variance"] < 1.0
     assert list((whole / "tensorboard").rglob("events.out.tfevents.*"))
     state = read_checkpoint(whole / "fairseq" / "checkpoint_last.pt")
@@ -138,7 +133,7 @@ def test_two_processes_make_the_updates_of_one_with_the_same_batches(
     same_network(one, two)
     for found, expected in zip(losses(two), losses(one), strict=True):
         assert found == pytest.approx(expected, rel=1e-4)
-    (*_, first), (*_, second) = (history.read(r / history.HISTORY, "dev") for r in (one, two))
+    (*_, first), (*_, second) = (read_history(run, "dev") for run in (one, two))
     assert second == pytest.approx(first, rel=1e-4)
     # Both go on from their checkpoints.
     run_fairseq(arguments(shared_corpus, one, "--update-freq", "2"))
@@ -171,7 +166,7 @@ def test_processes_do_not_outlive_the_one_that_started_them(
     with subprocess.Popen(script, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as started:
         try:
             deadline = time.monotonic() + 120
-            while not (tmp_path / history.HISTORY).exists():
+            while not (tmp_path / HISTORY).exists():
                 assert started.poll() is None and time.monotonic() < deadline, "it never trained"
                 time.sleep(0.2)
             ours = {own for own, parent in running().items() if parent == started.pid}
@@ -189,17 +184,13 @@ def test_an_exported_run_encodes_as_the_trained_network_does(whole: Path, tmp_pa
     folder = export(whole, tmp_path / "out", dtype=torch.float32)
     names = {path.name for path in folder.iterdir()}
     assert {"model.safetensors", "config.json", "source.model", "target.model"} <= names
-    trained = averaged_model([whole / "fairseq" / "checkpoint_last.pt"])
-    wrapped = EchoStreamZipformer.from_pretrained(folder)
-    wrapped.save_pretrained(tmp_path / "again")
+    trained = averaged_model([read_checkpoint(whole / "fairseq" / "checkpoint_last.pt")])
+    exported = load_model(folder)
     features = torch.randn(1, 90, 80, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = trained.encoder(features)["encoder_out"]
-        for network in (load_model(folder), wrapped.network, load_model(tmp_path / "again")):
-            assert torch.equal(network.encoder(features)["encoder_out"], expected)
-            assert torch.equal(network.cmvn_mean, trained.cmvn_mean)
-    with pytest.raises(ConfigError, match="expected --arch echostream_zipformer"):
-        StreamSpeechConformer.from_pretrained(folder)
+        assert torch.equal(exported.encoder(features)["encoder_out"], expected)
+    assert torch.equal(exported.cmvn_mean, trained.cmvn_mean)
     card = (folder / "README.md").read_text()
     assert "8 updates" in card and "WER" in card
 
@@ -323,7 +314,7 @@ def test_a_run_is_not_continued_with_another_network(corpus: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--mt-weight", "1"), "no mt decoder"),
+        (("--asr-ctc-weight", "-1"), "asr_ctc_weight is -1"),
         (("--asr-ctc-weight", "0", "--st-ctc-weight", "0"), "nothing would be trained"),
         (("--arch", "streamspeech_conformer"), "expected --arch echostream_zipformer"),
         (("--joined", "0,1"), "joined is '0,1'"),
@@ -335,17 +326,3 @@ def test_wrong_options_are_named(
 ) -> None:
     with pytest.raises(Exception, match=message):
         run_fairseq(arguments(shared_corpus, tmp_path, *option))
-
-
-def test_record_of_a_run_that_was_continued_otherwise(tmp_path: Path) -> None:
-    for updates, command in ((0, "first"), (5, "first"), (9, "second"), (12, "second")):
-        record_run(tmp_path, command, 1, [], updates=updates)
-    record = read_record(tmp_path)
-    assert record is not None and record.commands == ((0, "first"), (9, "second"))
-    # Another run in the same place.
-    assert record_run(tmp_path, "third", 1, []).commands == ((0, "third"),)
-    kept = json.loads((tmp_path / "run.json").read_text())
-    del kept["commands"]
-    (tmp_path / "run.json").write_text(json.dumps({**kept, "command": "old"}))
-    record = read_record(tmp_path)
-    assert record is not None and record.commands == ((0, "old"),)

@@ -7,7 +7,7 @@
 | task | ``--task echostream_speech``: corpus, batches, validation |
 | model | ``--arch echostream_zipformer`` and ``streamspeech_conformer`` |
 | criterion | ``--criterion echostream_multitask``: weighted sum of the tasks' losses |
-| optimizer | ``--optimizer echostream_adamw`` |
+| optimizer | ``--optimizer echostream_adamw``, ``--lr-scheduler echostream_cosine`` |
 
 fairseq imports this folder under the name ``fairseq_plugin``; everything in it is imported under
 its full name, so that nothing is registered twice.

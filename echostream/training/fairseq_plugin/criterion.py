@@ -10,7 +10,6 @@ sample size; then the gradient of a batch does not depend on how it was cut up f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,96 +19,61 @@ from torch import Tensor
 
 from echostream.errors import ConfigError
 from echostream.training.ctc_loss import ctc_loss
-from echostream.training.fairseq_plugin.interfaces import ModelOutput, PreparedTask, Sample
+from echostream.training.fairseq_plugin.model import ModelOutput
 from echostream.training.fairseq_plugin.plugin_options import MultitaskConfig
 
-TaskLoss = Callable[[ModelOutput, Sample], tuple[Tensor, int]]
-"""The nats of a batch, summed, and the units they are for."""
+LOSSES = {"asr_ctc": ("asr", "source"), "st_ctc": ("st", "target")}
+"""The head and the units of each task."""
 
-
-def asr_ctc(output: ModelOutput, sample: Sample) -> tuple[Tensor, int]:
-    """Transcript by CTC."""
-    units = sample["source_lengths"]
-    loss = ctc_loss(output["asr"], output["lengths"], sample["source"], units)
-    return loss, int(units.sum())
-
-
-def st_ctc(output: ModelOutput, sample: Sample) -> tuple[Tensor, int]:
-    """Translation by CTC."""
-    units = sample["target_lengths"]
-    loss = ctc_loss(output["st"], output["lengths"], sample["target"], units)
-    return loss, int(units.sum())
-
-
-LOSSES: dict[str, TaskLoss | None] = {
-    "asr_ctc": asr_ctc,
-    "st_ctc": st_ctc,
-    "mt": None,  # label-smoothed cross-entropy of the text decoder
-    "unit": None,  # CTC over discrete speech units
-}
-"""StreamSpeech's four tasks (arXiv 2406.03049, section 3.3); ``None`` has no decoder yet."""
+Logged = dict[str, Any]
 
 
 @register_criterion("echostream_multitask", dataclass=MultitaskConfig)
 class MultitaskCriterion(FairseqCriterion):  # type: ignore[misc]
     """See the module."""
 
-    def __init__(self, cfg: MultitaskConfig, task: PreparedTask) -> None:
+    def __init__(self, cfg: MultitaskConfig, task: Any) -> None:
         super().__init__(task)
         self.weights = {name: float(getattr(cfg, f"{name}_weight")) for name in LOSSES}
         self.first_stage_factors = {"st_ctc": float(cfg.first_stage_st_ctc_weight)}
         for name, weight in self.weights.items():
             if weight < 0 or not math.isfinite(weight):
                 raise ConfigError(f"{name}_weight is {weight}; expected 0 or a positive number")
-            if weight > 0 and LOSSES[name] is None:
-                raise ConfigError(
-                    f"{name}_weight is {weight}, but there is no {name} decoder to train yet; "
-                    "expected 0"
-                )
         if not any(self.weights.values()):
             raise ConfigError("all weights are 0: nothing would be trained")
-        source, target = task.prepared.units
-        self.units = {"asr_ctc": source, "st_ctc": target}
-        self.reference_units = target
+        self.units = dict(zip(LOSSES, task.prepared.units, strict=True))
 
     def forward(
-        self, model: Any, sample: Sample, reduce: bool = True
-    ) -> tuple[Tensor, int, dict[str, Any]]:
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, Logged]:
         """Loss, sample size (units of translation) and what is logged, for a batch."""
         return self.score(model(**sample["net_input"]), sample)
 
-    def score(self, output: ModelOutput, sample: Sample) -> tuple[Tensor, int, dict[str, Any]]:
+    def score(self, output: ModelOutput, sample: dict[str, Any]) -> tuple[Tensor, int, Logged]:
         """As :meth:`forward`, of what the model has given."""
-        total: Tensor | None = None
-        log: dict[str, Any] = {
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["nsentences"],
-            "sample_size": sample["ntokens"],
-        }
-        for name, weight in self.weights.items():
-            task_loss = LOSSES[name]
-            if weight == 0 or task_loss is None:
+        log: Logged = {"sample_size": sample["ntokens"]}
+        log |= {name: sample[name] for name in ("ntokens", "nsentences")}
+        total = torch.zeros((), device=output["lengths"].device)
+        for name, (head, side) in LOSSES.items():
+            weight = self.weights[name]
+            if weight == 0:
                 continue
-            nats, units = task_loss(output, sample)
-            log[f"{name}_nats"], log[f"{name}_units"] = nats.detach(), units
+            lengths = sample[f"{side}_lengths"]
+            nats = ctc_loss(output[head], output["lengths"], sample[side], lengths)
+            log[f"{name}_nats"], log[f"{name}_units"] = nats.detach(), int(lengths.sum())
             if sample["first_stage"]:
                 weight *= self.first_stage_factors.get(name, 1.0)
-            part = weight * self.reference_units / max(1, self.units[name]) * nats
-            total = part if total is None else total + part
-        assert total is not None
+            total = total + weight * self.units["st_ctc"] / max(1, self.units[name]) * nats
         log["loss"] = total.detach()
         return total, sample["ntokens"], log
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+    def reduce_metrics(cls, logging_outputs: list[Logged]) -> None:
         """Log ``loss`` and each task's nats per unit."""
         sums = summed(logging_outputs)
-        size = sums.get("sample_size", 0.0)
-        metrics.log_scalar("loss", sums["loss"] / max(1.0, size), size, round=3)
-        for name in LOSSES:
-            units = sums.get(f"{name}_units", 0.0)
-            if units:
-                metrics.log_scalar(f"{name}_loss", sums[f"{name}_nats"] / units, units, round=3)
+        for name, value in losses_of(sums).items():
+            count = sums["sample_size" if name == "loss" else name.replace("_loss", "_units")]
+            metrics.log_scalar(name, value, count, round=3)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
@@ -117,10 +81,20 @@ class MultitaskCriterion(FairseqCriterion):  # type: ignore[misc]
         return True
 
 
-def summed(logging_outputs: list[dict[str, Any]]) -> dict[str, float]:
+def summed(logging_outputs: list[Logged]) -> dict[str, float]:
     """Sums over batches and processes."""
     keys = {key for log in logging_outputs for key in log}
     return {
         key: float(sum(torch.as_tensor(log[key]).item() for log in logging_outputs if key in log))
         for key in keys
     }
+
+
+def losses_of(sums: dict[str, float]) -> dict[str, float]:
+    """The loss, and each task's in nats per unit, of sums over batches."""
+    losses = {
+        f"{name}_loss": sums[f"{name}_nats"] / sums[f"{name}_units"]
+        for name in LOSSES
+        if sums.get(f"{name}_units")
+    }
+    return {**losses, "loss": sums["loss"] / max(1.0, sums["sample_size"])}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ from fairseq.data import FairseqDataset
 from numpy.typing import NDArray
 
 from echostream.training.corpus.utterances import Utterance
-from echostream.training.fairseq_plugin.interfaces import Sample
 from echostream.training.features import FeatureReader, Features, seed_of, spec_augment
 from echostream.training.preparation import Preparation
 
 FRAMES_PER_SECOND = 100
+
+Sample = dict[str, Any]
+"""A batch, as `SpeechDataset.collater` makes it."""
 
 
 class SpeechDataset(FairseqDataset):  # type: ignore[misc]
@@ -26,21 +29,11 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
 
     As many utterances in a row as is drawn from ``joined`` become one example, so that the model
     learns to go on after a sentence as it must in a stream. In the first ``solo_epochs`` epochs
-    each stands alone, only short ones take part, and nothing is masked or augmented: CTC finds the
-    alignment of single short sentences much sooner. What is drawn depends on seed and epoch alone,
-    so a resumed run draws the same.
-
-    Args:
-        utterances: the part's.
-        prepared: vocabularies.
-        reader: makes the features.
-        seed: of the run.
-        max_frames: an example is not made longer than this, if its first utterance is not.
-        joined: numbers of utterances to draw from; ``(1,)`` for validation.
-        solo_epochs: length of the first stage.
-        solo_frames: utterances of at most so many frames take part in the first stage; all of them
-            if there is none as short as that, or for ``None``.
-        training: whether to shuffle, join, augment and mask.
+    each stands alone, only those of at most ``solo_frames`` take part (all, if none is as short),
+    and nothing is masked or augmented: CTC finds the alignment of single short sentences much
+    sooner. An example is not made longer than ``max_frames``, if its first utterance is not. What
+    is drawn depends on seed and epoch alone, so a resumed run draws the same. Without ``training``
+    nothing is shuffled, joined, augmented or masked.
     """
 
     def __init__(
@@ -59,12 +52,14 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         self.utterances = list(utterances)
         self.reader, self.seed, self.training = reader, seed, training
         self.max_frames, self.joined, self.solo_epochs = max_frames, tuple(joined), solo_epochs
-        self.solo_frames = solo_frames
         self.frames = [max(1, round(u.seconds * FRAMES_PER_SECOND)) for u in self.utterances]
         self.source = [prepared.source.encode(u.source_text) for u in self.utterances]
         self.target = [prepared.target.encode(u.target_text) for u in self.utterances]
+        everything = range(len(self.utterances))
+        short = [n for n in everything if solo_frames is None or self.frames[n] <= solo_frames]
+        self.short = short or list(everything)
         self.epoch = 0
-        self.groups: list[tuple[int, ...]] = [(index,) for index in range(len(self.utterances))]
+        self.groups: list[tuple[int, ...]] = [(index,) for index in everything]
         self.sizes: NDArray[np.int64] = np.array(self.frames, dtype=np.int64)
         self._kept: dict[int, Features] = {}
 
@@ -84,7 +79,7 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
             return
         self.epoch = epoch
         chance = random.Random(seed_of(self.seed, epoch, "examples"))
-        order = self._short() if self.first_stage else list(range(len(self.utterances)))
+        order = list(self.short if self.first_stage else range(len(self.utterances)))
         chance.shuffle(order)
         joined = (1,) if self.first_stage else self.joined
         self.groups = []
@@ -98,14 +93,8 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
                 count += 1
             self.groups.append(tuple(order[:count]))
             order = order[count:]
-        self.sizes = np.array(
-            [sum(self.frames[index] for index in group) for group in self.groups], dtype=np.int64
-        )
-
-    def _short(self) -> list[int]:
-        limit = self.solo_frames
-        short = [i for i, frames in enumerate(self.frames) if limit is None or frames <= limit]
-        return short or list(range(len(self.frames)))
+        sizes = [sum(self.frames[index] for index in group) for group in self.groups]
+        self.sizes = np.array(sizes, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -143,21 +132,20 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         """Examples in a row share a batch while it stays within ``max_tokens``, padding included.
 
         fairseq's own loses the last batch if it should hold a multiple of some number of examples
-        (as it should by default) and does not; here there is no such rule. An example that is too
-        long by itself has a batch of its own.
+        and does not; here there is no such rule. An example that is too long by itself has a batch
+        of its own.
         """
-        batches: list[list[int]] = []
+        batches: list[list[int]] = [[]]
         longest = 0
         for index in indices.tolist():
-            longest = max(longest, self.num_tokens(index)) if batches else 0
-            size = len(batches[-1]) + 1 if batches else 0
+            size = len(batches[-1]) + 1
+            longest = max(longest, self.num_tokens(index))
             full = max_tokens is not None and size * longest > max_tokens
-            full = full or (max_sentences is not None and size > max_sentences)
-            if not batches or full:
+            if size > 1 and (full or (max_sentences is not None and size > max_sentences)):
                 batches.append([])
                 longest = self.num_tokens(index)
             batches[-1].append(index)
-        return [np.array(batch, dtype=np.int64) for batch in batches]
+        return [np.array(batch, dtype=np.int64) for batch in batches if batch]
 
     def __getitem__(self, index: int) -> Sample:
         group = self.groups[index]
@@ -195,21 +183,16 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         padded = torch.zeros(shape, dtype=torch.float32)
         for row, sample in enumerate(samples):
             padded[row, : lengths[row]] = torch.from_numpy(sample["features"])
-        keys = [sample["keys"] for sample in samples]
-        return {
+        batch = {
             "id": torch.tensor([sample["index"] for sample in samples]),
             "nsentences": len(samples),
             "ntokens": sum(len(sample["target"]) for sample in samples),
-            "seed": seed_of(self.seed, self.epoch, *keys) % (1 << 31),
+            "seed": seed_of(self.seed, self.epoch, *(s["keys"] for s in samples)) % (1 << 31),
             "first_stage": self.first_stage,
             "net_input": {"features": padded, "lengths": torch.tensor(lengths)},
             "texts": [(sample["source_text"], sample["target_text"]) for sample in samples],
-            **_units("source", samples),
-            **_units("target", samples),
         }
-
-
-def _units(name: str, samples: Sequence[Sample]) -> dict[str, torch.Tensor]:
-    lengths = [len(sample[name]) for sample in samples]
-    units = [unit for sample in samples for unit in sample[name]]
-    return {name: torch.tensor(units), f"{name}_lengths": torch.tensor(lengths)}
+        for side in ("source", "target"):
+            batch[side] = torch.tensor([unit for sample in samples for unit in sample[side]])
+            batch[f"{side}_lengths"] = torch.tensor([len(sample[side]) for sample in samples])
+        return batch

@@ -1,26 +1,28 @@
 """fairseq's names for EchoStream's networks: thin, the network itself is ``echostream.model``.
 
-Symbols: ``B`` examples, ``T`` feature frames, ``F`` mel bins.
+Symbols: ``B`` examples, ``T`` feature frames, ``F`` mel bins, ``t`` encoder frames, ``C`` channels,
+``V`` units and the blank.
 """
 
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 from fairseq.models import BaseFairseqModel, register_model
 from torch import Tensor
 
 from echostream.baseline.chunk_conformer import BRANCH_SCALE
-from echostream.config import SystemConfig
 from echostream.encoder.protocol import TrainingChunks
 from echostream.errors import ConfigError
-from echostream.model import SpeechModel, load_model, save_model
-from echostream.training.architectures import ARCHITECTURES
+from echostream.model import SpeechModel
 from echostream.training.drawn_chunks import Chunking, choices_for, draw_chunking
-from echostream.training.fairseq_plugin.interfaces import ModelOutput, PreparedTask
 from echostream.training.fairseq_plugin.plugin_options import SpeechModelConfig
+from echostream.training.run_options import ARCHITECTURES
+
+ModelOutput = dict[str, Tensor]
+"""``encoder_out`` ``[B, t, C]``, zero after the end of each recording; ``lengths`` ``[B]``;
+``asr`` and ``st``: log-probabilities ``[B, t, V]`` of transcript and translation units."""
 
 
 class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
@@ -34,23 +36,19 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
         self.choices = choices
 
     @classmethod
-    def build_model(cls, cfg: SpeechModelConfig, task: PreparedTask) -> _SpeechModel:
+    def build_model(cls, cfg: SpeechModelConfig, task: Any) -> _SpeechModel:
         """The network of ``--system``, with random weights and the corpus's normalisation."""
         system = task.prepared.config
-        cls._check(system)
-        network = SpeechModel(system)
-        network.set_cmvn(task.prepared.cmvn)
-        choices = choices_for(network.encoder, cfg.chunk_sizes, cfg.left_contexts, cfg.futures)
-        return cls(network, choices)
-
-    @classmethod
-    def _check(cls, system: SystemConfig) -> None:
         if system.encoder.name != cls.encoder_name:
             raise ConfigError(
                 f"the configuration's encoder is {system.encoder.name!r}, but --arch "
                 f"{ARCHITECTURES[cls.encoder_name]} was given, which trains {cls.encoder_name!r}; "
                 f"expected --arch {ARCHITECTURES[system.encoder.name]}"
             )
+        network = SpeechModel(system)
+        network.set_cmvn(task.prepared.cmvn)
+        choices = choices_for(network.encoder, cfg.chunk_sizes, cfg.left_contexts, cfg.futures)
+        return cls(network, choices)
 
     def draw_chunking(self, seed: int, first_stage: bool) -> Chunking:
         """How to chunk a batch; the same for the same seed."""
@@ -75,21 +73,6 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
 
     def max_positions(self) -> None:
         """Recordings may be of any length."""
-        return None
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Weights as safetensors and ``config.json``, which :meth:`from_pretrained` reads.
-
-        The vocabularies are not the network's; ``echostream.training.export`` adds them.
-        """
-        save_model(self.network, folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, **_: Any) -> _SpeechModel:
-        """The model of a checkpoint folder, in evaluation mode."""
-        network = load_model(folder)
-        cls._check(network.config)
-        return cls(network, choices_for(network.encoder)).eval()
 
 
 @register_model("echostream_zipformer", dataclass=SpeechModelConfig)
@@ -106,7 +89,7 @@ class StreamSpeechConformer(_SpeechModel):
     encoder_name = "chunk-conformer"
 
     @classmethod
-    def build_model(cls, cfg: SpeechModelConfig, task: PreparedTask) -> _SpeechModel:
+    def build_model(cls, cfg: SpeechModelConfig, task: Any) -> _SpeechModel:
         """As for every network, with small branches."""
         model = super().build_model(cfg, task)
         model.network.encoder.shrink_branches(BRANCH_SCALE)

@@ -34,21 +34,15 @@ class AdamW(FairseqOptimizer):  # type: ignore[misc]
     def __init__(self, cfg: AdamWConfig, params: Iterable[Parameter]) -> None:
         super().__init__(cfg)
         params = list(params)
-        # --fp16 hands over all parameters as one vector, which is then decayed as a whole.
-        flat = len(params) == 1
-        matrices = [p for p in params if p.dim() > 1 or flat]
-        rest = [p for p in params if p.dim() <= 1 and not flat]
         groups = [
-            {"params": matrices, "weight_decay": cfg.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
+            {"params": [p for p in params if p.dim() > 1], "weight_decay": cfg.weight_decay},
+            {"params": [p for p in params if p.dim() <= 1], "weight_decay": 0.0},
         ]
         self.skipped = 0
         """Updates that were skipped since the beginning of the run."""
         self.last_was_skipped = False
         self._in_a_row = 0
-        self._optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], **self.optimizer_config
-        )
+        self._optimizer = torch.optim.AdamW(groups, **self.optimizer_config)
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
@@ -58,11 +52,6 @@ class AdamW(FairseqOptimizer):  # type: ignore[misc]
             "betas": (self.cfg.beta1, self.cfg.beta2),
             "eps": self.cfg.adam_eps,
         }
-
-    @property
-    def supports_flat_params(self) -> bool:
-        """fairseq may hand over one vector of all parameters."""
-        return True
 
     def clip_grad_norm(
         self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
@@ -75,8 +64,7 @@ class AdamW(FairseqOptimizer):  # type: ignore[misc]
         """
         # Not fairseq's own, which takes the norm of each parameter by itself: on a GPU that is some
         # hundred operations more in every update.
-        gradients = [p.grad for p in self.params if p.grad is not None]
-        norm = get_total_norm(gradients, foreach=True)
+        norm = get_total_norm([p.grad for p in self.params if p.grad is not None], foreach=True)
         if aggregate_norm_fn is not None:
             norm = aggregate_norm_fn(norm)
         self.last_was_skipped = not bool(torch.isfinite(norm))
@@ -107,7 +95,7 @@ class AdamW(FairseqOptimizer):  # type: ignore[misc]
         self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None
     ) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        self.skipped = int(state_dict.get("skipped", 0))
+        self.skipped = int(state_dict["skipped"])
         super().load_state_dict(state_dict, optimizer_overrides)
 
 

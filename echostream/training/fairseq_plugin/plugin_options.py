@@ -5,7 +5,7 @@ read them as text.
 """
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II, MISSING
@@ -13,51 +13,28 @@ from omegaconf import II, MISSING
 from echostream.training.features import AUGMENTATIONS
 
 
+def _option(default: object, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class SpeechTaskConfig(FairseqDataclass):  # type: ignore[misc]
     """What ``fairseq-train`` can be told about the task."""
 
-    data: str = field(default=MISSING, metadata={"help": "folder with manifest.tsv"})
-    system: str = field(
-        default="configs/tiny.yaml", metadata={"help": "configuration of the system to train"}
+    data: str = _option(MISSING, "folder with manifest.tsv")
+    system: str = _option("configs/tiny.yaml", "configuration of the system to train")
+    work_dir: str = _option("", "folder for vocabularies, CMVN and history (--save-dir)")
+    start_from: str = _option("", "checkpoint folder whose weights a new run starts from")
+    solo_epochs: int = _option(
+        12, "epochs of the first stage: single utterances, large chunks, no masks"
     )
-    work_dir: str = field(
-        default="", metadata={"help": "folder for vocabularies, CMVN and history (--save-dir)"}
-    )
-    start_from: str = field(
-        default="", metadata={"help": "checkpoint folder whose weights a new run starts from"}
-    )
-    solo_epochs: int = field(
-        default=12,
-        metadata={"help": "epochs of the first stage: single utterances, large chunks, no masks"},
-    )
-    solo_seconds: float = field(
-        default=3.0,
-        metadata={
-            "help": "in the first stage only utterances of at most this length (s) take part"
-        },
-    )
-    joined: str = field(
-        default="1,1,2,3,4",
-        metadata={"help": "numbers of utterances in an example to draw from, after that"},
-    )
-    augment: str = field(
-        default="full", metadata={"help": f"change of the samples: {', '.join(AUGMENTATIONS)}"}
-    )
-    corpora: str = field(
-        default="",
-        metadata={"help": "train and validate on these corpora only, e.g. asterisk,tuxpaint"},
-    )
-    repeat: str = field(
-        default="",
-        metadata={"help": "corpora that come several times in an epoch, e.g. asterisk=3"},
-    )
-    average_decay: float = field(
-        default=0.998, metadata={"help": "decay of the running average of the weights"}
-    )
-    history_interval: int = field(
-        default=50, metadata={"help": "updates from one line of history.jsonl to the next"}
-    )
+    solo_seconds: float = _option(3.0, "length (s) of the longest utterance in the first stage")
+    joined: str = _option("1,1,2,3,4", "numbers of utterances in an example, after that")
+    augment: str = _option("full", f"change of the samples: {', '.join(AUGMENTATIONS)}")
+    corpora: str = _option("", "train and validate on these corpora only: asterisk,tuxpaint")
+    repeat: str = _option("", "corpora that come several times in an epoch, e.g. asterisk=3")
+    average_decay: float = _option(0.998, "decay of the running average of the weights")
+    history_interval: int = _option(50, "updates from one line of history.jsonl to the next")
     save_dir: str = II("checkpoint.save_dir")
     seed: int = II("common.seed")
     max_tokens: Optional[int] = II("dataset.max_tokens")  # noqa: UP045
@@ -67,45 +44,30 @@ class SpeechTaskConfig(FairseqDataclass):  # type: ignore[misc]
 class SpeechModelConfig(FairseqDataclass):  # type: ignore[misc]
     """Multi-chunk training. The network is described by the file of ``--system``."""
 
-    chunk_sizes: str = field(
-        default="",
-        metadata={"help": "chunk sizes to draw from, encoder frames or 'whole', e.g. 16,32,whole"},
-    )
-    left_contexts: str = field(
-        default="", metadata={"help": "left contexts to draw from, encoder frames, e.g. 64,128"}
-    )
-    futures: str = field(
-        default="",
-        metadata={"help": "look-ahead to draw from, frames or 'whole' (chunk), e.g. whole,0"},
-    )
+    chunk_sizes: str = _option("", "encoder frames or 'whole' to draw from, e.g. 16,32,whole")
+    left_contexts: str = _option("", "encoder frames to draw from, e.g. 64,128")
+    futures: str = _option("", "look-ahead to draw from, frames or 'whole' (chunk), e.g. whole,0")
 
 
 @dataclass
 class MultitaskConfig(FairseqDataclass):  # type: ignore[misc]
-    """Weights of the losses; a task of weight 0 is not computed."""
+    """Weights of the losses; a task of weight 0 is not computed.
 
-    asr_ctc_weight: float = field(default=1.0, metadata={"help": "weight of ASR CTC"})
-    st_ctc_weight: float = field(default=1.0, metadata={"help": "weight of ST CTC"})
-    mt_weight: float = field(default=0.0, metadata={"help": "weight of the text decoder"})
-    unit_weight: float = field(default=0.0, metadata={"help": "weight of the speech units' CTC"})
-    first_stage_st_ctc_weight: float = field(
-        default=0.1,
-        metadata={
-            "help": "factor of ST CTC in the first --solo-epochs: reordered text keeps the "
-            "model from finding the alignment"
-        },
-    )
+    Reordered text keeps the model from finding the alignment, so the first stage has a factor.
+    """
+
+    asr_ctc_weight: float = _option(1.0, "weight of ASR CTC")
+    st_ctc_weight: float = _option(1.0, "weight of ST CTC")
+    first_stage_st_ctc_weight: float = _option(0.1, "factor of ST CTC in the first --solo-epochs")
 
 
 @dataclass
 class AdamWConfig(FairseqDataclass):  # type: ignore[misc]
     """Defaults are those that ``tiny`` was tuned with."""
 
-    beta1: float = field(default=0.9, metadata={"help": "decay of the mean gradient"})
-    beta2: float = field(default=0.98, metadata={"help": "decay of the mean squared gradient"})
-    adam_eps: float = field(default=1e-8, metadata={"help": "epsilon of Adam"})
-    weight_decay: float = field(
-        default=0.02, metadata={"help": "decay of matrices; biases, scales and norms have none"}
-    )
+    beta1: float = _option(0.9, "decay of the mean gradient")
+    beta2: float = _option(0.98, "decay of the mean squared gradient")
+    adam_eps: float = _option(1e-8, "epsilon of Adam")
+    weight_decay: float = _option(0.02, "decay of matrices; biases, scales and norms have none")
     lr: list[float] = II("optimization.lr")
     amp: bool = II("common.amp")

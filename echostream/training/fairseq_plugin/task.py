@@ -7,28 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.distributed import utils as processes
 from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import FairseqTask, register_task
 from torch import Tensor, distributed
 
 from echostream.config import load_config, to_mapping
 from echostream.errors import ConfigError, DataError
-from echostream.training import history
 from echostream.training.averaging import RunningAverage
 from echostream.training.corpus.utterances import parse_corpora, parse_repeat, repeated, select
 from echostream.training.ctc_loss import best_path
 from echostream.training.evaluation import Evaluation
-from echostream.training.fairseq_plugin.criterion import LOSSES, MultitaskCriterion, summed
-from echostream.training.fairseq_plugin.dataset import FRAMES_PER_SECOND, SpeechDataset
-from echostream.training.fairseq_plugin.interfaces import ModelOutput, Sample
+from echostream.training.fairseq_checkpoints import AVERAGE
+from echostream.training.fairseq_plugin.criterion import MultitaskCriterion, losses_of, summed
+from echostream.training.fairseq_plugin.dataset import FRAMES_PER_SECOND, Sample, SpeechDataset
 from echostream.training.fairseq_plugin.plugin_options import SpeechTaskConfig
 from echostream.training.features import FeatureReader, augmentation
 from echostream.training.preparation import Preparation, load_weights, prepare, start_from
+from echostream.training.run_record import append_history
 
 logger = logging.getLogger(__name__)
-
-AVERAGE = "average"
-"""Under which name a checkpoint holds the averaged weights."""
 
 
 @register_task("echostream_speech", dataclass=SpeechTaskConfig)
@@ -46,9 +44,8 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
         self.prepared = prepared
         self.folder = folder
         self.update = 0
-        self.part = "dev"
         self._evaluation = Evaluation()
-        self._running: list[dict[str, float]] = []
+        self._running: list[dict[str, Any]] = []
         # Plain values, so that a checkpoint says what it is without the files of the run.
         self.state.merge_state_dict({"system": to_mapping(prepared.config)})
 
@@ -57,13 +54,12 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
         """Read the corpus; the first process makes what the run's folder lacks."""
         folder = Path(cfg.work_dir or cfg.save_dir)
         config = load_config(cfg.system)
-        shared = distributed.is_available() and distributed.is_initialized()
-        if shared and distributed.get_rank() > 0:
+        if processes.get_global_rank() > 0:
             distributed.barrier()
         if cfg.start_from:
             start_from(Path(cfg.start_from), config, folder)
         prepared = prepare(config, Path(cfg.data), folder, parse_corpora(cfg.corpora))
-        if shared and distributed.get_rank() == 0:
+        if processes.get_global_world_size() > 1 and processes.get_global_rank() == 0:
             distributed.barrier()
         return cls(cfg, prepared, folder)
 
@@ -78,16 +74,13 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
         training = split == "train"
         if training:
             utterances = repeated(utterances, parse_repeat(self.cfg.repeat))
+        augment = augmentation(self.cfg.augment) if training else None
+        prepared, seed = self.prepared, self.cfg.seed
         self.datasets[split] = SpeechDataset(
             utterances,
-            self.prepared,
-            FeatureReader(
-                self.prepared.front_end(),
-                self.prepared.cmvn,
-                augmentation(self.cfg.augment) if training else None,
-                self.cfg.seed,
-            ),
-            seed=self.cfg.seed,
+            prepared,
+            FeatureReader(prepared.front_end(), prepared.cmvn, augment, seed),
+            seed=seed,
             max_frames=self.cfg.max_tokens,
             joined=_counts(self.cfg.joined),
             solo_epochs=self.cfg.solo_epochs,
@@ -162,22 +155,20 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
         with torch.no_grad():
             output = self.average.network(**sample["net_input"])
             result = criterion.score(output, sample)
-        self._keep(output, sample["texts"])
+        for row, (source, target) in enumerate(sample["texts"]):
+            asr, st, encoded = (
+                output[name][row, : int(output["lengths"][row])]
+                for name in ("asr", "st", "encoder_out")
+            )
+            heard, said = self.prepared.source.decode, self.prepared.target.decode
+            self._evaluation.transcripts.append((source, heard(best_path(asr))))
+            self._evaluation.translations.append((target, said(best_path(st))))
+            self._evaluation.spread.add(encoded)
         return result
-
-    def _keep(self, output: ModelOutput, texts: list[tuple[str, str]]) -> None:
-        for row, (length, (source, target)) in enumerate(
-            zip(output["lengths"].tolist(), texts, strict=True)
-        ):
-            heard = self.prepared.source.decode(best_path(output["asr"][row, :length]))
-            said = self.prepared.target.decode(best_path(output["st"][row, :length]))
-            self._evaluation.transcripts.append((source, heard))
-            self._evaluation.translations.append((target, said))
-            self._evaluation.spread.add(output["encoder_out"][row, :length])
 
     def post_validate(self, model: Any, stats: dict[str, Any], agg: Any) -> None:
         """Put WER, BLEU and the spread of the encoder's output into what fairseq reports."""
-        if distributed.is_available() and distributed.is_initialized():
+        if processes.get_global_world_size() > 1:
             found: list[Any] = [None] * distributed.get_world_size()
             distributed.all_gather_object(found, self._evaluation)
             self._evaluation = found[0]
@@ -185,49 +176,27 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
                 self._evaluation.merge(other)
         figures = self._evaluation.figures()
         stats.update({name: float(f"{value:.4g}") for name, value in figures.items()})
-        if _is_master():
-            losses = {
-                key: _number(value) for key, value in stats.items() if str(key).endswith("loss")
-            }
+        if processes.get_global_rank() == 0:
+            values = {key: float(getattr(value, "avg", value)) for key, value in stats.items()}
+            losses = {key: value for key, value in values.items() if key.endswith("loss")}
             self._evaluation.log_samples()
-            update = int(_number(stats.get("num_updates", self.update)))
+            update = int(values.get("num_updates", self.update))
             self._write("dev", update, {**losses, **figures})
 
     def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
         """As fairseq's, and every so many updates a line of history."""
         super().reduce_metrics(logging_outputs, criterion)
-        if not criterion.training or not _is_master():
+        if not criterion.training or processes.get_global_rank() > 0:
             return
         self._running.append(summed(logging_outputs))
         done = self.update + 1
         if done % self.cfg.history_interval == 0:
-            sums = {
-                key: sum(log.get(key, 0.0) for log in self._running) for key in self._running[0]
-            }
-            losses = {
-                f"{name}_loss": sums[f"{name}_nats"] / sums[f"{name}_units"]
-                for name in LOSSES
-                if sums.get(f"{name}_units")
-            }
-            losses["loss"] = sums["loss"] / max(1.0, sums["sample_size"])
-            self._write("train", done, losses)
+            self._write("train", done, losses_of(summed(self._running)))
             self._running = []
 
     def _write(self, part: str, update: int, values: dict[str, float]) -> None:
-        history.append(
-            self.folder / history.HISTORY,
-            {"part": part, "update": update, **{k: float(f"{v:.6g}") for k, v in values.items()}},
-        )
-
-
-def _is_master() -> bool:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank() == 0
-    return True
-
-
-def _number(value: Any) -> float:
-    return float(getattr(value, "avg", value))
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        append_history(self.folder, {"part": part, "update": update, **rounded})
 
 
 def _counts(text: str) -> tuple[int, ...]:
