@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from echostream.errors import DataError
+from echostream.training.corpus.conversion import progress
 from echostream.training.corpus.disk import disk_errors, sha256_of
-
-logger = logging.getLogger(__name__)
+from echostream.whole_file import replacing
 
 NO_NETWORK = (
-    "Temporary failure resolving",
-    "Could not resolve",
-    "Could not connect",
-    "Network is unreachable",
-    "Connection failed",
-    "Connection timed out",
+    *("Temporary failure resolving", "Could not resolve", "Could not connect"),
+    *("Network is unreachable", "Connection failed", "Connection timed out"),
 )
+NOTICES = ("copyright", "readme.txt", "readme_international.txt")
+"""Files under ``usr/share/doc/PACKAGE`` that travel with the audio, as the licences ask."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,57 @@ def describe(name: str) -> Package:
     return Package(name, found["Version"], int(found["Size"]), found["SHA256"].lower())
 
 
-def archive_path(folder: Path, name: str) -> Path:
-    """Where `download` puts a package."""
-    return folder / f"{name}.deb"
+def fetch(
+    packages: Sequence[Package],
+    work: Path,
+    unpacked: Path,
+    wanted: Callable[[str, str], bool],
+    title: str,
+) -> dict[str, Path]:
+    """Folders under ``unpacked`` with the packages' notices and wanted members, by package.
+
+    ``wanted`` is asked for (package, member); downloads are in ``work``. What an earlier call
+    finished is kept.
+    """
+    roots = {}
+    title = f"fetch {title} ({sum(package.size for package in packages) / 1e6:.0f} MB)"
+    for package in progress(packages, len(packages), title, "package"):
+        name = package.name
+        notices = {f"usr/share/doc/{name}/{notice}" for notice in NOTICES}
+        asked = partial(wanted, name)
+        archive = download(package, work / "packages")
+        folder = unpacked / f"{name}-{package.sha256[:12]}"
+        roots[name] = unpack(archive, folder, lambda path: path in notices or asked(path))  # noqa: B023
+    return roots
+
+
+def copy_notices(roots: Mapping[str, Path], folder: Path) -> None:
+    """Copies the packages' copyright files and readmes, named after their packages."""
+    for package, root in roots.items():
+        for name in NOTICES:
+            source = root / "usr/share/doc" / package / name
+            if source.is_file():
+                with replacing(folder / f"{package}.{name}") as part:
+                    shutil.copyfile(source, part)
+
+
+def clear(packages: Iterable[str], work: Path, unpacked: Path) -> None:
+    """Removes what `fetch` made."""
+    for package in packages:
+        (work / "packages" / f"{package}.deb").unlink(missing_ok=True)
+    shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def remove_empty(work: Path) -> None:
+    """Removes the work folder, or what of it is empty."""
+    for folder in (work / "packages", work / "unpacked", work):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def download(package: Package, folder: Path) -> Path:
     """The package's file in ``folder``, downloaded unless it is there with the right checksum."""
-    target = archive_path(folder, package.name)
+    target = folder / f"{package.name}.deb"
     if target.is_file() and sha256_of(target) == package.sha256:
         return target
     with disk_errors(folder):
@@ -97,41 +138,35 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> Path:
     """The wanted regular files of a .deb under ``folder``; done once, all or nothing.
 
     Members are read from `dpkg-deb --fsys-tarfile` and written one by one: links are never
-    followed or made, and a wanted member that would land outside the folder is a `DataError`.
+    followed or made, and a member that would land outside the folder is a `DataError`.
     """
     if folder.is_dir():
         return folder
     part = folder.with_name(folder.name + ".part")
+    command = [find_program("dpkg-deb"), "--fsys-tarfile", str(archive)]
     with disk_errors(folder.parent):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         try:
-            _extract(archive, part, wanted)
+            with tempfile.TemporaryFile(dir=part) as contents:
+                result = subprocess.run(command, stdout=contents, stderr=subprocess.PIPE)
+                if result.returncode != 0:
+                    raise tarfile.TarError(result.stderr.decode(errors="replace").strip())
+                contents.seek(0)
+                with tarfile.open(fileobj=contents, mode="r:") as members:
+                    for member in members:
+                        _extract(members, member, part, wanted)
             os.replace(part, folder)
+        except tarfile.TarError as error:
+            raise DataError(
+                f"cannot unpack {archive}: {error}; delete the file and run again"
+            ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
-def _extract(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
-    command = [find_program("dpkg-deb"), "--fsys-tarfile", str(archive)]
-    with tempfile.TemporaryFile(dir=folder) as contents:
-        result = subprocess.run(command, stdout=contents, stderr=subprocess.PIPE, check=False)
-        said = result.stderr.decode(errors="replace").strip()
-        if result.returncode != 0:
-            raise DataError(f"cannot unpack {archive}: {said}; delete the file and run again")
-        contents.seek(0)
-        try:
-            with tarfile.open(fileobj=contents, mode="r:") as members:
-                for member in members:
-                    _extract_member(members, member, folder, wanted)
-        except tarfile.TarError as error:
-            raise DataError(
-                f"cannot unpack {archive}: {error}; delete the file and run again"
-            ) from error
-
-
-def _extract_member(
+def _extract(
     members: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, wanted: Callable[[str], bool]
 ) -> None:
     name = member.name.removeprefix("./")
@@ -141,15 +176,11 @@ def _extract_member(
             f"the package member {member.name!r} would be written outside {folder}; "
             "expected relative paths only: this package is not to be trusted"
         )
-    if not member.isreg() or not wanted(name):
-        return
-    source = members.extractfile(member)
-    if source is None:
-        return
-    target = folder / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
+    source = members.extractfile(member) if member.isreg() and wanted(name) else None
+    if source is not None:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        with source, (folder / path).open("wb") as file:
+            shutil.copyfileobj(source, file)
 
 
 def find_program(name: str) -> str:
@@ -164,14 +195,12 @@ def find_program(name: str) -> str:
 
 
 def _run(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    # Messages are searched for known words, so they must not be translated.
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     return subprocess.run(
         [find_program(command[0]), *command[1:]],
         cwd=folder,
-        env=environment,
+        # Messages are searched for known words, so they must not be translated.
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
         errors="replace",
-        check=False,
     )

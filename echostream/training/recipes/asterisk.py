@@ -7,7 +7,6 @@ Layout: ``usr/share/asterisk/sounds/<voice>/<id>.g722`` (64 kbit/s, 16 kHz) in t
 from __future__ import annotations
 
 import gzip
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,30 +17,33 @@ from numpy.typing import NDArray
 
 from echostream.errors import DataError
 from echostream.training.corpus.clip import Clip, collapse_spaces, file_id
+from echostream.training.recipes.recipe import Corpus
 
-logger = logging.getLogger(__name__)
-
-G722_SAMPLE_RATE = 16_000
-G722_BITS_PER_SECOND = 64_000
-SAMPLES_PER_BYTE = 2
-"""G.722 at 64 kbit/s codes two samples in one byte."""
+SAMPLE_RATE_G722 = 16_000
+VOICES = {
+    "en": ("en_US_f_Allison", "Allison Smith (http://www.theivrvoice.com)"),
+    "es": ("es_MX_f_Allison", "Allison Smith (http://www.theivrvoice.com)"),
+    "fr": ("fr_CA_f_June", "June Wallack"),
+}
+"""Folder and copyright holder of the prompts by language."""
 
 
 @dataclass(frozen=True)
-class AsteriskReader:
-    """Prompts in ``source`` (a language code of the package names) with text in ``target``."""
+class Asterisk(Corpus):
+    """Prompts spoken in ``source``."""
 
-    source: str
-    target: str
-    voice: str
+    name = "asterisk"
+    licence = "CC-BY-SA-3.0"
+
+    @property
+    def attribution(self) -> str:
+        holder = VOICES[self.source][1]
+        return f"Asterisk core sounds. Copyright 2003-2010 {holder}, financed by Digium, Inc."
 
     @property
     def packages(self) -> tuple[str, ...]:
-        return (
-            f"asterisk-core-sounds-{self.source}-g722",
-            f"asterisk-core-sounds-{self.source}",
-            f"asterisk-core-sounds-{self.target}",
-        )
+        languages = (f"{self.source}-g722", self.source, self.target)
+        return tuple(f"asterisk-core-sounds-{language}" for language in languages)
 
     def wanted(self, package: str, member: str) -> bool:
         if package == self.packages[0]:
@@ -49,21 +51,23 @@ class AsteriskReader:
         return Path(member).name == f"core-sounds-{package.rsplit('-', 1)[1]}.txt.gz"
 
     def clips(self, roots: Mapping[str, Path]) -> list[Clip]:
-        sounds = roots[self.packages[0]] / "usr/share/asterisk/sounds" / self.voice
-        src_texts = read_transcript(transcript_path(roots[self.packages[1]], self.source))
-        tgt_texts = read_transcript(transcript_path(roots[self.packages[2]], self.target))
+        voice = VOICES[self.source][0]
+        sounds = roots[self.packages[0]] / "usr/share/asterisk/sounds" / voice
+        texts = []
+        for package, language in zip(self.packages[1:], (self.source, self.target), strict=True):
+            folder = roots[package] / "usr/share/doc" / package
+            texts.append(read_transcript(folder / f"core-sounds-{language}.txt.gz"))
         clips = []
         for path in sorted(sounds.rglob("*.g722")):
             prompt = path.relative_to(sounds).with_suffix("").as_posix()
-            src_text = spoken_text(src_texts.get(prompt, ""))
-            tgt_text = spoken_text(tgt_texts.get(prompt, ""))
-            if prompt.startswith("silence/") or not src_text or not tgt_text:
-                continue
-            seconds = path.stat().st_size * SAMPLES_PER_BYTE / G722_SAMPLE_RATE
-            clips.append(Clip(file_id(prompt), path, seconds, self.voice, src_text, tgt_text))
+            src_text, tgt_text = (spoken_text(lines.get(prompt, "")) for lines in texts)
+            if not prompt.startswith("silence/") and src_text and tgt_text:
+                # Two samples in one byte.
+                seconds = path.stat().st_size * 2 / SAMPLE_RATE_G722
+                clips.append(Clip(file_id(prompt), path, seconds, voice, src_text, tgt_text))
         return clips
 
-    def decode(self, clip: Clip) -> tuple[NDArray[np.float32], int]:
+    def decode(self, path: Path) -> tuple[NDArray[np.float32], int]:
         try:
             import G722
         except ImportError as error:
@@ -71,15 +75,9 @@ class AsteriskReader:
                 "the Python package G722, which decodes Asterisk prompts, is missing; "
                 'install it with `pip install "echostream[train]"`'
             ) from error
-        decoder = G722.G722(G722_SAMPLE_RATE, G722_BITS_PER_SECOND)
-        pcm = np.asarray(decoder.decode(clip.path.read_bytes()), dtype=np.float32)
-        return pcm / np.float32(32768.0), G722_SAMPLE_RATE
-
-
-def transcript_path(root: Path, language: str) -> Path:
-    """Where the unpacked package keeps the transcript of a language."""
-    package = f"asterisk-core-sounds-{language}"
-    return root / "usr/share/doc" / package / f"core-sounds-{language}.txt.gz"
+        decoder = G722.G722(SAMPLE_RATE_G722, 64_000)
+        pcm = np.asarray(decoder.decode(path.read_bytes()), dtype=np.float32)
+        return pcm / np.float32(32768.0), SAMPLE_RATE_G722
 
 
 def read_transcript(path: Path) -> dict[str, str]:
@@ -95,9 +93,8 @@ def read_transcript(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for line in lines:
         prompt, colon, text = line.partition(":")
-        if line.startswith(";") or not colon:
-            continue
-        texts.setdefault(prompt.strip(), text.strip())
+        if colon and not line.startswith(";"):
+            texts.setdefault(prompt.strip(), text.strip())
     return texts
 
 

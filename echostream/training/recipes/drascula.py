@@ -25,40 +25,40 @@ from numpy.typing import NDArray
 
 from echostream.errors import DataError
 from echostream.training.corpus.clip import Clip, collapse_spaces
+from echostream.training.recipes.recipe import Corpus
 
 SAMPLE_RATE_ALS = 11_025
 EDGE_BYTES = 32
 MAGIC = b"DRASCULA"
 RECORD_BYTES = (4, 4, 4, 2, 4, 2, 4, 2, 2, 20, 20, 10, 8)
 LANGUAGES = ("en", "es", "de", "fr", "it", "ru")
-TEXT_TABLES = (
-    ("text", "textd", "textb", "textbj", "texte", "texti", "textl", "textp", "textt", "textvb")
-    + ("textsys", "texthis", "textverbs", "textmisc", "textd1")
-)  # fmt: skip
-SPEECH_TABLES = {
-    "": "text", "D": "textd", "B": "textb", "BJ": "textbj", "E": "texte", "I": "texti",
-    "L": "textl", "P": "textp", "T": "textt", "VB": "textvb",
-}  # fmt: skip
+SPEECH_TABLES = ("", "D", "B", "BJ", "E", "I", "L", "P", "T", "VB")
+"""Prefixes of the speech files, in the order of their text tables, which come first."""
+NUM_TABLES = 15
 FOLDER = "usr/share/scummvm/drascula"
-PACKAGE_OF_LANGUAGE = {"en": "drascula", "es": "drascula-spanish"}
 SPEECH_FILE = re.compile(r"([A-Z]*)(\d+)\.ALS")
 
 
 @dataclass(frozen=True)
-class DrasculaReader:
-    """Dialogue spoken in ``source`` ("en" or "es") with subtitles in ``target``."""
+class Drascula(Corpus):
+    """Dialogue spoken in ``source`` ("en" or "es")."""
 
-    source: str
-    target: str
+    name = "drascula"
+    licence = "LicenseRef-Drascula"
+    attribution = (
+        "Drascula: The Vampire Strikes Back. Copyright 1996-2008 Alcachofa Soft S.L. "
+        "This is a modified version of the game's data: speech and subtitles only. It may "
+        "be distributed free of charge with this notice and the game's readme; no fee may "
+        "be charged for the game itself. The data is provided AS IS, without warranty."
+    )
 
     @property
     def packages(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((PACKAGE_OF_LANGUAGE[self.source], "drascula")))
+        return ("drascula",) if self.source == "en" else ("drascula-spanish", "drascula")
 
     def wanted(self, package: str, member: str) -> bool:
-        if member == f"{FOLDER}/en/drascula.dat":
-            return True
-        return member.startswith(f"{FOLDER}/{self.source}/") and member.endswith(".ALS")
+        speech = member.startswith(f"{FOLDER}/{self.source}/") and member.endswith(".ALS")
+        return speech or member == f"{FOLDER}/en/drascula.dat"
 
     def clips(self, roots: Mapping[str, Path]) -> list[Clip]:
         texts = read_texts(roots["drascula"] / FOLDER / "en/drascula.dat")
@@ -68,29 +68,25 @@ class DrasculaReader:
             name = SPEECH_FILE.fullmatch(path.name)
             if name is None or name[1] not in SPEECH_TABLES:
                 continue  # S and F: sounds and foreign lines without subtitles
-            table, number = SPEECH_TABLES[name[1]], int(name[2])
-            src_text = text_at(texts[table, self.source], number)
-            tgt_text = text_at(texts[table, self.target], number)
-            if not src_text or not tgt_text:
-                continue
-            seconds = max(0, path.stat().st_size - 2 * EDGE_BYTES) / SAMPLE_RATE_ALS
-            speaker = f"drascula-{self.source}-{name[1].lower() or 'main'}"
-            clips.append(Clip(path.stem, path, seconds, speaker, src_text, tgt_text))
+            # A few files have no entry.
+            src_text, tgt_text = (
+                collapse_spaces("".join(texts[name[1], language][int(name[2]) :][:1]))
+                for language in (self.source, self.target)
+            )
+            if src_text and tgt_text:
+                seconds = max(0, path.stat().st_size - 2 * EDGE_BYTES) / SAMPLE_RATE_ALS
+                speaker = f"drascula-{self.source}-{name[1].lower() or 'main'}"
+                clips.append(Clip(path.stem, path, seconds, speaker, src_text, tgt_text))
         return clips
 
-    def decode(self, clip: Clip) -> tuple[NDArray[np.float32], int]:
-        raw = np.frombuffer(clip.path.read_bytes(), dtype=np.uint8)[EDGE_BYTES:-EDGE_BYTES]
+    def decode(self, path: Path) -> tuple[NDArray[np.float32], int]:
+        raw = np.frombuffer(path.read_bytes(), dtype=np.uint8)[EDGE_BYTES:-EDGE_BYTES]
         samples: NDArray[np.float32] = (raw.astype(np.float32) - 128.0) / np.float32(128.0)
         return samples, SAMPLE_RATE_ALS
 
 
-def text_at(strings: list[str], number: int) -> str:
-    """The string with this index, or the empty string: a few files have no entry."""
-    return collapse_spaces(strings[number]) if number < len(strings) else ""
-
-
 def read_texts(path: Path) -> dict[tuple[str, str], list[str]]:
-    """The strings of every text table and language, keyed by (table, language).
+    """The strings of every text table with speech, keyed by (prefix of its files, language).
 
     Raises `DataError` unless every length in the file adds up to the last byte.
     """
@@ -98,23 +94,26 @@ def read_texts(path: Path) -> dict[tuple[str, str], list[str]]:
     if not data.startswith(MAGIC):
         raise DataError(f"{path} begins with {data[:8]!r}, expected {MAGIC!r}: not drascula.dat")
     texts: dict[tuple[str, str], list[str]] = {}
-    try:
-        position = len(MAGIC) + 1
-        for size in RECORD_BYTES:
-            (count,) = struct.unpack_from(">H", data, position)
-            position += 2 + count * size
-        (languages,) = struct.unpack_from(">H", data, position)
+    position = len(MAGIC) + 1
+
+    def number() -> int:
+        nonlocal position
         position += 2
-        if languages > len(LANGUAGES):
-            raise DataError(f"{path} has {languages} languages, expected at most {len(LANGUAGES)}")
-        for table in TEXT_TABLES:
-            (count,) = struct.unpack_from(">H", data, position)
-            position += 2
-            for language in LANGUAGES[:languages]:
-                (size,) = struct.unpack_from(">H", data, position)
-                block = data[position + 2 : position + 2 + size]
-                texts[table, language] = read_strings(block, count)
-                position += 2 + size
+        return int(struct.unpack_from(">H", data, position - 2)[0])
+
+    try:
+        for size in RECORD_BYTES:
+            count = number()
+            position += count * size
+        languages = LANGUAGES[: number()]
+        for table in range(NUM_TABLES):
+            count = number()
+            for language in languages:
+                size = number()
+                strings = _strings(data[position : position + size], count)
+                if table < len(SPEECH_TABLES):
+                    texts[SPEECH_TABLES[table], language] = strings
+                position += size
     except (struct.error, ValueError) as error:
         raise DataError(
             f"{path} is damaged near byte {position} of {len(data)}: {error}; "
@@ -125,7 +124,7 @@ def read_texts(path: Path) -> dict[tuple[str, str], list[str]]:
     return texts
 
 
-def read_strings(block: bytes, count: int) -> list[str]:
+def _strings(block: bytes, count: int) -> list[str]:
     """``count`` strings (cp850) of one table in one language."""
     strings = []
     position = 2

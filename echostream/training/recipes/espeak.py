@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.training.recipes.voices import Manner, VoiceTable
+from echostream.training.recipes.synthesis import Manner, VoiceTable
 
 WORDS_PER_MINUTE = 165
 """Tempo at speed 1."""
@@ -33,6 +33,26 @@ HEARD_VARIANTS = (
 )
 HELD_OUT_VARIANTS = ("f3", "m7", "Alicia")
 """Never heard in train or dev, in no accent."""
+
+
+def find_espeak() -> str:
+    """The program; `DataError` where it is not installed."""
+    found = shutil.which("espeak-ng")
+    if found is None:
+        raise DataError(
+            "the program espeak-ng is not installed; install it with "
+            "`apt-get install espeak-ng` (as root)"
+        )
+    return found
+
+
+def ask_espeak(program: str, *arguments: str, text: str = "") -> str:
+    """What espeak-ng prints, given a text. Raises `DataError` when it fails."""
+    result = subprocess.run([program, *arguments], input=text.encode(), capture_output=True)
+    if result.returncode != 0:
+        said = result.stderr.decode(errors="replace").strip()
+        raise DataError(f"espeak-ng {' '.join(arguments)} failed: {said or 'it said nothing'}")
+    return result.stdout.decode(errors="replace")
 
 
 class Espeak:
@@ -56,14 +76,10 @@ class Espeak:
                 for number, variant in enumerate(HELD_OUT_VARIANTS)
             ),
         )
-        self._program = shutil.which("espeak-ng")
-        if self._program is None:
-            raise DataError(
-                "the program espeak-ng is not installed; install it with "
-                "`apt-get install espeak-ng` (as root)"
-            )
+        self._program = find_espeak()
         # A variant that espeak-ng does not know is replaced by the plain voice without a word.
-        known = set(re.findall(r"!v/(\S+)", self._ask("--voices=variant")))
+        listed = ask_espeak(self._program, "--voices=variant")
+        known = set(re.findall(r"!v/(\S+)", listed))
         missing = sorted({*HEARD_VARIANTS, *HELD_OUT_VARIANTS} - known)
         if missing:
             raise DataError(
@@ -74,7 +90,7 @@ class Espeak:
     @property
     def version(self) -> str:
         """The program with its version, such as "espeak-ng 1.51"."""
-        found = re.search(r"text-to-speech:\s*(\S+)", self._ask("--version"))
+        found = re.search(r"text-to-speech:\s*(\S+)", ask_espeak(self._program, "--version"))
         return f"espeak-ng {found[1] if found else 'of unknown version'}"
 
     def fingerprint(self) -> Mapping[str, str]:
@@ -85,7 +101,8 @@ class Espeak:
         """Samples [n] and their sample rate. Raises `DataError` when the program fails."""
         with tempfile.TemporaryDirectory(prefix="espeak-") as folder:
             path = Path(folder) / "speech.wav"
-            self._ask(
+            ask_espeak(
+                self._program,
                 *("-b", "1", "-v", manner.voice.replace("/", "+"), "-w", str(path), "--stdin"),
                 *("-s", str(round(WORDS_PER_MINUTE * manner.speed))),
                 *("-p", str(round(MIDDLE_PITCH + PITCH_RANGE * manner.pitch))),
@@ -96,15 +113,3 @@ class Espeak:
             except soundfile.SoundFileError as error:
                 raise DataError(f"espeak-ng wrote no audio of {text!r}: {error}") from error
         return samples, int(sample_rate)
-
-    def _ask(self, *arguments: str, text: str = "") -> str:
-        result = subprocess.run(
-            [str(self._program), *arguments],
-            input=text.encode(),
-            capture_output=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            said = result.stderr.decode(errors="replace").strip()
-            raise DataError(f"espeak-ng {' '.join(arguments)} failed: {said or 'it said nothing'}")
-        return result.stdout.decode(errors="replace")

@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
+from echostream.training.recipes.espeak import ask_espeak, find_espeak
 from echostream.training.recipes.kokoro_packages import KOKORO, MODEL, VOCABULARY, VOICES, assemble
-from echostream.training.recipes.voices import Manner, VoiceTable
+from echostream.training.recipes.synthesis import Manner, VoiceTable
 
 SAMPLE_RATE_KOKORO = 24_000
 MAX_SYMBOLS = 510
@@ -83,12 +82,7 @@ class Kokoro:
             )
         self.voices = VOICE_TABLES[language]
         self._language = language
-        self._program = shutil.which("espeak-ng")
-        if self._program is None:
-            raise DataError(
-                "the program espeak-ng, which makes Kokoro's phonemes, is not installed; install "
-                "it with `apt-get install espeak-ng` (as root)"
-            )
+        self._program = find_espeak()
         try:
             onnxruntime: Any = importlib.import_module("onnxruntime")
         except ImportError as error:
@@ -96,19 +90,13 @@ class Kokoro:
                 "the Python package onnxruntime, which runs Kokoro, is missing; install it with "
                 '`pip install "echostream[synthetic]"`'
             ) from error
-        singles = {
-            part
-            for voice in (*self.voices.heard, *self.voices.held_out)
-            for part in voice.split("+")
-        }
+        singles = "+".join((*self.voices.heard, *self.voices.held_out)).split("+")
         self._folder = assemble(folder, singles)
-        self._symbols: dict[str, int] = json.loads(
-            (self._folder / VOCABULARY).read_text(encoding="utf-8")
-        )["vocab"]
+        vocabulary = json.loads((self._folder / VOCABULARY).read_text(encoding="utf-8"))
+        self._symbols: dict[str, int] = vocabulary["vocab"]
         options = onnxruntime.SessionOptions()
         # Several sentences are said at once instead; that scales better than threads in one.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session: Any = onnxruntime.InferenceSession(
             str(self._folder / MODEL), options, providers=["CPUExecutionProvider"]
         )
@@ -119,29 +107,24 @@ class Kokoro:
         return {"model": KOKORO.model_sha256, "voices": KOKORO.voices_sha256}
 
     def say(self, text: str, manner: Manner) -> tuple[NDArray[np.float32], int]:
-        """Samples [n] at 24 kHz. The model has no pitch control: ``manner.pitch`` is not used."""
-        ids = self.symbol_ids(text)
-        outputs = self._session.run(
-            None,
-            {
-                "tokens": np.array([[0, *ids, 0]], dtype=np.int64),
-                "style": self._style_of(manner.voice)[len(ids) - 1][None],
-                "speed": np.array([manner.speed], dtype=np.float32),
-            },
-        )
-        samples: NDArray[np.float32] = np.asarray(outputs[0], dtype=np.float32).reshape(-1)
-        return samples, SAMPLE_RATE_KOKORO
+        """Samples [n] at 24 kHz. The model has no pitch control: ``manner.pitch`` is not used.
 
-    def symbol_ids(self, text: str) -> list[int]:
-        """The model's symbols [s] of a text, 1 to 510 of them; what it has no symbol for is
-        left out. Raises `DataError` outside these limits."""
+        Raises `DataError` for a text without symbols, or with more than 510.
+        """
+        # What it has no symbol for is left out.
         ids = [self._symbols[c] for c in self.phonemes(text) if c in self._symbols]
         if not 1 <= len(ids) <= MAX_SYMBOLS:
             raise DataError(
                 f"{text!r} has {len(ids)} phoneme symbols, expected 1 to {MAX_SYMBOLS}; "
                 "give shorter sentences"
             )
-        return ids
+        inputs = {
+            "tokens": np.array([[0, *ids, 0]], dtype=np.int64),
+            "style": self._style_of(manner.voice)[len(ids) - 1][None],
+            "speed": np.array([manner.speed], dtype=np.float32),
+        }
+        outputs = self._session.run(None, inputs)
+        return np.asarray(outputs[0], dtype=np.float32).reshape(-1), SAMPLE_RATE_KOKORO
 
     def phonemes(self, text: str) -> str:
         """IPA of a text with its punctuation; espeak-ng alone would drop the marks."""
@@ -155,20 +138,12 @@ class Kokoro:
 
     def _ipa(self, clause: str) -> str:
         voice = ESPEAK_VOICES[self._language]
-        result = subprocess.run(
-            [str(self._program), "-q", "-b", "1", "--ipa", "-v", voice, "--stdin"],
-            input=clause.encode(),
-            capture_output=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            raise DataError(f"espeak-ng could not read {clause!r}: {result.stderr.decode()!r}")
-        ipa = re.sub(r"\([a-z-]+\)", "", result.stdout.decode("utf-8"))
+        asked = ("-q", "-b", "1", "--ipa", "-v", voice, "--stdin")
+        ipa = re.sub(r"\([a-z-]+\)", "", ask_espeak(self._program, *asked, text=clause))
         ipa = " ".join(ipa.replace("_", "").split())
-        tables = [SYMBOLS_OF_IPA] + ([ENGLISH_SYMBOLS] if self._language == "en" else [])
-        for table in tables:
-            for sound, symbol in table.items():
-                ipa = ipa.replace(sound, symbol)
+        english = ENGLISH_SYMBOLS if self._language == "en" else {}
+        for sound, symbol in (*SYMBOLS_OF_IPA.items(), *english.items()):
+            ipa = ipa.replace(sound, symbol)
         return ipa
 
     def _read_voice(self, voice: str) -> NDArray[np.float32]:

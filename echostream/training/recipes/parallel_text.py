@@ -16,7 +16,7 @@ from pathlib import Path
 from echostream.errors import DataError
 from echostream.training.corpus.clip import collapse_spaces
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.training.corpus.split import SPLITS, Split, normalise_english, split_of
+from echostream.training.corpus.split import normalise_english, split_of
 from echostream.training.corpus.tab_separated import read_table, write_table
 
 MIN_WORDS, MAX_WORDS = 3, 20
@@ -80,13 +80,20 @@ def clean_pairs(original: str, translation: str) -> list[tuple[str, str]]:
     A message within the length limit stays whole. A longer one is cut into sentences where both
     sides have equally many, and runs of short sentences are joined again up to the limit.
     """
-    english, other = tidy(original), tidy(translation)
-    short = len(english.split()) <= MAX_WORDS
-    candidates = [(english, other)] if short else _cut(english, other)
-    return [pair for pair in candidates if usable_pair(*pair)]
+    english, other = _tidy(original), _tidy(translation)
+    if len(english.split()) <= MAX_WORDS:
+        return [(english, other)] if usable_pair(english, other) else []
+    left, right = split_sentences(english), split_sentences(other)
+    joined: list[tuple[str, str]] = []
+    for first, second in zip(left, right, strict=True) if len(left) == len(right) else ():
+        if joined and len(joined[-1][0].split()) + len(first.split()) <= MAX_WORDS:
+            joined[-1] = (f"{joined[-1][0]} {first}", f"{joined[-1][1]} {second}")
+        else:
+            joined.append((first, second))
+    return [pair for pair in joined if usable_pair(*pair)]
 
 
-def tidy(text: str) -> str:
+def _tidy(text: str) -> str:
     """One line of composed characters with typewriter apostrophes."""
     text = unicodedata.normalize("NFC", text).replace("’", "'").replace("...", "…")
     return collapse_spaces(text)
@@ -105,19 +112,6 @@ def usable_pair(english: str, other: str) -> bool:
             return False
     sizes = sorted(sum(c.isalpha() for c in text) for text in (english, other))
     return sizes[0] > 0 and sizes[1] / sizes[0] <= MAX_LETTER_RATIO
-
-
-def _cut(english: str, other: str) -> list[tuple[str, str]]:
-    left, right = split_sentences(english), split_sentences(other)
-    if len(left) != len(right):
-        return []
-    joined: list[tuple[str, str]] = []
-    for first, second in zip(left, right, strict=True):
-        if joined and len(joined[-1][0].split()) + len(first.split()) <= MAX_WORDS:
-            joined[-1] = (f"{joined[-1][0]} {first}", f"{joined[-1][1]} {second}")
-        else:
-            joined.append((first, second))
-    return joined
 
 
 def split_sentences(text: str) -> list[str]:
@@ -142,16 +136,16 @@ def without_crossings(
     train by the one and in test by the other. Of pairs that share a text the test side stays, then
     dev, then train; a text of the human recordings on another side always removes the pair.
     """
-    rank = {"train": 0, "dev": 1, "test": 2}
     recorded: dict[str, set[str]] = defaultdict(set)
     for row in human:
         for text in (row.src_text, row.tgt_text):
             recorded[loose_key(text)].add(row.split)
     written: dict[str, str] = {}
+    rank = ("train", "dev", "test").index
     for pair in pairs:
         for text in (pair.english, pair.other):
             key = loose_key(text)
-            written[key] = max(pair.split, written.get(key, pair.split), key=rank.__getitem__)
+            written[key] = max(pair.split, written.get(key, pair.split), key=rank)
     return [
         pair
         for pair in pairs
@@ -172,11 +166,11 @@ def read_texts(path: Path) -> list[SentencePair]:
     pairs = []
     for number, cells in read_table(path, COLUMNS):
         pair = SentencePair(**{column: cells[column] for column in COLUMNS})
-        side: Split = split_of(pair.english)
+        side = split_of(pair.english)
         if pair.split != side:
             raise DataError(
-                f"{path}:{number}: {pair.english!r} is in {pair.split!r}, one of {SPLITS} is "
-                f"expected and its key says {side!r}; delete the file and run again"
+                f"{path}:{number}: {pair.english!r} is in {pair.split!r}, its key says {side!r}; "
+                "delete the file and run again"
             )
         pairs.append(pair)
     return pairs

@@ -1,20 +1,29 @@
-"""Runs a recipe: packages to clips to audio and manifests, one corpus after the other."""
+"""Runs a recipe: packages to clips to audio and manifests, one corpus after the other.
+
+``recipe.json`` in the output folder tells, for each corpus, the SHA-256 of the packages it was
+begun with and the splits that are finished.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from echostream.errors import DataError
 from echostream.text import without_marks
 from echostream.training.corpus.clip import Clip, check_ids, plausible_rate
 from echostream.training.corpus.conversion import convert, in_parallel
 from echostream.training.corpus.disk import disk_errors
-from echostream.training.corpus.folder_record import CorpusRecord, read_record, write_record
 from echostream.training.corpus.manifest import (
     ManifestRow,
     leak_check,
@@ -22,17 +31,55 @@ from echostream.training.corpus.manifest import (
     write_tables,
 )
 from echostream.training.corpus.split import SPLITS, Split, split_of
-from echostream.training.recipes.apt import Package, describe
-from echostream.training.recipes.packages import (
-    Corpus,
-    check_counts,
+from echostream.training.recipes.apt import (
+    Package,
     clear,
     copy_notices,
+    describe,
     fetch,
+    remove_empty,
 )
 from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
+
+RECORD = "recipe.json"
+
+
+@dataclass(frozen=True)
+class Corpus(ABC):
+    """Recordings in ``source`` with text in ``target``: packages in one layout, and their reader.
+
+    ``counts`` are the utterances in train, dev and test.
+    """
+
+    source: str
+    target: str
+    counts: tuple[int, int, int]
+    name: ClassVar[str]
+    licence: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def attribution(self) -> str:
+        """Whose the recordings are, for LICENCES.txt."""
+
+    @property
+    @abstractmethod
+    def packages(self) -> tuple[str, ...]:
+        """Debian packages that hold the corpus."""
+
+    @abstractmethod
+    def wanted(self, package: str, member: str) -> bool:
+        """Whether the member of the package (path without a leading ``./``) is read."""
+
+    @abstractmethod
+    def clips(self, roots: Mapping[str, Path]) -> list[Clip]:
+        """All recordings with text on both sides, sorted; ``roots`` are unpacked packages."""
+
+    @abstractmethod
+    def decode(self, path: Path) -> tuple[NDArray[np.float32], int]:
+        """Samples [n] of a recording in [-1, 1] and their sample rate in Hz."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +94,6 @@ class Recipe:
     """Languages whose texts lose accents and tildes in the tables, since some corpora have none: a
     model cannot hear which spelling a corpus has."""
 
-    def english_of(self, clip: Clip) -> str:
-        """The side of a clip that decides its split."""
-        return clip.src_text if self.source == "en" else clip.tgt_text
-
 
 @dataclass(frozen=True)
 class Options:
@@ -62,6 +105,62 @@ class Options:
     splits: tuple[Split, ...] = SPLITS
     jobs: int = 1
     keep_packages: bool = False
+
+
+@dataclass(frozen=True)
+class CorpusRecord:
+    """SHA-256 of each package that the corpus was begun with, and the splits that are finished."""
+
+    packages: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
+
+
+def read_record(output: Path, recipe: str) -> dict[str, CorpusRecord]:
+    """What the folder holds already, by corpus; nothing where there is no record.
+
+    Raises `DataError` when it is damaged or of another recipe.
+    """
+    path = output / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name = content["recipe"]
+        corpora = {
+            corpus: CorpusRecord(dict(entry["packages"]), tuple(entry["splits"]))
+            for corpus, entry in content["corpora"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is damaged ({error!r}); delete {output} and run the recipe again"
+        ) from error
+    if name != recipe:
+        raise DataError(
+            f"{output} holds the recipe {name!r}, expected {recipe!r}; "
+            "name another folder with --output"
+        )
+    return corpora
+
+
+def keep_record(output: Path, recipe: str, corpus: str, entry: CorpusRecord) -> None:
+    """Writes the entry of a corpus for `read_record`."""
+    entries = {**read_record(output, recipe), corpus: entry}
+    corpora = {name: asdict(record) for name, record in entries.items()}
+    content = json.dumps({"recipe": recipe, "corpora": corpora}, indent=2, sort_keys=True)
+    write_whole(output / RECORD, content + "\n")
+
+
+def begin(output: Path, recipe: str, corpus: str, sums: Mapping[str, str]) -> CorpusRecord:
+    """The record of a corpus that is made of what has these sums.
+
+    Audio that was made of something else is removed: it would be taken for this version's.
+    """
+    earlier = read_record(output, recipe).get(corpus, CorpusRecord())
+    if earlier.packages != sums:
+        shutil.rmtree(output / "audio" / corpus, ignore_errors=True)
+        earlier = CorpusRecord(packages=sums)
+        keep_record(output, recipe, corpus, earlier)
+    return earlier
 
 
 def run(recipe: Recipe, options: Options) -> list[ManifestRow]:
@@ -76,28 +175,25 @@ def run(recipe: Recipe, options: Options) -> list[ManifestRow]:
         manifest = output / "manifest.tsv"
         rows = read_manifest(manifest) if record and manifest.is_file() else []
         for corpus in chosen:
-            earlier = record.get(corpus.name, CorpusRecord())
-            asked = (*options.splits, *earlier.splits)
-            splits = tuple(split for split in SPLITS if split in asked)
+            done = record.get(corpus.name, CorpusRecord()).splits
+            splits = tuple(split for split in SPLITS if split in (*options.splits, *done))
             own = [row for row in rows if row.corpus == corpus.name]
-            finished = bool(own) and set(splits) <= set(earlier.splits)
+            finished = bool(own) and set(splits) <= set(done)
             if finished and all((output / row.audio).is_file() for row in own):
                 logger.info("%s: already there", corpus.name)
                 continue
-            packages = [describe(name) for name in corpus.reader.packages]
-            record[corpus.name] = begin(corpus, packages, earlier, output)
-            write_record(output, recipe.name, record)
+            packages = [describe(name) for name in corpus.packages]
+            entry = begin(output, recipe.name, corpus.name, {p.name: p.sha256 for p in packages})
             made = make_corpus(recipe, corpus, packages, splits, options)
             rows = in_order(recipe, [row for row in rows if row.corpus != corpus.name] + made)
-            leak_check(rows)
             write_folder(recipe, output, rows)
-            record[corpus.name] = replace(record[corpus.name], splits=splits)
-            write_record(output, recipe.name, record)
+            keep_record(output, recipe.name, corpus.name, replace(entry, splits=splits))
         # Once more when nothing was made: the lists name the folder, which may have been moved.
-        leak_check(rows)
         write_folder(recipe, output, rows)
         if not options.keep_packages:
-            clear(chosen, options.work, recipe.name)
+            for corpus in chosen:
+                clear(corpus.packages, options.work, _unpacked(options.work, recipe, corpus))
+            remove_empty(options.work)
     return rows
 
 
@@ -113,16 +209,9 @@ def choose(recipe: Recipe, names: Sequence[str]) -> list[Corpus]:
     return [corpus for corpus in recipe.corpora if corpus.name in names]
 
 
-def begin(
-    corpus: Corpus, packages: Sequence[Package], earlier: CorpusRecord, output: Path
-) -> CorpusRecord:
-    """The record of a corpus at its start. Audio of other packages is removed: it would be taken
-    for this version's."""
-    checksums = {package.name: package.sha256 for package in packages}
-    if earlier.packages == checksums:
-        return earlier
-    shutil.rmtree(output / "audio" / corpus.name, ignore_errors=True)
-    return CorpusRecord(packages=checksums)
+def _unpacked(work: Path, recipe: Recipe, corpus: Corpus) -> Path:
+    # Kept apart by recipe and corpus, each of which wants other members of a package.
+    return work / "unpacked" / f"{recipe.name}.{corpus.name}"
 
 
 def make_corpus(
@@ -133,44 +222,41 @@ def make_corpus(
     options: Options,
 ) -> list[ManifestRow]:
     """Fetches, checks and converts the chosen splits of one corpus."""
-    roots = fetch(corpus, packages, options.work, recipe.name)
-    copy_notices(roots, options.output / "licences")
+    output, name = options.output, corpus.name
+    unpacked = _unpacked(options.work, recipe, corpus)
+    roots = fetch(packages, options.work, unpacked, corpus.wanted, name)
+    copy_notices(roots, output / "licences")
     clips = []
-    for clip in corpus.reader.clips(roots):
+    for clip in corpus.clips(roots):
         seconds = clip.seconds or 0.0
-        if not clip.tgt_text or not plausible_rate(clip.src_text, seconds):
+        if not plausible_rate(clip.src_text, seconds):
             logger.info(
                 "%s/%s left out: %.2f s do not go with the text %r",
-                *(corpus.name, clip.id, seconds, clip.src_text),
+                *(name, clip.id, seconds, clip.src_text),
             )
             continue
-        clips.append(
-            replace(
-                clip,
-                corpus=corpus.name,
-                split=split_of(recipe.english_of(clip)),
-                src_lang=recipe.source,
-                tgt_lang=recipe.target,
-                licence=corpus.licence,
-            )
-        )
+        split = split_of(clip.src_text if recipe.source == "en" else clip.tgt_text)
+        clip = replace(clip, corpus=name, split=split, licence=corpus.licence)
+        clips.append(replace(clip, src_lang=recipe.source, tgt_lang=recipe.target))
     # A clip's file does not tell its part.
-    check_ids(corpus.name, [replace(clip, split="") for clip in clips])
+    check_ids(name, [replace(clip, split="") for clip in clips])
     selected = [clip for clip in clips if clip.split in splits]
-    check_counts(
-        corpus, packages, Counter(split_of(recipe.english_of(clip)) for clip in selected), splits
-    )
+    found = Counter(clip.split for clip in selected)
+    for split, expected in zip(SPLITS, corpus.counts, strict=True):
+        if split in splits and found[split] != expected:
+            text = f"{name}: {split} has {found[split]} utterances, expected {expected}"
+            if not found[split]:
+                raise DataError(text + "; delete the work folder and run the recipe again")
+            logger.warning("%s: the packages are of other versions, or damaged", text)
+
+    def audio(clip: Clip) -> str:
+        return f"audio/{name}/{clip.id}.flac"
 
     def store(clip: Clip) -> int:
-        return convert(output / _audio(clip), lambda: corpus.reader.decode(clip), clip.path)
+        return convert(output / audio(clip), lambda: corpus.decode(clip.path), clip.path)
 
-    output = options.output
-    done = in_parallel(store, selected, options.jobs, f"convert {corpus.name}", "clip")
-    return [clip.row(_audio(clip), size) for clip, size in done]
-
-
-def _audio(clip: Clip) -> str:
-    return f"audio/{clip.corpus}/{clip.id}.flac"
+    done = in_parallel(store, selected, options.jobs, f"convert {name}", "clip")
+    return [clip.row(audio(clip), size) for clip, size in done]
 
 
 def in_order(recipe: Recipe, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
@@ -180,13 +266,13 @@ def in_order(recipe: Recipe, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
 
 
 def write_folder(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> None:
-    """The tables and lists, and LICENCES.txt."""
-    rows = [spelled_alike(recipe, row) for row in rows]
-    write_tables(output, rows)
+    """The tables and lists, and LICENCES.txt. Raises `DataError` where the rows leak."""
+    leak_check(rows)
+    write_tables(output, [spelled_alike(recipe, row) for row in rows])
     present = {row.corpus for row in rows}
     paragraphs = [
         f"{corpus.name}\nLicence: {corpus.licence}\n{corpus.attribution}\n"
-        f"Debian packages: {', '.join(corpus.reader.packages)} (their notices: licences/)\n"
+        f"Debian packages: {', '.join(corpus.packages)} (their notices: licences/)\n"
         "Changed: decoded, resampled to 16 kHz, stored as FLAC; texts without markup.\n"
         for corpus in recipe.corpora
         if corpus.name in present

@@ -1,14 +1,17 @@
 """Sentences to synthetic speech: which are said, by whom, and the audio and rows of it.
 
 The plan is made before anything is said and follows from the sentences alone; audio that is there
-already is kept. A longer plan begins with the shorter one.
+already is kept. A longer plan begins with the shorter one. Nothing is drawn by a running generator:
+the same sentence gets the same voice whatever was made before it.
 
 Symbols: ``n`` samples at the engine's own rate, ``m`` samples at 16 kHz.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,25 +29,61 @@ from echostream.training.corpus.conversion import (
     write_flac,
 )
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.training.corpus.split import Split, split_of
 from echostream.training.recipes.parallel_text import SentencePair
-from echostream.training.recipes.voices import Manner, VoiceTable, draw, draw_manner
 
 logger = logging.getLogger(__name__)
 
+SPEEDS = (0.85, 1.2)
+"""Tempo relative to the engine's own."""
+PITCHES = (-1.0, 1.0)
+"""Pitch within what the engine offers: 0 is the voice's own, -1 and 1 the ends used here."""
 LETTERS_PER_SECOND = 13.5
 SILENCE_SECONDS = 0.3
 """Speech at speed 1 lasts about the silence plus letters by the rate; only the plan uses it."""
-
 MAX_HELD_OUT_TEXTS = {"dev": 200, "test": 400}
 """Sentences of dev and test, however many hours are asked for."""
-
 MAX_TAKES = 4
 """How often a training sentence may be said, each time by another voice or at another speed."""
-
 PEAK = 0.7
 MIN_PEAK = 0.005
 """Quieter than this an engine has said nothing."""
+
+
+@dataclass(frozen=True)
+class VoiceTable:
+    """Voices heard in train and dev, and those that only say test sentences.
+
+    A blend of voices is written ``a+b`` by the engines that can blend.
+    """
+
+    heard: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        both = [voice for voice in self.heard if self.is_held_out(voice)]
+        if both or not self.heard or not self.held_out:
+            raise DataError(
+                f"the voices {', '.join(both) or '(none)'} are held out, or blends of one that is, "
+                "and heard at once; expected voices of both kinds: mend the table of voices"
+            )
+
+    def is_held_out(self, voice: str) -> bool:
+        """Whether the voice, or one that it is blended of, only says test sentences."""
+        apart = {part for name in self.held_out for part in name.split("+")}
+        return not apart.isdisjoint(voice.split("+"))
+
+    def of(self, split: str) -> tuple[str, ...]:
+        """The voices that may speak in a split."""
+        return self.held_out if split == "test" else self.heard
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How one sentence is said: ``speed`` in `SPEEDS`, ``pitch`` in `PITCHES`."""
+
+    voice: str
+    speed: float
+    pitch: float
 
 
 class Engine(Protocol):
@@ -73,8 +112,19 @@ class Take:
 
     id: str
     pair: SentencePair
-    split: Split
     manner: Manner
+
+
+def draw(*words: str) -> int:
+    """A number of 256 bits that follows from the words alone."""
+    return int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest(), "big")
+
+
+def draw_manner(engine: str, voices: VoiceTable, name: str, split: str) -> Manner:
+    """The manner of the utterance ``name``: uniform over voices, speeds and pitches."""
+    chance = random.Random(draw(engine, name))
+    voice = chance.choice(voices.of(split))
+    return Manner(voice, round(chance.uniform(*SPEEDS), 2), round(chance.uniform(*PITCHES), 2))
 
 
 def plan(
@@ -92,16 +142,16 @@ def plan(
         for pair in order:
             if left <= 0:
                 return takes
-            split = split_of(pair.english)
-            if split != "train":
-                if number > 0 or counts[split] >= MAX_HELD_OUT_TEXTS[split]:
+            if pair.split != "train":
+                if number > 0 or counts[pair.split] >= MAX_HELD_OUT_TEXTS[pair.split]:
                     continue
-                counts[split] += 1
+                counts[pair.split] += 1
             name = pair.id if number == 0 else f"{pair.id}-{number + 1}"
-            manner = draw_manner(engine, voices, name, split)
-            takes.append(Take(name, pair, split, manner))
-            if split == "train":
-                left -= expected_seconds(pair.text(language), manner.speed)
+            manner = draw_manner(engine, voices, name, pair.split)
+            takes.append(Take(name, pair, manner))
+            if pair.split == "train":
+                letters = sum(character.isalnum() for character in pair.text(language))
+                left -= SILENCE_SECONDS + letters / (LETTERS_PER_SECOND * manner.speed)
     if left > 0:
         raise DataError(
             f"{len(pairs)} sentences said {MAX_TAKES} times each are {left / 60:.1f} min short of "
@@ -110,63 +160,55 @@ def plan(
     return takes
 
 
-def expected_seconds(text: str, speed: float) -> float:
-    """About how long a text takes to say."""
-    letters = sum(character.isalnum() for character in text)
-    return SILENCE_SECONDS + letters / (LETTERS_PER_SECOND * speed)
+def spoken_clip(
+    pair: SentencePair, path: Path, corpus: str, name: str, voice: str, source: str, target: str
+) -> Clip:
+    """The recording of a sentence that a voice says in ``source``."""
+    return Clip(
+        id=name,
+        path=path,
+        seconds=None,
+        speaker=f"{corpus}-{voice}",
+        src_text=pair.text(source),
+        tgt_text=pair.text(target),
+        corpus=corpus,
+        split=pair.split,
+        src_lang=source,
+        tgt_lang=target,
+        licence=pair.licence,
+    )
 
 
 def synthesise(
-    engine: Engine,
-    takes: Sequence[Take],
-    source: str,
-    target: str,
-    output: Path,
-    jobs: int,
+    engine: Engine, takes: Sequence[Take], source: str, target: str, output: Path, jobs: int
 ) -> list[ManifestRow]:
     """Says what is not there yet, under ``audio/ENGINE``; the rows of what is there then.
 
     A take that comes out silent, endless or cut short is left out and logged.
     """
     rows: list[ManifestRow] = []
+    folder = f"audio/{engine.name}"
 
     def speak(take: Take) -> int | None:
-        return _say(engine, take, source, output)
+        return _say(
+            engine, take.pair.text(source), take.manner, output / folder / f"{take.id}.flac"
+        )
 
     for take, size in in_parallel(speak, takes, jobs, f"speak {engine.name}", "sentence"):
-        text = take.pair.text(source)
         if size is None:
-            logger.warning("%s/%s left out: %r", engine.name, take.id, text)
+            logger.warning("%s/%s left out: %r", engine.name, take.id, take.pair.text(source))
             continue
-        audio = _audio_of(engine, take)
-        clip = Clip(
-            id=take.id,
-            path=output / audio,
-            seconds=None,
-            speaker=f"{engine.name}-{take.manner.voice}",
-            src_text=text,
-            tgt_text=take.pair.text(target),
-            corpus=engine.name,
-            split=take.split,
-            src_lang=source,
-            tgt_lang=target,
-            licence=take.pair.licence,
-        )
+        audio, voice = f"{folder}/{take.id}.flac", take.manner.voice
+        clip = spoken_clip(take.pair, output / audio, engine.name, take.id, voice, source, target)
         rows.append(clip.row(audio, size))
     return rows
 
 
-def _audio_of(engine: Engine, take: Take) -> str:
-    return f"audio/{engine.name}/{take.id}.flac"
-
-
-def _say(engine: Engine, take: Take, source: str, output: Path) -> int | None:
-    path = output / _audio_of(engine, take)
+def _say(engine: Engine, text: str, manner: Manner, path: Path) -> int | None:
     done = flac_samples(path)
     if done is not None:
         return done
-    text = take.pair.text(source)
-    samples, sample_rate = engine.say(text, take.manner)
+    samples, sample_rate = engine.say(text, manner)
     if samples.ndim != 1 or not np.isfinite(samples).all():
         raise DataError(f"{engine.name} gave samples of shape {samples.shape} or not finite")
     peak = float(np.abs(samples).max(initial=0.0))

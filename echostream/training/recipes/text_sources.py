@@ -9,17 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from echostream.errors import DataError
-from echostream.training.corpus.conversion import progress
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.training.recipes.apt import archive_path, describe, download, unpack
-from echostream.training.recipes.catalogue import read_catalogue
-from echostream.training.recipes.packages import copy_notices, notices_of
+from echostream.training.recipes.apt import clear, copy_notices, describe, fetch
 from echostream.training.recipes.parallel_text import (
     SentencePair,
     clean_pairs,
@@ -36,6 +33,7 @@ logger = logging.getLogger(__name__)
 TEXTS = "texts.tsv"
 RULES = 1
 """Raised when cleaning changes what it lets through: texts of other rules are made again."""
+MAGIC = 0x950412DE
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,6 @@ class TextSource:
     ``member`` is the pattern of a catalogue's path in which ``{language}`` stands for the code.
     """
 
-    name: str
     packages: tuple[str, ...]
     member: str
     licence: str
@@ -56,51 +53,32 @@ class TextSource:
         return re.fullmatch(self.member.replace("{language}", language), member) is not None
 
 
-WESNOTH_CAMPAIGNS = (
-    *("did", "dm", "dw", "ei", "httt", "l", "low", "nr"),
-    *("sof", "sota", "sotbe", "thot", "trow", "tsg", "ttb", "utbs"),
-)
+WESNOTH_CAMPAIGNS = "did dm dw ei httt l low nr sof sota sotbe thot trow tsg ttb utbs"
 
 TEXT_SOURCES = {
-    source.name: source
-    for source in (
-        TextSource(
-            name="wesnoth",
-            packages=tuple(f"wesnoth-1.16-{campaign}" for campaign in WESNOTH_CAMPAIGNS),
-            member=r"usr/share/games/wesnoth/1\.16/locale/{language}/LC_MESSAGES/wesnoth-\w+\.mo",
-            licence="GPL-2.0-or-later",
-            attribution=(
-                "The Battle for Wesnoth, texts of 16 campaigns and their translations. "
-                "Copyright 2003-2023 David White and the Battle for Wesnoth project."
-            ),
+    "wesnoth": TextSource(
+        packages=tuple(f"wesnoth-1.16-{campaign}" for campaign in WESNOTH_CAMPAIGNS.split()),
+        member=r"usr/share/games/wesnoth/1\.16/locale/{language}/LC_MESSAGES/wesnoth-\w+\.mo",
+        licence="GPL-2.0-or-later",
+        attribution=(
+            "The Battle for Wesnoth, texts of 16 campaigns and their translations. "
+            "Copyright 2003-2023 David White and the Battle for Wesnoth project."
         ),
-        TextSource(
-            name="freedroidrpg",
-            packages=("freedroidrpg-data",),
-            member=r"usr/share/locale/{language}/LC_MESSAGES/freedroidrpg[\w-]*\.mo",
-            licence="GPL-2.0-or-later",
-            attribution=(
-                "FreedroidRPG, texts and their translations. "
-                "Copyright 2002-2019 Johannes Prix, Reinhard Prix and the FreedroidRPG team."
-            ),
+    ),
+    "freedroidrpg": TextSource(
+        packages=("freedroidrpg-data",),
+        member=r"usr/share/locale/{language}/LC_MESSAGES/freedroidrpg[\w-]*\.mo",
+        licence="GPL-2.0-or-later",
+        attribution=(
+            "FreedroidRPG, texts and their translations. "
+            "Copyright 2002-2019 Johannes Prix, Reinhard Prix and the FreedroidRPG team."
         ),
-    )
+    ),
 }
 
 
-def choose_sources(names: Sequence[str]) -> list[TextSource]:
-    """The sources with these names. Raises `DataError`."""
-    unknown = [name for name in names if name not in TEXT_SOURCES]
-    if unknown or not names:
-        raise DataError(
-            f"there is no text source {', '.join(unknown) or '(none named)'}; "
-            f"expected some of: {', '.join(TEXT_SOURCES)}"
-        )
-    return [TEXT_SOURCES[name] for name in dict.fromkeys(names)]
-
-
 def fetch_texts(
-    sources: Sequence[TextSource],
+    names: Sequence[str],
     language: str,
     human: Sequence[ManifestRow],
     output: Path,
@@ -113,67 +91,93 @@ def fetch_texts(
     Texts of the ``human`` recordings on another side of the split are left out each time, so
     recordings that were made since the texts were count too.
     """
+    unknown = [name for name in names if name not in TEXT_SOURCES]
+    if unknown or not names:
+        raise DataError(
+            f"there is no text source {', '.join(unknown) or '(none named)'}; "
+            f"expected some of: {', '.join(TEXT_SOURCES)}"
+        )
     # One source after the other, so that asking for one more only fetches that one.
     found: list[SentencePair] = []
-    for source in sources:
-        found += _texts_of(source, language, output, work, keep_packages)
+    for name in dict.fromkeys(names):
+        found += _texts_of(name, language, output, work, keep_packages)
     pairs = without_crossings(unique(found), human)
     write_texts(output / TEXTS, pairs)
     return pairs
 
 
 def _texts_of(
-    source: TextSource, language: str, output: Path, work: Path, keep_packages: bool
+    name: str, language: str, output: Path, work: Path, keep_packages: bool
 ) -> list[SentencePair]:
-    folder = output / "texts"
-    table, record = folder / f"{source.name}.tsv", folder / f"{source.name}.json"
+    source = TEXT_SOURCES[name]
+    table, record = (output / "texts" / f"{name}.{ending}" for ending in ("tsv", "json"))
     made_by = {"rules": RULES, "language": language}
     if table.is_file() and record.is_file():
         earlier = json.loads(record.read_text(encoding="utf-8"))
         if {key: earlier.get(key) for key in made_by} == made_by:
             return read_texts(table)
-    packages = [describe(name) for name in source.packages]
-    megabytes = sum(package.size for package in packages) / 1e6
-    pairs: list[SentencePair] = []
-    unpacked = work / "unpacked" / f"texts.{source.name}.{language}"
-    title = f"fetch texts of {source.name} ({megabytes:.0f} MB)"
-    for package in progress(packages, len(packages), title, "package"):
-        archive = download(package, work / "packages")
-        root = unpacked / f"{package.name}-{package.sha256[:12]}"
-        unpack(archive, root, _wanted(source, package.name, language))
-        copy_notices({package.name: root}, output / "licences")
-        for path in sorted(root.rglob("*.mo")):
-            pairs += pairs_of_catalogue(path, source)
+    packages = [describe(package) for package in source.packages]
+    unpacked = work / "unpacked" / f"texts.{name}.{language}"
+
+    def wanted(_: str, member: str) -> bool:
+        return source.is_catalogue(member, language)
+
+    roots = fetch(packages, work, unpacked, wanted, f"texts of {name}")
+    copy_notices(roots, output / "licences")
+    catalogues = [path for root in roots.values() for path in sorted(root.rglob("*.mo"))]
+    pairs = unique(pair for path in catalogues for pair in pairs_of_catalogue(path, name))
     if not pairs:
         raise DataError(
-            f"the packages of {source.name} hold no usable translation into {language!r}; "
+            f"the packages of {name} hold no usable translation into {language!r}; "
             f"expected catalogues that match {source.member!r}: name other --texts"
         )
-    kept = unique(pairs)
-    write_texts(table, kept)
+    write_texts(table, pairs)
     checksums = {package.name: package.sha256 for package in packages}
     write_whole(record, json.dumps({**made_by, "packages": checksums}, indent=2) + "\n")
     if not keep_packages:
         # Only now: a run that is stopped before finds its packages again.
-        shutil.rmtree(unpacked)
-        for package in packages:
-            archive_path(work / "packages", package.name).unlink(missing_ok=True)
-    logger.info("%s: %d sentence pairs", source.name, len(kept))
-    return kept
+        clear(source.packages, work, unpacked)
+    logger.info("%s: %d sentence pairs", name, len(pairs))
+    return pairs
 
 
-def _wanted(source: TextSource, package: str, language: str) -> Callable[[str], bool]:
-    notices = notices_of(package)
-    return lambda member: member in notices or source.is_catalogue(member, language)
-
-
-def pairs_of_catalogue(path: Path, source: TextSource) -> list[SentencePair]:
+def pairs_of_catalogue(path: Path, name: str) -> list[SentencePair]:
     """The clean sentence pairs of one catalogue; ``context^text`` is Wesnoth's way to tell apart
     equal originals, of which the text alone is shown."""
     return [
-        sentence_pair(source.name, source.licence, english, other)
-        for message in read_catalogue(path)
-        for english, other in clean_pairs(
-            message.original.partition("^")[2] or message.original, message.translation
-        )
+        sentence_pair(name, TEXT_SOURCES[name].licence, english, other)
+        for original, translation in read_catalogue(path)
+        for english, other in clean_pairs(original.partition("^")[2] or original, translation)
     ]
+
+
+def read_catalogue(path: Path) -> list[tuple[str, str]]:
+    """Originals and translations of a GNU gettext catalogue (.mo), without plural forms.
+
+    Layout (gettext manual, section 10.3), little- or big-endian as the magic number tells: u32
+    magic, revision, count, offset of the originals' table, of the translations' table; each table
+    is count times u32 length and offset. An original may begin with a context that ends with the
+    byte 4; singular and plural are separated by NUL; the empty one is the header. Raises
+    `DataError`.
+    """
+    data = path.read_bytes()
+
+    def string(entry: int) -> str:
+        length, start = struct.unpack_from(f"{order}2I", data, entry)
+        return struct.unpack_from(f"{length}s", data, start)[0].decode("utf-8")
+
+    messages = []
+    try:
+        order = next(sign for sign in "<>" if struct.unpack_from(f"{sign}I", data)[0] == MAGIC)
+        _, count, originals, translations = struct.unpack_from(f"{order}4I", data, 4)
+        for place in range(0, 8 * count, 8):
+            original = string(originals + place).rpartition("\x04")[2]
+            translation = string(translations + place)
+            if original and translation and "\0" not in original:
+                messages.append((original, translation))
+    except (StopIteration, struct.error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is not a gettext catalogue in UTF-8 ({error!r}); "
+            "delete the work folder and run the recipe again"
+        ) from error
+    return messages

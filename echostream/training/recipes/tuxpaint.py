@@ -12,34 +12,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from echostream.errors import DataError
 from echostream.text import read_lines
-from echostream.training.corpus.clip import Clip, collapse_spaces, file_id
+from echostream.training.corpus.clip import Clip, collapse_spaces, file_id, opened
+from echostream.training.recipes.recipe import Corpus
 
 STAMPS = "usr/share/tuxpaint/stamps"
+SPEAKERS = {
+    "es": ("estefania_ortiz", "Spanish descriptions read by Estefania Ortiz"),
+    "fr": ("paulk", "French descriptions read by PaulK"),
+}
 
 
 @dataclass(frozen=True)
-class TuxpaintReader:
-    """Captions spoken in ``source`` with their text in ``target``."""
+class Tuxpaint(Corpus):
+    """Captions spoken in ``source``."""
 
-    source: str
-    target: str
-    speaker: str
+    name = "tuxpaint"
+    licence = "GPL-2.0-or-later"
+    packages = ("tuxpaint-stamps-default",)
 
     @property
-    def packages(self) -> tuple[str, ...]:
-        return ("tuxpaint-stamps-default",)
-
-    def wanted(self, package: str, member: str) -> bool:
-        return member.startswith(STAMPS + "/") and member.endswith((self._suffix, ".txt"))
+    def attribution(self) -> str:
+        credit = SPEAKERS[self.source][1]
+        return f"Tux Paint stamps. Copyright 2002-2022 Bill Kendrick and contributors; {credit}."
 
     @property
     def _suffix(self) -> str:
         return f"_desc_{self.source}.ogg"
+
+    def wanted(self, package: str, member: str) -> bool:
+        return member.startswith(STAMPS + "/") and member.endswith((self._suffix, ".txt"))
 
     def clips(self, roots: Mapping[str, Path]) -> list[Clip]:
         stamps = roots[self.packages[0]] / STAMPS
@@ -47,36 +51,23 @@ class TuxpaintReader:
             path.relative_to(stamps).as_posix().removesuffix(self._suffix): path
             for path in stamps.rglob("*" + self._suffix)
         }
-        clips = []
-        heard: set[str] = set()
+        clips = {}
         for stamp, path in sorted(recordings.items()):
             captions = read_captions(stamps / f"{stamp}.txt")
-            src_text, tgt_text = captions.get(self.source, ""), captions.get(self.target, "")
-            if not src_text or not tgt_text:
-                continue
+            texts = captions.get(self.source, ""), captions.get(self.target, "")
             # About 150 stamps share one recording; a copy may not sit on both sides of the split.
             digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-            if digest in heard:
-                continue
-            heard.add(digest)
-            seconds = duration(path)
-            clips.append(Clip(file_id(stamp), path, seconds, self.speaker, src_text, tgt_text))
-        return clips
+            if all(texts) and digest not in clips:
+                with opened(path) as file:
+                    seconds = file.frames / file.samplerate
+                speaker = SPEAKERS[self.source][0]
+                clips[digest] = Clip(file_id(stamp), path, seconds, speaker, *texts)
+        return list(clips.values())
 
-    def decode(self, clip: Clip) -> tuple[NDArray[np.float32], int]:
-        samples, sample_rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
-        mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
-        return mono, int(sample_rate)
-
-
-def duration(path: Path) -> float:
-    """Seconds of an Ogg file, from its own header and last page."""
-    try:
-        return float(soundfile.info(path).duration)
-    except soundfile.SoundFileError as error:
-        raise DataError(
-            f"cannot read the recording {path}: {error}; delete the work folder and run again"
-        ) from error
+    def decode(self, path: Path) -> tuple[NDArray[np.float32], int]:
+        with opened(path) as file:
+            samples = file.read(dtype="float32", always_2d=True)
+            return samples.mean(axis=1, dtype=np.float32), int(file.samplerate)
 
 
 def read_captions(path: Path) -> dict[str, str]:

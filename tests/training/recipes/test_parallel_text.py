@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from echostream.errors import DataError
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.training.corpus.split import normalise_english, split_of
+from echostream.training.corpus.split import split_of
 from echostream.training.recipes.parallel_text import (
     MAX_WORDS,
     SentencePair,
@@ -51,20 +51,14 @@ def test_what_is_kept(english: str, other: str, kept: bool) -> None:
     assert bool(clean_pairs(english, other)) == kept
 
 
-def test_texts_are_tidied() -> None:
+def test_texts_are_tidied_and_long_ones_cut_where_both_sides_agree() -> None:
     assert clean_pairs("Don’t  stop\nhere...", "No pares\taquí...") == [
         ("Don't stop here…", "No pares aquí…")
     ]
-
-
-def test_a_long_message_is_cut_where_both_sides_agree() -> None:
-    first, second = (
-        "This is the first sentence of a long message.",
-        ("This is the first sentence of a long message. Here comes the last of the three!"),
-    )
+    first, last = "This is the first sentence of a long message.", LONG[92:]
     pairs = clean_pairs(LONG, LARGO)
     # 9 + 9 words make 18; the 7 of the last would pass the limit of 20.
-    assert [pair[0] for pair in pairs] == [f"{first} {first}", second[len(first) + 1 :]]
+    assert [pair[0] for pair in pairs] == [f"{first} {first}", last]
     assert pairs[1][1] == "¡Aquí viene la última de las tres!"
     assert clean_pairs(LONG, LARGO.replace("largo. ", "largo, ", 1)) == []
 
@@ -107,6 +101,8 @@ def test_ids_follow_the_english_text() -> None:
     assert pair.id != sentence_pair("wesnoth", "GPL", "Do go.", "No vayas.").id
     assert pair.split == split_of("Don't go.")
     assert (pair.text("en"), pair.text("es")) == ("Don't go.", "No vayas.")
+    again = replace(TRAIN, english="YES!", other="otra")
+    assert unique([TRAIN, again, DEV]) == [TRAIN, DEV]
 
 
 @pytest.mark.parametrize(
@@ -179,11 +175,6 @@ def test_no_text_is_left_on_two_sides(
     assert all(len(side) == 1 for side in sides.values())
 
 
-def test_the_first_of_equal_texts_is_kept() -> None:
-    again = replace(TRAIN, english="YES!", other="otra")
-    assert unique([TRAIN, again, DEV]) == [TRAIN, DEV]
-
-
 @given(
     st.lists(
         st.tuples(
@@ -218,9 +209,3 @@ def test_damaged_texts_are_refused(tmp_path: Path, line: str, message: str) -> N
     path.write_text("id\tenglish\n")
     with pytest.raises(DataError, match="no column split"):
         read_texts(path)
-
-
-def test_normal_forms_agree_on_words() -> None:
-    # A pair that passes the loose key as new is new to the strict one too.
-    for text in ("Don't", "señor", "Jack-o'-lantern"):
-        assert loose_key(text) == loose_key(normalise_english(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.training.corpus.clip import Clip, file_id, plausible_rate
-from echostream.training.recipes.asterisk import AsteriskReader, read_transcript, spoken_text
-from echostream.training.recipes.drascula import DrasculaReader, read_texts
-from echostream.training.recipes.tuxpaint import TuxpaintReader, read_captions
+from echostream.training.corpus.clip import file_id, plausible_rate
+from echostream.training.recipes.asterisk import Asterisk, read_transcript, spoken_text
+from echostream.training.recipes.drascula import Drascula, read_texts
+from echostream.training.recipes.tuxpaint import Tuxpaint, read_captions
 
 from .packages import (
     GAME,
@@ -21,13 +22,15 @@ from .packages import (
     STAMPS,
     VOICE,
     als,
+    asterisk_texts,
     drascula_dat,
     g722,
     ogg,
     tone,
-    transcript,
     write_tree,
 )
+
+PAIR = ("es", "en", (0, 0, 0))
 
 
 def correlation(left: np.ndarray, right: np.ndarray) -> float:
@@ -62,24 +65,17 @@ def test_asterisk_spoken_text(written: str, spoken: str) -> None:
     assert spoken_text(written) == spoken
 
 
-def asterisk_roots(tmp_path: Path, spanish: str, english: str) -> dict[str, Path]:
-    roots = {}
-    for language, lines in (("es", spanish), ("en", english)):
-        package = f"asterisk-core-sounds-{language}"
-        path = f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
-        roots[package] = write_tree(tmp_path / package, {path: transcript(lines)})
-    roots["asterisk-core-sounds-es-g722"] = tmp_path / "sounds"
-    return roots
-
-
 def test_asterisk_pairs_prompts_by_id(tmp_path: Path) -> None:
     spanish = "; note: x\ndigits/1: uno\ndigits/1: diez\nauth: Gracias: adios\nlast:\n"
     spanish += "beep: [tono]\n"
     english = "digits/1: One\nauth: Thank you\nbeep: [tone]\nlast: Last\nonly-en: x\nsilence/1: s\n"
-    roots = asterisk_roots(tmp_path, spanish + "silence/1: s\n", english)
     names = ("digits/1", "auth", "beep", "last", "only-en", "untold", "silence/1")
-    write_tree(tmp_path / "sounds", {f"{SOUNDS}/{name}.g722": b"\0" * 8000 for name in names})
-    clips = AsteriskReader("es", "en", VOICE).clips(roots)
+    packages = asterisk_texts(spanish + "silence/1: s\n", english)
+    packages["asterisk-core-sounds-es-g722"] = {
+        f"{SOUNDS}/{name}.g722": b"\0" * 8000 for name in names
+    }
+    roots = {name: write_tree(tmp_path / name, files) for name, files in packages.items()}
+    clips = Asterisk(*PAIR).clips(roots)
     found = [(clip.id, clip.src_text, clip.tgt_text, clip.seconds, clip.speaker) for clip in clips]
     assert found == [
         ("auth", "Gracias: adios", "Thank you", 1.0, VOICE),
@@ -90,8 +86,7 @@ def test_asterisk_pairs_prompts_by_id(tmp_path: Path) -> None:
 def test_asterisk_decodes_g722(tmp_path: Path) -> None:
     path = tmp_path / "a.g722"
     path.write_bytes(g722(chirp(16_000)))
-    clip = Clip("a", path, 1.0, VOICE, "a", "a")
-    samples, sample_rate = AsteriskReader("es", "en", VOICE).decode(clip)
+    samples, sample_rate = Asterisk(*PAIR).decode(path)
     assert (sample_rate, samples.shape, str(samples.dtype)) == (16_000, (16_000,), "float32")
     assert np.abs(samples).max() == pytest.approx(0.4, abs=0.05)
     assert correlation(samples, chirp(16_000)) > 0.99
@@ -99,7 +94,7 @@ def test_asterisk_decodes_g722(tmp_path: Path) -> None:
 
 def test_damaged_transcript(tmp_path: Path) -> None:
     path = tmp_path / "core-sounds-es.txt.gz"
-    path.write_bytes(transcript("a: b\n" * 100)[:-12])
+    path.write_bytes(gzip.compress(b"a: b\n" * 100)[:-12])
     with pytest.raises(DataError, match="core-sounds-es"):
         read_transcript(path)
 
@@ -120,7 +115,7 @@ def test_tuxpaint_reads_captions_and_drops_copies(tmp_path: Path) -> None:
         f"{STAMPS}/a/tree_desc_ca.ogg": other,
     }
     root = write_tree(tmp_path, files)
-    clips = TuxpaintReader("es", "en", "ortiz").clips({"tuxpaint-stamps-default": root})
+    clips = Tuxpaint(*PAIR).clips({"tuxpaint-stamps-default": root})
     # food/apple and food/fuji are one recording; the first name keeps it.
     found = [(clip.id, clip.src_text, clip.tgt_text) for clip in clips]
     assert found == [
@@ -143,8 +138,7 @@ def test_tuxpaint_mixes_channels_down(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
     wave = chirp(44_100)
     path.write_bytes(ogg(np.stack([wave, 0 * wave], axis=1), 44_100))
-    clip = Clip("a", path, 1.0, "ortiz", "a", "a")
-    samples, sample_rate = TuxpaintReader("es", "en", "ortiz").decode(clip)
+    samples, sample_rate = Tuxpaint(*PAIR).decode(path)
     assert (sample_rate, samples.shape) == (44_100, (44_100,))
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.5 * 0.4 / np.sqrt(2), rel=0.05)
     assert correlation(samples, wave) > 0.99
@@ -152,9 +146,8 @@ def test_tuxpaint_mixes_channels_down(tmp_path: Path) -> None:
 
 def test_damaged_recording(tmp_path: Path) -> None:
     files = {f"{STAMPS}/a_desc_es.ogg": b"OggS", f"{STAMPS}/a.txt": b"A.\nes.utf8=B.\n"}
-    reader = TuxpaintReader("es", "en", "ortiz")
     with pytest.raises(DataError, match="a_desc_es.ogg"):
-        reader.clips({"tuxpaint-stamps-default": write_tree(tmp_path, files)})
+        Tuxpaint(*PAIR).clips({"tuxpaint-stamps-default": write_tree(tmp_path, files)})
 
 
 def test_drascula_finds_texts_by_prefix_and_number(tmp_path: Path) -> None:
@@ -170,7 +163,7 @@ def test_drascula_finds_texts_by_prefix_and_number(tmp_path: Path) -> None:
     second = als(tone(1.0, 11_025))
     names = ("1", "2", "3", "BJ2", "S1", "99", "D1", "X", "1B")
     speech = write_tree(tmp_path / "es", {f"{GAME}/es/{name}.ALS": second for name in names})
-    clips = DrasculaReader("es", "en").clips({"drascula": dat, "drascula-spanish": speech})
+    clips = Drascula(*PAIR).clips({"drascula": dat, "drascula-spanish": speech})
     found = [(clip.id, clip.src_text, clip.tgt_text, clip.speaker) for clip in clips]
     assert found == [
         ("1", "HOLA", "HELLO", "drascula-es-main"),
@@ -183,8 +176,7 @@ def test_drascula_finds_texts_by_prefix_and_number(tmp_path: Path) -> None:
 def test_drascula_golden_samples(tmp_path: Path) -> None:
     path = tmp_path / "1.ALS"
     path.write_bytes(b"\x11" * 32 + bytes([0, 64, 128, 192, 255]) + b"fact" * 8)
-    clip = Clip("1", path, 5 / 11_025, "main", "a", "a")
-    samples, sample_rate = DrasculaReader("es", "en").decode(clip)
+    samples, sample_rate = Drascula(*PAIR).decode(path)
     assert sample_rate == 11_025
     np.testing.assert_array_equal(samples, np.array([-1, -0.5, 0, 0.5, 127 / 128]))
 
@@ -201,9 +193,9 @@ def test_drascula_texts_survive(
     path.write_bytes(drascula_dat({("textp", "en"): english, ("textp", "es"): spanish}))
     texts = read_texts(path)
     count = max(len(english), len(spanish))
-    assert texts["textp", "en"] == english + [""] * (count - len(english))
-    assert texts["textp", "es"] == spanish + [""] * (count - len(spanish))
-    assert texts["textd1", "ru"] == ["", ""]
+    assert texts["P", "en"] == english + [""] * (count - len(english))
+    assert texts["P", "es"] == spanish + [""] * (count - len(spanish))
+    assert texts["VB", "ru"] == ["", ""]
 
 
 DAT = drascula_dat({("text", "en"): ["", "HELLO"], ("text", "es"): ["", "HOLA"]})
@@ -215,16 +207,10 @@ def test_drascula_cut_short_is_an_error(
     tmp_path_factory: pytest.TempPathFactory, size: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.dat"
-    path.write_bytes(DAT[:size])
-    with pytest.raises(DataError, match="cut.dat"):
-        read_texts(path)
-
-
-def test_drascula_bytes_left_over_are_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "long.dat"
-    path.write_bytes(DAT + b"\0")
-    with pytest.raises(DataError, match="long.dat ends at byte"):
-        read_texts(path)
+    for content in (DAT[:size], DAT + b"\0"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="cut.dat"):
+            read_texts(path)
 
 
 @pytest.mark.parametrize(
@@ -245,10 +231,6 @@ def test_plausible_rate(text: str, seconds: float, fits: bool) -> None:
     assert plausible_rate(text, seconds) is fits
 
 
-@pytest.mark.parametrize(
-    ("member", "name"),
-    [("letters/a", "letters_a"), ("vm-Work", "vm-Work"), ("../../etc/x", ".._.._etc_x")],
-)
-def test_ids_are_one_path_component(member: str, name: str) -> None:
-    assert file_id(member) == name
-    assert "/" not in file_id(member)
+def test_ids_are_one_path_component() -> None:
+    members = ("letters/a", "vm-Work", "../../etc/x")
+    assert [file_id(name) for name in members] == ["letters_a", "vm-Work", ".._.._etc_x"]

@@ -1,9 +1,10 @@
-"""Whole runs of a miniature recipe."""
+"""Whole runs of a miniature recipe, and the command ``echostream data``."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from echostream.commands import data as cli
 from echostream.errors import DataError
 from echostream.training.corpus.conversion import convert, to_sample_rate
 from echostream.training.corpus.manifest import read_manifest
 from echostream.training.corpus.split import SPLITS, split_of
 from echostream.training.recipes import recipe as recipe_module
-from echostream.training.recipes.apt import Package
-from echostream.training.recipes.packages import check_counts
+from echostream.training.recipes.language_pairs import RECIPES
 from echostream.training.recipes.recipe import Options, Recipe, run
-from echostream.training.recipes.tuxpaint import TuxpaintReader
+from echostream.training.recipes.tuxpaint import Tuxpaint
 
 from .conftest import needs_dpkg
 from .packages import (
@@ -28,11 +29,11 @@ from .packages import (
     SOUNDS,
     Archive,
     asterisk_packages,
+    asterisk_texts,
     g722,
     mini_recipe,
     names,
     tone,
-    transcript,
     tree_deb,
 )
 
@@ -62,50 +63,54 @@ def test_a_whole_run(full_archive: Archive, options: Options) -> None:
     for split in SPLITS:
         own = [row for row in rows if row.split == split]
         assert read_manifest(output / f"{split}.tsv") == own
+    lengths = {"agent-pass": 2.0, "birds_red": 0.8, "VB1": 1.0}
+    pitches = {"birds_red": 500.0, "birds_thanks": 700.0, "animals_yes": 300.0}
     for row in rows:
         info = soundfile.info(output / row.audio)
         assert (info.samplerate, info.channels, info.format) == (16_000, 1, "FLAC")
         assert (info.frames, round(info.frames / 16_000, 4)) == (row.num_samples, row.seconds)
         assert row.split == split_of(row.tgt_text)
-    lengths = {row.id: row.seconds for row in rows}
-    assert lengths["agent-pass"] == pytest.approx(2.0, abs=0.001)
-    assert lengths["birds_red"] == pytest.approx(0.8, abs=0.001)
-    assert lengths["VB1"] == pytest.approx(1.0, abs=0.001)
+        assert row.seconds == pytest.approx(lengths.get(row.id, row.seconds), abs=0.001)
+        samples, _ = soundfile.read(output / row.audio)
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
+        loudest = spectrum.argmax() * 16_000 / samples.size
+        assert loudest == pytest.approx(pitches.get(row.id, 440.0), abs=2)
     texts = {row.id: (row.src_text, row.tgt_text) for row in rows}
     assert texts["birds_thanks"] == ("¡Gracias!", "“Thank you!”")
     assert texts["VB1"] == ("GRACIAS, SEÑOR", "THANK YOU")
-    lists = sorted(path.name for path in (output / "lists").iterdir())
-    assert len(lists) == 3 * 3 * 3
+    assert len(list((output / "lists").iterdir())) == 3 * 3 * 3
     assert all(
         Path(line).is_file()
         for path in (output / "lists").glob("*.wav_list")
         for line in path.read_text().splitlines()
     )
-    assert "drascula notice" in (output / "LICENCES.txt").read_text()
+    assert "The Vampire Strikes Back" in (output / "LICENCES.txt").read_text()
     assert (output / "licences/drascula.readme.txt").read_text() == "readme\n"
     assert not options.work.exists()
     assert not list(output.rglob("*.part"))
 
 
-def test_the_tone_keeps_its_pitch(full_archive: Archive, options: Options) -> None:
-    run(mini_recipe(), options)
-    for name, hertz in (
-        ("asterisk/agent-pass", 440),
-        ("tuxpaint/birds_red", 500),
-        ("drascula/1", 440),
-    ):
-        samples, _ = soundfile.read(options.output / f"audio/{name}.flac")
-        spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
-        assert spectrum.argmax() * 16_000 / samples.size == pytest.approx(hertz, abs=2)
-
-
-def test_a_second_run_fetches_and_writes_no_audio(full_archive: Archive, options: Options) -> None:
+def test_a_second_run_makes_only_what_is_missing(full_archive: Archive, options: Options) -> None:
     first = run(mini_recipe(), options)
     downloads, audio = full_archive.downloads, snapshot(options.output / "audio")
-    full_archive.fail("E: no network")
+    (options.output / "audio/drascula/3.flac").unlink()
     assert run(mini_recipe(), options) == first
+    again = snapshot(options.output / "audio")
+    assert again.pop("drascula/3.flac")[0] == audio["drascula/3.flac"][0]
+    assert again.items() <= audio.items()
+    (options.output / "manifest.tsv").unlink()
+    assert run(mini_recipe(), options) == first
+    assert again.items() <= snapshot(options.output / "audio").items()
+    downloads, audio = full_archive.downloads, snapshot(options.output / "audio")
+    full_archive.fail("E: no network")
+    # The lists name the folder, which may have been moved.
+    moved = replace(options, output=options.output.with_name("moved"))
+    shutil.move(options.output, moved.output)
+    assert run(mini_recipe(), moved) == first
     assert full_archive.downloads == downloads
-    assert snapshot(options.output / "audio") == audio
+    assert snapshot(moved.output / "audio") == audio
+    lines = (moved.output / "lists/tuxpaint.test.wav_list").read_text().splitlines()
+    assert lines == [str(moved.output / "audio/tuxpaint/birds_thanks.flac")]
 
 
 def test_only_some_corpora_and_splits(full_archive: Archive, options: Options) -> None:
@@ -164,70 +169,22 @@ def test_resumes_after_an_interruption(
     }  # fmt: skip
 
 
-def test_a_lost_clip_is_made_again(full_archive: Archive, options: Options) -> None:
-    first = run(mini_recipe(), options)
-    audio = snapshot(options.output / "audio")
-    (options.output / "audio/drascula/3.flac").unlink()
-    assert run(mini_recipe(), options) == first
-    again = snapshot(options.output / "audio")
-    assert again.pop("drascula/3.flac")[0] == audio.pop("drascula/3.flac")[0]
-    assert again == audio
-
-
-def test_a_lost_manifest_is_made_again(full_archive: Archive, options: Options) -> None:
-    first = run(mini_recipe(), options)
-    audio = snapshot(options.output / "audio")
-    (options.output / "manifest.tsv").unlink()
-    assert run(mini_recipe(), options) == first
-    assert snapshot(options.output / "audio") == audio
-
-
-def test_lists_follow_a_moved_folder(
-    full_archive: Archive, options: Options, tmp_path: Path
-) -> None:
-    run(mini_recipe(), options)
-    moved = replace(options, output=tmp_path / "moved")
-    shutil.move(options.output, moved.output)
-    run(mini_recipe(), moved)
-    lines = (moved.output / "lists/tuxpaint.test.wav_list").read_text().splitlines()
-    assert lines == [str(tmp_path / "moved/audio/tuxpaint/birds_thanks.flac")]
-
-
-def miscounted(recipe: Recipe, test: int) -> Recipe:
-    first, *others = recipe.corpora
-    wrong = replace(first, counts={**first.counts, "test": test})
-    return replace(recipe, corpora=(wrong, *others))
-
-
-def test_a_missing_utterance_is_an_error(full_archive: Archive, options: Options) -> None:
-    wrong = miscounted(mini_recipe(), test=3)
-    with pytest.raises(
-        DataError, match=r"^asterisk: test has 2 utterances, expected 3 \(-1\); delete"
-    ):
-        run(wrong, options)
-    assert not list(options.output.rglob("*.flac"))
-
-
-def test_counts_of_unused_splits_do_not_matter(full_archive: Archive, options: Options) -> None:
-    some = replace(options, corpora=("asterisk",), splits=("train",))
-    assert len(run(miscounted(mini_recipe(), test=3), some)) == 2
-
-
-def test_another_version_may_count_differently(
+def test_other_counts_are_named_and_an_empty_split_is_an_error(
     full_archive: Archive, options: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
+    first, *others = mini_recipe().corpora
+    wrong = replace(mini_recipe(), corpora=(replace(first, counts=(2, 1, 3)), *others))
+    some = replace(options, corpora=("asterisk",), splits=("train",))
     with caplog.at_level(logging.WARNING):
-        rows = run(miscounted(mini_recipe(version="0.9-1"), test=3), options)
-    assert len(rows) == len(EXPECTED)
+        run(wrong, some)
+        assert not caplog.text
+        assert names(run(wrong, options)) == EXPECTED
     assert "asterisk: test has 2 utterances, expected 3" in caplog.text
-    assert "1.0-1 (counted with 0.9-1)" in caplog.text
-
-
-def test_another_version_may_not_lose_a_split() -> None:
-    corpus = mini_recipe(version="0.9-1").corpora[0]
-    packages = [Package(name, "1.0-1", 1, "0" * 64) for name in corpus.reader.packages]
-    with pytest.raises(DataError, match=r"dev has 0 utterances, expected 1 \(-1\)"):
-        check_counts(corpus, packages, {"train": 2, "test": 2}, SPLITS)
+    content = {f"{SOUNDS}/digits/1.g722": g722(tone(0.6, 16_000))}
+    full_archive.add("asterisk-core-sounds-es-g722", tree_deb(content))
+    (options.output / "audio/asterisk/vm-red.flac").unlink()
+    with pytest.raises(DataError, match="dev has 0 utterances, expected 1; delete"):
+        run(mini_recipe(), options)
 
 
 def test_audio_of_older_packages_is_not_kept(full_archive: Archive, options: Options) -> None:
@@ -247,26 +204,24 @@ def test_a_leak_stops_the_run(
 ) -> None:
     # Planted: "Thank you." of Asterisk stays in test, "“Thank you!”" of Tux Paint goes to train.
     monkeypatch.setattr(
-        recipe_module, "split_of", lambda text: "train" if "“" in text else split_of(text)
+        recipe_module,
+        "split_of",
+        lambda text: "train" if text == "“Thank you!”" else split_of(text),
     )
-    asterisk, tuxpaint, drascula = mini_recipe().corpora
-    moved = replace(tuxpaint, counts={"train": 2, "dev": 1, "test": 0})
+    some = replace(options, splits=("train", "dev"))
+    run(mini_recipe(), replace(options, corpora=("asterisk",)))
     with pytest.raises(DataError, match=r"'thank you' is on two sides.*tuxpaint/birds_thanks"):
-        run(replace(mini_recipe(), corpora=(asterisk, moved, drascula)), options)
+        run(mini_recipe(), some)
     rows = read_manifest(options.output / "manifest.tsv")
     assert {row.corpus for row in rows} == {"asterisk"}
 
 
 def test_ids_may_not_collide(full_archive: Archive, options: Options) -> None:
-    content = {}
     sounds = {f"{SOUNDS}/{name}.g722": g722(tone(1.0, 16_000)) for name in ("a/b", "a_b")}
-    content["asterisk-core-sounds-es-g722"] = tree_deb(sounds)
-    for language in ("es", "en"):
-        package = f"asterisk-core-sounds-{language}"
-        path = f"usr/share/doc/{package}/core-sounds-{language}.txt.gz"
-        content[package] = tree_deb({path: transcript("a/b: hello\na_b: bye bye\n")})
-    for name, package_content in content.items():
-        full_archive.add(name, package_content)
+    lines = "a/b: hello\na_b: bye bye\n"
+    content = {"asterisk-core-sounds-es-g722": sounds, **asterisk_texts(lines, lines)}
+    for name, files in content.items():
+        full_archive.add(name, tree_deb(files))
     with pytest.raises(DataError, match="'a_b'"):
         run(mini_recipe(), options)
 
@@ -274,42 +229,21 @@ def test_ids_may_not_collide(full_archive: Archive, options: Options) -> None:
 def test_two_recipes_can_share_a_work_folder(
     full_archive: Archive, options: Options, tmp_path: Path
 ) -> None:
-    keeping = replace(options, corpora=("tuxpaint",), keep_packages=True)
-    run(mini_recipe(), keeping)
-    tuxpaint = mini_recipe().corpora[1]
-    reader = TuxpaintReader("fr", "en", "paul")
-    french = replace(tuxpaint, reader=reader, counts={"train": 2, "dev": 1, "test": 1})
-    rows = run(Recipe("fr-en", "fr", "en", (french,)), replace(keeping, output=tmp_path / "fr"))
-    assert {row.src_text for row in rows} == {"x"}
-    assert full_archive.downloads == ["tuxpaint-stamps-default=1.0-1"]
-
-
-def test_a_folder_of_another_recipe_is_left_alone(full_archive: Archive, options: Options) -> None:
-    run(mini_recipe(), options)
-    with pytest.raises(DataError, match="'es-en', expected 'fr-en'"):
-        run(replace(mini_recipe(), name="fr-en"), options)
-    (options.output / "recipe.json").write_text("{")
-    with pytest.raises(DataError, match="damaged"):
-        run(mini_recipe(), options)
-
-
-def test_other_files_in_the_work_folder_stay(full_archive: Archive, options: Options) -> None:
     mine = options.work / "packages/mine.deb"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    run(mini_recipe(), options)
-    assert [path for path in options.work.rglob("*") if path.is_file()] == [mine]
-
-
-def test_keep_packages(full_archive: Archive, options: Options) -> None:
-    run(mini_recipe(), replace(options, keep_packages=True))
-    assert len(list((options.work / "packages").glob("*.deb"))) == 6
-
-
-@pytest.mark.parametrize("corpora", [("asterisk", "tatoeba"), ()])
-def test_unknown_corpus(options: Options, corpora: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match="expected some of: asterisk, tuxpaint, drascula"):
-        run(mini_recipe(), replace(options, corpora=corpora))
+    keeping = replace(options, corpora=("tuxpaint",), keep_packages=True)
+    run(mini_recipe(), keeping)
+    french = Recipe("fr-en", "fr", "en", (Tuxpaint("fr", "en", (2, 1, 1)),))
+    rows = run(french, replace(keeping, output=tmp_path / "fr", keep_packages=False))
+    assert {row.src_text for row in rows} == {"x"}
+    assert full_archive.downloads == ["tuxpaint-stamps-default=1.0-1"]
+    assert [path for path in options.work.rglob("*.deb")] == [mine]
+    with pytest.raises(DataError, match="'es-en', expected 'fr-en'"):
+        run(french, keeping)
+    (options.output / "recipe.json").write_text("{")
+    with pytest.raises(DataError, match="damaged"):
+        run(mini_recipe(), options)
 
 
 def test_resampling_keeps_full_scale_in_range() -> None:
@@ -322,22 +256,72 @@ def test_resampling_keeps_full_scale_in_range() -> None:
 def test_texts_are_spelled_alike_where_some_corpora_have_no_accents(
     full_archive: Archive, options: Options
 ) -> None:
+    marked = set("áéíóúüñÁÉÍÓÚÜÑ").intersection
     recipe = mini_recipe()
-    run(replace(recipe, unmarked=frozenset({recipe.source})), options)
-    tables = [options.output / name for name in ("manifest.tsv", "train.tsv")]
-    plain = [read_manifest(table) for table in tables]
-    lists = [path.read_text("utf-8") for path in (options.output / "lists").glob("*.source_text")]
-    assert not any(marked(row.src_text) for rows in plain for row in rows)
-    assert not any(map(marked, lists))
-    # The same folder by a recipe that leaves texts as they are.
-    shutil.rmtree(options.output)
     run(recipe, options)
+    tables = [options.output / name for name in ("manifest.tsv", "train.tsv")]
     before = {row.id: row for row in read_manifest(tables[0])}
-    changed = [row for row in plain[0] if row.src_text != before[row.id].src_text]
-    assert changed
-    assert all(marked(before[row.id].src_text) for row in changed)
-    assert all(row.tgt_text == before[row.id].tgt_text for row in plain[0])
+    assert any(marked(row.src_text) for row in before.values())
+    run(replace(recipe, unmarked=frozenset({recipe.source})), options)
+    for row in (row for table in tables for row in read_manifest(table)):
+        assert not marked(row.src_text) and row.tgt_text == before[row.id].tgt_text
+        assert (row.src_text == before[row.id].src_text) == (not marked(before[row.id].src_text))
+    lists = (options.output / "lists").glob("*.source_text")
+    assert not any(marked(path.read_text("utf-8")) for path in lists)
 
 
-def marked(text: str) -> bool:
-    return any(letter in text for letter in "áéíóúüñÁÉÍÓÚÜÑ")
+@pytest.fixture
+def command(full_archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    monkeypatch.setitem(RECIPES, "es-en", mini_recipe())
+    monkeypatch.chdir(tmp_path)
+    return full_archive
+
+
+def test_command(command: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["es-en"]) == 0
+    assert names(read_manifest(tmp_path / "data/es-en/manifest.tsv")) == EXPECTED
+    out = capsys.readouterr().out
+    assert "data/es-en" in out
+    assert "11 (0.2)" in out  # 11 utterances, 5.1 + 2.4 + 3.0 s are 0.2 min
+    arguments = ["es-en", "--output", "o", "--work", "w", "--keep-packages", "--jobs", "2"]
+    assert cli.main([*arguments, "--corpora", "asterisk, drascula", "--splits", "dev,test"]) == 0
+    assert names(read_manifest(tmp_path / "o/manifest.tsv")) == [
+        name for name in EXPECTED if "tuxpaint" not in name and "train" not in name
+    ]
+    assert len(list((tmp_path / "w/packages").glob("*.deb"))) == 5
+
+
+NETWORK = "E: Failed to fetch x  Temporary failure resolving 'deb.debian.org'\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "arguments"),
+    [
+        (lambda archive, _: archive.fail(NETWORK), []),
+        (lambda archive, patch: patch.setenv("PATH", "/nonexistent"), []),
+        (lambda archive, _: Path("file").write_text("in the way"), ["--output", "file/below"]),
+        (lambda *_: None, ["--corpora", "asterisk,tatoeba"]),
+    ],
+    ids=["network", "apt", "unwritable", "corpus"],
+)
+def test_errors_are_one_line(
+    command: Archive,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[..., object],
+    arguments: list[str],
+) -> None:
+    fault(command, monkeypatch)
+    assert cli.main(["es-en", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("echostream data: error: ") and message.count("\n") == 1
+
+
+def test_published_recipes_are_consistent() -> None:
+    for name, published in RECIPES.items():
+        assert name == published.name == f"{published.source}-{published.target}"
+        assert "en" in (published.source, published.target)
+        for corpus in published.corpora:
+            assert corpus.packages and corpus.attribution and corpus.licence
+    asterisk = RECIPES["es-en"].corpora[0]
+    assert (asterisk.name, asterisk.counts[2]) == ("asterisk", 48)

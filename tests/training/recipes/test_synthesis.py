@@ -1,7 +1,8 @@
-"""Plans, takes and their audio, with a made-up engine."""
+"""Voices, plans, takes and their audio, with a made-up engine."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,16 @@ from hypothesis import strategies as st
 from echostream.errors import DataError
 from echostream.training.corpus.split import split_of
 from echostream.training.recipes import synthesis
+from echostream.training.recipes.espeak import ACCENTS
+from echostream.training.recipes.kokoro import VOICE_TABLES
 from echostream.training.recipes.parallel_text import SentencePair, sentence_pair
 from echostream.training.recipes.synthesis import (
     MAX_TAKES,
     PEAK,
-    expected_seconds,
+    PITCHES,
+    SPEEDS,
+    VoiceTable,
+    draw_manner,
     plan,
     synthesise,
 )
@@ -30,26 +36,56 @@ NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine
 
 def pairs(count: int) -> list[SentencePair]:
     """So many sentences; about 85 % train, 5 % dev, 10 % test."""
-    return [
-        sentence_pair(
-            "t",
-            "GPL",
-            f"I have {NUMBERS[n % 10]} and {NUMBERS[n // 10]} dogs",
-            f"tengo perros {n}",
-        )
-        for n in range(count)
-    ]
+    texts = [f"I have {NUMBERS[n % 10]} and {NUMBERS[n // 10]} dogs" for n in range(count)]
+    return [sentence_pair("t", "GPL", text, f"tengo perros {n}") for n, text in enumerate(texts)]
+
+
+def test_draws_depend_on_the_name_alone_and_spread() -> None:
+    names = [f"n{number}" for number in range(4000)]
+    manners = [draw_manner("tone", VOICES, name, "train") for name in names]
+    assert manners == [draw_manner("tone", VOICES, name, "train") for name in names]
+    assert manners != [draw_manner("other", VOICES, name, "train") for name in names]
+    counts = Counter(manner.voice for manner in manners)
+    # Expected 1000 each with a deviation of 27.
+    assert set(counts) == set(VOICES.heard)
+    assert all(850 < count < 1150 for count in counts.values())
+    for values, limits in (
+        ([manner.speed for manner in manners], SPEEDS),
+        ([manner.pitch for manner in manners], PITCHES),
+    ):
+        assert limits[0] <= min(values) < max(values) <= limits[1]
+        middle = sum(limits) / 2
+        assert abs(sum(values) / len(values) - middle) < 0.1 * (limits[1] - limits[0])
+
+
+def test_sides_have_voices_of_their_own() -> None:
+    for split, voices in (("dev", VOICES.heard), ("test", VOICES.held_out)):
+        drawn = {draw_manner("e", VOICES, str(n), split).voice for n in range(200)}
+        assert drawn == set(voices)
+    table = VoiceTable(("a", "b"), ("c", "d", "e"))
+    assert [name for name in ("a", "a+b", "a+c", "e") if table.is_held_out(name)] == ["a+c", "e"]
+    for heard, held_out in ((("a", "b"), ("b", "c")), (("a+c",), ("b", "c")), ((), ("b",))):
+        with pytest.raises(DataError, match="mend the table"):
+            VoiceTable(heard, held_out)
+
+
+def test_every_language_has_voices_of_both_engines() -> None:
+    assert set(VOICE_TABLES) == set(ACCENTS) == {"es", "fr", "en"}
+    # The speech that lies ready was made without these three.
+    assert set(VOICE_TABLES["es"].held_out) == {"pm_alex", "ff_siwis", "am_adam"}
 
 
 def test_a_plan_has_the_hours_asked_for() -> None:
     takes = plan("tone", VOICES, pairs(100), "es", 0.02)
-    train = [take for take in takes if take.split == "train"]
-    seconds = [expected_seconds(take.pair.other, take.manner.speed) for take in train]
+    train = [take for take in takes if take.pair.split == "train"]
+    letters = [sum(c.isalnum() for c in take.pair.other) for take in train]
+    seconds = [0.3 + n / 13.5 / take.manner.speed for n, take in zip(letters, train, strict=True)]
     assert sum(seconds) >= 72 > sum(seconds[:-1])
-    assert {take.split for take in takes} == {"train", "dev", "test"}
+    assert {take.pair.split for take in takes} == {"train", "dev", "test"}
     for take in takes:
-        assert take.split == split_of(take.pair.english)
-        assert VOICES.is_held_out(take.manner.voice) == (take.split == "test")
+        assert VOICES.is_held_out(take.manner.voice) == (take.pair.split == "test")
+    with pytest.raises(DataError, match=f"10 sentences said {MAX_TAKES} times.*2 h"):
+        plan("tone", VOICES, pairs(10), "es", 2.0)
 
 
 @given(st.floats(0.001, 0.1), st.floats(0.001, 0.1))
@@ -63,34 +99,22 @@ def test_a_longer_plan_begins_with_the_shorter(first: float, second: float) -> N
     assert plan("tone", VOICES, sentences[::-1], "es", short) == begun
 
 
-def test_sentences_are_said_again_but_only_in_train() -> None:
-    sentences = pairs(60)
-    takes = plan("tone", VOICES, sentences, "es", 0.05)
+def test_sentences_are_said_again_but_only_in_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes = plan("tone", VOICES, pairs(60), "es", 0.05)
     ids = [take.id for take in takes]
     assert len(set(ids)) == len(ids)
     again = [take for take in takes if take.id != take.pair.id]
-    assert again and {take.split for take in again} == {"train"}
+    assert again and {take.pair.split for take in again} == {"train"}
     first = {take.pair.id: take for take in takes if take.id == take.pair.id}
     assert any(first[take.pair.id].manner != take.manner for take in again)
-    held_out = [take.pair.id for take in takes if take.split != "train"]
-    assert len(set(held_out)) == len(held_out)
-
-
-def test_too_few_sentences_are_an_error() -> None:
-    with pytest.raises(DataError, match=f"10 sentences said {MAX_TAKES} times.*2 h"):
-        plan("tone", VOICES, pairs(10), "es", 2.0)
-
-
-def test_dev_and_test_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthesis, "MAX_HELD_OUT_TEXTS", {"dev": 1, "test": 2})
-    takes = plan("tone", VOICES, pairs(100), "es", 0.05)
-    assert [sum(take.split == split for take in takes) for split in ("dev", "test")] == [1, 2]
+    sides = Counter(take.pair.split for take in plan("tone", VOICES, pairs(100), "es", 0.05))
+    assert (sides["dev"], sides["test"]) == (1, 2)
 
 
 def test_audio_and_rows(tmp_path: Path) -> None:
-    engine = ToneEngine()
     takes = plan("tone", VOICES, pairs(30), "es", 0.005)
-    rows = synthesise(engine, takes, "es", "en", tmp_path, jobs=2)
+    rows = synthesise(ToneEngine(), takes, "es", "en", tmp_path, jobs=2)
     assert [row.id for row in rows] == [take.id for take in takes]
     for row, take in zip(rows, takes, strict=True):
         samples, rate = soundfile.read(tmp_path / row.audio)
@@ -98,7 +122,7 @@ def test_audio_and_rows(tmp_path: Path) -> None:
         assert np.abs(samples).max() == pytest.approx(PEAK, abs=1e-4)
         assert row.speaker == f"tone-{take.manner.voice}"
         assert (row.src_text, row.tgt_text) == (take.pair.other, take.pair.english)
-        assert (row.corpus, row.split, row.licence) == ("tone", take.split, "GPL")
+        assert (row.corpus, row.split, row.licence) == ("tone", take.pair.split, "GPL")
         letters = sum(c.isalnum() for c in row.src_text)
         expected = (0.1 + 0.08 * letters) / take.manner.speed
         assert row.seconds == pytest.approx(expected, abs=0.001)
@@ -121,21 +145,17 @@ def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:
     assert len(stopped.said) == 4 and len(engine.said) == len(takes) - 4
     assert rows == synthesise(whole, takes, "es", "en", tmp_path / "b", jobs=3)
     for row in rows:
-        assert (tmp_path / "a" / row.audio).read_bytes() == (
-            tmp_path / "b" / row.audio
-        ).read_bytes()
+        ours, theirs = (tmp_path / folder / row.audio for folder in "ab")
+        assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_silence_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_silence_and_speech_without_end_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = ToneEngine()
     takes = plan("tone", VOICES, pairs(30), "es", 0.005)
+    takes[0] = replace(takes[0], manner=replace(takes[0].manner, speed=0.01))
     engine.silent = {takes[1].pair.other}
     rows = synthesise(engine, takes, "es", "en", tmp_path, jobs=1)
-    assert takes[1].id not in {row.id for row in rows} and len(rows) == len(takes) - 1
+    assert [row.id for row in rows] == [take.id for take in takes[2:]]
     assert f"tone/{takes[1].id} left out" in caplog.text
-
-
-def test_speech_without_end_is_left_out(tmp_path: Path) -> None:
-    takes = plan("tone", VOICES, pairs(30), "es", 0.005)[:1]
-    slow = [replace(takes[0], manner=replace(takes[0].manner, speed=0.01))]
-    assert synthesise(ToneEngine(), slow, "es", "en", tmp_path, jobs=1) == []

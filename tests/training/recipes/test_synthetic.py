@@ -6,12 +6,14 @@ and the code are not.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from echostream.commands import data as cli
 from echostream.errors import DataError
@@ -22,12 +24,11 @@ from echostream.training.recipes.espeak import HEARD_VARIANTS, HELD_OUT_VARIANTS
 from echostream.training.recipes.kokoro import VOICE_TABLES
 from echostream.training.recipes.language_pairs import RECIPES
 from echostream.training.recipes.parallel_text import read_texts
-from echostream.training.recipes.synthetic import synthetic_leak_check
+from echostream.training.recipes.synthetic import import_folder, synthetic_leak_check
 
 from .conftest import needs_dpkg
-from .packages import EXPECTED, Archive, mini_recipe, names, text_packages
+from .packages import EXPECTED, Archive, mini_recipe, names, text_packages, tone
 from .speakers import VOICES, ToneEngine, write_espeak
-from .test_speech_folder import ROWS, folder
 from .test_synthesis import NUMBERS
 
 SENTENCES = {
@@ -39,6 +40,37 @@ SENTENCES = {
     "The conference is locked now": "Bloqueada",
     "Many thanks to you": "Gracias",
 }
+
+
+# Speech that was made elsewhere; sides by the split rule (test_split.py).
+ROWS = (
+    ("wesnoth-1.ogg", "ana", "Sí", "Yes"),  # train
+    ("wesnoth-2.ogg", "ana+ben", "Uno", "One"),  # train
+    ("freedroidrpg-3.ogg", "ben", "Rojo", "Red"),  # dev
+    ("wesnoth-4.ogg", "x", "Gracias", "Thank you"),  # test, held-out voice
+)
+IDS = [Path(row[0]).stem for row in ROWS]
+
+
+def folder(root: Path, rows: Sequence[tuple[str, str, str, str]] = ROWS) -> Path:
+    made = root / "ready"
+    (made / "audio").mkdir(parents=True)
+    lines = ["audio\tvoice\tspeed\tseconds\tes\ten"]
+    for number, (audio, voice, other, english) in enumerate(rows):
+        wave = tone(1.0 + number / 10, 24_000)
+        soundfile.write(made / "audio" / audio, wave, 24_000, format="OGG", subtype="OPUS")
+        lines.append(f"{audio}\t{voice}\t1.0\t1.0\t{other}\t{english}")
+    (made / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return made
+
+
+def take(root: Path, made: Path, others: Sequence[ManifestRow] = ()) -> list[ManifestRow]:
+    rows = import_folder(made, "ready", VOICES, "es", "en", others, root / "out")
+    for row in rows:
+        info = soundfile.info(root / "out" / row.audio)
+        assert (info.samplerate, info.frames, info.format) == (16_000, row.num_samples, "FLAC")
+        assert (row.corpus, row.src_lang, row.tgt_lang) == ("ready", "es", "en")
+    return rows
 
 
 @pytest.fixture
@@ -93,7 +125,7 @@ def test_recordings_and_synthetic_speech_in_one_manifest(
     )
     assert Path("o/lists/espeak.test.wav_list").is_file()
     notice = Path("o/LICENCES.txt").read_text()
-    assert "espeak-ng 1.51" in notice and "FreedroidRPG" in notice and "drascula notice" in notice
+    assert "espeak-ng 1.51" in notice and "FreedroidRPG" in notice and "Vampire" in notice
     assert not Path("o/work").exists()
     out = capsys.readouterr().out
     assert "espeak" in out
@@ -112,20 +144,13 @@ def test_a_second_run_makes_nothing_and_a_longer_one_only_the_rest(command: Arch
     assert after.items() >= written.items() and len(after) > len(written)
     # Without the option the speech stays in the manifest.
     assert make() == longer
-
-
-@needs_dpkg
-def test_another_version_of_the_engine_makes_it_all_again(command: Archive) -> None:
-    make("--synthetic", "espeak=0.01")
-    path = next(Path("o/audio/espeak").iterdir())
-    path.write_bytes(b"old")
-    stray = path.with_name("stray.flac")
+    # Another version of the engine makes it all again.
+    command.fail(None)
+    stray = Path("o/audio/espeak/stray.flac")
     stray.write_bytes(b"old")
     write_espeak(command.programs, (*HEARD_VARIANTS, *HELD_OUT_VARIANTS), version="1.52")
-    rows = make("--synthetic", "espeak=0.01")
-    check_everything(rows)
-    assert not stray.exists()
-    assert "espeak-ng 1.52" in Path("o/LICENCES.txt").read_text()
+    check_everything(make("--synthetic", "espeak=0.01"))
+    assert not stray.exists() and "espeak-ng 1.52" in Path("o/LICENCES.txt").read_text()
 
 
 @needs_dpkg
@@ -169,48 +194,38 @@ def test_imported_speech_stands_against_sentences_to_speak(
 
 
 @needs_dpkg
-def test_a_folder_may_not_take_the_name_of_a_corpus(
+def test_faults_are_one_line(
     command: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ready = folder(tmp_path)
-    ready.rename(tmp_path / "asterisk")
-    assert cli.main(["es-en", "--output", "o", "--kokoro-folder", str(tmp_path / "asterisk")]) == 1
-    assert "rename the folder" in capsys.readouterr().err
-
-
-@needs_dpkg
-@pytest.mark.parametrize("fault", ["program", "texts", "hours"])
-def test_faults_are_one_line(
-    command: Archive, capsys: pytest.CaptureFixture[str], fault: str, tmp_path: Path
-) -> None:
-    arguments = ["es-en", "--output", "o", "--synthetic", "espeak", "--texts", "freedroidrpg"]
-    expected = "ask for fewer --hours"
-    if fault == "program":
-        write_espeak(command.programs, ("m1",))
-        expected = "lacks the voice variants"
-    elif fault == "texts":
-        arguments[-1] = "tatoeba"
-        expected = "no text source tatoeba"
-    assert cli.main(arguments) == 1
-    message = capsys.readouterr().err
-    assert expected in message and message.startswith("echostream data: error: ")
+    folder(tmp_path).rename(tmp_path / "asterisk")
+    arguments = ["es-en", "--output", "o", "--synthetic", "espeak", "--texts"]
+    for given, expected in (
+        ([*arguments, "freedroidrpg"], "ask for fewer --hours"),
+        ([*arguments, "tatoeba"], "no text source tatoeba"),
+        ([*arguments[:3], "--kokoro-folder", str(tmp_path / "asterisk")], "rename the folder"),
+    ):
+        assert cli.main(given) == 1
+        message = capsys.readouterr().err
+        assert expected in message and message.startswith("echostream data: error: ")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--synthetic", "festival"],
-        ["--synthetic", "espeak=0"],
-        ["--synthetic", "espeak=many"],
-        ["--hours", "nan"],
-        ["--hours", "-1"],
+        ["de-en"],
+        [],
+        ["es-en", "--jobs", "0"],
+        ["es-en", "--splits", "valid"],
+        ["es-en", "--synthetic", "festival"],
+        ["es-en", "--synthetic", "espeak=0"],
+        ["es-en", "--hours", "nan"],
     ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["es-en", *arguments])
+        cli.main(arguments)
     assert stopped.value.code == 2
-    assert "expected" in capsys.readouterr().err
+    assert "usage: echostream data" in capsys.readouterr().err
 
 
 ROW = ManifestRow(
@@ -235,7 +250,49 @@ def test_planted_leaks_are_found() -> None:
     synthetic_leak_check([ROW, twice], {"espeak"})
 
 
-def test_published_recipes_have_texts_and_voices() -> None:
-    for recipe in RECIPES.values():
-        assert recipe.source in VOICE_TABLES
-        assert "en" in (recipe.source, recipe.target)
+def test_sides_of_imported_speech_follow_the_text(tmp_path: Path) -> None:
+    rows = take(tmp_path, folder(tmp_path))
+    assert [(row.id, row.split, row.speaker) for row in rows] == [
+        ("wesnoth-1", "train", "ready-ana"),
+        ("wesnoth-2", "train", "ready-ana+ben"),
+        ("freedroidrpg-3", "dev", "ready-ben"),
+        ("wesnoth-4", "test", "ready-x"),
+    ]
+    recorded = replace(ROW, split="test", src_text="si", tgt_text="Yes, please")
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.flac")}
+    assert [row.id for row in take(tmp_path, tmp_path / "ready", [recorded])] == IDS[1:]
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.flac")}
+
+
+@pytest.mark.parametrize(("number", "voice"), [(3, "ana"), (0, "x"), (2, "ana+y")])
+def test_a_voice_on_the_wrong_side_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, voice: str
+) -> None:
+    rows = list(ROWS)
+    rows[number] = (rows[number][0], voice, *rows[number][2:])
+    with caplog.at_level(logging.WARNING):
+        kept = take(tmp_path, folder(tmp_path, rows))
+    assert [row.id for row in kept] == IDS[:number] + IDS[number + 1 :]
+    assert f"1 of 4 rows refused, the first is {IDS[number]}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("\tes\t", "\tfr\t", "no column"),
+        ("wesnoth-1.ogg", "gone.ogg", "there is no file"),
+        ("wesnoth-1.ogg", "../audio/wesnoth-1.ogg", "there is no file"),
+        ("wesnoth-1.ogg", "novel-1.ogg", "its licence is not known"),
+        ("wesnoth-2.ogg", "wesnoth-1.ogg", "two rows"),
+        ("\tYes", "\t", "lacks a value"),
+        ("wesnoth-1.ogg", "wesnoth-noise.ogg", "cannot read"),
+    ],
+)
+def test_damaged_folders_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    made = folder(tmp_path)
+    shutil.copy(made / "audio/wesnoth-1.ogg", made / "audio/novel-1.ogg")
+    (made / "audio/wesnoth-noise.ogg").write_bytes(b"not audio")
+    text = (made / "manifest.tsv").read_text()
+    (made / "manifest.tsv").write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=message):
+        take(tmp_path, made)

@@ -1,19 +1,23 @@
-"""Texts fetched from made-up packages."""
+"""Texts fetched from made-up packages; message catalogues against the standard library's reader."""
 
 from __future__ import annotations
 
+import gettext
+import io
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from echostream.errors import DataError
 from echostream.training.recipes import text_sources
 from echostream.training.recipes.parallel_text import SentencePair, read_texts
 from echostream.training.recipes.text_sources import (
     TEXT_SOURCES,
-    choose_sources,
     fetch_texts,
     pairs_of_catalogue,
+    read_catalogue,
 )
 
 from .conftest import needs_dpkg
@@ -35,12 +39,12 @@ def source(archive: Archive) -> Archive:
 
 
 def fetch(tmp_path: Path, language: str = "es", **options: bool) -> list[SentencePair]:
-    sources = choose_sources(["freedroidrpg"])
-    return fetch_texts(sources, language, [], tmp_path / "out", tmp_path / "work", **options)
+    folders = tmp_path / "out", tmp_path / "work"
+    return fetch_texts(["freedroidrpg"], language, [], *folders, **options)
 
 
 @needs_dpkg
-def test_texts_of_a_package(source: Archive, tmp_path: Path) -> None:
+def test_texts_of_a_package_are_fetched_once(source: Archive, tmp_path: Path) -> None:
     pairs = fetch(tmp_path)
     assert {(pair.english, pair.other) for pair in pairs} == {
         ("The door is open.", "La puerta está abierta."),
@@ -50,15 +54,9 @@ def test_texts_of_a_package(source: Archive, tmp_path: Path) -> None:
     assert {pair.licence for pair in pairs} == {"GPL-2.0-or-later"}
     assert read_texts(tmp_path / "out/texts.tsv") == pairs
     assert (tmp_path / "out/licences/freedroidrpg-data.copyright").read_text() == "GPL-2+\n"
-    left = [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
-    assert left == []
-
-
-@needs_dpkg
-def test_texts_are_fetched_once(source: Archive, tmp_path: Path) -> None:
-    first = fetch(tmp_path)
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
     source.fail("E: no network")
-    assert fetch(tmp_path) == first
+    assert fetch(tmp_path) == pairs
     assert source.downloads == ["freedroidrpg-data=1.0-1"]
 
 
@@ -72,19 +70,8 @@ def test_texts_of_other_rules_are_made_again(
     assert '"rules": 99' in (tmp_path / "out/texts/freedroidrpg.json").read_text()
     # The package was kept, so it is not downloaded again.
     assert len(source.downloads) == 1
-
-
-@needs_dpkg
-def test_a_language_without_translations_is_an_error(source: Archive, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no usable translation into 'fr'"):
         fetch(tmp_path, language="fr")
-
-
-def test_context_before_a_caret_is_not_text(tmp_path: Path) -> None:
-    path = tmp_path / "a.mo"
-    path.write_bytes(mo({"female^The door is open.": "La puerta está abierta."}))
-    (pair,) = pairs_of_catalogue(path, TEXT_SOURCES["wesnoth"])
-    assert pair.english == "The door is open."
 
 
 WESNOTH = "usr/share/games/wesnoth/1.16/locale"
@@ -94,7 +81,6 @@ WESNOTH = "usr/share/games/wesnoth/1.16/locale"
     ("name", "member", "language", "wanted"),
     [
         ("wesnoth", f"{WESNOTH}/es/LC_MESSAGES/wesnoth-tb.mo", "es", True),
-        ("wesnoth", f"{WESNOTH}/es/LC_MESSAGES/wesnoth-tb.mo", "fr", False),
         ("wesnoth", f"{WESNOTH}/es_419/LC_MESSAGES/wesnoth-tb.mo", "es", False),
         ("freedroidrpg", "usr/share/locale/fr/LC_MESSAGES/freedroidrpg-dialogs.mo", "fr", True),
         ("freedroidrpg", "usr/share/locale/fr/LC_MESSAGES/freedroidrpg.mo.gz", "fr", False),
@@ -104,7 +90,50 @@ def test_which_members_are_catalogues(name: str, member: str, language: str, wan
     assert TEXT_SOURCES[name].is_catalogue(member, language) == wanted
 
 
-@pytest.mark.parametrize("names", [["tatoeba"], []])
-def test_unknown_sources(names: list[str]) -> None:
-    with pytest.raises(DataError, match="expected some of: wesnoth, freedroidrpg"):
-        choose_sources(names)
+text = st.text(
+    st.characters(exclude_characters="\0\x04", exclude_categories=["Cs"]), min_size=1, max_size=12
+)
+
+
+@given(st.dictionaries(text, text, max_size=6), st.sampled_from("<>"))
+@settings(deadline=None)
+def test_catalogues_are_read_as_the_standard_library_does(
+    tmp_path_factory: pytest.TempPathFactory, messages: dict[str, str], order: str
+) -> None:
+    data = mo(messages, order)
+    path = tmp_path_factory.getbasetemp() / "a.mo"
+    path.write_bytes(data)
+    oracle = gettext.GNUTranslations(io.BytesIO(data))
+    assert dict(read_catalogue(path)) == {each: oracle.gettext(each) for each in messages}
+
+
+def test_contexts_plurals_and_untranslated(tmp_path: Path) -> None:
+    path = tmp_path / "a.mo"
+    path.write_bytes(
+        mo({"menu\x04Open": "Abrir", "one\0many": "uno\0muchos", "Empty": "", "Yes": "Sí"})
+    )
+    assert read_catalogue(path) == [("Yes", "Sí"), ("Open", "Abrir")]
+    # Wesnoth's way to tell apart equal originals.
+    path.write_bytes(mo({"female^The door is open.": "La puerta está abierta."}))
+    assert [pair.english for pair in pairs_of_catalogue(path, "wesnoth")] == ["The door is open."]
+
+
+GOOD = mo({"Yes": "Sí", "No": "No"})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes([GOOD[0] ^ 1]) + GOOD[1:],
+        GOOD[:-4],
+        GOOD[:8] + (1000).to_bytes(4, "little") + GOOD[12:],
+        GOOD[:-3] + b"\xff" + GOOD[-2:],
+        b"",
+    ],
+    ids=["magic", "cut", "count", "coding", "empty"],
+)
+def test_damaged_catalogues_are_named(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "bad.mo"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="bad.mo is not a gettext catalogue"):
+        read_catalogue(path)
