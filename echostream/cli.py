@@ -14,6 +14,7 @@ COMMANDS = {
     "language-model": "estimate n-gram models for a checkpoint's search",
     "export": "compile a checkpoint's encoder before it is needed",
     "import-streamspeech": "make a checkpoint folder of a released StreamSpeech checkpoint",
+    "import-whisper": "make a checkpoint folder of a Whisper checkpoint",
     "check": "look at all recordings of a list before a run",
     "score": "quality and latency from the logs of SimulEval runs",
     "verify": "certify that streaming equals offline",

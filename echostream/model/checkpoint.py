@@ -6,12 +6,14 @@ source.model        SentencePiece model of the transcript
 target.model        SentencePiece model of the translation
 source.ngram        language model over the units of the transcript, if there is one
 target.ngram        the same of the translation
+tokens.json         vocabulary of the text decoder, in a system that has one
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
@@ -31,6 +33,7 @@ SOURCE_VOCABULARY = "source.model"
 TARGET_VOCABULARY = "target.model"
 SOURCE_NGRAM = "source.ngram"
 TARGET_NGRAM = "target.ngram"
+TOKENS = "tokens.json"
 
 VOCABULARIES = {"asr": SOURCE_VOCABULARY, "st": TARGET_VOCABULARY}
 """By head."""
@@ -48,10 +51,17 @@ def save_model(
     ``dtype`` is that of the stored weights; float16 halves the file and is widened when loaded.
     The CMVN statistics stay float32.
     """
-    folder = Path(folder)
+    save_tensors(model.state_dict(), folder, dtype=dtype)
+    save_config_json(model.config, folder)
+
+
+def save_tensors(
+    state: Mapping[str, torch.Tensor], folder: str | Path, *, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write weights alone, as :func:`save_model` does."""
     tensors = {
         name: _stored(name, tensor.detach().cpu(), dtype).contiguous()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in state.items()
     }
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
@@ -59,8 +69,8 @@ def save_model(
                 f"{name} has values that are not finite as {tensor.dtype}; nothing was saved. If "
                 "the weights themselves are finite, save them as float32"
             )
-    write_whole(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
-    save_config_json(model.config, folder)
+    path = Path(folder) / WEIGHTS
+    write_whole(path, safetensors.torch.save(tensors, metadata={"format": "pt"}))
 
 
 def save_config_json(config: SystemConfig, folder: str | Path) -> None:
