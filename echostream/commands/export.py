@@ -16,7 +16,7 @@ from echostream.errors import ConfigError, EchoStreamError
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="echostream export", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="folder of the checkpoint")
+    parser.add_argument("checkpoint", type=Path, help="folder or name of the checkpoint")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--chunk-ms", type=int, help="default: the checkpoint's")
@@ -54,14 +54,16 @@ def export(args: argparse.Namespace) -> list[str]:
     """
     from echostream.backend import default_cache, make_backend
     from echostream.model import load_model
+    from echostream.model.locations import find_checkpoint
 
-    encoder = load_model(args.checkpoint).encoder
+    folder = find_checkpoint(args.checkpoint)
+    encoder = load_model(folder).encoder
     if not encoder.capabilities.compilable:
         raise ConfigError(
             f"the encoder of {args.checkpoint} is a {type(encoder).__name__}; expected a "
             "zipformer, the only one that is compiled"
         )
-    cache = args.cache or default_cache(args.checkpoint)
+    cache = args.cache or default_cache(folder)
     compiled = make_backend(encoder, args.backend, precision=args.precision, cache=cache)
     if compiled is encoder:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from echostream.encoder.protocol import Encoder
 from echostream.encoder.state import EncoderState
-from echostream.model.checkpoint import load_model, save_model
+from echostream.model.checkpoint import load_model, save_difference, save_model
 from echostream.model.speech_model import SpeechModel
 
-__all__ = ["Encoder", "EncoderState", "SpeechModel", "load_model", "save_model"]
+__all__ = ["Encoder", "EncoderState", "SpeechModel", "load_model", "save_difference", "save_model"]

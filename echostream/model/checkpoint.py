@@ -1,6 +1,7 @@
 """Checkpoints: a folder with weights, configuration and vocabularies.
 
 model.safetensors   weights; never a pickle, so loading cannot run code
+difference.safetensors   or, in its place, what differs from another checkpoint
 config.json         the SystemConfig
 source.model        SentencePiece model of the transcript
 target.model        SentencePiece model of the translation
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import safetensors
@@ -22,6 +23,9 @@ import torch
 
 from echostream.config import SystemConfig, from_mapping, to_mapping
 from echostream.errors import CheckpointError
+from echostream.model.difference import FILE as DIFFERENCE
+from echostream.model.difference import base_of, has_difference, read_difference, write_difference
+from echostream.model.locations import find_checkpoint
 from echostream.model.speech_model import SpeechModel
 from echostream.whole_file import write_whole
 
@@ -102,20 +106,18 @@ def load_config_json(folder: str | Path) -> SystemConfig:
 def load_model(folder: str | Path, device: torch.device | str = "cpu") -> SpeechModel:
     """The model of a checkpoint folder, in evaluation mode, float32.
 
+    Args:
+        folder: a path, or the name of a shipped or fetched checkpoint; nothing is fetched.
+        device: where the model goes.
+
     Raises:
         CheckpointError: if the weights are missing, damaged, not finite, or do not fit the
             configuration.
         ConfigError: if the configuration is wrong in itself.
     """
+    folder = find_checkpoint(folder)
     config = load_config_json(folder)
-    path = Path(folder) / WEIGHTS
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot load the weights {path}: {error}; expected a complete safetensors file, copy "
-            "the checkpoint again"
-        ) from error
+    tensors, path = _load_tensors(folder)
     model = SpeechModel(config)
     expected = model.state_dict()
     misfits = [f"missing {name}" for name in expected if name not in tensors]
@@ -143,3 +145,45 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Speech
     model.load_state_dict(widened)
     logger.info("loaded %s: %.2fM parameters", folder, model.num_parameters / 1e6)
     return model.to(device).eval()
+
+
+def save_difference(
+    model: SpeechModel, base: str | Path, folder: str | Path, *, exact: Collection[str] = ()
+) -> None:
+    """Write configuration and weights as a difference from the checkpoint ``base``.
+
+    The name of ``base``'s folder is what it is found by. ``exact`` names tensors that are stored
+    whole; see :func:`echostream.model.difference.write_difference`.
+
+    Raises:
+        CheckpointError: if the base has no weights of its own, or a weight is not finite.
+        DataError: if it cannot be written.
+    """
+    base = find_checkpoint(base)
+    if has_difference(base):
+        raise CheckpointError(
+            f"the checkpoint {base} stands on another itself; expected one with a {WEIGHTS}"
+        )
+    tensors, _ = _load_tensors(base)
+    write_difference(model.state_dict(), tensors, base.resolve().name, folder, exact=exact)
+    save_config_json(model.config, folder)
+
+
+def tokens_path(folder: str | Path) -> Path:
+    """The text decoder's vocabulary: the folder's own, or that of its base."""
+    path = Path(folder) / TOKENS
+    return base_of(folder) / TOKENS if not path.exists() and has_difference(folder) else path
+
+
+def _load_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], Path]:
+    """The weights of a folder, and the file they are from."""
+    path = folder / WEIGHTS
+    if not path.exists() and has_difference(folder):
+        return read_difference(folder), folder / DIFFERENCE
+    try:
+        return safetensors.torch.load_file(path), path
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot load the weights {path}: {error}; expected a complete safetensors file, copy "
+            "the checkpoint again"
+        ) from error

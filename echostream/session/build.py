@@ -22,6 +22,7 @@ from echostream.encoder.protocol import Encoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import NGRAMS, VOCABULARIES
+from echostream.model.locations import find_checkpoint
 from echostream.session.chunking import chunking
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
@@ -258,7 +259,7 @@ def language_model_paths(options: SystemOptions, model: SpeechModel) -> dict[str
 
 
 def _folder(options: SystemOptions) -> Path:
-    return Path(options.checkpoint or SHIPPED_CHECKPOINT)
+    return find_checkpoint(options.checkpoint or SHIPPED_CHECKPOINT)
 
 
 def _vocabulary(path: Path | None, model: SpeechModel, head: str) -> Tokenizer | None:

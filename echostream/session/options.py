@@ -160,7 +160,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--checkpoint",
         metavar="DIR",
-        help="checkpoint folder (default: the one shipped, tiny-es-en)",
+        help="checkpoint folder, or the name of a shipped or fetched one (default: tiny-es-en, "
+        "which is shipped)",
     )
     add(
         "--random-weights",

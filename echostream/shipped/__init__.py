@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent
+SHIPPED_FOLDER = Path(__file__).parent
+"""Each folder in it with a checkpoint can be named without its path."""
 
-SHIPPED_CHECKPOINT = (_FOLDER / "tiny-es-en").resolve()
+SHIPPED_CHECKPOINT = (SHIPPED_FOLDER / "tiny-es-en").resolve()
 """The checkpoint that is used where none is named."""
 
-SHIPPED_CONFIGS = (_FOLDER / "configs").resolve()
+SHIPPED_CONFIGS = (SHIPPED_FOLDER / "configs").resolve()
 """Folder of the configurations; each can be named without folder and ending, as ``tiny``."""

@@ -16,6 +16,7 @@ from echostream.backend import default_cache
 from echostream.errors import ConfigError
 from echostream.machine import machine, versions
 from echostream.model import SpeechModel
+from echostream.model.locations import find_checkpoint
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.shipped import SHIPPED_CHECKPOINT
 from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
@@ -61,7 +62,7 @@ def verify_system(
     trained = options.random_weights is None
     name = str(options.random_weights)
     if trained:
-        folder = Path(options.checkpoint or SHIPPED_CHECKPOINT)
+        folder = find_checkpoint(options.checkpoint or SHIPPED_CHECKPOINT)
         # By default where the agent looks: the graphs that are verified are those it runs.
         name, cache = folder.name, cache or default_cache(folder)
     return verify(
