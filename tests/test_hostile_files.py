@@ -264,6 +264,7 @@ def test_only_the_importers_of_foreign_checkpoints_read_pickles_at_all() -> None
     }
     assert readers <= {
         "echostream/model/importers/streamspeech.py",
+        "echostream/model/importers/whisper.py",
         "echostream/training/fairseq_checkpoints.py",
     }
 
