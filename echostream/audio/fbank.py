@@ -10,7 +10,7 @@ are the same bit for bit for every segmentation.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -75,15 +75,17 @@ class FbankState:
 
     carry: float32 [< 400], the samples from the start of the next frame on.
     samples_in, frames_out: counted since the start of the stream.
+    peak: the loudest value so far, for a bank that scales by it.
     """
 
     carry: NDArray[np.float32] = field(default_factory=_no_samples)
     samples_in: int = 0
     frames_out: int = 0
+    peak: float = 0.0
 
     def clone(self) -> FbankState:
         """A copy that shares no array with this one."""
-        return FbankState(self.carry.copy(), self.samples_in, self.frames_out)
+        return replace(self, carry=self.carry.copy())
 
 
 class Fbank:
@@ -113,29 +115,38 @@ class Fbank:
         """
         signal = np.concatenate((state.carry, samples))
         frames = max(0, 1 + (signal.size - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES)
-        features = self._compute(signal, frames)
+        features, peak = self._compute(signal, frames, state)
         # A copy, so that the carry does not keep a long push alive.
         carry = signal[frames * FRAME_SHIFT_SAMPLES :].copy()
         return features, FbankState(
-            carry, state.samples_in + samples.size, state.frames_out + frames
+            carry, state.samples_in + samples.size, state.frames_out + frames, peak
         )
 
-    def _compute(self, signal: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-        if frames == 0:
-            return np.empty((0, NUM_MEL_BINS), np.float32)
-        kernel = _shared_kernel()
-        features: NDArray[np.float32]
-        if kernel is not None:
-            features = self._bank.log_mel(kernel, signal, frames)
-            return features
+    def _compute(
+        self, signal: NDArray[np.float32], frames: int, state: FbankState
+    ) -> tuple[NDArray[np.float32], float]:
         features = np.empty((frames, NUM_MEL_BINS), np.float32)
-        windows = sliding_window_view(signal * _PCM16_SCALE, FRAME_LENGTH_SAMPLES)
-        windows = windows[::FRAME_SHIFT_SAMPLES]
+        if frames == 0:
+            return features, state.peak
+        kernel = self._kernel()
+        if kernel is not None:
+            return self._bank.log_mel(kernel, signal, frames), state.peak
+        windows = sliding_window_view(signal, FRAME_LENGTH_SAMPLES)[::FRAME_SHIFT_SAMPLES]
         for first in range(0, frames, _BATCH_FRAMES):
-            features[first : first + _BATCH_FRAMES] = self._log_mel(
-                windows[first : first + _BATCH_FRAMES]
-            )
-        return features
+            part = windows[first : first + _BATCH_FRAMES]
+            features[first : first + _BATCH_FRAMES], peak = self._features(part, state)
+            state = replace(state, peak=peak)
+        return features, state.peak
+
+    def _kernel(self) -> Any:
+        """What computes this bank faster, if there is anything."""
+        return _shared_kernel()
+
+    def _features(
+        self, windows: NDArray[np.float32], state: FbankState
+    ) -> tuple[NDArray[np.float32], float]:
+        """Frames ``[f, 80]`` of the samples ``[f, 400]``, and the loudest value up to there."""
+        return self._log_mel(windows * _PCM16_SCALE), state.peak
 
     @cached_property
     def _bank(self) -> Any:

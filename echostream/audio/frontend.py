@@ -6,7 +6,7 @@ Legend: n = samples pushed at the source rate, f = feature frames, d = 80 mel bi
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import safetensors
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from echostream.audio.cmvn import Cmvn
 from echostream.audio.fbank import Fbank, FbankState
+from echostream.audio.log_mel import LogMel
 from echostream.audio.resample import Resampler, ResamplerState, check_sample_rate
 from echostream.audio.samples import (
     Channel,
@@ -40,6 +41,8 @@ from echostream.saved_state import header_in, metadata_of, seal, unseal
 
 LEAD_IN_SAMPLES = FRAME_LENGTH_SAMPLES - FRAME_SHIFT_SAMPLES
 """Silence before the audio that makes frame f end exactly at 10 ms * (f + 1) of audio."""
+
+Features = Literal["kaldi", "whisper"]
 
 _FORMAT = "echostream-front-end-state-1"
 _STAGES: dict[str, Any] = {"resampler": ResamplerState, "fbank": FbankState}
@@ -129,9 +132,10 @@ class FrontEnd:
         same reason: frames lie earlier by so much and are complete on the same multiples of 10 ms.
     nan_policy: "error", or "zero" to replace NaN and infinities by silence and count them.
     channel: of stereo what is heard, "mean", "left" or "right".
+    features: "kaldi" for Kaldi's filter bank, "whisper" for Whisper's log-mel spectrogram.
 
-    Raises ConfigError for a lead-in that is not a whole number from 0 on, or an unknown nan_policy
-    or channel.
+    Raises ConfigError for a lead-in that is not a whole number from 0 on, or an unknown nan_policy,
+    channel or kind of features.
     Immutable; one object serves any number of streams and threads.
     """
 
@@ -142,6 +146,7 @@ class FrontEnd:
         lead_in_samples: int = LEAD_IN_SAMPLES,
         nan_policy: NanPolicy = "error",
         channel: Channel = "mean",
+        features: Features = "kaldi",
     ) -> None:
         if not isinstance(lead_in_samples, int) or lead_in_samples < 0:
             raise ConfigError(
@@ -150,11 +155,12 @@ class FrontEnd:
             )
         check_choice("nan_policy", nan_policy, NanPolicy)
         check_choice("channel", channel, Channel)
+        check_choice("features", features, Features)
         self.cmvn = cmvn
         self.lead_in_samples = lead_in_samples
         self.nan_policy: NanPolicy = nan_policy
         self.channel: Channel = channel
-        self._fbank = Fbank()
+        self.fbank = LogMel() if features == "whisper" else Fbank()
 
     @property
     def look_ahead_ms(self) -> float:
@@ -166,7 +172,7 @@ class FrontEnd:
 
     def init_state(self) -> FrontEndState:
         """State of a stream of which nothing has been heard."""
-        return FrontEndState()
+        return FrontEndState(fbank=self.fbank.init_state())
 
     def step(
         self, samples: Samples, sample_rate: int | None, state: FrontEndState
@@ -231,7 +237,7 @@ class FrontEnd:
         if state.samples_16k == 0 and audio.size:
             zeros = self.lead_in_samples + Resampler(source_rate).look_ahead_samples
             audio = np.concatenate((np.zeros(zeros, np.float32), audio))
-        features, fbank = self._fbank.step(audio, state.fbank)
+        features, fbank = self.fbank.step(audio, state.fbank)
         return (features if self.cmvn is None else self.cmvn(features)), fbank
 
 

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _packed_masks = functools.lru_cache(maxsize=64)(pack_masks)
 
 
-class CompiledEncoder(ChunkEncoder):
+class CompiledEncoder(ChunkEncoder[StreamState]):
     """The interface of :class:`ZipformerEncoder` for streams, without ``forward``.
 
     Its states are the same :class:`StreamState`, so that a stream may go on in another backend.

@@ -147,7 +147,7 @@ class PackedState(StreamState):
         found: tuple[Tensor, ...] | None = vars(self).get("_packed")
         return found
 
-    def replaced(self, **changes: Any) -> StreamState:
+    def replaced(self, **changes: Any) -> Any:
         """See :class:`StreamState`."""
         if self.packed is None or changes.keys() & set(_CARRIED):
             return super().replaced(**changes)

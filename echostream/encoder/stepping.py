@@ -11,22 +11,25 @@ audio was cut changes nothing, to the bit.
 from __future__ import annotations
 
 import abc
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from echostream.config import EncoderConfig
 from echostream.constants import CHUNK_MULTIPLE, ENCODER_FRAME_MS
 from echostream.encoder.chunk_queue import cut_segment
+from echostream.encoder.chunk_state import ChunkState, restored
 from echostream.encoder.protocol import Capabilities, TrainingChunks
-from echostream.encoder.stream_state import StreamState, restored
 from echostream.errors import StateMismatchError, StreamClosedError
 
 WHOLE_RECORDING = -1
 """As ``chunk_size`` of an encoder's ``forward``: the whole recording is one chunk."""
 
 
-class ChunkEncoder(abc.ABC):
+S = TypeVar("S", bound=ChunkState)
+
+
+class ChunkEncoder(abc.ABC, Generic[S]):
     """Encodes streams segment by segment, given a way to encode one chunk."""
 
     frame_ms = ENCODER_FRAME_MS
@@ -46,7 +49,7 @@ class ChunkEncoder(abc.ABC):
     )
     precision = "float32"
 
-    config: EncoderConfig
+    config: Any
     layout: str
     """Names the configuration, so that states of another one are recognised."""
 
@@ -70,18 +73,11 @@ class ChunkEncoder(abc.ABC):
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
 
     @abc.abstractmethod
-    def init_state(
-        self,
-        batch_size: int = 1,
-        *,
-        chunk_size: int | None = None,
-        left_context: int | None = None,
-        max_future_frames: int | None | str = "config",
-    ) -> StreamState:
+    def init_state(self, batch_size: int = 1, *, chunk_size: int | None = None) -> S:
         """The state of ``batch_size`` streams that have heard nothing."""
 
-    def restore(self, data: bytes) -> StreamState:
-        """The state that ``StreamState.to_bytes(fingerprint)`` wrote, for the same encoder.
+    def restore(self, data: bytes) -> S:
+        """The state that ``ChunkState.to_bytes(fingerprint)`` wrote, for the same encoder.
 
         Raises:
             StateMismatchError: if the bytes are damaged or belong to another encoder.
@@ -95,8 +91,8 @@ class ChunkEncoder(abc.ABC):
 
     @abc.abstractmethod
     def _encode_chunk(
-        self, features: Tensor, lengths: tuple[int, ...], state: StreamState
-    ) -> tuple[Tensor, StreamState]:
+        self, features: Tensor, lengths: tuple[int, ...], state: S
+    ) -> tuple[Tensor, S]:
         """Encode one chunk of features ``[B, 2 c, F]``.
 
         ``lengths`` are the encoder frames of each stream in it; frames after them are zero, in the
@@ -108,10 +104,10 @@ class ChunkEncoder(abc.ABC):
         """The numbers of streams, up to ``most``, that one call is best made for."""
         return frozenset(range(1, most + 1))
 
-    def prepare(self, state: StreamState) -> None:  # noqa: B027 (most have nothing to do)
+    def prepare(self, state: S) -> None:  # noqa: B027 (most have nothing to do)
         """Do what the first chunk of states like this one would otherwise wait for."""
 
-    def _calls(self, busy: int, state: StreamState) -> tuple[int, ...]:
+    def _calls(self, busy: int, state: S) -> tuple[int, ...]:
         """How ``busy`` streams of a batch are computed: the batch sizes of the calls, in order.
 
         Together they hold ``busy`` or more; a call larger than what is left is filled up, and a
@@ -123,12 +119,12 @@ class ChunkEncoder(abc.ABC):
     def step(
         self,
         features: Tensor,
-        state: StreamState,
+        state: S,
         lengths: Tensor | None = None,
         *,
         is_final: bool | Tensor = False,
         active: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, StreamState]:
+    ) -> tuple[Tensor, Tensor, S]:
         """Encode the next segment of each stream.
 
         Whole chunks are encoded one after the other; the feature frames that do not fill a chunk
@@ -188,8 +184,8 @@ class ChunkEncoder(abc.ABC):
         return joined, torch.tensor(cut.totals), state
 
     def _encode_busy(
-        self, features: Tensor, lengths: tuple[int, ...], state: StreamState
-    ) -> tuple[Tensor, StreamState]:
+        self, features: Tensor, lengths: tuple[int, ...], state: S
+    ) -> tuple[Tensor, S]:
         """As :meth:`_encode_chunk`, for the streams that have frames; the others stay as they are.
 
         Rows are taken out and put back, never multiplied by zero, so that a stream whose numbers
@@ -222,7 +218,7 @@ class ChunkEncoder(abc.ABC):
         index = torch.tensor(busy)
         y = torch.cat(parts)
         y = y.new_zeros(batch, *y.shape[1:]).index_copy(0, index.to(y.device), y)
-        return y, state.with_rows(index, StreamState.stack(states))
+        return y, state.with_rows(index, type(state).stack(states))
 
     def _check_features(self, features: Tensor) -> None:
         if features.dim() != 3 or features.shape[2] != self.config.input_dim:
@@ -253,7 +249,7 @@ class ChunkEncoder(abc.ABC):
             )
         return counts
 
-    def _check_state(self, state: StreamState, counts: list[int]) -> None:
+    def _check_state(self, state: S, counts: list[int]) -> None:
         if state.layout != self.layout:
             raise StateMismatchError(
                 f"the state was made by an encoder of another configuration ({state.layout}); "
@@ -262,7 +258,7 @@ class ChunkEncoder(abc.ABC):
         if state.batch_size != len(counts):
             raise StateMismatchError(
                 f"the state is for {state.batch_size} streams but the features are for "
-                f"{len(counts)}; use init_state(batch_size) or StreamState.stack()"
+                f"{len(counts)}; use init_state(batch_size) or its stack()"
             )
         finished = state.finished.tolist()
         if any(end and count > 0 for end, count in zip(finished, counts, strict=True)):

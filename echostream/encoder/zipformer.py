@@ -33,7 +33,7 @@ from echostream.errors import ConfigError
 
 
 @register("zipformer")
-class ZipformerEncoder(ChunkEncoder, nn.Module):
+class ZipformerEncoder(ChunkEncoder[StreamState], nn.Module):
     """Feature frames ``[B, T, 80]`` at 100 Hz to encoder frames ``[B, T // 2, C]`` at 50 Hz.
 
     The arguments are the fields of :class:`echostream.config.EncoderConfig`.

@@ -16,12 +16,21 @@ import torch
 from torch import Tensor
 
 from echostream.constants import FRAME_SHIFT_MS
+from echostream.encoder.whisper import WhisperEncoder
 from echostream.encoder.zipformer import ZipformerEncoder
 from tests.baseline.dense_conformer import DenseConformer
 from tests.baseline.small_conformer import STREAMED, small_conformer
 
+from .dense_whisper import dense_whisper
 from .dense_zipformer import DenseZipformer
-from .small_encoder import CHUNK_SIZES, FUTURES, small_config, small_encoder
+from .small_encoder import (
+    CHUNK_SIZES,
+    FUTURES,
+    INPUT_DIM,
+    randomise,
+    small_config,
+    small_encoder,
+)
 
 Chunking = Mapping[str, Any]
 
@@ -71,6 +80,21 @@ def _other_zipformer(dtype: torch.dtype, **changes: Any) -> ZipformerEncoder:
 def _dense_zipformer(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor:
     sizes = (chunking[name] for name in ("chunk_size", "left_context", "max_future_frames"))
     return DenseZipformer(encoder, encoder.config)(features, *sizes)
+
+
+def small_whisper(dtype: torch.dtype, **changes: Any) -> WhisperEncoder:
+    """Two layers, and windows so short that a test hears several of them."""
+    sizes = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "ffn_dim": 24, **changes}
+    encoder = WhisperEncoder(
+        INPUT_DIM, **sizes, max_positions=80, chunk_size=16, window_stride=48, window_overlap=16
+    )
+    randomise(encoder, 3)
+    encoder.position_mean.normal_(generator=torch.Generator().manual_seed(4))
+    return encoder.to(dtype).eval()
+
+
+def _dense_whisper(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor:
+    return dense_whisper(encoder, features, chunking["chunk_size"])
 
 
 def _dense_conformer(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor:
@@ -124,6 +148,15 @@ SUBJECTS = {
             {"chunk_size": 8, "conv_chunk_size": 8, "mode": "recompute"},
         ),
         dense=_dense_conformer,
+    ),
+    "whisper": Subject(
+        makers=(small_whisper,),
+        chunkings=({"chunk_size": 16}, {"chunk_size": 8}, {"chunk_size": 16}),
+        modes=({},),
+        cached={},
+        others=(partial(small_whisper, num_layers=1), partial(small_whisper, ffn_dim=32)),
+        other_chunkings=({"chunk_size": 8},),
+        dense=_dense_whisper,
     ),
 }
 

@@ -8,6 +8,7 @@
 | model | ``--arch echostream_zipformer`` and ``streamspeech_conformer`` |
 | criterion | ``--criterion echostream_multitask``: weighted sum of the tasks' losses |
 | optimizer | ``--optimizer echostream_adamw``, ``--lr-scheduler echostream_cosine`` |
+| adaptation | ``--task echostream_adaptation``: Whisper's encoder learns to stream |
 
 fairseq imports this folder under the name ``fairseq_plugin``; everything in it is imported under
 its full name, so that nothing is registered twice.
@@ -18,9 +19,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from echostream.training.fairseq_plugin import criterion, dataset, model, optimizer, task
+from echostream.training.fairseq_plugin import (
+    adaptation,
+    criterion,
+    dataset,
+    model,
+    optimizer,
+    task,
+)
 
-__all__ = ["criterion", "dataset", "model", "optimizer", "task"]
+__all__ = ["adaptation", "criterion", "dataset", "model", "optimizer", "task"]
 
 if __name__ == "fairseq_plugin":
     # fairseq has put the folder above on sys.path, where its modules would be found as top-level

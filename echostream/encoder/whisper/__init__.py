@@ -1,0 +1,5 @@
+"""Whisper's encoder, streaming."""
+
+from echostream.encoder.whisper.encoder import WhisperEncoder
+
+__all__ = ["WhisperEncoder"]

@@ -1,0 +1,333 @@
+"""Whisper's encoder made streaming: chunk-causal attention, caches, windows that take turns.
+
+Symbols: ``B`` recordings or streams, ``T`` encoder frames (50 Hz), ``c`` encoder frames of a chunk,
+``F`` mel bins, ``C`` channels.
+
+Source: Radford et al. 2022, arXiv 2212.04356. With the whole recording as one chunk this is
+Whisper. In a stream a frame attends to all frames of its window up to the end of its own chunk.
+
+Positions end after 30 s, so a stream is a row of windows. A window begins every ``window_stride``
+frames. Its first ``window_overlap`` frames are encoded beside the window before and only fill the
+caches; then it takes over. What is given out has the mean of its position in the window taken out
+(``position_mean``), so that whoever reads it need not know where a window began.
+
+Convolutions look back only: an encoder frame is Whisper's of audio that is 10 ms later, so a chunk
+needs nothing after its own audio.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echostream.config import to_mapping
+from echostream.config_whisper import WhisperEncoderConfig
+from echostream.constants import SUBSAMPLING
+from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks, Watched
+from echostream.encoder.registry import register
+from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
+from echostream.encoder.whisper.layer import WhisperLayer
+from echostream.encoder.whisper.state import LayerCache, WhisperState
+from echostream.errors import ConfigError
+
+HISTORY = 3
+"""Feature frames before an encoder frame's own two that the convolutions reach."""
+
+SILENCE = -0.75
+"""Whisper's value of silence beside speech of usual loudness; it stands before the first frame."""
+
+
+@register("whisper")
+class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
+    """Feature frames ``[B, 2 T, F]`` to encoder frames ``[B, T, C]``.
+
+    The arguments are the fields of :class:`echostream.config_whisper.WhisperEncoderConfig`.
+    """
+
+    capabilities = Capabilities(
+        chunking=frozenset({"chunk_size"}),
+        batched=True,
+        portable_state=True,
+        training=TrainingChunks(
+            whole=WHOLE_RECORDING,
+            chunk_sizes=(8, 16, 16, 32, 32, 32, 64, None),
+            first_chunk_sizes=(32, 64),
+        ),
+    )
+
+    positions: Tensor
+    position_mean: Tensor
+
+    def __init__(
+        self,
+        input_dim: int = 80,
+        embed_dim: int = 512,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        ffn_dim: int = 2048,
+        max_positions: int = 1500,
+        chunk_size: int = 32,
+        window_stride: int = 960,
+        window_overlap: int = 320,
+    ) -> None:
+        super().__init__()
+        self.config = WhisperEncoderConfig(
+            input_dim=input_dim,
+            embed_dim=embed_dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            ffn_dim=ffn_dim,
+            max_positions=max_positions,
+            chunk_size=chunk_size,
+            window_stride=window_stride,
+            window_overlap=window_overlap,
+        )
+        self.conv1 = nn.Conv1d(input_dim, embed_dim, 3)
+        self.conv2 = nn.Conv1d(embed_dim, embed_dim, 3, stride=2)
+        self.layers = nn.ModuleList(
+            WhisperLayer(embed_dim, num_heads, ffn_dim) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(embed_dim)
+        self.register_buffer("positions", sinusoids(max_positions, embed_dim))
+        self.register_buffer("position_mean", torch.zeros(max_positions, embed_dim))
+        described = json.dumps(to_mapping(self.config), sort_keys=True).encode()
+        self.layout = hashlib.sha256(described).hexdigest()[:16]
+        self._check_chunk(chunk_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, which features must have too."""
+        return self.norm.bias.dtype
+
+    def fingerprint(self) -> str:
+        """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
+        digest = hashlib.sha256(self.layout.encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype}".encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def watched_modules(self) -> dict[str, Watched]:
+        """See :func:`echostream.encoder.protocol.watched_modules`."""
+        return {f"layers.{number}": Watched(layer) for number, layer in enumerate(self.layers)}
+
+    def init_state(self, batch_size: int = 1, *, chunk_size: int | None = None) -> WhisperState:
+        """The state of streams that have heard nothing.
+
+        Args:
+            batch_size: ``B``, streams.
+            chunk_size: encoder frames of a chunk; ``None`` for the config's.
+
+        Raises:
+            ConfigError: for a chunk that does not divide the windows.
+        """
+        config = self.config
+        chunk_size = config.chunk_size if chunk_size is None else chunk_size
+        self._check_chunk(chunk_size)
+        like = self.norm.bias.detach()
+        counter = torch.zeros(batch_size, dtype=torch.int64)
+        features = like.new_full((batch_size, HISTORY, config.input_dim), SILENCE)
+        # Whisper pads with zeros before the first frame, which here is the silent one.
+        features[:, :-1] = 0.0
+        return WhisperState(
+            processed_frames=counter,
+            segment_id=counter.clone(),
+            finished=counter.bool(),
+            pending=like.new_zeros(batch_size, chunk_size * SUBSAMPLING, config.input_dim),
+            pending_lengths=counter.clone(),
+            features=features,
+            current=self._empty(batch_size, config.window_stride + config.window_overlap),
+            following=self._empty(batch_size, config.window_overlap),
+            chunk_size=chunk_size,
+            layout=self.layout,
+        )
+
+    def forward(
+        self, features: Tensor, lengths: Tensor | None = None, *, chunk_size: int | None = None
+    ) -> EncoderOutput:
+        """Encode whole recordings.
+
+        Args:
+            features: ``[B, 2 T, F]``.
+            lengths: ``[B]`` feature frames of each recording; ``None`` for all.
+            chunk_size: as in :meth:`init_state`, or ``WHOLE_RECORDING`` to encode as Whisper does.
+
+        Raises:
+            ConfigError: for a recording longer than the positions, if it is one chunk.
+        """
+        self._check_features(features)
+        config = self.config
+        chunk_size = config.chunk_size if chunk_size is None else chunk_size
+        batch, total = features.shape[0], features.shape[1] // SUBSAMPLING
+        ends = None
+        out_lengths = torch.full((batch,), total, device=features.device)
+        if lengths is not None:
+            self._check_lengths(features, lengths)
+            out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
+            ends = out_lengths
+            after_end = torch.arange(features.shape[1], device=features.device) >= lengths[:, None]
+            features = features.masked_fill(after_end.unsqueeze(2), 0.0)
+        reach = config.window_stride + config.window_overlap
+        if chunk_size == WHOLE_RECORDING:
+            reach = config.max_positions
+            if total > reach:
+                raise ConfigError(
+                    f"a recording of {total} encoder frames was given as one chunk; expected at "
+                    f"most {reach}, the positions that Whisper has: give a chunk size"
+                )
+        else:
+            self._check_chunk(chunk_size)
+        if total == 0:
+            nothing = features.new_zeros(batch, 0, config.embed_dim)
+            return {"encoder_out": nothing, "encoder_out_lengths": out_lengths}
+        history = self.init_state(batch).features
+        x = self._stem(
+            torch.cat((history, features[:, : total * SUBSAMPLING]), 1),
+            torch.ones(batch, dtype=torch.bool),
+        )
+        outputs = [x[:, :0]]
+        done = 0
+        while done < total:
+            start = max(0, done - config.window_overlap) if done else 0
+            end = min(total, start + reach)
+            y = self._whole_window(x[:, start:end], start, chunk_size, ends)
+            outputs.append(y[:, done - start :])
+            done = end
+        y = torch.cat(outputs, 1)
+        if ends is not None:
+            y = y.masked_fill(
+                (torch.arange(total, device=y.device) >= ends[:, None]).unsqueeze(2), 0.0
+            )
+        return {"encoder_out": y, "encoder_out_lengths": out_lengths}
+
+    def _whole_window(self, x: Tensor, start: int, chunk_size: int, ends: Tensor | None) -> Tensor:
+        """Encode one window ``[B, n, C]`` of recordings, which begins at frame ``start``."""
+        frames = x.shape[1]
+        visible = None
+        if chunk_size != WHOLE_RECORDING:
+            chunk = torch.arange(frames, device=x.device) // chunk_size
+            visible = (chunk[None, :] <= chunk[:, None])[None, None]
+        if ends is not None:
+            # A frame after the end looks at itself, since a softmax over nothing is not a number.
+            at = torch.arange(frames, device=x.device)
+            heard = (start + at < ends[:, None])[:, None, None, :]
+            own = (at[None, :] == at[:, None])[None, None]
+            visible = (heard if visible is None else heard & visible) | own
+        x = x + self.positions[:frames]
+        for layer in self.layers:
+            x, _ = layer(x, visible)
+        normed: Tensor = self.norm(x)
+        return normed - self.position_mean[:frames]
+
+    def _encode_chunk(
+        self, features: Tensor, lengths: tuple[int, ...], state: WhisperState
+    ) -> tuple[Tensor, WhisperState]:
+        """See :meth:`ChunkEncoder._encode_chunk`."""
+        config = self.config
+        stride, overlap = config.window_stride, config.window_overlap
+        heard = state.processed_frames.tolist()
+        queue = torch.cat((state.features, features), 1)
+        x = self._stem(queue, state.processed_frames == 0)
+        windows = [max(0, (frames - overlap) // stride) for frames in heard]
+        places = [frames - window * stride for frames, window in zip(heard, windows, strict=True)]
+        y, current = self._chunk_of_window(x, lengths, places, state.current)
+        following = state.following
+        beside = [row for row, place in enumerate(places) if place >= stride]
+        if beside:
+            rows = torch.tensor(beside, device=x.device)
+            _, own = self._chunk_of_window(
+                x[rows],
+                tuple(lengths[row] for row in beside),
+                [places[row] - stride for row in beside],
+                tuple(cache.rows(rows) for cache in following),
+            )
+            following = _with_rows(following, rows, own)
+            over = [row for row in beside if places[row] + state.chunk_size == stride + overlap]
+            if over:
+                rows = torch.tensor(over, device=x.device)
+                taking = tuple(
+                    cache.rows(rows).map(lambda _, t: functional.pad(t, (0, 0, 0, stride)))
+                    for cache in following
+                )
+                current = _with_rows(current, rows, taking)
+        return y, state.replaced(
+            processed_frames=state.processed_frames + torch.tensor(lengths),
+            features=queue[:, queue.shape[1] - HISTORY :].clone(),
+            current=current,
+            following=following,
+        )
+
+    def _chunk_of_window(
+        self,
+        x: Tensor,
+        lengths: tuple[int, ...],
+        places: list[int],
+        caches: tuple[LayerCache, ...],
+    ) -> tuple[Tensor, tuple[LayerCache, ...]]:
+        """Encode one chunk ``[B, c, C]`` that stands at ``places`` of each stream's window."""
+        frames = x.shape[1]
+        place = torch.tensor(places, device=x.device)[:, None]
+        positions = place + torch.arange(frames, device=x.device)
+        reach = max(places) + frames
+        visible = None
+        ends = torch.tensor(lengths, device=x.device)[:, None]
+        if min(places) + min(lengths) < reach:
+            # Streams that are idle look at one frame, since a softmax over nothing is no number.
+            seen = place + ends.clamp(min=1)
+            visible = (torch.arange(reach, device=x.device) < seen)[:, None, None]
+        x = x + self.positions[positions]
+        index = positions.unsqueeze(2).expand(-1, -1, x.shape[2])
+        after = []
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x, new = layer(x, visible, cache, index, reach)
+            after.append(new)
+        y = self.norm(x) - self.position_mean[positions]
+        if min(lengths) < frames:
+            heard = torch.arange(frames, device=x.device) < ends
+            y = y.masked_fill(~heard.unsqueeze(2), 0.0)
+        return y, tuple(after)
+
+    def _stem(self, features: Tensor, at_start: Tensor) -> Tensor:
+        """The convolutions of ``[B, 3 + 2 T, F]`` to ``[B, T, C]``; ``at_start`` [B] bool."""
+        x = functional.gelu(self.conv1(features.transpose(1, 2)))
+        if bool(at_start.any()):
+            # Before the first frame Whisper's second convolution sees zeros.
+            keep = (~at_start).to(x)[:, None, None]
+            x = torch.cat((x[:, :, :1] * keep, x[:, :, 1:]), 2)
+        y: Tensor = functional.gelu(self.conv2(x)).transpose(1, 2)
+        return y
+
+    def _empty(self, batch_size: int, frames: int) -> tuple[LayerCache, ...]:
+        like = self.norm.bias.detach()
+        return tuple(
+            LayerCache(*(like.new_zeros(batch_size, frames, len(like)) for _ in range(2)))
+            for _ in self.layers
+        )
+
+    def _check_chunk(self, chunk_size: int) -> None:
+        config = dataclasses.replace(self.config, chunk_size=chunk_size)
+        if config.window_stride % chunk_size or config.window_overlap % chunk_size:
+            raise ConfigError(
+                f"chunk_size is {chunk_size} encoder frames; expected one that divides the windows "
+                f"of {config.window_stride} frames that overlap by {config.window_overlap}"
+            )
+
+
+def sinusoids(length: int, channels: int) -> Tensor:
+    """Whisper's encoder positions ``[length, channels]``: sines, then cosines."""
+    half = channels // 2
+    rates = torch.exp(-math.log(10_000) / max(1, half - 1) * torch.arange(half))
+    angles = torch.arange(length)[:, None] * rates
+    return torch.cat((angles.sin(), angles.cos()), dim=1)
+
+
+def _with_rows(
+    caches: tuple[LayerCache, ...], rows: Tensor, own: tuple[LayerCache, ...]
+) -> tuple[LayerCache, ...]:
+    return tuple(cache.with_rows(rows, other) for cache, other in zip(caches, own, strict=True))

@@ -1,0 +1,35 @@
+"""What Whisper's encoder remembers of a stream.
+
+Symbols: ``B`` streams, ``N`` encoder frames kept, ``C`` channels, ``F`` mel bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from echostream.encoder.chunk_state import ChunkState
+from echostream.encoder.state import State
+
+
+@dataclass(frozen=True)
+class LayerCache(State):
+    """Keys and values of one layer, by position in the window; zeros where none is yet."""
+
+    keys: Tensor
+    """``[B, N, C]``"""
+    values: Tensor
+    """``[B, N, C]``"""
+
+
+@dataclass(frozen=True)
+class WhisperState(ChunkState):
+    """Everything the encoder remembers of ``B`` streams; its size never changes."""
+
+    features: Tensor
+    """``[B, 3, F]``: the last feature frames, which the convolutions reach back to."""
+    current: tuple[LayerCache, ...]
+    """The window that frames are given out of."""
+    following: tuple[LayerCache, ...]
+    """The next window, which is encoded beside it before it takes over."""

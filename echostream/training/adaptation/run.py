@@ -1,0 +1,80 @@
+"""An adaptation run: fairseq's arguments, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from echostream.errors import ConfigError
+from echostream.training.fairseq_checkpoints import FAIRSEQ
+from echostream.training.fairseq_run import PLUGIN
+
+
+@dataclass(frozen=True)
+class AdaptationOptions:
+    """What a run can be told in short."""
+
+    updates: int = 2000
+    minutes: float | None = None
+    peak_rate: float = 2e-4
+    warmup: int = 30
+    chunk_sizes: str = ""
+    leave_out: str = ""
+    seed: int = 1
+    save_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "save_every"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name} is {value}; expected at least 1")
+
+
+def adaptation_arguments(
+    checkpoint: Path, folders: list[Path], run: Path, options: AdaptationOptions
+) -> list[str]:
+    """The command line of ``fairseq-train`` for a run in the folder ``run``."""
+    warmup = min(options.warmup, max(1, options.updates // 4))
+    values: dict[str, object] = {
+        "user-dir": PLUGIN,
+        "task": "echostream_adaptation",
+        "checkpoint": checkpoint,
+        "arch": "echostream_whisper",
+        "criterion": "echostream_distillation",
+        "optimizer": "echostream_adamw",
+        "weight-decay": 0.0,
+        "clip-norm": 1.0,
+        "lr": options.peak_rate,
+        "lr-scheduler": "echostream_cosine",
+        "warmup-updates": warmup,
+        "warmup-init-lr": options.peak_rate / warmup,
+        "min-lr": options.peak_rate / 50,
+        "max-update": options.updates,
+        "batch-size": 1,
+        "chunk-sizes": options.chunk_sizes,
+        "leave-out": options.leave_out,
+        "window-seed": options.seed,
+        "seed": options.seed,
+        "train-subset": "train",
+        "valid-subset": "valid",
+        "save-dir": run / FAIRSEQ,
+        "work-dir": run,
+        "save-interval-updates": options.save_every,
+        "validate-interval-updates": options.save_every,
+        "keep-interval-updates": 1,
+        "tensorboard-logdir": run / "tensorboard",
+        "log-interval": 25,
+        "log-format": "simple",
+        "num-workers": 1,
+    }
+    arguments = [":".join(map(str, folders))]
+    for name, value in values.items():
+        arguments += [f"--{name}", str(value)]
+    arguments += ["--no-epoch-checkpoints", "--no-progress-bar"]
+    if not torch.cuda.is_available():
+        arguments.append("--cpu")
+    if options.minutes is not None:
+        arguments += ["--stop-time-hours", str(options.minutes / 60)]
+    return arguments

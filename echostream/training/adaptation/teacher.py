@@ -1,0 +1,62 @@
+"""What the streaming encoder learns from: Whisper's own output for the whole window.
+
+Symbols: ``f`` feature frames, ``T`` encoder frames, ``F`` mel bins, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from echostream.audio.frontend import LEAD_IN_SAMPLES
+from echostream.audio.log_mel import USUAL_PEAK, LogMel, normalised
+from echostream.constants import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, SUBSAMPLING
+from echostream.encoder.stepping import WHOLE_RECORDING
+from echostream.encoder.whisper import WhisperEncoder
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One window as the student hears it, and what the teacher makes of it."""
+
+    features: NDArray[np.float32]
+    """``[f, F]`` of a stream, scaled by the loudest value so far."""
+    target: NDArray[np.float32]
+    """``[T, C]`` of the whole window, scaled by the loudest value in it."""
+
+
+class Teacher:
+    """Whisper offline.
+
+    Args:
+        encoder: with the weights as they were released.
+        frames: encoder frames of an example; the teacher hears the rest of the window too.
+    """
+
+    def __init__(self, encoder: WhisperEncoder, frames: int) -> None:
+        self.encoder = encoder.eval()
+        self.frames = frames
+        self._bank = LogMel()
+
+    @torch.no_grad()
+    def __call__(self, samples: NDArray[np.float32]) -> Example:
+        """The example of a window of samples ``[n]`` at 16 kHz."""
+        padded = np.concatenate((np.zeros(LEAD_IN_SAMPLES, np.float32), samples))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, FRAME_LENGTH_SAMPLES)
+        energies = self._bank.log_energies(windows[::FRAME_SHIFT_SAMPLES])
+        loudest = np.maximum.accumulate(energies.max(axis=1))
+        streamed = normalised(energies, np.maximum(loudest, np.float32(USUAL_PEAK)))
+        whole = normalised(energies, np.full(len(energies), energies.max(), np.float32))
+        frames = min(len(energies) // SUBSAMPLING, self.encoder.config.max_positions)
+        heard = torch.from_numpy(whole[: frames * SUBSAMPLING])[None]
+        y = self.encoder(heard, chunk_size=WHOLE_RECORDING)["encoder_out"][0, : self.frames]
+        return Example(streamed[: self.frames * SUBSAMPLING], y.numpy())
+
+
+def spread_of(targets: list[Tensor]) -> Tensor:
+    """Standard deviation ``[C]`` of each dimension of targets ``[T, C]``."""
+    return torch.cat(targets).std(dim=0) + 1e-4

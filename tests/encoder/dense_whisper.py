@@ -1,0 +1,74 @@
+"""Whisper's encoder written down from the paper, frame by frame and without caches.
+
+Symbols: ``T`` encoder frames, ``F`` mel bins, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from echostream.encoder.whisper import WhisperEncoder
+from echostream.encoder.whisper.encoder import SILENCE
+
+
+def dense_whisper(encoder: WhisperEncoder, features: Tensor, chunk_size: int) -> Tensor:
+    """``[2 T, F]`` to ``[T, C]``; every frame is computed in its own window alone."""
+    config = encoder.config
+    stride, overlap = config.window_stride, config.window_overlap
+    x = _convolved(encoder, features)
+    frames = []
+    for frame in range(len(x)):
+        window = max(0, (frame - overlap) // stride)
+        start = window * stride
+        end = min(len(x), (frame // chunk_size + 1) * chunk_size)
+        y = _encoded(encoder, x[start:end], chunk_size)
+        frames.append(y[frame - start] - encoder.position_mean[frame - start])
+    return torch.stack(frames) if frames else x.new_zeros(0, config.embed_dim)
+
+
+def whisper_offline(encoder: WhisperEncoder, features: Tensor) -> Tensor:
+    """Whisper as it was released, on features ``[2 T, F]`` that begin after a silent frame."""
+    x = _convolved(encoder, features)
+    return _encoded(encoder, x, len(x)) - encoder.position_mean[: len(x)]
+
+
+def _convolved(encoder: WhisperEncoder, features: Tensor) -> Tensor:
+    """Both convolutions with Whisper's padding; an odd last frame is left out."""
+    features = features[: len(features) // 2 * 2]
+    if not len(features):
+        return features.new_zeros(0, encoder.config.embed_dim)
+    silent = features.new_full((1, features.shape[1]), SILENCE)
+    mel = torch.cat((silent, features)).T[None]
+    first = encoder.conv1.weight, encoder.conv1.bias
+    second = encoder.conv2.weight, encoder.conv2.bias
+    x = functional.gelu(functional.conv1d(mel, *first, padding=1))
+    x = functional.gelu(functional.conv1d(x, *second, padding=1, stride=2))
+    # The last frame's window reaches past the end.
+    return x[0].T[: len(features) // 2]
+
+
+def _encoded(encoder: WhisperEncoder, x: Tensor, chunk_size: int) -> Tensor:
+    """One window ``[n, C]`` from its first frame on."""
+    x = x + encoder.positions[: len(x)]
+    for layer in encoder.layers:
+        y = layer.attention_norm(x)
+        query = functional.linear(y, layer.query.weight, layer.query.bias)
+        key = functional.linear(y, layer.key.weight)
+        value = functional.linear(y, layer.value.weight, layer.value.bias)
+        width = x.shape[1] // layer.num_heads
+        heads = []
+        for head in range(layer.num_heads):
+            own = slice(head * width, (head + 1) * width)
+            rows = []
+            for frame in range(len(x)):
+                seen = min(len(x), (frame // chunk_size + 1) * chunk_size)
+                weights = (key[:seen, own] @ query[frame, own] / width**0.5).softmax(0)
+                rows.append(weights @ value[:seen, own])
+            heads.append(torch.stack(rows))
+        x = x + functional.linear(torch.cat(heads, 1), layer.out.weight, layer.out.bias)
+        y = functional.linear(layer.ffn_norm(x), layer.ffn_in.weight, layer.ffn_in.bias)
+        x = x + functional.linear(functional.gelu(y), layer.ffn_out.weight, layer.ffn_out.bias)
+    normed: Tensor = encoder.norm(x)
+    return normed
