@@ -12,7 +12,6 @@ from echostream.errors import DataError
 from echostream.hosts.options import read_forced_target
 from echostream.model.importers.vocabulary_rows import read_dictionary
 from echostream.text import normalise, read_lines, without_marks
-from echostream.training.corpus.published import _texts
 from echostream.training.recipes.tuxpaint import read_captions
 from eval.sweep.sources import read_list
 
@@ -111,7 +110,6 @@ READERS: dict[str, Callable[[Path], object]] = {
     "--forced-target": lambda path: read_forced_target(str(path)),
     "fairseq dictionary": lambda path: read_dictionary(path)[-1:],
     "captions": lambda path: [read_captions(path)["en"]],
-    "segments of MuST-C": lambda path: _texts(path, 1),
 }
 
 

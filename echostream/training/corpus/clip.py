@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.corpus.manifest import ManifestRow
+from echostream.training.corpus.manifest import COLUMNS, ManifestRow
 
 MAX_LETTERS_PER_SECOND = 25.0
 """More than this cannot be spoken: the text has more in it than the recording."""
@@ -60,20 +60,9 @@ class Clip:
 
     def row(self, audio: str, num_samples: int) -> ManifestRow:
         """The manifest row, once ``audio`` holds it with ``num_samples`` at 16 kHz."""
-        return ManifestRow(
-            id=self.id,
-            corpus=self.corpus,
-            split=self.split,
-            audio=audio,
-            num_samples=num_samples,
-            seconds=round(num_samples / SAMPLE_RATE, 4),
-            speaker=self.speaker,
-            src_lang=self.src_lang,
-            tgt_lang=self.tgt_lang,
-            src_text=self.src_text,
-            tgt_text=self.tgt_text,
-            licence=self.licence,
-        )
+        shared = {name: getattr(self, name) for name in COLUMNS if hasattr(self, name)}
+        shared |= {"seconds": round(num_samples / SAMPLE_RATE, 4)}
+        return ManifestRow(audio=audio, num_samples=num_samples, **shared)
 
 
 @contextmanager
@@ -135,12 +124,9 @@ def read_clip(clip: Clip) -> tuple[NDArray[np.float32], int]:
             )
         file.seek(start)
         samples = file.read(size, dtype="float32", always_2d=True)
-    mono: NDArray[np.float32] = (
-        samples.mean(axis=1, dtype=np.float32)
-        if clip.channel is None
-        else np.ascontiguousarray(samples[:, clip.channel])
-    )
-    return mono, rate
+    if clip.channel is None:
+        return samples.mean(axis=1, dtype=np.float32), rate
+    return np.ascontiguousarray(samples[:, clip.channel]), rate
 
 
 def check_ids(where: str, clips: Iterable[Clip]) -> None:

@@ -1,13 +1,18 @@
-"""Recordings to 16 kHz mono FLAC, several at once; what is there already is kept.
+"""Recordings to 16 kHz mono FLAC, several at once; what a full disk is called.
+
+What is there already is kept.
 
 Symbols: ``n`` samples at a recording's own rate, ``m`` samples at 16 kHz.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +27,25 @@ from echostream.whole_file import write_whole
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns a full or closed disk under ``folder`` into a `DataError`."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space or" if full else "check the folder, or"
+        raise DataError(
+            f"cannot read or write under {folder}: {error}; {advice} name another folder"
+        ) from error
 
 
 def progress(items: Iterable[Item], total: int, description: str, unit: str) -> Iterator[Item]:
@@ -41,10 +65,8 @@ def progress(items: Iterable[Item], total: int, description: str, unit: str) -> 
 def in_parallel(
     work: Callable[[Item], Result], items: Sequence[Item], jobs: int, title: str, unit: str
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in order, made by ``jobs`` threads.
-
-    After a fault or Ctrl-C the items still waiting are not begun.
-    """
+    """Each item with its result, in order, made by ``jobs`` threads; none is begun after a
+    fault."""
     pool = ThreadPoolExecutor(max_workers=jobs)
     try:
         pairs = zip(items, pool.map(work, items), strict=True)

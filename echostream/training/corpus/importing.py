@@ -17,14 +17,17 @@ from echostream.training.corpus.clip import (
     check_ids,
     collapse_spaces,
     file_id,
-    piece_bytes,
     plausible_rate,
     read_clip,
 )
-from echostream.training.corpus.conversion import convert, in_parallel
-from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.conversion import convert, disk_errors, in_parallel
 from echostream.training.corpus.manifest import ManifestRow, write_tables
-from echostream.training.corpus.speech_tables import NPY, find_tables, part_of, read_speech_table
+from echostream.training.corpus.speech_tables import (
+    find_tables,
+    holds_features,
+    part_of,
+    read_speech_table,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -46,29 +49,17 @@ def read_fairseq(path: Path, source: str, target: str) -> list[Clip]:
     clips = []
     for split, table in tables.items():
         for clip in (row.clip for row in read_speech_table(table, split)):
-            if clip.path.suffix == ".npy" or (
-                clip.piece is not None and piece_bytes(clip.path, clip.piece, len(NPY)) == NPY
-            ):
+            if holds_features(clip):
                 raise DataError(
                     f"{table} lists feature frames ({clip.id}), of which no audio can be made; "
                     f"train on them as they are: echostream train --data {table.parent}"
                 )
-            for column, given, asked in (
-                ("src_lang", clip.src_lang, source),
-                ("tgt_lang", clip.tgt_lang, target),
-            ):
+            for given, asked in ((clip.src_lang, source), (clip.tgt_lang, target)):
                 if given not in ("", asked):
-                    raise DataError(f"{table}: {column} is {given!r}, but {asked!r} was asked for")
-            clips.append(
-                replace(
-                    clip,
-                    id=file_id(clip.id),
-                    src_lang=source,
-                    tgt_lang=target,
-                    src_text=collapse_spaces(clip.src_text),
-                    tgt_text=collapse_spaces(clip.tgt_text),
-                )
-            )
+                    raise DataError(f"{table} is of {given!r}, but {asked!r} was asked for")
+            texts = collapse_spaces(clip.src_text), collapse_spaces(clip.tgt_text)
+            clip = replace(clip, id=file_id(clip.id), src_lang=source, tgt_lang=target)
+            clips.append(replace(clip, src_text=texts[0], tgt_text=texts[1]))
     return clips
 
 
@@ -81,34 +72,27 @@ def import_corpus(clips: Sequence[Clip], output: Path, jobs: int = 1) -> list[Ma
     """
     check_ids(str(output), clips)
     rows: list[ManifestRow] = []
-    dropped = 0
+
+    def audio(clip: Clip) -> str:
+        return f"audio/{clip.corpus}/{clip.split}/{clip.id}.flac"
 
     def store(clip: Clip) -> int:
-        return convert(output / _audio(clip), partial(read_clip, clip), clip.path)
+        return convert(output / audio(clip), partial(read_clip, clip), clip.path)
 
     with disk_errors(output):
         for clip, size in in_parallel(store, clips, jobs, "convert", "clip"):
             fits = plausible_rate(clip.src_text, size / SAMPLE_RATE) and clip.tgt_text
-            if clip.split == "train" and not fits:
-                dropped += 1
-                continue
-            rows.append(clip.row(_audio(clip), size))
-        if dropped:
-            logger.warning("%d training utterances left out: text and length differ", dropped)
-        crossing = texts_on_two_sides(rows)
+            if fits or clip.split != "train":
+                rows.append(clip.row(audio(clip), size))
+        if len(rows) < len(clips):
+            logger.warning(
+                "%d training utterances left out: text and length differ", len(clips) - len(rows)
+            )
+        sides: dict[str, set[str]] = defaultdict(set)
+        for row in rows:
+            sides[normalise(row.english)].add(row.split)
+        crossing = sum(len(side) > 1 for text, side in sides.items() if text)
         if crossing:
             logger.warning("%d translations are on two sides of the split", crossing)
         write_tables(output, rows)
     return rows
-
-
-def texts_on_two_sides(rows: Sequence[ManifestRow]) -> int:
-    """How many translations stand in more than one split."""
-    sides: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        sides[normalise(row.english)].add(row.split)
-    return sum(len(side) > 1 for text, side in sides.items() if text)
-
-
-def _audio(clip: Clip) -> str:
-    return f"audio/{clip.corpus}/{clip.split}/{clip.id}.flac"

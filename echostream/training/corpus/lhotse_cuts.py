@@ -24,8 +24,8 @@ from echostream.whole_file import write_whole
 
 # Fields of these that the code does not use say nothing of what is heard.
 _CUT = (
-    *("id", "start", "duration", "channel", "supervisions", "recording", "type"),
-    *("features", "custom"),
+    *("id", "start", "duration", "channel", "supervisions", "recording", "type", "features"),
+    "custom",
 )
 _SPOKEN = (
     *("id", "recording_id", "start", "duration", "channel", "text", "language", "speaker"),
@@ -42,18 +42,14 @@ def cut_of(row: ManifestRow, root: Path) -> dict[str, Any]:
     """The cut of a recording in ``root``, as lhotse's ``MonoCut.to_dict`` gives it."""
     name = f"{row.corpus}-{row.id}"
     duration = row.num_samples / SAMPLE_RATE
+    whole = {"id": name, "start": 0, "duration": duration, "channel": 0}
+    source = {"type": "file", "channels": [0], "source": str(root.resolve() / row.audio)}
     return {
-        "id": name,
-        "start": 0,
-        "duration": duration,
-        "channel": 0,
+        **whole,
         "supervisions": [
             {
-                "id": name,
+                **whole,
                 "recording_id": name,
-                "start": 0,
-                "duration": duration,
-                "channel": 0,
                 "text": row.src_text,
                 "language": row.src_lang,
                 "speaker": row.speaker,
@@ -62,9 +58,7 @@ def cut_of(row: ManifestRow, root: Path) -> dict[str, Any]:
         ],
         "recording": {
             "id": name,
-            "sources": [
-                {"type": "file", "channels": [0], "source": str(root.resolve() / row.audio)}
-            ],
+            "sources": [source],
             "sampling_rate": SAMPLE_RATE,
             "num_samples": row.num_samples,
             "duration": duration,
@@ -103,9 +97,8 @@ def read_cuts(path: Path, source: str, target: str, translation: str = "translat
         files = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))
         if not files:
             raise DataError(f"{path} holds no cuts; expected files *.jsonl or *.jsonl.gz")
-        order = {str(split): place for place, split in enumerate(SPLITS)}
         found = [clip for file in files for clip in read_cuts(file, source, target, translation)]
-        return sorted(found, key=lambda clip: order[clip.split])
+        return [clip for split in SPLITS for clip in found if clip.split == split]
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
@@ -119,36 +112,29 @@ def read_cuts(path: Path, source: str, target: str, translation: str = "translat
         name = cut.get("id") if isinstance(cut, Mapping) else cut
         try:
             clips.append(_clip(cut, path.parent, split, (source, target), translation))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+            said = str(error) if isinstance(error, DataError) else repr(error)
             raise DataError(
-                f"{path}: the cut {name!r} cannot be used: {error!r}; expected a MonoCut of a "
+                f"{path}: the cut {name!r} cannot be used: {said}; expected a MonoCut of a "
                 "recording in a file, with one supervision"
             ) from error
-        except DataError as error:
-            raise DataError(f"{path}: the cut {name!r} cannot be used: {error}") from error
     return clips
 
 
 def _clip(
     cut: Mapping[str, Any], root: Path, split: str, languages: tuple[str, str], translation: str
 ) -> Clip:
-    custom = cut.get("custom") or {}
-    for where, fields, known in (
-        ("a cut", cut, _CUT),
-        ("a cut's custom", custom, _CUSTOM),
-        ("a recording", cut["recording"], _RECORDING),
-    ):
-        check_fields(where, fields, known)
-    recording, supervisions, channel = cut["recording"], cut["supervisions"], int(cut["channel"])
+    recording, custom, channel = cut["recording"], cut.get("custom") or {}, int(cut["channel"])
+    check_fields("a cut", cut, _CUT)
+    check_fields("a cut's custom", custom, _CUSTOM)
+    check_fields("a recording", recording, _RECORDING)
     if cut["type"] != "MonoCut":
         raise DataError(f"type is {cut['type']!r}, expected 'MonoCut'")
     if recording.get("transforms"):
         raise DataError("recording.transforms are not done here: save the audio with lhotse first")
-    if len(supervisions) != 1:
-        raise DataError(
-            f"supervisions are {len(supervisions)}, expected one: trim_to_supervisions in lhotse"
-        )
-    spoken = supervisions[0]
+    if len(cut["supervisions"]) != 1:
+        raise DataError("supervisions are not one: trim_to_supervisions in lhotse")
+    (spoken,) = cut["supervisions"]
     check_fields("a supervision", spoken, _SPOKEN)
     start, seconds = float(cut["start"]), float(cut["duration"])
     rate, first = int(recording["sampling_rate"]), float(spoken.get("start", 0))
@@ -181,11 +167,10 @@ def _clip(
         )
     # lhotse itself looks from where it is started.
     audio = Path(sources[0]["source"])
-    audio = audio if audio.exists() else root / audio
     whole = start == 0 and abs(seconds - recording["num_samples"] / rate) < 0.5 / rate
     return Clip(
         id=file_id(str(custom.get("utterance", cut["id"]))),
-        path=audio,
+        path=audio if audio.exists() else root / audio,
         # Coded recordings may be a little longer than they say.
         seconds=None if whole else seconds,
         speaker=str(spoken.get("speaker") or ""),

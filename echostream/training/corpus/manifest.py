@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
@@ -82,8 +83,7 @@ def _row(place: str, cells: Mapping[str, str]) -> ManifestRow:
         raise DataError(
             f"{place}: {num_samples} samples and {seconds} s do not agree at {SAMPLE_RATE} Hz"
         )
-    text = {name: cells[name] for name in COLUMNS if name not in ("num_samples", "seconds")}
-    return ManifestRow(num_samples=num_samples, seconds=seconds, **text)
+    return ManifestRow(**{**cells, "num_samples": num_samples, "seconds": seconds})  # type: ignore[arg-type]
 
 
 def write_tables(folder: Path, rows: Sequence[ManifestRow]) -> None:
@@ -99,16 +99,14 @@ def write_lists(folder: Path, rows: Sequence[ManifestRow], root: Path) -> None:
 
     Paths are absolute: SimulEval opens them relative to whatever folder it is started in.
     """
-    columns: dict[str, Callable[[ManifestRow], str]] = {
-        "wav_list": lambda row: str(root.resolve() / row.audio),
-        "target": lambda row: row.tgt_text,
-        "source_text": lambda row: row.src_text,
-    }
-    for corpus, split in sorted({(row.corpus, row.split) for row in rows}):
-        selected = [row for row in rows if (row.corpus, row.split) == (corpus, split)]
-        for suffix, value in columns.items():
-            lines = "".join(value(row) + "\n" for row in selected)
-            write_whole(folder / f"{corpus}.{split}.{suffix}", lines)
+    lists: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        name = f"{row.corpus}.{row.split}"
+        lists[f"{name}.wav_list"].append(f"{root.resolve() / row.audio}\n")
+        lists[f"{name}.target"].append(f"{row.tgt_text}\n")
+        lists[f"{name}.source_text"].append(f"{row.src_text}\n")
+    for name, lines in lists.items():
+        write_whole(folder / name, "".join(lines))
 
 
 def leak_check(rows: Iterable[ManifestRow]) -> None:

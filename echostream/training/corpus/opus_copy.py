@@ -3,8 +3,6 @@
 Speech at 24 kbit/s takes about a sixth of the space of FLAC. The tables are made anew, everything
 else of the folder (texts, notices, what the recipe has recorded) is copied as it is, so a recipe
 goes on in the copy as it would in the original.
-
-Symbols: ``n`` samples at 16 kHz.
 """
 
 from __future__ import annotations
@@ -19,9 +17,13 @@ import soundfile
 from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
-from echostream.training.corpus.conversion import in_parallel
-from echostream.training.corpus.disk import disk_errors
-from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_tables
+from echostream.training.corpus.conversion import disk_errors, in_parallel
+from echostream.training.corpus.manifest import (
+    MANIFEST,
+    ManifestRow,
+    read_manifest,
+    write_tables,
+)
 from echostream.training.corpus.split import SPLITS
 from echostream.whole_file import replacing, write_whole
 
@@ -31,27 +33,17 @@ LOWEST_KBPS, HIGHEST_KBPS = 6.0, 256.0
 _RATE = "opus.json"
 """Tells the rate of a copy, also of one that was stopped."""
 
-_NOT_COPIED = (
-    _RATE,
-    *("audio", "lists", "work", "manifest.tsv"),
-    *(f"{split}.tsv" for split in SPLITS),
-)
-"""Made anew, the tables last: a copy that was stopped has none, or rows without recordings."""
+_TABLES = (MANIFEST, *(f"{split}.tsv" for split in SPLITS))
+"""Made anew, and last: a copy that was stopped has none, or rows without recordings."""
 
 
 def copy_as_opus(
     folder: Path, output: Path, kbps: float = 24.0, jobs: int = 1
 ) -> list[ManifestRow]:
-    """Write the copy; recordings that an earlier run wrote are kept.
+    """Write the copy of a folder with ``manifest.tsv``; recordings that are there are kept.
 
-    Args:
-        folder: with ``manifest.tsv``; recordings at 16 kHz.
-        output: another folder.
-        kbps: kbit/s, 6 to 256; Opus varies around it.
-        jobs: recordings coded at once.
-
-    Returns:
-        The rows of the copy's manifest.
+    ``kbps`` is the rate in kbit/s, 6 to 256, around which Opus varies. Gives the rows of the
+    copy's manifest.
 
     Raises:
         ConfigError: for a rate that Opus does not have.
@@ -64,43 +56,27 @@ def copy_as_opus(
         )
     if output.resolve() == folder.resolve():
         raise DataError(f"the copy of {folder} would overwrite it; name another --output")
-    rows = read_manifest(folder / "manifest.tsv")
+    rows = read_manifest(folder / MANIFEST)
     copies = [replace(row, audio=str(PurePosixPath(row.audio).with_suffix(".ogg"))) for row in rows]
+
+    def code(pair: tuple[ManifestRow, ManifestRow]) -> None:
+        _copy(folder / pair[0].audio, output / pair[1].audio, kbps)
+
     with disk_errors(output):
-        _keep_rate(output, kbps)
-        _copy_the_rest(folder, output)
-
-        def code(pair: tuple[ManifestRow, ManifestRow]) -> None:
-            _copy(folder / pair[0].audio, output / pair[1].audio, kbps)
-
+        record = output / _RATE
+        earlier = json.loads(record.read_text("utf-8"))["kbps"] if record.exists() else kbps
+        if earlier != kbps:
+            raise DataError(
+                f"{output} has recordings at {earlier:g} kbit/s, but {kbps:g} were asked for; give "
+                f"--kbps {earlier:g} to go on with it, or name another --output"
+            )
+        write_whole(record, json.dumps({"kbps": kbps}) + "\n")
+        left_out = shutil.ignore_patterns(_RATE, "audio", "lists", "work", ".*", *_TABLES)
+        shutil.copytree(folder, output, ignore=left_out, dirs_exist_ok=True)
         for _ in in_parallel(code, list(zip(rows, copies, strict=True)), jobs, "code", "clip"):
             pass
         write_tables(output, copies)
     return copies
-
-
-def _keep_rate(output: Path, kbps: float) -> None:
-    """A copy has one rate."""
-    output.mkdir(parents=True, exist_ok=True)
-    record = output / _RATE
-    if not record.exists():
-        write_whole(record, json.dumps({"kbps": kbps}) + "\n")
-    earlier = json.loads(record.read_text(encoding="utf-8"))["kbps"]
-    if earlier != kbps:
-        raise DataError(
-            f"{output} has recordings at {earlier:g} kbit/s, but {kbps:g} were asked for; give "
-            f"--kbps {earlier:g} to go on with it, or name another --output"
-        )
-
-
-def _copy_the_rest(folder: Path, output: Path) -> None:
-    for entry in sorted(folder.iterdir()):
-        if entry.name in _NOT_COPIED or entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            shutil.copytree(entry, output / entry.name, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(entry, output / entry.name)
 
 
 def _copy(source: Path, target: Path, kbps: float) -> None:

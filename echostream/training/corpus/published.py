@@ -42,17 +42,10 @@ MUST_C_SPLITS: Mapping[Split, str] = {"train": "train", "dev": "dev", "test": "t
 """MuST-C's names of our splits; tst-HE can be named instead of tst-COMMON."""
 
 _SPOKEN = ("client_id", "path", "sentence")
-_ABOUT_THE_READER = [
-    "up_votes",
-    "down_votes",
-    "age",
-    "gender",
-    "accent",
-    "accents",
-    "locale",
-    "variant",
+_ABOUT_THE_READER = (
+    *("up_votes", "down_votes", "age", "gender", "accent", "accents", "locale", "variant"),
     "segment",
-]
+)
 _SEGMENT = ("wav", "offset", "duration")
 _COUNTS = ("speaker_id", "rW", "rC", "uW", "uC")
 
@@ -70,8 +63,8 @@ def read_covost2(
     """
     # Both tables were written by pandas with backslashes before quotes and backslashes.
     table = read_table(root / "validated.tsv", _SPOKEN, escapes=True)
-    if table:
-        check_fields(root / "validated.tsv", table[0][1], (*_SPOKEN, *_ABOUT_THE_READER))
+    for _, cells in table[:1]:
+        check_fields(root / "validated.tsv", cells, (*_SPOKEN, *_ABOUT_THE_READER))
     spoken = {cells["path"]: cells for _, cells in table}
     path = root / f"covost_v2.{source}_{target}.tsv"
     columns = ("path", "translation", "split")
@@ -79,8 +72,9 @@ def read_covost2(
     missing: list[tuple[str, str]] = []
     for number, cells in read_table(path, columns, escapes=True):
         # The training part grew over Common Voice's own: those rows are marked train_covost.
-        split = _split(path, number, cells["split"].removesuffix("_covost"))
-        name = cells["path"]
+        split, name = cells["split"].removesuffix("_covost"), cells["path"]
+        if split not in SPLITS:
+            raise DataError(f"{path}:{number}: split {split!r}, expected one of {SPLITS}")
         if split not in splits:
             continue
         audio = root / "clips" / _plain_name(path, number, name)
@@ -121,15 +115,13 @@ def read_cvss_c(
     for split in splits:
         path = root / f"{split}.tsv"
         for number, line in enumerate(read_lines(path, "table"), start=1):
-            cells = line.split("\t")
-            if len(cells) != 2:
-                raise DataError(f"{path}:{number} has {len(cells)} fields, expected 2")
-            name, translation = cells
+            name, tab, translation = line.partition("\t")
+            if not tab or "\t" in translation:
+                raise DataError(f"{path}:{number} is {line!r}; expected 2 fields")
             if _plain_name(path, number, name) not in spoken:
                 missing.append((split, name))
                 continue
-            text = collapse_spaces(translation)
-            clip = replace(spoken[name], split=split, tgt_text=text)
+            clip = replace(spoken[name], split=split, tgt_text=collapse_spaces(translation))
             clips.append(replace(clip, corpus="cvss-c", licence="CC-BY-4.0"))
     _check_missing(clips, missing, root)
     return clips
@@ -156,11 +148,15 @@ def read_must_c(
     for split, name in there.items():
         text, wav = data / name / "txt", data / name / "wav"
         segments = _segments(text / f"{name}.yaml")
-        english, translated = (
-            _texts(text / f"{name}.{language}", len(segments)) for language in ("en", target)
-        )
+        texts = [read_lines(text / f"{name}.{language}", "texts") for language in ("en", target)]
+        for language, lines in zip(("en", target), texts, strict=True):
+            if len(lines) != len(segments):
+                raise DataError(
+                    f"{text}/{name}.{language} has {len(lines)} lines, expected {len(segments)}, "
+                    "one per segment"
+                )
         talks: dict[str, list[Clip]] = defaultdict(list)
-        for segment, src_text, tgt_text in zip(segments, english, translated, strict=True):
+        for segment, src_text, tgt_text in zip(segments, *texts, strict=True):
             talk = str(segment["wav"])
             if Path(talk).name != talk or not (wav / talk).is_file():
                 raise DataError(f"{text} names the talk {wav / talk}, which is not there")
@@ -182,10 +178,8 @@ def read_must_c(
             )
         for talk in sorted(talks):
             ordered = sorted(talks[talk], key=lambda clip: clip.start)
-            clips += [
-                replace(clip, id=file_id(f"{Path(talk).stem}_{number}"))
-                for number, clip in enumerate(ordered)
-            ]
+            stem = Path(talk).stem
+            clips += [replace(clip, id=file_id(f"{stem}_{n}")) for n, clip in enumerate(ordered)]
     return clips
 
 
@@ -193,10 +187,11 @@ def _segments(path: Path) -> list[dict[str, Any]]:
     # The C loader is ten times as fast; the training list has a quarter of a million lines.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
+        segments = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"cannot read the segments {path}: {error}") from error
-    segments = content if isinstance(content, list) else []
+    if not isinstance(segments, list):
+        raise DataError(f"{path} holds no list of segments")
     fields: set[str] = set()
     for number, segment in enumerate(segments):
         if not isinstance(segment, dict) or not set(_SEGMENT) <= segment.keys():
@@ -204,24 +199,8 @@ def _segments(path: Path) -> list[dict[str, Any]]:
                 f"{path}: segment {number} is {segment!r}; expected wav, offset and duration"
             )
         fields |= segment.keys()
-    if not segments:
-        raise DataError(f"{path} holds no list of segments")
     check_fields(path, fields, (*_SEGMENT, *_COUNTS))
     return segments
-
-
-def _texts(path: Path, count: int) -> list[str]:
-    lines = read_lines(path, "texts")
-    if len(lines) != count:
-        raise DataError(f"{path} has {len(lines)} lines, expected {count}, one per segment")
-    return lines
-
-
-def _split(path: Path, number: int, name: str) -> Split:
-    for split in SPLITS:
-        if name == split:
-            return split
-    raise DataError(f"{path}:{number}: split {name!r}, expected one of {SPLITS}")
 
 
 def _plain_name(path: Path, number: int, name: str) -> str:

@@ -2,7 +2,7 @@
 
 fairseq's columns are ``id audio n_frames tgt_text`` and perhaps ``src_text speaker src_lang
 tgt_lang`` (examples/speech_to_text); StreamSpeech's ``id src_audio src_n_frames src_text tgt_text
-tgt_audio tgt_n_frames``, where ``tgt_audio`` is target speech as reduced units.
+tgt_audio tgt_n_frames``, where ``tgt_audio`` is target speech as reduced units, not read here.
 
 The audio is a path, relative to the table's folder or to ``audio_root`` of a configuration beside
 it, or absolute, or ``archive.zip:offset:length``. The length is in feature frames (100 Hz), or in
@@ -23,12 +23,11 @@ from echostream.constants import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, SAMP
 from echostream.errors import DataError
 from echostream.training.corpus.clip import Clip, opened, piece_bytes
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.training.corpus.split import SPLITS, Split
+from echostream.training.corpus.split import Split
 from echostream.training.corpus.tab_separated import (
     check_fields,
     read_table,
     unique_ids,
-    whole_number,
     write_table,
 )
 
@@ -59,6 +58,13 @@ def feature_frames(num_samples: int) -> int:
     return max(0, 1 + (num_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES)
 
 
+def holds_features(clip: Clip) -> bool:
+    """Whether the clip is feature frames instead of audio."""
+    if clip.piece is None:
+        return clip.path.suffix == ".npy"
+    return piece_bytes(clip.path, clip.piece, len(NPY)) == NPY
+
+
 def write_speech_table(
     path: Path, rows: Iterable[ManifestRow], root: Path, *, streamspeech: bool = False
 ) -> None:
@@ -71,11 +77,7 @@ def write_speech_table(
             "id": f"{row.corpus}_{row.id}",
             **dict.fromkeys(("audio", "src_audio"), str(root.resolve() / row.audio)),
             **dict.fromkeys(("n_frames", "src_n_frames"), feature_frames(row.num_samples)),
-            "tgt_text": row.tgt_text,
-            "src_text": row.src_text,
-            "speaker": row.speaker,
-            "src_lang": row.src_lang,
-            "tgt_lang": row.tgt_lang,
+            **{name: getattr(row, name) for name in ("tgt_text", "src_text", *OPTIONAL)},
             "tgt_audio": "",
             "tgt_n_frames": 0,
         }
@@ -89,8 +91,7 @@ def write_speech_table(
 def find_tables(folder: Path) -> dict[Split, Path]:
     """The tables of a folder by part: ``train.tsv``, ``train_st.tsv``, ``dev_st_es_en.tsv``, ...
 
-    Raises:
-        DataError: where two tables could be meant for one part.
+    Raises `DataError` where two tables could be meant for one part.
     """
     found: dict[Split, Path] = {}
     for split, names in _NAMES.items():
@@ -106,6 +107,14 @@ def find_tables(folder: Path) -> dict[Split, Path]:
     return found
 
 
+def part_of(path: Path) -> Split:
+    """The part that a table is of, by its name. Raises `DataError`."""
+    for split, names in _NAMES.items():
+        if re.match(rf"(?:{names})(?:[_.-]|$)", path.name):
+            return split
+    raise DataError(f"{path} is of no known part; expected a name such as train_st.tsv")
+
+
 def read_speech_table(path: Path, split: str) -> list[TableRow]:
     """The rows of a table of either kind.
 
@@ -118,8 +127,8 @@ def read_speech_table(path: Path, split: str) -> list[TableRow]:
     if not table:
         return []
     header = list(table[0][1])
-    streamspeech = "src_audio" in header
-    required = STREAMSPEECH_COLUMNS if streamspeech else FAIRSEQ_COLUMNS
+    prefix = "src_" if "src_audio" in header else ""
+    required = STREAMSPEECH_COLUMNS if prefix else FAIRSEQ_COLUMNS
     missing = [column for column in required if column not in header]
     if missing:
         raise DataError(
@@ -128,13 +137,15 @@ def read_speech_table(path: Path, split: str) -> list[TableRow]:
             "tgt_text of the table for recognition (train_asr.tsv) at the same id"
         )
     check_fields(path, header, (*required, *OPTIONAL))
-    prefix = "src_" if streamspeech else ""
     roots = [path.parent, *_audio_roots(path.parent)]
     lengths, clips = [], []
     for number, cells in table:
-        lengths.append(whole_number(path, number, f"{prefix}n_frames", cells[f"{prefix}n_frames"]))
-        if streamspeech:
-            _check_units(path, number, cells)
+        length = cells[f"{prefix}n_frames"]
+        if not (length.isascii() and length.isdecimal()):
+            raise DataError(
+                f"{path}:{number}: {prefix}n_frames is {length!r}, expected a whole number"
+            )
+        lengths.append(int(length))
         audio, piece = place_of(roots, cells[f"{prefix}audio"])
         clips.append(
             Clip(
@@ -158,16 +169,6 @@ def read_speech_table(path: Path, split: str) -> list[TableRow]:
             raise DataError(f"{path}: {column} is {languages}; expected one language in a table")
     samples = _lengths(path, clips, lengths)
     return [TableRow(clip, size) for clip, size in zip(clips, samples, strict=True)]
-
-
-def _check_units(path: Path, number: int, cells: dict[str, str]) -> None:
-    count = whole_number(path, number, "tgt_n_frames", cells["tgt_n_frames"])
-    units = cells["tgt_audio"].split()
-    # Other target audio than units (a path) has a length of its own.
-    if all(unit.isdecimal() for unit in units) and len(units) != count:
-        raise DataError(
-            f"{path}:{number}: tgt_audio has {len(units)} units, tgt_n_frames says {count}"
-        )
 
 
 def _audio_roots(folder: Path) -> list[Path]:
@@ -198,18 +199,14 @@ def _lengths(path: Path, clips: Sequence[Clip], counts: Sequence[int]) -> list[i
     groups: dict[str, list[int]] = defaultdict(list)
     for index, clip in enumerate(clips):
         groups[clip.path.suffix if clip.piece is None else str(clip.path)].append(index)
-    samples = [0] * len(clips)
+    steps: dict[int, float] = {}
     for rows in groups.values():
-        chosen = rows[:: max(1, len(rows) // PROBED)]
-        steps = {_samples_per_count(path, clips[row], counts[row]) for row in chosen}
+        probed = rows[:: max(1, len(rows) // PROBED)]
+        found = {_samples_per_count(path, clips[row], counts[row]) for row in probed}
         for row in rows:
-            step = (
-                next(iter(steps))
-                if len(steps) == 1
-                else _samples_per_count(path, clips[row], counts[row])
-            )
-            samples[row] = round(counts[row] * step)
-    return samples
+            alike = len(found) == 1
+            steps[row] = min(found) if alike else _samples_per_count(path, clips[row], counts[row])
+    return [round(count * steps[row]) for row, count in enumerate(counts)]
 
 
 def _samples_per_count(path: Path, clip: Clip, count: int) -> float:
@@ -217,9 +214,7 @@ def _samples_per_count(path: Path, clip: Clip, count: int) -> float:
 
     A recording that is not there yet is taken to be counted in frames.
     """
-    if clip.piece is None and clip.path.suffix == ".npy" or not clip.path.exists():
-        return FRAME_SHIFT_SAMPLES
-    if clip.piece is not None and piece_bytes(clip.path, clip.piece, len(NPY)) == NPY:
+    if not clip.path.exists() or holds_features(clip):
         return FRAME_SHIFT_SAMPLES
     with opened(clip.path, clip.piece) as file:
         size, rate = file.frames, int(file.samplerate)
@@ -232,11 +227,3 @@ def _samples_per_count(path: Path, clip: Clip, count: int) -> float:
         f"{path}: the length of {clip.id!r} is {count}; its recording has {size} samples at {rate} "
         f"Hz, so expected about {true / FRAME_SHIFT_SAMPLES:.0f} frames or {size} samples"
     )
-
-
-def part_of(path: Path) -> Split:
-    """The part that a table is of, by its name. Raises `DataError`."""
-    for split in SPLITS:
-        if re.match(rf"(?:{_NAMES[split]})(?:[_.-]|$)", path.name):
-            return split
-    raise DataError(f"{path} is of no known part; expected a name such as train_st.tsv")

@@ -17,7 +17,7 @@ import functools
 import hashlib
 import io
 import json
-import os
+import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,8 +30,7 @@ import numpy as np
 from echostream.config import AudioConfig, SystemConfig
 from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
-from echostream.training.corpus.conversion import progress
-from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.conversion import disk_errors, progress
 from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
 from echostream.training.corpus.utterances import Utterance, utterance_of
 from echostream.training.features import FeatureReader, augmentation, read_recording
@@ -66,30 +65,14 @@ class StoringOptions:
             )
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One copy of one recording."""
-
-    utterance: Utterance
-    copy: int
-
-
 def store_features(
     folder: Path, output: Path, options: StoringOptions, jobs: int = 1
 ) -> list[ManifestRow]:
     """Write the archives and the manifest; the archives that an earlier run finished are kept.
 
-    Args:
-        folder: with ``manifest.tsv`` and recordings.
-        output: another folder.
-        options: what is stored.
-        jobs: processes.
-
-    Returns:
-        The rows of the new manifest; copy ``k`` of a recording has ``@k`` behind its id.
-
-    Raises:
-        DataError, AudioFormatError: if the folder cannot be read or the output not be written.
+    ``jobs`` are processes. Gives the rows of the new manifest: copy ``k`` of a recording has ``@k``
+    behind its id. Raises `DataError` or `AudioFormatError` if the folder cannot be read or the
+    output not be written.
     """
     if output.resolve() == folder.resolve():
         raise DataError(f"the manifest of {folder} would be overwritten; name another --output")
@@ -123,10 +106,8 @@ def _name(recording: ManifestRow | Utterance, copy: int) -> str:
 def _write_archive(
     archive: Path, folder: Path, rows: Sequence[ManifestRow], options: StoringOptions, jobs: int
 ) -> None:
-    tasks = [
-        _Task(utterance_of(row, folder), copy) for row in rows for copy in _copies(row, options)
-    ]
-    if read_recording(tasks[0].utterance)[0] is None:
+    tasks = [(utterance_of(row, folder), copy) for row in rows for copy in _copies(row, options)]
+    if read_recording(tasks[0][0])[0] is None:
         raise DataError(
             f"{folder} holds feature frames, which cannot be augmented; expected recordings: name "
             "the folder that they were made from"
@@ -141,7 +122,7 @@ def _write_archive(
         made = pool.map(functools.partial(_features, options=options), tasks, chunksize=16)
         title = f"features of {rows[0].corpus}"
         for task, data in zip(tasks, progress(made, len(tasks), title, "copy"), strict=True):
-            entries.writestr(_name(task.utterance, task.copy), data)
+            entries.writestr(_name(*task), data)
 
 
 @functools.lru_cache(maxsize=1)
@@ -150,8 +131,9 @@ def _reader(options: StoringOptions) -> FeatureReader:
     return FeatureReader(front_end, None, augmentation(options.augment), options.seed)
 
 
-def _features(task: _Task, options: StoringOptions) -> bytes:
-    features = _reader(options)(task.utterance, task.copy, augmented=task.copy > 0)
+def _features(task: tuple[Utterance, int], options: StoringOptions) -> bytes:
+    utterance, copy = task
+    features = _reader(options)(utterance, copy, augmented=copy > 0)
     file = io.BytesIO()
     # Half precision errs by 0.4 % of a standard deviation at most.
     np.save(file, features.astype(np.float16), allow_pickle=False)
@@ -166,7 +148,9 @@ def _rows_of(
             for row in rows:
                 for copy in _copies(row, options):
                     info = entries.getinfo(_name(row, copy))
-                    start = _start(file, info)
+                    # The bytes of an entry that is not compressed come after two names.
+                    file.seek(info.header_offset + 26)
+                    start = info.header_offset + 30 + sum(struct.unpack("<2H", file.read(4)))
                     file.seek(start)
                     np.lib.format.read_magic(file)
                     shape, _, _ = np.lib.format.read_array_header_1_0(file)
@@ -178,15 +162,7 @@ def _rows_of(
                         num_samples=samples,
                         seconds=round(samples / SAMPLE_RATE, 4),
                     )
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, struct.error) as error:
         raise DataError(
             f"{archive} is damaged ({error}); remove it and run the command again"
         ) from error
-
-
-def _start(file: io.BufferedReader, info: zipfile.ZipInfo) -> int:
-    """Where the bytes of an entry that is not compressed begin in the file."""
-    file.seek(info.header_offset + 26, os.SEEK_SET)
-    sizes = file.read(4)
-    name, extra = int.from_bytes(sizes[:2], "little"), int.from_bytes(sizes[2:], "little")
-    return info.header_offset + 30 + name + extra

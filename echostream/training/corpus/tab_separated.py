@@ -14,13 +14,10 @@ from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
-SELECTING = frozenset(
-    (
-        *("channel", "channels", "channel_id", "channel_ids", "split", "subset"),
-        *("start", "begin", "end", "offset", "duration"),
-        *("sample_rate", "sampling_rate", "rate"),
-        *("speed", "tempo", "transform", "transforms", "gain", "volume"),
-    )
+SELECTING = (
+    *("channel", "channels", "channel_id", "channel_ids", "split", "subset"),
+    *("start", "begin", "end", "offset", "duration", "sample_rate", "sampling_rate", "rate"),
+    *("speed", "tempo", "transform", "transforms", "gain", "volume"),
 )
 """Names of fields that choose or change what is heard: never left unread."""
 
@@ -30,11 +27,7 @@ _UNESCAPED = str.maketrans({stand_in: sign for sign, stand_in in _STAND_INS.item
 
 
 def check_fields(where: object, fields: Iterable[str], read: Collection[str]) -> None:
-    """Refuses fields that choose or change what is heard, and names others that are not read.
-
-    Raises:
-        DataError: for a field of `SELECTING` that is not among ``read``.
-    """
+    """Names fields that are not ``read``; `DataError` for those of `SELECTING` among them."""
     unread = sorted(set(fields) - set(read))
     refused = [field for field in unread if field in SELECTING]
     if refused:
@@ -57,20 +50,12 @@ def read_table(
 ) -> list[tuple[int, dict[str, str]]]:
     """The rows as (line number, cells by column); empty lines are none.
 
-    Args:
-        path: of UTF-8 text, with or without a byte-order mark.
-        required: columns that there must be.
-        escapes: undo the backslashes that pandas writes before quotes, backslashes and tabs, as
-            fairseq's recipes, CoVoST 2 and Common Voice have it write their tables.
-
-    Raises:
-        DataError: for a missing file, column or cell.
+    ``escapes`` undoes the backslashes that pandas writes before quotes, backslashes and tabs, as
+    fairseq's recipes, CoVoST 2 and Common Voice have it write their tables. Raises `DataError` for
+    a missing file, ``required`` column or cell.
     """
-    lines = [
-        (number, _cells(line, escapes))
-        for number, line in enumerate(read_lines(path, "table"), start=1)
-        if line
-    ]
+    numbered = enumerate(read_lines(path, "table"), start=1)
+    lines = [(number, _cells(line, escapes)) for number, line in numbered if line]
     header = lines[0][1] if lines else []
     missing = [column for column in required if column not in header]
     if missing:
@@ -101,8 +86,7 @@ def write_table(
 ) -> None:
     """Writes the columns of the rows; ``escapes`` doubles backslashes, as `read_table` undoes.
 
-    Raises:
-        DataError: for a tab or line end in a cell.
+    Raises `DataError` for a tab or line end in a cell.
     """
     lines = ["\t".join(columns)]
     for number, row in enumerate(rows, start=2):
@@ -116,13 +100,6 @@ def write_table(
         line = "\t".join(cells)
         lines.append(line.replace("\\", "\\\\") if escapes else line)
     write_whole(path, "\n".join(lines) + "\n")
-
-
-def whole_number(path: Path, number: int, column: str, cell: str) -> int:
-    """The cell as a whole number of 0 or more. Raises `DataError`."""
-    if not (cell.isascii() and cell.isdecimal()):
-        raise DataError(f"{path}:{number}: {column} is {cell!r}, expected a whole number")
-    return int(cell)
 
 
 def unique_ids(path: Path, ids: Iterable[str]) -> None:

@@ -7,13 +7,14 @@ or StreamSpeech's tables (`speech_tables`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
 from echostream.text import normalise
+from echostream.training.corpus.clip import Clip
 from echostream.training.corpus.manifest import MANIFEST, ManifestRow, read_manifest
 from echostream.training.corpus.speech_tables import find_tables, place_of, read_speech_table
 
@@ -48,13 +49,9 @@ class Utterance:
 
 
 def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
-    """The utterances of the tables in ``folder``.
+    """The utterances of the tables in ``folder``, of all corpora if none is named.
 
     Those to train on that lack a text are left out, with a warning that counts them.
-
-    Args:
-        folder: with the tables.
-        corpora: only of these; of all if none is named.
 
     Raises:
         ConfigError: for a corpus of which there is no utterance.
@@ -63,25 +60,14 @@ def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
     tables = {} if (folder / MANIFEST).exists() else find_tables(folder)
     if tables:
         utterances = [
-            Utterance(
-                id=row.clip.id,
-                corpus=row.clip.corpus,
-                split=split,
-                audio=row.clip.path,
-                num_samples=row.num_samples,
-                source_text=normalise(row.clip.src_text),
-                target_text=normalise(row.clip.tgt_text),
-                slice=row.clip.piece,
-            )
+            _utterance(row.clip, row.num_samples, row.clip.path, row.clip.piece)
             for split, path in tables.items()
             for row in read_speech_table(path, split)
         ]
     else:
         utterances = [utterance_of(row, folder) for row in read_manifest(folder / MANIFEST)]
-    known = {utterance.corpus for utterance in utterances}
-    for corpus in corpora:
-        _check_known(corpus, known, "--corpora")
-    chosen = [u for u in utterances if u.corpus in (corpora or known)]
+    _check_known(corpora, utterances, "--corpora")
+    chosen = [u for u in utterances if not corpora or u.corpus in corpora]
     kept = [u for u in chosen if (u.source_text and u.target_text) or u.split != "train"]
     if len(kept) < len(chosen):
         logger.warning("%s: %d recordings without a text left out", folder, len(chosen) - len(kept))
@@ -90,17 +76,14 @@ def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
 
 def utterance_of(row: ManifestRow, folder: Path) -> Utterance:
     """The recording of a row of ``folder``'s manifest."""
-    audio, piece = place_of([folder], row.audio)
-    return Utterance(
-        id=row.id,
-        corpus=row.corpus,
-        split=row.split,
-        audio=audio,
-        num_samples=row.num_samples,
-        source_text=normalise(row.src_text),
-        target_text=normalise(row.tgt_text),
-        slice=piece,
-    )
+    return _utterance(row, row.num_samples, *place_of([folder], row.audio))
+
+
+def _utterance(
+    given: ManifestRow | Clip, num_samples: int, audio: Path, piece: tuple[int, int] | None
+) -> Utterance:
+    texts = normalise(given.src_text), normalise(given.tgt_text)
+    return Utterance(given.id, given.corpus, given.split, audio, num_samples, *texts, slice=piece)
 
 
 def parse_corpora(text: str) -> tuple[str, ...]:
@@ -108,19 +91,17 @@ def parse_corpora(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
-def _check_known(corpus: str, known: Collection[str], option: str) -> None:
-    if corpus not in known:
-        raise ConfigError(
-            f"{option} names the corpus {corpus!r}; expected one of {', '.join(sorted(known))}"
-        )
+def _check_known(names: Iterable[str], utterances: Sequence[Utterance], option: str) -> None:
+    known = {utterance.corpus for utterance in utterances}
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"{option} names the corpus {name!r}; expected one of {', '.join(sorted(known))}"
+            )
 
 
 def select(utterances: Sequence[Utterance], split: str) -> list[Utterance]:
-    """Those of one part.
-
-    Raises:
-        DataError: if it is ``train`` and there is none.
-    """
+    """Those of one part. Raises `DataError` if it is ``train`` and there is none."""
     selected = [utterance for utterance in utterances if utterance.split == split]
     if split == "train" and not selected:
         raise DataError("the corpus has no row of the training part with both texts")
@@ -130,8 +111,7 @@ def select(utterances: Sequence[Utterance], split: str) -> list[Utterance]:
 def parse_repeat(text: str) -> dict[str, int]:
     """``"asterisk=3,tuxpaint=2"`` to how often the recordings of a corpus come in an epoch.
 
-    Raises:
-        ConfigError: if it has another form.
+    Raises `ConfigError` if it has another form.
     """
     counts: dict[str, int] = {}
     for part in parse_corpora(text):
@@ -148,12 +128,9 @@ def parse_repeat(text: str) -> dict[str, int]:
 def repeated(utterances: Sequence[Utterance], counts: Mapping[str, int]) -> list[Utterance]:
     """Each utterance as often as its corpus says; every copy is augmented in its own way.
 
-    Raises:
-        ConfigError: for a corpus of which there is no utterance.
+    Raises `ConfigError` for a corpus of which there is no utterance.
     """
-    known = {utterance.corpus for utterance in utterances}
-    for corpus in counts:
-        _check_known(corpus, known, "--repeat")
+    _check_known(counts, utterances, "--repeat")
     return [
         utterance if copy == 0 else replace(utterance, id=f"{utterance.id}#{copy}")
         for utterance in utterances

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from echostream.errors import DataError
-from echostream.training.corpus.conversion import progress
-from echostream.training.corpus.disk import disk_errors, sha256_of
+from echostream.training.corpus.conversion import disk_errors, progress, sha256_of
 from echostream.whole_file import replacing
 
 NO_NETWORK = (

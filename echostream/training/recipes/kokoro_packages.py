@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from echostream.errors import DataError
-from echostream.training.corpus.disk import disk_errors, sha256_of
+from echostream.training.corpus.conversion import disk_errors, sha256_of
 from echostream.training.recipes.apt import find_program
 from echostream.whole_file import replacing
 

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from echostream.errors import DataError
 from echostream.text import without_marks
 from echostream.training.corpus.clip import Clip, check_ids, plausible_rate
-from echostream.training.corpus.conversion import convert, in_parallel
-from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.conversion import convert, disk_errors, in_parallel
 from echostream.training.corpus.manifest import (
     ManifestRow,
     leak_check,

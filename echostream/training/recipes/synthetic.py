@@ -24,8 +24,7 @@ from pathlib import Path
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.corpus.clip import collapse_spaces, file_id, plausible_rate, read_clip
-from echostream.training.corpus.conversion import convert, progress
-from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.conversion import convert, disk_errors, progress
 from echostream.training.corpus.manifest import ManifestRow, leak_check, read_manifest
 from echostream.training.corpus.split import SPLITS, split_of
 from echostream.training.corpus.tab_separated import check_fields, read_table, unique_ids

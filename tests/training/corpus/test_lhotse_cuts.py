@@ -46,16 +46,11 @@ def test_rows_come_back(
         )
         assert (clip.path, clip.start, clip.seconds) == (root.resolve() / row.audio, 0, None)
     data = path.read_bytes()
+    write_cuts(path, rows, root)
+    assert path.read_bytes() == data
     assert (data[:2] == b"\x1f\x8b") == compressed
     lines = (gzip.decompress(data) if compressed else data).decode().split("\n")[:-1]
     assert len(lines) == len(rows) and all(json.loads(line)["type"] == "MonoCut" for line in lines)
-
-
-def test_the_same_rows_give_the_same_file(tmp_path: Path) -> None:
-    write_cuts(tmp_path / "a.jsonl.gz", [ROW], tmp_path)
-    first = (tmp_path / "a.jsonl.gz").read_bytes()
-    write_cuts(tmp_path / "a.jsonl.gz", [ROW], tmp_path)
-    assert (tmp_path / "a.jsonl.gz").read_bytes() == first
 
 
 def read_one(cut: dict[str, Any], root: Path, name: str = "cuts.jsonl", **options: str) -> Clip:
@@ -111,7 +106,6 @@ FAULTS: dict[str, tuple[tuple[str, ...], Any]] = {
     "recording.transforms": (("recording", "transforms"), [{"name": "Speed", "kwargs": {}}]),
     "custom.split": (("custom", "split"), "valid"),
     "'tempo'": (("tempo",), 1.1),
-    "'gain'": (("recording", "gain"), 2),
     "'offset'": (("supervisions", "0", "offset"), 2),
     "language": (("supervisions", "0", "language"), "es"),
     "translation_language": (("supervisions", "0", "custom", "translation_language"), "de"),

@@ -78,13 +78,10 @@ def test_repeated_corpora_come_several_times_under_other_keys() -> None:
     assert repeated([one, two], parse_repeat(" ")) == [one, two]
 
 
-@pytest.mark.parametrize("text", ["asterisk", "asterisk=0", "=2", "asterisk=-1", "asterisk=x"])
-def test_wrong_repeats_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="CORPUS=TIMES"):
-        parse_repeat(text)
-
-
-def test_a_repeated_corpus_must_be_there() -> None:
+def test_wrong_repeats_are_refused() -> None:
+    for text in ("asterisk", "asterisk=0", "=2", "asterisk=-1", "asterisk=x"):
+        with pytest.raises(ConfigError, match="CORPUS=TIMES"):
+            parse_repeat(text)
     one = Utterance("x", "asterisk", "train", Path("x"), 16000, "a", "b")
     with pytest.raises(ConfigError, match="one of asterisk"):
         repeated([one], {"asterix": 2})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echostream.errors import DataError
-from echostream.training.corpus.disk import disk_errors
+from echostream.training.corpus.conversion import disk_errors
 from echostream.training.recipes.apt import describe, download, unpack
 
 from .conftest import needs_dpkg
