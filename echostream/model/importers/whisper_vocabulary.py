@@ -58,6 +58,8 @@ def read_vocabulary(folder: Path, size: int, suppressed: Mapping[str, Any]) -> T
             "the vocabulary that belongs to the checkpoint"
         )
     tokens = [_OLD_NAMES.get(token, token) for token in tokens]
+    if tokens[-NUM_TIMES - 1 :] == ["<|notimestamps|>", *[""] * NUM_TIMES]:
+        tokens[-NUM_TIMES:] = _times()  # older files leave them to the program
     special = [i for i, token in enumerate(tokens) if _is_special(token)]
     languages = [code for code in LANGUAGES if f"<|{code}|>" in tokens]
     table = table_of(tokens, special, languages=languages)
@@ -114,13 +116,17 @@ def _of_ranks(text: str, size: int) -> list[str]:
     """OpenAI's file, and the special tokens that its code puts behind it."""
     lines = [line.split() for line in text.splitlines() if line]
     ranks = {to_printable(base64.b64decode(token)): int(rank) for token, rank in lines}
-    times = [f"<|{0.02 * n:.2f}|>" for n in range(NUM_TIMES)]
+    times = _times()
     steering = _STEERING.split()
     count = size - len(ranks) - len(times) - len(steering) - 2
     if not 0 < count <= len(LANGUAGES):
         raise ValueError(f"{size} rows leave place for {count} languages")
     names = ["endoftext", "startoftranscript", *LANGUAGES[:count], *steering]
     return _by_id(ranks, len(ranks)) + [f"<|{name}|>" for name in names] + times
+
+
+def _times() -> list[str]:
+    return [f"<|{0.02 * n:.2f}|>" for n in range(NUM_TIMES)]
 
 
 def _is_special(token: str) -> bool:

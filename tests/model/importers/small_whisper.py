@@ -29,10 +29,11 @@ _CODES = """
     ba jw su
 """
 CODES = _CODES.split()
+NUM_TIMES = 1501
 SPECIAL = [
     *("<|endoftext|>", "<|startoftranscript|>", *(f"<|{code}|>" for code in CODES)),
     *("<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>"),
-    *("<|notimestamps|>", *(f"<|{n / 50:.2f}|>" for n in range(1501))),
+    *("<|notimestamps|>", *(f"<|{n / 50:.2f}|>" for n in range(NUM_TIMES))),
 ]
 TEXT = [*(bytes([b]) for b in BYTES), b" t", b"he", b" the"]
 V = len(TEXT) + len(SPECIAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,16 @@ def test_every_layout_has_the_same_vocabulary(write: Writer, tmp_path: Path) -> 
     assert tokenizer.encode(" the") == [small.TEXT.index(b" the")]
     assert tokenizer.language("su") == len(small.TEXT) + 100
     assert tokenizer.special("<|30.00|>") == small.V - 1
+
+
+def test_older_vocabularies_name_fewer_special_tokens(tmp_path: Path) -> None:
+    small.write_hugging_face(tmp_path, OWN)
+    expected = read_whisper(tmp_path).vocabulary
+    path = tmp_path / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["added_tokens"] = values["added_tokens"][: -small.NUM_TIMES]
+    path.write_text(json.dumps(values).replace("<|nospeech|>", "<|nocaptions|>"))
+    assert read_whisper(tmp_path).vocabulary == expected
 
 
 def test_what_nobody_says_is_suppressed_where_the_checkpoint_does_not_tell(tmp_path: Path) -> None:
