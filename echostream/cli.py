@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "compile a checkpoint's encoder before it is needed",
     "import-streamspeech": "make a checkpoint folder of a released StreamSpeech checkpoint",
     "import-whisper": "make a checkpoint folder of a Whisper checkpoint",
+    "fetch": "have a checkpoint that does not come with the package, such as whisper-base",
     "check": "look at all recordings of a list before a run",
     "score": "quality and latency from the logs of SimulEval runs",
     "verify": "certify that streaming equals offline",

@@ -53,8 +53,8 @@ def export(args: argparse.Namespace) -> list[str]:
         CheckpointError: if the checkpoint cannot be read.
     """
     from echostream.backend import default_cache, make_backend
+    from echostream.locations import find_checkpoint
     from echostream.model import load_model
-    from echostream.model.locations import find_checkpoint
 
     folder = find_checkpoint(args.checkpoint)
     encoder = load_model(folder).encoder

@@ -23,9 +23,9 @@ import torch
 
 from echostream.config import SystemConfig, from_mapping, to_mapping
 from echostream.errors import CheckpointError
+from echostream.locations import find_checkpoint
 from echostream.model.difference import FILE as DIFFERENCE
 from echostream.model.difference import base_of, has_difference, read_difference, write_difference
-from echostream.model.locations import find_checkpoint
 from echostream.model.speech_model import SpeechModel
 from echostream.whole_file import write_whole
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from echostream.errors import CheckpointError
-from echostream.model.locations import FETCHED, cache_folder, find_checkpoint
+from echostream.locations import FETCHED, cache_folder, find_checkpoint
 from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)

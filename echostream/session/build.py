@@ -20,9 +20,9 @@ from echostream.decoder import Decoder, NgramModel, Tokenizer, blank_index, gene
 from echostream.decoder.generator import Generator, GeneratorParts
 from echostream.encoder.protocol import Encoder
 from echostream.errors import CheckpointError, ConfigError
+from echostream.locations import find_checkpoint
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import NGRAMS, VOCABULARIES
-from echostream.model.locations import find_checkpoint
 from echostream.session.chunking import chunking
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener

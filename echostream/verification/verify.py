@@ -14,9 +14,9 @@ import numpy as np
 from echostream.audio import FrontEnd
 from echostream.backend import default_cache
 from echostream.errors import ConfigError
+from echostream.locations import find_checkpoint
 from echostream.machine import machine, versions
 from echostream.model import SpeechModel
-from echostream.model.locations import find_checkpoint
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.shipped import SHIPPED_CHECKPOINT
 from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder

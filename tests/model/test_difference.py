@@ -15,6 +15,7 @@ from torch import Tensor
 
 from echostream.config import SystemConfig
 from echostream.errors import CheckpointError
+from echostream.locations import cache_folder, find_checkpoint
 from echostream.model import SpeechModel, load_model, save_difference, save_model
 from echostream.model.checkpoint import CONFIG, WEIGHTS, tokens_path
 from echostream.model.difference import (
@@ -25,7 +26,6 @@ from echostream.model.difference import (
     sum_of,
     write_difference,
 )
-from echostream.model.locations import cache_folder, find_checkpoint
 from echostream.shipped import SHIPPED_CHECKPOINT
 from tests.small_system import ENCODER
 

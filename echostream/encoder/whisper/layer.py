@@ -6,7 +6,6 @@ Symbols: ``B`` streams, ``c`` frames of this call, ``N`` frames in the cache, ``
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
