@@ -13,24 +13,26 @@ import argparse
 import logging
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import sacrebleu
 
 from echostream.commands import data as recipes
 from echostream.scoring.folder import format_scores, score_folder
+from echostream.scoring.instance import Instance
 from echostream.scoring.lines import LOG_NAME
-from echostream.scoring.listing import format_listing
 from echostream.scoring.log import read_instances
 from echostream.text import normalise, read_lines
+from eval.command import ROOT, parser_of
 
-ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT / "eval" / "clips"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The demo's options."""
-    parser = argparse.ArgumentParser(prog="python -m eval.demo", description=__doc__)
+    parser = parser_of("demo", __doc__)
     add = parser.add_argument
     add("--data", type=Path, default=ROOT / "data" / "demo", help="recordings (%(default)s)")
     add("--output", type=Path, default=ROOT / "runs" / "demo", help="results (%(default)s)")
@@ -59,21 +61,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.clips:
         print("Using the six synthetic clips in eval/clips, made from sentences of our own.")
     wav_list, targets = lists(sources, references, args.output)
-    command = [
-        str(Path(sys.executable).with_name("simuleval")),
-        "--agent",
-        str(ROOT / "agents" / "echostream_agent.py"),
-        "--source",
-        str(wav_list),
-        "--target",
-        str(targets),
-        "--source-segment-size",
-        str(args.segment_size),
-        "--computation-aware",
-        "--output",
-        str(args.output),
-        *args.agent_options,
-    ]
+    options = {
+        "--agent": ROOT / "agents" / "echostream_agent.py",
+        "--source": wav_list,
+        "--target": targets,
+        "--source-segment-size": args.segment_size,
+        "--output": args.output,
+    }
+    command = [str(Path(sys.executable).with_name("simuleval")), "--computation-aware"]
+    command += [str(word) for pair in options.items() for word in pair]
+    command += args.agent_options
     print("$", " ".join(command), flush=True)
     # SimulEval 1.1.4 prints computation-aware values in the plain columns; ours follow below.
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
@@ -86,14 +83,14 @@ def main(argv: list[str] | None = None) -> int:
     published = sacrebleu.corpus_bleu(
         [ins.prediction for ins in instances], [[texts[ins.index] for ins in instances]]
     ).score
-    print(format_listing(instances))
+    print(listing(instances))
     print(format_scores(scores, str(args.output)))
     print(
         "References are in lower case and without punctuation here, as the model writes text; "
         "`echostream score --normalise` does the same.\n"
-        f"With the references as they were published: BLEU {published:.2f}"
+        f"With the references as they were published: BLEU {published:.2f}\n"
+        f"Logs and scores: {args.output}/instances.log, scores.tsv, scores.json"
     )
-    print(f"Logs and scores: {args.output}/instances.log, scores.tsv, scores.json")
     return 0
 
 
@@ -105,6 +102,28 @@ def lists(sources: Path, references: Path, output: Path) -> tuple[Path, Path]:
     wav_list.write_text("\n".join(paths) + "\n", "utf-8")
     targets.write_text("\n".join(texts) + "\n", "utf-8")
     return wav_list, targets
+
+
+def listing(instances: Iterable[Instance]) -> str:
+    """Hypotheses beside their references, and when the first and the last word were written."""
+    lines = []
+    for ins in instances:
+        when = "no word"
+        if ins.delays:
+            when = f"first word at {ins.delays[0]:.0f} ms, last at {ins.delays[-1]:.0f} ms"
+        lines.append(f"[{ins.index}] {ins.source_file}")
+        for label, text in (
+            ("reference", ins.reference),
+            ("hypothesis", ins.prediction),
+            ("written", f"{when}, source {ins.source_length:.0f} ms"),
+        ):
+            # An empty text keeps its line: that nothing was said is what the reader looks for.
+            said = text if text.strip() else "(empty)"
+            lines += textwrap.wrap(
+                said, 100, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14
+            )
+        lines.append("")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,16 @@ result.
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import pytest
 
+from echostream.scoring.markdown import markdown_table
+from eval.command import ROOT, parser_of
 from tests.catalogue import FAULTS, Fault
 
-ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "tests"
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: made by `make faults` -->", "<!-- end of faults -->"
@@ -57,13 +55,16 @@ def result_of(fault: Fault, outcomes: Mapping[str, list[str]]) -> str:
 
 def table(faults: Iterable[Fault], outcomes: Mapping[str, list[str]]) -> str:
     """As Markdown."""
-    lines = ["| number | fault | what must happen | result |", "|---|---|---|---|"]
-    for fault in faults:
-        result = result_of(fault, outcomes)
-        note = f" ({fault.note})" if fault.note else ""
-        cells = (fault.number, fault.fault, fault.expectation, result + note)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        (
+            fault.number,
+            fault.fault,
+            fault.expectation,
+            result_of(fault, outcomes) + (f" ({fault.note})" if fault.note else ""),
+        )
+        for fault in faults
+    ]
+    return markdown_table(("number", "fault", "what must happen", "result"), rows, text_columns=4)
 
 
 def with_table(document: str, text: str) -> str:
@@ -75,21 +76,9 @@ def with_table(document: str, text: str) -> str:
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
-def rows(document: str) -> dict[str, str]:
-    """Fault number to result, as the document has them."""
-    inside = document.partition(BEGIN)[2].partition(END)[0]
-    found = {}
-    for line in inside.splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
-        if len(cells) == 6 and re.fullmatch(r"F\d\d", cells[1]):
-            found[cells[1]] = cells[4].partition(" (")[0]
-    return found
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the suite; 0 when every tested fault passed."""
-    parser = argparse.ArgumentParser(prog="python -m eval.faults", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = parser_of("faults", __doc__)
     parser.add_argument("--print-only", action="store_true", help="leave the document alone")
     args = parser.parse_args(argv)
     results = Results()
@@ -97,8 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     status = int(pytest.main([str(SUITE), *options], plugins=[results]))
     text = table(FAULTS, results.outcomes)
     print(text)
-    bad = [fault.number for fault in FAULTS if result_of(fault, results.outcomes).isupper()]
-    bad += [f.number for f in FAULTS if result_of(f, results.outcomes) == "no test ran"]
+    bad = [f.number for f in FAULTS if result_of(f, results.outcomes) in ("FAILED", "no test ran")]
     if not args.print_only:
         document = DOCUMENT.read_text(encoding="utf-8")
         DOCUMENT.write_text(with_table(document, text), encoding="utf-8")

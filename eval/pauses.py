@@ -15,20 +15,40 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
-from echostream.decoder.generator import EncodedChunk
+from echostream.decoder.generator import EncodedChunk, Generator
+from echostream.decoder.words import Word
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.build import build_searches
-from echostream.training.corpus.manifest import ManifestRow, read_manifest
+from echostream.training.corpus.manifest import ManifestRow
+from eval.command import aligned, ended, parser_of, progress
+from eval.recordings import read_corpus_part
 
 _SEGMENT = 320 * SAMPLE_RATE // 1000
 _HISS = 1e-4
 """Between recordings, since no microphone gives zeros."""
+
+
+class Noted:
+    """A generator that notes which words are committed."""
+
+    def __init__(self, generator: Generator[Any]) -> None:
+        self._generator = generator
+        self.words: list[Word] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)
+
+    def commit(self, count: int, state: Any) -> tuple[tuple[Word, ...], Any]:
+        """As the generator's own."""
+        words, state = self._generator.commit(count, state)
+        self.words += words
+        return words, state
 
 
 def encoded(
@@ -37,24 +57,25 @@ def encoded(
     """The recordings as one stream, with ``gap_s`` of silence after each."""
     chance = np.random.default_rng(0)
     state = translator.listener.init_state()
-    for row in tqdm(rows, desc="encoding", unit=" recordings", leave=False):
+    for row in progress(rows, len(rows), "encoding"):
         gap = chance.normal(0.0, _HISS, int(gap_s * SAMPLE_RATE)).astype(np.float32)
         samples = np.concatenate((read_audio(data / row.audio)[0], gap))
         for start in range(0, len(samples), _SEGMENT):
-            step, state = translator.listener.step(
-                samples[start : start + _SEGMENT], SAMPLE_RATE, state, is_final=False
-            )
+            segment = samples[start : start + _SEGMENT]
+            step, state = translator.listener.step(segment, SAMPLE_RATE, state, is_final=False)
             yield from step.chunks
 
 
-def token_times(options: SystemOptions, chunks: Sequence[EncodedChunk], frame_ms: int) -> list[int]:
+def token_times(
+    options: SystemOptions, translator: Translator, chunks: Sequence[EncodedChunk]
+) -> list[int]:
     """When each token of the translation had been spoken, ms."""
-    translator = build_translator(options)
-    search = build_searches(options, translator.listener.model)["st"]
+    model = translator.listener.model
+    search = build_searches(options, model)["st"]
     state, times = search.init_state(), []
     for chunk in chunks:
         output, state = search.step(chunk.log_probs["st"], state)
-        times += [(token.frame + 1) * frame_ms for token in output.stable]
+        times += [(token.frame + 1) * model.encoder.frame_ms for token in output.stable]
     return times
 
 
@@ -63,45 +84,56 @@ def waits(
 ) -> tuple[list[tuple[int, int]], dict[str, int]]:
     """For each word its number of tokens so far and when it was written, ms; the counters."""
     writer = translator.writer
+    writer.generator = noted = Noted(writer.generator)
     state, written = writer.init_state(), []
     for chunk in chunks:
-        (turn,), _, after = writer.step([chunk], state, is_final=False)
-        observed = writer.generator.observe(chunk, state.generator)
-        pending, _ = writer.generator.candidates(observed)
-        words = [*pending.stable, *pending.tentative][: len(turn.words)]
-        written += [(word.num_tokens, turn.audio_ms) for word in words]
-        state = after
+        noted.words = []
+        (turn,), _, state = writer.step([chunk], state, is_final=False)
+        written += [(word.num_tokens, turn.audio_ms) for word in noted.words]
     return written, writer.counters(state)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = parser_of("pauses", __doc__)
+    add = parser.add_argument
+    add("--data", type=Path, default=Path("data/es-en"), help="(%(default)s)")
+    add("--part", default="dev", choices=("dev", "test"), help="(%(default)s)")
+    add("--gap-s", type=float, default=2.0, help="silence, s (%(default)s)")
+    add("--checkpoint", help="(the one shipped)")
+    add("--pause-ms", type=int, nargs="+", default=[0, 200, 300, 400, 500, 600, 800])
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print a table."""
-    parser = argparse.ArgumentParser(prog="python -m eval.pauses", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("data/es-en"), help="(%(default)s)")
-    parser.add_argument("--part", default="dev", choices=("dev", "test"), help="(%(default)s)")
-    parser.add_argument("--gap-s", type=float, default=2.0, help="silence, s (%(default)s)")
-    parser.add_argument("--checkpoint", help="(the one shipped)")
-    parser.add_argument(
-        "--pause-ms", type=int, nargs="+", default=[0, 200, 300, 400, 500, 600, 800]
-    )
-    args = parser.parse_args(argv)
-    rows = [row for row in read_manifest(args.data / "manifest.tsv") if row.split == args.part]
+    args = build_parser().parse_args(argv)
+    return ended("pauses", lambda: print(pauses(args)))
+
+
+def pauses(args: argparse.Namespace) -> str:
+    """A line for each ``--pause-ms``."""
+    rows = read_corpus_part(args.data, args.part)
     plain = SystemOptions(checkpoint=args.checkpoint)
     translator = build_translator(plain)
     chunks = list(encoded(translator, rows, args.data, args.gap_s))
-    times = token_times(plain, chunks, translator.listener.model.encoder.frame_ms)
-    print(f"{len(rows)} recordings of {args.part}, {args.gap_s:g} s after each, policy ctc, ms")
-    print("pause   words  after the last token: mean  median     p95     max  paused  split")
+    times = token_times(plain, translator, chunks)
+    lines = []
     for pause_ms in args.pause_ms:
         options = SystemOptions(checkpoint=args.checkpoint, pause_ms=pause_ms)
         written, counters = waits(build_translator(options), chunks)
         late = sorted(at - times[tokens - 1] for tokens, at in written if tokens <= len(times))
-        print(
-            f"{pause_ms:5}  {len(written):6}  {statistics.mean(late):26.0f}"
-            f"  {statistics.median(late):6.0f}  {late[int(0.95 * len(late))]:6}  {late[-1]:6}"
-            f"  {counters['words_paused']:6}  {counters['words_split']:5}"
+        figures = (
+            *(pause_ms, len(written), statistics.mean(late), statistics.median(late)),
+            *(late[int(0.95 * len(late))], late[-1]),
+            *(counters["words_paused"], counters["words_split"]),
         )
-    return 0
+        lines.append([f"{figure:.0f}" for figure in figures])
+    header = ("pause", "words", "mean", "median", "p95", "max", "paused", "split")
+    return (
+        f"{len(rows)} recordings of {args.part}, {args.gap_s:g} s after each, policy ctc; ms from "
+        f"a word's last token until it is written\n{aligned(header, lines)}"
+    )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,11 @@ def read_corpus_part(data: Path, split: str, corpora: str | None = None) -> list
     manifest = data / "manifest.tsv"
     if not manifest.exists():
         raise DataError(f"{manifest} is not there; expected a corpus: run `echostream data es-en`")
-    chosen = None if corpora is None else set(corpora.split(","))
     rows = [
         row
         for row in read_manifest(manifest)
         if row.split == split
-        and (chosen is None or row.corpus in chosen)
+        and (corpora is None or row.corpus in corpora.split(","))
         and normalise(row.src_text)
         and normalise(row.tgt_text)
     ]
@@ -94,26 +92,26 @@ def join_recordings(
         DataError: if no group comes to be.
     """
     found = []
-    for corpus, of_corpus in groupby(sorted(rows, key=lambda row: row.corpus), lambda r: r.corpus):
-        for number, group in enumerate(groups(list(of_corpus), seconds)):
-            audio = f"{corpus}-{number:03}.flac"
-            path = folder / audio
+    for corpus in sorted({row.corpus for row in rows}):
+        own = [row for row in rows if row.corpus == corpus]
+        for number, group in enumerate(_groups(own, seconds)):
+            name = f"{corpus}-{number:03}"
+            path = folder / f"{name}.flac"
             if not path.exists():
                 samples = np.concatenate([read_audio(data / row.audio)[0] for row in group])
                 with replacing(path) as part:
                     soundfile.write(part, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
             length = soundfile.info(path).frames
-            found.append(
-                dataclasses.replace(
-                    group[0],
-                    id=f"{corpus}-{number:03}",
-                    audio=audio,
-                    num_samples=length,
-                    seconds=length / SAMPLE_RATE,
-                    src_text=" ".join(row.src_text for row in group),
-                    tgt_text=" ".join(row.tgt_text for row in group),
-                )
+            joined = replace(
+                group[0],
+                id=name,
+                audio=path.name,
+                num_samples=length,
+                seconds=length / SAMPLE_RATE,
+                src_text=" ".join(row.src_text for row in group),
+                tgt_text=" ".join(row.tgt_text for row in group),
             )
+            found.append(joined)
     if not found:
         raise DataError(
             f"no corpus has {seconds:g} s in this part; expected a shorter length or more speech"
@@ -121,17 +119,15 @@ def join_recordings(
     return found
 
 
-def groups(rows: Sequence[ManifestRow], seconds: float) -> Iterator[list[ManifestRow]]:
+def _groups(rows: Sequence[ManifestRow], seconds: float) -> Iterator[list[ManifestRow]]:
     """Rows in a row, together at least ``seconds`` long; none is left over unless all are."""
     group: list[ManifestRow] = []
     left = sum(row.seconds for row in rows)
-    length = 0.0
     for row in rows:
         group.append(row)
-        length, left = length + row.seconds, left - row.seconds
+        left -= row.seconds
         # What would not fill a group of its own stays with this one.
-        if length >= seconds and left >= seconds:
+        is_long = sum(each.seconds for each in group) >= seconds
+        if is_long and (left >= seconds or row is rows[-1]):
             yield group
-            group, length = [], 0.0
-    if length >= seconds:
-        yield group
+            group = []

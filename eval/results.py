@@ -17,7 +17,6 @@ checkpoint: ``checkpoints/tiny-es-en@backend=openvino,precision=int8``.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -25,27 +24,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from echostream.errors import EchoStreamError
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
+from echostream.scoring.markdown import markdown_table
+from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
 from echostream.session import SystemOptions
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.whole_file import write_whole
-from eval.command import ended, progress
+from eval.command import ended, heading, parser_of, progress, write_results
 from eval.recordings import join_recordings, listed_sources, read_corpus_part
 from eval.sweep import System, encode, run_policy
 
 ALL = "all"
-TRANSLATION = ("BLEU", "chrF", "LAAL", "compute_RTF")
-TRANSCRIPT = ("WER",)
-COLUMNS = (*TRANSCRIPT, *TRANSLATION)
+FIGURES = {"asr": ("WER",), "s2tt": ("BLEU", "chrF", "LAAL", "compute_RTF")}
+"""By the task whose output they are of."""
+COLUMNS = [name for names in FIGURES.values() for name in names]
 DIGITS = {"LAAL": 0, "compute_RTF": 3}
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -59,16 +57,11 @@ class Measured:
 def parse_system(text: str) -> Measured:
     """``CHECKPOINT[@OPTION=VALUE,...]``; an option that the agent does not have is an error."""
     known = {field.name for field in fields(SystemOptions)} - {"checkpoint", "task", "chunk_ms"}
-    # A folder may have an @ in its name, and the value of an option several parts: an option starts
-    # where there is the name of one.
-    option = rf"(?:{'|'.join(sorted(known))})="
-    folder, *rest = re.split(rf"@(?={option})", text, maxsplit=1)
-    if not rest and not Path(folder).exists():
-        folder, *rest = text.split("@", 1)
-    path, options = Path(folder), "".join(rest)
-    name = path.name + (f"@{options}" if options else "")
+    folder, _, options = text.partition("@")
     values = {}
-    for part in re.split(rf",(?={option})", options) if options else ():
+    # The value of an option may have several parts: an option starts where there is its name.
+    starts = rf",(?=(?:{'|'.join(sorted(known))})=)"
+    for part in re.split(starts, options) if options else ():
         key, equals, value = part.partition("=")
         if not equals or key not in known:
             raise argparse.ArgumentTypeError(
@@ -77,18 +70,15 @@ def parse_system(text: str) -> Measured:
             )
         values[key] = value
     try:
-        return Measured(name, SystemOptions(checkpoint=str(path), **values))  # type: ignore[arg-type]
+        made = SystemOptions(checkpoint=folder, **values)  # type: ignore[arg-type]
     except EchoStreamError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return Measured(Path(folder).name + (f"@{options}" if options else ""), made)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.results",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("results", __doc__)
     add = parser.add_argument
     add(
         "systems",
@@ -117,20 +107,26 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     args = build_parser().parse_args(argv)
-    return ended("results", lambda: print(results(args)))
+    return ended("results", lambda: print(results(args, heading("results", argv))))
 
 
-def results(args: argparse.Namespace) -> str:
+def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
     """The tables as Markdown; the figures are also written to ``results.json``."""
     rows, data = read_corpus_part(args.data, args.split, args.corpora), args.data
     if args.join is not None:
         data = args.output / "joined"
         rows = join_recordings(rows, args.data, args.join, data)
-    runs: dict[tuple[str, int, str], tuple[Instance, ...]] = {}
-    for system in args.systems:
-        for chunk_ms in args.chunks:
-            for task in ("s2tt", "asr"):
-                runs[system.name, chunk_ms, task] = run(system, chunk_ms, task, rows, data, args)
+    runs = {
+        (system.name, chunk_ms, task): run(system, chunk_ms, task, rows, data, args)
+        for system in args.systems
+        for chunk_ms in args.chunks
+        for task in FIGURES
+    }
+
+    def of_corpus(name: str, chunk_ms: int, task: str, corpus: str) -> list[Instance]:
+        instances = runs[name, chunk_ms, task]
+        return [ins for ins in instances if corpus in (ALL, rows[ins.index].corpus)]
+
     counts = Counter(row.corpus for row in rows)
     # One recording has no interval; it still counts among all.
     parts = [*sorted(corpus for corpus, count in counts.items() if count > 1), ALL]
@@ -140,10 +136,7 @@ def results(args: argparse.Namespace) -> str:
             "corpus": corpus,
             "chunk_ms": chunk_ms,
             **figures_of(
-                {
-                    task: of_corpus(runs[system.name, chunk_ms, task], rows, corpus)
-                    for task in ("s2tt", "asr")
-                }
+                {task: of_corpus(system.name, chunk_ms, task, corpus) for task in FIGURES}
             ),
         }
         for system in args.systems
@@ -163,18 +156,13 @@ def results(args: argparse.Namespace) -> str:
         }
         for corpus in parts
         for chunk_ms in args.chunks
-        for task, names in (("asr", TRANSCRIPT), ("s2tt", TRANSLATION))
+        for task, names in FIGURES.items()
         for name, found in paired_tests(
-            {
-                system.name: of_corpus(runs[system.name, chunk_ms, task], rows, corpus)
-                for system in args.systems
-            },
-            names=names,
+            {s.name: of_corpus(s.name, chunk_ms, task, corpus) for s in args.systems}, names=names
         ).items()
         for figure, test in found.items()
     ]
-    details = {"figures": figures, "tests": tests}
-    write_whole(args.output / "results.json", (json.dumps(details, indent=1) + "\n").encode())
+    write_results(args.output / "results.json", {**head, "figures": figures, "tests": tests})
     return format_figures(figures) + ("\n\n" + format_tests(tests) if tests else "")
 
 
@@ -187,11 +175,9 @@ def run(
     args: argparse.Namespace,
 ) -> tuple[Instance, ...]:
     """One pass over all recordings; the instances are in the order of the rows."""
-    sources = listed_sources(rows, data, args.output / "lists", task=task)
-    system = System(replace(measured.options, chunk_ms=chunk_ms, task=task))
     encodings = encode(
-        system,
-        sources,
+        System(replace(measured.options, chunk_ms=chunk_ms, task=task)),
+        listed_sources(rows, data, args.output / "lists", task=task),
         segment_ms=chunk_ms,
         folder=args.output / "cache",
         jobs=args.jobs,
@@ -201,24 +187,15 @@ def run(
         encodings,
         output=args.output / "runs" / measured.name / f"{task}-{chunk_ms}",
         policy="offline" if task == "asr" else None,
-        jobs=args.jobs,
     )
     return read_log(folder, is_strict=True).instances
 
 
-def of_corpus(
-    instances: Sequence[Instance], rows: Sequence[ManifestRow], corpus: str
-) -> list[Instance]:
-    """Those of one corpus, or all."""
-    return [ins for ins in instances if corpus in (ALL, rows[ins.index].corpus)]
-
-
 def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
     """Each figure as ``[value, low, high]``; ``None`` where there is no value."""
-    samples = {
-        **samples_of(instances["asr"], TRANSCRIPT),
-        **samples_of(instances["s2tt"], TRANSLATION),
-    }
+    samples: dict[str, Sample] = {}
+    for task, names in FIGURES.items():
+        samples |= samples_of(instances[task], names)
     found: dict[str, Any] = {"recordings": len(instances["s2tt"]), **dict.fromkeys(COLUMNS)}
     for name, estimate in bootstrap(samples).estimates.items():
         found[name] = [estimate.value, estimate.low, estimate.high]
@@ -227,39 +204,28 @@ def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
 
 def format_figures(figures: Sequence[dict[str, Any]]) -> str:
     """A Markdown table."""
-    lines = [
-        f"| checkpoint | corpus | recordings | chunk (ms) | {' | '.join(COLUMNS)} |",
-        "| --- | --- | ---: | ---: |" + " ---: |" * len(COLUMNS),
-    ]
+    heads = {"checkpoint": "checkpoint", "corpus": "corpus", "recordings": "recordings"}
+    heads["chunk_ms"] = "chunk (ms)"
+    rows = []
     for row in figures:
-        cells = []
+        cells = [str(row[name]) for name in heads]
         for name in COLUMNS:
-            if row[name] is None:
-                cells.append("-")
-                continue
-            value, low, high = (f"{number:.{DIGITS.get(name, 1)}f}" for number in row[name])
-            cells.append(f"{value} [{low}, {high}]")
-        head = f"{row['checkpoint']} | {row['corpus']} | {row['recordings']} | {row['chunk_ms']}"
-        lines.append(f"| {head} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            numbers = [f"{number:.{DIGITS.get(name, 1)}f}" for number in row[name] or ()]
+            cells.append("{} [{}, {}]".format(*numbers) if numbers else "-")
+        rows.append(cells)
+    return markdown_table([*heads.values(), *COLUMNS], rows, text_columns=2)
 
 
 def format_tests(tests: Sequence[dict[str, Any]]) -> str:
     """A Markdown table of differences to the first checkpoint."""
-    lines = [
-        "| corpus | chunk (ms) | checkpoint | figure | difference | 95 % interval | p |",
-        "| --- | ---: | --- | --- | ---: | ---: | ---: |",
-    ]
+    rows = []
     for row in tests:
         digits = DIGITS.get(row["figure"], 1)
-        difference, low, high = (
-            f"{row[name]:+.{digits}f}" for name in ("difference", "low", "high")
-        )
-        lines.append(
-            f"| {row['corpus']} | {row['chunk_ms']} | {row['checkpoint']} | {row['figure']} | "
-            f"{difference} | [{low}, {high}] | {row['p']:.4f} |"
-        )
-    return "\n".join(lines)
+        value, low, high = (f"{row[name]:+.{digits}f}" for name in ("difference", "low", "high"))
+        cells = [str(row[name]) for name in ("corpus", "chunk_ms", "checkpoint", "figure")]
+        rows.append([*cells, value, f"[{low}, {high}]", f"{row['p']:.4f}"])
+    header = ("corpus", "chunk (ms)", "checkpoint", "figure", "difference", "95 % interval", "p")
+    return markdown_table(header, rows, text_columns=4)
 
 
 if __name__ == "__main__":
