@@ -25,13 +25,9 @@ from echostream.whole_file import write_whole
 SYSTEM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 SYSTEM_LINES = ("-", "--", "-.", ":")
 POLICY_MARKERS = ("o", "s", "^", "D", "v")
-WAITING_COLOUR = "#d9d9d9"
-STAGE_COLOURS = ("#56b4e9", "#d55e00", "#cc79a7", "#0072b2", "#009e73", "#e69f00", "#000000")
-"""Of stages in the order in which they are met; the page's style sheet has the same."""
-
 DOTTED = (0, (1, 2))
 
-_WIDTH, _HEIGHT = 6.0, 3.8
+_SIZE = (6.0, 3.8)
 """Inches."""
 
 Handle = tuple[Line2D, str]
@@ -116,12 +112,12 @@ def line_chart(
     return as_svg(draw)
 
 
-def as_svg(draw: Callable[[Axes], list[Handle]], height: float = _HEIGHT) -> str:
+def as_svg(draw: Callable[[Axes], list[Handle]]) -> str:
     """What ``draw`` puts on the axes, with the legend that it returns below, as SVG."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own settings are
         matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        figure = Figure(figsize=_SIZE, layout="constrained")
         canvas = FigureCanvasSVG(figure)
         handles = draw(figure.add_subplot())
         figure.legend(
@@ -152,11 +148,6 @@ def line_style(place: int) -> dict[str, Any]:
         "color": SYSTEM_COLOURS[place % len(SYSTEM_COLOURS)],
         "linestyle": SYSTEM_LINES[place % len(SYSTEM_LINES)],
     }
-
-
-def part_colours(stages: Sequence[str]) -> list[str]:
-    """Of the parts of a delay: the waiting and each stage."""
-    return [WAITING_COLOUR, *(STAGE_COLOURS[k % len(STAGE_COLOURS)] for k in range(len(stages)))]
 
 
 def marker(place: int) -> str:

@@ -37,7 +37,7 @@ from echostream.session import SystemOptions
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import ended, heading, parser_of, progress, write_results
 from eval.recordings import join_recordings, listed_sources, read_corpus_part
-from eval.sweep import System, encode, run_policy
+from eval.sweep import System, Work, encode, run_policy
 
 ALL = "all"
 FIGURES = {"asr": ("WER",), "s2tt": ("BLEU", "chrF", "LAAL", "compute_RTF")}
@@ -179,9 +179,7 @@ def run(
         System(replace(measured.options, chunk_ms=chunk_ms, task=task)),
         listed_sources(rows, data, args.output / "lists", task=task),
         segment_ms=chunk_ms,
-        folder=args.output / "cache",
-        jobs=args.jobs,
-        progress=progress,
+        work=Work(args.output / "cache", args.jobs, progress=progress),
     )
     folder = run_policy(
         encodings,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from echostream.errors import EchoStreamError
 from echostream.scoring.folder import ScoreOptions, format_scores, read_run, score_folder
-from echostream.scoring.intervals import TESTED, format_paired_tests, paired_tests
+from echostream.scoring.intervals import TESTED, paired_tests
 from echostream.scoring.quality import DEFAULT_TOKENIZER, QUALITY_NAMES, QualityOptions
 from echostream.scoring.scores import Scores
-from echostream.scoring.side_by_side import FORMATS, format_comparison, write_comparison
+from echostream.scoring.side_by_side import format_comparison, format_paired_tests
 from echostream.scoring.significance import NUM_RESAMPLES
 from echostream.text import read_lines
 
@@ -31,18 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed its message, or the help
         return stop.code if isinstance(stop.code, int) else 2
     runs: dict[str, Scores] = {}
-    status = 0
     try:
         options = _options(arguments)
     except EchoStreamError as error:
-        print(f"echostream score: error: {error}", file=sys.stderr)
-        return 1
+        return _failed(error)
+    status = 0
     for folder in arguments.folders:
         try:
             runs[folder] = score_folder(folder, arguments.segment_size, options)
         except EchoStreamError as error:
-            print(f"echostream score: error: {error}", file=sys.stderr)
-            status = 1
+            status = _failed(error)
             continue
         if arguments.json:
             print(json.dumps({"folder": folder, **runs[folder].details()}, ensure_ascii=False))
@@ -51,33 +49,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(runs) > 1 and not arguments.json:
         print("\n" + format_comparison(runs))
         if arguments.intervals is not None:
-            status = max(status, _print_tests(runs, options))
-    if arguments.output is not None and runs:
-        try:
-            write_comparison(arguments.output, runs)
-        except EchoStreamError as error:
-            print(f"echostream score: error: {error}", file=sys.stderr)
-            status = 1
+            try:
+                print("\n" + _tests(runs, options))
+            except EchoStreamError as error:
+                status = _failed(f"no tests between runs: {error}")
     return int(status or any(scores.has_errors for scores in runs.values()))
 
 
-def _print_tests(runs: Mapping[str, Scores], options: ScoreOptions) -> int:
-    """Test the runs against the first in the figures that all of them have."""
+def _failed(error: object) -> int:
+    print(f"echostream score: error: {error}", file=sys.stderr)
+    return 1
+
+
+def _tests(runs: Mapping[str, Scores], options: ScoreOptions) -> str:
+    """The runs against the first in the figures that all of them have."""
     names = [name for name in TESTED if all(name in scores.values for scores in runs.values())]
-    quality = options.quality or QualityOptions()
-    try:
-        logs = {folder: read_run(folder, options).instances for folder in runs}
-        tests = paired_tests(
-            logs,
-            options.num_resamples or NUM_RESAMPLES,
-            names=names,
-            quality=quality,
-        )
-    except EchoStreamError as error:
-        print(f"echostream score: error: no tests between runs: {error}", file=sys.stderr)
-        return 1
-    print("\n" + format_paired_tests(tests, next(iter(runs))))
-    return 0
+    logs = {folder: read_run(folder, options).instances for folder in runs}
+    tests = paired_tests(
+        logs, options.num_resamples or NUM_RESAMPLES, names=names, quality=options.quality
+    )
+    return format_paired_tests(tests, next(iter(runs)))
 
 
 def _options(arguments: argparse.Namespace) -> ScoreOptions:
@@ -96,6 +87,7 @@ def _options(arguments: argparse.Namespace) -> ScoreOptions:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(
         prog="echostream score",
         description="Compute quality (BLEU, chrF, WER, CER) and latency (LAAL, AL, AP, DAL, ATD, "
@@ -116,12 +108,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--json", action="store_true", help="print a line of JSON per folder instead of tables")
     add(
-        "--output",
-        metavar="FILE",
-        type=_output_file,
-        help=f"also write all figures of all folders there ({', '.join(FORMATS)})",
-    )
-    add(
         "--segment-size",
         type=_milliseconds,
         metavar="MS",
@@ -136,29 +122,20 @@ def build_parser() -> argparse.ArgumentParser:
         "and cer if the run was scored by WER)",
     )
     add("--tokenizer", default=DEFAULT_TOKENIZER, help="sacreBLEU's, for BLEU (%(default)s)")
-    add(
-        "--normalise",
-        action="store_true",
-        help="score quality without case and punctuation (default: texts as they are)",
-    )
+    add("--normalise", action="store_true",
+        help="score quality without case and punctuation (default: texts as they are)")  # fmt: skip
     add(
         "--spm-model",
         metavar="FILE",
         help="SentencePiece model of the predictions, for logs with a delay per piece that do not "
         "hold the pieces",
     )
-    add(
-        "--references",
-        metavar="FILE",
-        help="for simulstream's logs, which hold none: a line for each recording, in their order",
-    )
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--source", metavar="FILE", help="the runs' list of sources, to find missing lines"
-    )
-    length.add_argument(
-        "--num-instances", type=_count, metavar="N", help="how many instances the runs have"
-    )
+    add("--references", metavar="FILE",
+        help="for simulstream's logs, which hold none: a line for each recording, in their "
+        "order")  # fmt: skip
+    length = parser.add_mutually_exclusive_group().add_argument
+    length("--source", metavar="FILE", help="the runs' list of sources, to find missing lines")
+    length("--num-instances", type=_count, metavar="N", help="how many instances the runs have")
     add(
         "--intervals",
         type=_count,
@@ -174,10 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _milliseconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = float(text)
     if not 0 < value < math.inf:  # false for NaN
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0")
     return value
@@ -197,13 +171,3 @@ def _quality_names(text: str) -> tuple[str, ...]:
                 f"{name!r} is not one of {', '.join(QUALITY_NAMES)}, separated by commas"
             )
     return names
-
-
-def _output_file(text: str) -> str:
-    if Path(text).suffix not in FORMATS:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(FORMATS)}")
-    return text
-
-
-if __name__ == "__main__":
-    sys.exit(main())

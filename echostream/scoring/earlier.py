@@ -42,28 +42,18 @@ def earlier_scores(table: Path, details: Path) -> str | None:
 
 def parse_table(text: str | None) -> dict[str, float] | None:
     """Columns of a ``scores.tsv``; None if it is no header line and a row of numbers."""
-    lines = (text or "").splitlines()
-    if len(lines) != 2:
-        return None
-    names, cells = lines[0].split("\t"), lines[1].split("\t")
-    if len(names) != len(cells):
-        return None
     try:
+        names, cells = ((line.split("\t")) for line in (text or "").splitlines())
         # pandas leaves a cell without value empty.
-        return {
-            name: float(cell) if cell else math.nan for name, cell in zip(names, cells, strict=True)
-        }
+        return {n: float(cell or "nan") for n, cell in zip(names, cells, strict=True)}
     except ValueError:
         return None
 
 
 def same_figure(one: float | None, other: float | None) -> bool:
     """Whether two values are the same at three decimals; None and NaN are no value."""
-    one = math.nan if one is None else one
-    other = math.nan if other is None else other
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    return abs(one - other) <= _ROUNDING
+    a, b = (math.nan if value is None else value for value in (one, other))
+    return abs(a - b) <= _ROUNDING or (math.isnan(a) and math.isnan(b))
 
 
 def notes_on_earlier(text: str, values: Mapping[str, float | None]) -> list[str]:
@@ -77,39 +67,35 @@ def notes_on_earlier(text: str, values: Mapping[str, float | None]) -> list[str]
     earlier = parse_table(text)
     if earlier is None:
         return ["scores.tsv was not a header line and a row of numbers; its text is in scores.json"]
-    differing = [
-        name for name in earlier if name in values and not same_figure(earlier[name], values[name])
-    ]
+
+    def changes(names: list[str]) -> str:
+        return ", ".join(f"{n} {_show(earlier[n])} -> {_show(values[n])}" for n in names)
+
+    differing = [n for n in earlier if n in values and not same_figure(earlier[n], values[n])]
     aware = [
         name
         for name in differing
         if f"{name}_CA" in earlier and same_figure(earlier[name], values.get(f"{name}_CA"))
     ]
+    unexplained = [name for name in differing if name not in aware]
+    foreign = ", ".join(name for name in earlier if name not in values)
     notes = []
     if aware:
         notes.append(
             "scores.tsv was of SimulEval 1.1.4, which computes all columns from the elapsed times "
-            "if it is given --computation-aware: " + _changes(aware, earlier, values)
+            "if it is given --computation-aware: " + changes(aware)
         )
-    unexplained = [name for name in differing if name not in aware]
     if unexplained:
         notes.append(
             "scores.tsv held other values than the log says (other options, another log, or one of "
-            "the defects of the tool in docs/metrics.md): " + _changes(unexplained, earlier, values)
+            "the defects of the tool in docs/metrics.md): " + changes(unexplained)
         )
-    foreign = [name for name in earlier if name not in values]
     if foreign:
         notes.append(
-            f"scores.tsv held figures that are not computed here ({', '.join(foreign)}); they are "
-            "in scores.json"
+            f"scores.tsv held figures that are not computed here ({foreign}); they are in "
+            "scores.json"
         )
     return notes
-
-
-def _changes(
-    names: list[str], earlier: Mapping[str, float], values: Mapping[str, float | None]
-) -> str:
-    return ", ".join(f"{name} {_show(earlier[name])} -> {_show(values[name])}" for name in names)
 
 
 def _show(value: float | None) -> str:

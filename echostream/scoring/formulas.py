@@ -1,5 +1,7 @@
 """Formulas of latency for speech source and text output, as SimulEval's main computes them.
 
+docs/metrics.md says what each is blind to.
+
 Legend: d_1 .. d_n times of the n hypothesis words in ms (which times, is a matter of the reading,
 see :mod:`echostream.scoring.readings`), S source length in ms, R reference length in words.
 
@@ -28,10 +30,6 @@ def average_lagging(times: Sequence[float], source_length: float, reference_leng
 
     times: [n] ms. source_length: ms, more than 0. reference_length: words, at least 1.
     Returns ms, which may be negative. Raises DataError outside these ranges.
-
-    Traps: words after the first one at the end of the source do not count, so an offline system
-    scores S and not more. A hypothesis longer than its reference is rewarded (see LAAL). Where the
-    first time is beyond the end (computation-aware only) it is the score, however late the rest.
     """
     _require(times, source_length, reference_length)
     return _lagging(times, source_length, reference_length)
@@ -45,8 +43,6 @@ def length_adaptive_average_lagging(
     Polak et al. 2022 (arXiv 2204.06028), name and analysis Papi et al. 2022 (arXiv 2206.05807).
 
     Arguments, range and errors as :func:`average_lagging`. Never below AL; equal to it if n <= R.
-
-    Trap: a hypothesis shorter than its reference is still measured against the reference.
     """
     _require(times, source_length, reference_length)
     return _lagging(times, source_length, max(len(times), reference_length))
@@ -62,10 +58,6 @@ def yet_another_average_lagging(
 
     Arguments and errors as :func:`average_lagging`. Returns ms, or None if the first word is at the
     end of the source or later: then nothing was simultaneous.
-
-    Traps: utterances without value are not in the mean, so a system that mostly waits for the end
-    is judged by the few where it does not. Computation-aware, words that computing moves beyond the
-    end drop out, so the figure can be below the ideal one.
     """
     _require(times, source_length, reference_length)
     step = source_length / max(len(times), reference_length)
@@ -84,10 +76,6 @@ def average_proportion(
     """AP: sum_i d_i / (S * R), a ratio. Cho and Esipova 2016 (arXiv 1606.02012).
 
     Arguments and errors as :func:`average_lagging`. Returns a ratio, at least 0.
-
-    Traps: the sum is over the hypothesis and the division by the reference length, so a short
-    hypothesis looks fast and a long one exceeds 1; computation-aware times exceed it too. The same
-    lag in ms is a smaller ratio in a longer utterance.
     """
     _require(times, source_length, reference_length)
     return sum(times) / (source_length * reference_length)
@@ -101,9 +89,6 @@ def differentiable_average_lagging(times: Sequence[float], source_length: float)
 
     times: [n] ms. source_length: ms, more than 0. Returns ms, at least d_1. Raises DataError
     outside these ranges.
-
-    Traps: the reference has no part in it, n is the hypothesis length. Words written together are
-    spread over the steps that follow, also beyond the end of the source.
     """
     _require(times, source_length, 1)
     rate = len(times) / source_length
@@ -127,11 +112,6 @@ def average_token_delay(delays: Sequence[float], elapsed: Sequence[float] | None
     elapsed: [n] ms, or None for the ideal figure. Given, end(t) = max(d_t, end(t - 1)) + k_t, where
         k_t = (e_t - d_t) - (e_{t-1} - d_{t-1}) is the computing time since the word before.
     Returns ms. Raises DataError for no words or for an elapsed of another length.
-
-    Traps: neither source length nor reference has a part in it. The token grid starts anew with
-    each chunk, so 640 ms make tokens of 300, 300 and 40. Computing time delays its own word and the
-    ones that it pushes back, but the wait for audio absorbs it, so ATD_CA is not ATD of the elapsed
-    times. Audio after the last word has no part either.
     """
     computing = [0.0] * len(delays) if elapsed is None else compute_of_words(delays, elapsed)
     ends: list[float] = []

@@ -77,34 +77,21 @@ def per_instance(
     return [instance_latency(instance, metric, reading) for instance in instances]
 
 
-@dataclass(frozen=True)
-class MeanLatency:
-    """A metric over a corpus."""
-
-    value: float | None
-    """Mean over the scored instances; None if there is none."""
-    scored: int
-    skipped: int
-    """Instances without a value."""
-
-
 def mean_latency(
-    instances: Iterable[Instance], metric: LatencyMetric, reading: Reading = Reading.IDEAL
-) -> MeanLatency:
-    """Mean over instances, each of the same weight unless the metric says otherwise."""
-    values: list[float] = []
-    weights: list[float] = []
-    skipped = 0
-    for instance in instances:
-        value = instance_latency(instance, metric, reading)
-        if value is None:
-            skipped += 1
-            continue
-        weight = instance.source_length if metric.by_source_length else 1.0
-        values.append(weight * value)
-        weights.append(weight)
-    mean = math.fsum(values) / math.fsum(weights) if values else None
-    return MeanLatency(mean, len(values), skipped)
+    instances: Sequence[Instance], metric: LatencyMetric, reading: Reading = Reading.IDEAL
+) -> tuple[float | None, int]:
+    """Mean over the instances that have a value, None if there is none, and how many have.
+
+    Each has the same weight unless the metric says otherwise.
+    """
+    found = [
+        (value, instance.source_length if metric.by_source_length else 1.0)
+        for instance, value in zip(instances, per_instance(instances, metric, reading), strict=True)
+        if value is not None
+    ]
+    total = math.fsum(weight for _, weight in found)
+    mean = math.fsum(value * weight for value, weight in found) / total if found else None
+    return mean, len(found)
 
 
 def _of_reference(
@@ -170,8 +157,3 @@ FURTHER_METRICS: tuple[LatencyMetric, ...] = (
 """What else is printed here. SimulEval calls EndRatio "RTF"; compute RTF is another thing."""
 
 ALL_METRICS = LATENCY_METRICS + FURTHER_METRICS
-
-
-def metric_named(name: str) -> LatencyMetric:
-    """The metric of that name. Raises KeyError if there is none."""
-    return {metric.name: metric for metric in ALL_METRICS}[name]

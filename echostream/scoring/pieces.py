@@ -5,7 +5,7 @@ Legend: n pieces with a time each, W words of the text they make, n >= W.
 A word is there when its last piece is: its time is that of its last piece. A log that keeps the
 pieces (SimulEval's ``prediction_spm``) tells which that is. StreamSpeech's fork of SimulEval joins
 the pieces before it writes them down and keeps the times only; there the ends of the words follow
-if the times leave no choice, or from the vocabulary that made the pieces.
+from the vocabulary that made the pieces.
 """
 
 from __future__ import annotations
@@ -44,28 +44,6 @@ def word_ends(pieces: Sequence[str]) -> list[int]:
             elif part:
                 ends.append(position)
                 in_word = True
-    return ends
-
-
-def certain_ends(text: str, times: Sequence[Sequence[float]]) -> list[int] | None:
-    """Ends of the words of ``text`` where the times leave no choice, else None.
-
-    times: one or more sequences of n values (delays; elapsed times too if there are any).
-
-    Each word has at least one piece, so word k of W, from 1, ends between piece k and n - (W - k).
-    If all of those have the same times it does not matter which it is.
-    """
-    words, pieces = len(text.split()), len(times[0])
-    if not words <= pieces:
-        return None
-    ends = []
-    for word in range(1, words + 1):
-        first, last = word - 1, pieces - (words - word) - 1
-        if word == words and not text[-1].isspace():
-            first = last  # nothing follows the last word, so it ends with the last piece
-        if any(len(set(values[first : last + 1])) > 1 for values in times):
-            return None
-        ends.append(last)
     return ends
 
 

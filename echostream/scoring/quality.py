@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import jiwer
+from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
@@ -44,11 +45,11 @@ class QualityOptions:
 class Quality:
     """A quality score and how it was computed."""
 
+    name: str
     value: float | None
     """None where it is not defined: an error rate of references without words."""
     signature: str
     """The metric's name and its settings, for instance ``BLEU|nrefs:1|case:mixed|...``."""
-    name: str = "BLEU"
 
 
 def bleu(
@@ -62,10 +63,23 @@ def bleu(
     Raises DataError as :func:`bleu_metric`, for no sentences, and for other numbers of hypotheses
     and references. (SimulEval catches whatever goes wrong here and prints 0.)
     """
-    require_pairs("BLEU", hypotheses, references)
-    metric = bleu_metric(tokenizer)
+    return _of_corpus("BLEU", bleu_metric(tokenizer), hypotheses, references)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
+    """Corpus chrF2 (Popovic 2015; 2016 for beta = 2), character 6-grams, no words. 0 to 100.
+
+    Raises DataError for no sentences and for other numbers of hypotheses and references.
+    """
+    return _of_corpus("chrF", CHRF(), hypotheses, references)
+
+
+def _of_corpus(
+    name: str, metric: Metric, hypotheses: Sequence[str], references: Sequence[str]
+) -> Quality:
+    require_pairs(name, hypotheses, references)
     value = metric.corpus_score(hypotheses, [references]).score
-    return Quality(value, f"BLEU|{metric.get_signature()}", "BLEU")
+    return Quality(name, value, f"{name}|{metric.get_signature()}")
 
 
 def bleu_metric(tokenizer: str) -> BLEU:
@@ -84,17 +98,6 @@ def bleu_metric(tokenizer: str) -> BLEU:
             f"BLEU tokenizer {tokenizer!r} cannot be loaded ({lines[0].strip()}); it needs "
             f"{needed}; or choose another --tokenizer, or --quality without bleu"
         ) from error
-
-
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Quality:
-    """Corpus chrF2 (Popovic 2015; 2016 for beta = 2), character 6-grams, no words. 0 to 100.
-
-    Raises DataError for no sentences and for other numbers of hypotheses and references.
-    """
-    require_pairs("chrF", hypotheses, references)
-    metric = CHRF()
-    value = metric.corpus_score(hypotheses, [references]).score
-    return Quality(value, f"chrF|{metric.get_signature()}", "chrF")
 
 
 def edits(name: str, hypothesis: str, reference: str) -> tuple[int, int]:
@@ -128,7 +131,7 @@ def error_rate(name: str, hypotheses: Sequence[str], references: Sequence[str]) 
     errors, length = (sum(column) for column in zip(*counts, strict=True))
     tokens = "space" if name == "WER" else "char"
     signature = f"{name}|nrefs:1|case:mixed|tok:{tokens}|version:jiwer-{version('jiwer')}"
-    return Quality(100 * errors / length if length else None, signature, name)
+    return Quality(name, 100 * errors / length if length else None, signature)
 
 
 _METRICS: dict[str, Callable[[Sequence[str], Sequence[str], str], Quality]] = {
@@ -146,23 +149,17 @@ def score_quality(
 ) -> list[Quality]:
     """The metrics that the options name, in order. What was done to the text is in the signatures.
 
-    Raises DataError for an unknown name and for what the metrics refuse.
+    Raises DataError for what the metrics refuse.
     """
     names = DEFAULT_QUALITY if options.names is None else options.names
-    unknown = [name for name in names if name not in _METRICS]
-    if unknown:
-        raise DataError(f"quality metric is {unknown[0]!r}; expected one of {', '.join(_METRICS)}")
     hypotheses, references = prepared(hypotheses, options), prepared(references, options)
     ending = "|text:normalised" * options.is_normalised + "|text:unspaced" * options.is_unspaced
-    scores = [_METRICS[name](hypotheses, references, tokenizer_of(options)) for name in names]
-    return [
-        Quality(
-            None if options.is_unspaced and score.name == "WER" else score.value,
-            score.signature + ending,
-            score.name,
-        )
-        for score in scores
-    ]
+    found = []
+    for name in names:
+        score = _METRICS[name](hypotheses, references, tokenizer_of(options))
+        value = None if options.is_unspaced and name == "wer" else score.value
+        found.append(Quality(score.name, value, score.signature + ending))
+    return found
 
 
 def prepared(texts: Sequence[str], options: QualityOptions) -> list[str]:

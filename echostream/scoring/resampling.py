@@ -20,12 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sacrebleu.metrics.base import Metric
-from sacrebleu.metrics.chrf import CHRF
 
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
 from echostream.scoring.latency import LatencyMetric, per_instance
-from echostream.scoring.quality import DEFAULT_TOKENIZER, bleu_metric, edits, require_pairs
+from echostream.scoring.quality import edits, require_pairs
 from echostream.scoring.readings import Reading
 
 Array = NDArray[np.float64]
@@ -43,7 +42,7 @@ class Sample:
     indices: tuple[int, ...]
     """Which utterances: [n] increasing, as ``Instance.index``. Resampling needs at least 2."""
     statistics: Array
-    """[n, k], finite, read-only."""
+    """[n, k], finite."""
     score: Callable[[Array], Array]
     """[R, k] totals -> [R] figures; NaN where a figure is undefined."""
 
@@ -53,19 +52,8 @@ class Sample:
         return float(self.score(self.statistics.sum(axis=0, keepdims=True))[0])
 
     def values(self, weights: ArrayLike) -> Array:
-        """Figures of resamples: weights [R, n], each at least 0 -> [R].
-
-        Raises DataError for another shape, or a weight that is negative or not finite.
-        """
-        w = np.asarray(weights, dtype=np.float64)
-        if w.ndim != 2 or w.shape[1] != len(self.indices):
-            raise DataError(
-                f"weights have shape {w.shape}; expected one row per resample with "
-                f"{len(self.indices)} columns, one per utterance"
-            )
-        if not (np.isfinite(w).all() and (w >= 0).all()):
-            raise DataError("a weight is negative or not finite; expected how often, from 0 up")
-        return self.score(w @ self.statistics)
+        """Figures of resamples: weights [R, n] -> [R]."""
+        return self.score(np.asarray(weights, dtype=np.float64) @ self.statistics)
 
 
 def mean_sample(
@@ -76,12 +64,11 @@ def mean_sample(
     values: [n] one per utterance; None or NaN where undefined. indices: [n], by default 0 .. n-1.
     The figure is NaN if no utterance has a value: how many have one varies with the resample too.
 
-    Raises DataError for no values, infinite ones, and indices of another number or repeated.
+    Raises DataError for no values, infinite ones, and repeated indices.
     """
     x = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
     defined = ~np.isnan(x)
-    statistics = np.stack([np.where(defined, x, 0.0), defined], axis=-1)
-    return _sample(metric, statistics, _ratio(1.0), indices)
+    return ratio_sample(metric, np.where(defined, x, 0.0), defined, indices)
 
 
 def ratio_sample(
@@ -93,23 +80,17 @@ def ratio_sample(
 ) -> Sample:
     """``scale`` * sum of numerators / sum of denominators: compute RTF, word error rate.
 
-    numerators, denominators: [n] each, for instance ms of computing and ms of audio; denominators
-    at least 0. The figure is NaN where the denominators add up to 0. indices: [n], by default 0 ..
-    n-1.
-
-    Raises DataError for different numbers, no or not finite values, a negative denominator, and
-    indices of another number or repeated.
+    numerators, denominators: [n] each, for instance ms of computing and ms of audio. The figure is
+    NaN where the denominators add up to 0. Indices and errors as :func:`mean_sample`.
     """
-    a = np.array(list(numerators), dtype=np.float64)
-    b = np.array(list(denominators), dtype=np.float64)
-    if len(a) != len(b):
-        raise DataError(
-            f"{metric}: {len(a)} numerators and {len(b)} denominators; expected one of both for "
-            "each utterance"
-        )
-    if (b < 0).any():
-        raise DataError(f"{metric}: a denominator is {b.min():g}; expected at least 0")
-    return _sample(metric, np.stack([a, b], axis=-1), _ratio(scale), indices)
+
+    def score(totals: Array) -> Array:
+        result = np.full(len(totals), math.nan)
+        np.divide(scale * totals[:, 0], totals[:, 1], out=result, where=totals[:, 1] > 0)
+        return result
+
+    statistics = np.stack([np.array(list(x), float) for x in (numerators, denominators)], axis=-1)
+    return _sample(metric, statistics, score, indices)
 
 
 def latency_sample(
@@ -117,18 +98,16 @@ def latency_sample(
 ) -> Sample:
     """A latency metric; its value is :func:`echostream.scoring.latency.mean_latency`'s.
 
-    Instances that it skips are undefined here. Raises DataError for no instances and repeated ones.
+    Instances that it skips are undefined here. Errors as :func:`mean_sample`.
     """
     name = metric.name + reading.value
     indices = [ins.index for ins in instances]
     values = per_instance(instances, metric, reading)
     if not metric.by_source_length:
         return mean_sample(name, values, indices)
-    weights = [
-        0.0 if value is None else ins.source_length
-        for ins, value in zip(instances, values, strict=True)
-    ]
-    weighted = [weight * (value or 0.0) for weight, value in zip(weights, values, strict=True)]
+    both = list(zip(instances, values, strict=True))
+    weights = [0.0 if value is None else ins.source_length for ins, value in both]
+    weighted = [ins.source_length * (value or 0.0) for ins, value in both]
     return ratio_sample(name, weighted, weights, indices)
 
 
@@ -147,23 +126,6 @@ def error_rate_sample(
     counts = [edits(name, hypothesis, reference) for hypothesis, reference in pairs]
     errors, lengths = zip(*counts, strict=True)
     return ratio_sample(name, errors, lengths, indices, scale=100.0)
-
-
-def bleu_sample(
-    hypotheses: Sequence[str],
-    references: Sequence[str],
-    indices: Iterable[int] | None = None,
-    tokenizer: str = DEFAULT_TOKENIZER,
-) -> Sample:
-    """BLEU as :func:`echostream.scoring.quality.bleu`; arguments and errors as there."""
-    return sacrebleu_sample(bleu_metric(tokenizer), hypotheses, references, indices)
-
-
-def chrf_sample(
-    hypotheses: Sequence[str], references: Sequence[str], indices: Iterable[int] | None = None
-) -> Sample:
-    """chrF (Popovic 2015), 0 to 100. Errors as :func:`bleu_sample`."""
-    return sacrebleu_sample(CHRF(), hypotheses, references, indices)
 
 
 def sacrebleu_sample(
@@ -212,10 +174,9 @@ def resample_weights(utterances: int, num_resamples: int, seed: int) -> Iterator
 def resampled_values(samples: Sequence[Sample], num_resamples: int, seed: int) -> Array:
     """[R, number of samples]: in a row, every sample is scored on the same resampled utterances.
 
-    Raises DataError as :func:`require_same_utterances` and :func:`require_resampling`.
+    Raises DataError as :func:`require_resampling`.
     """
-    require_same_utterances(samples)
-    require_resampling(num_resamples, seed)
+    require_resampling(samples, num_resamples)
     blocks = resample_weights(len(samples[0].indices), num_resamples, seed)
     return np.concatenate(
         [np.stack([sample.values(w) for sample in samples], axis=-1) for w in blocks]
@@ -226,23 +187,24 @@ def swapped_differences(one: Sample, other: Sample, num_trials: int, seed: int) 
     """[R] distances of the two figures, at least 0 or NaN, after swapping each utterance's two
     outputs, or not, by the toss of a coin.
 
-    Raises DataError as :func:`require_same_utterances` and :func:`require_resampling`.
+    Raises DataError as :func:`require_resampling`.
     """
-    require_same_utterances([one, other])
-    require_resampling(num_trials, seed)
+    require_resampling([one, other], num_trials)
     generator = np.random.default_rng(seed)
     differences = []
     for rows in _blocks(len(one.indices), num_trials):
-        kept = generator.integers(2, size=(rows, len(one.indices)), dtype=np.bool_)
-        keep, swap = kept.astype(np.float64), (~kept).astype(np.float64)
-        first = one.score(keep @ one.statistics + swap @ other.statistics)
-        second = one.score(swap @ one.statistics + keep @ other.statistics)
+        keep = generator.integers(2, size=(rows, len(one.indices)), dtype=np.bool_).astype(float)
+        first = one.score(keep @ one.statistics + (1 - keep) @ other.statistics)
+        second = one.score((1 - keep) @ one.statistics + keep @ other.statistics)
         differences.append(np.abs(second - first))
     return np.concatenate(differences)
 
 
-def require_same_utterances(samples: Sequence[Sample]) -> None:
-    """DataError unless all samples are of the same utterances, at least 2, and have a value."""
+def require_resampling(samples: Sequence[Sample], number: int) -> None:
+    """DataError unless all samples are of the same utterances, at least 2, and have a value, and
+    ``number`` is at least 100."""
+    if number < 100:
+        raise DataError(f"number of resamples is {number}; expected a whole number from 100 up")
     if not samples:
         raise DataError("no samples to resample; expected at least one")
     first = samples[0]
@@ -263,46 +225,21 @@ def require_same_utterances(samples: Sequence[Sample]) -> None:
         raise DataError("1 utterance to resample; expected at least 2, better some hundreds")
 
 
-def require_resampling(number: int, seed: int) -> None:
-    """DataError unless ``number`` is at least 100 and ``seed`` a whole number from 0 up."""
-    if isinstance(number, bool) or not isinstance(number, int) or number < 100:
-        raise DataError(f"number of resamples is {number!r}; expected a whole number from 100 up")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise DataError(f"seed is {seed!r}; expected a whole number from 0 up")
-
-
 def _sample(
     metric: str,
     statistics: Array,
     score: Callable[[Array], Array],
     indices: Iterable[int] | None,
 ) -> Sample:
-    numbers = list(range(len(statistics)) if indices is None else indices)
-    if len(numbers) != len(statistics) or not numbers:
-        raise DataError(
-            f"{metric}: {len(statistics)} utterances and {len(numbers)} indices; expected as many, "
-            "at least one"
-        )
-    if len(set(numbers)) < len(numbers):
-        repeated = next(number for number in numbers if numbers.count(number) > 1)
-        raise DataError(f"{metric}: index {repeated} is there twice; expected each utterance once")
+    numbers = np.array(list(range(len(statistics)) if indices is None else indices))
+    if not len(numbers) or len(np.unique(numbers)) < len(numbers):
+        raise DataError(f"{metric}: no utterance, or an index twice; expected each index once")
     if not np.isfinite(statistics).all():
         row = int(np.flatnonzero(~np.isfinite(statistics).all(axis=1))[0])
         raise DataError(f"{metric}: the value of index {numbers[row]} is not finite")
     # Two logs need not have the same order, but a resample must mean the same utterances in both.
-    order = np.argsort(np.array(numbers), kind="stable")
-    ordered = statistics[order].astype(np.float64)
-    ordered.flags.writeable = False
-    return Sample(metric, tuple(sorted(numbers)), ordered, score)
-
-
-def _ratio(scale: float) -> Callable[[Array], Array]:
-    def score(totals: Array) -> Array:
-        result = np.full(len(totals), math.nan)
-        np.divide(scale * totals[:, 0], totals[:, 1], out=result, where=totals[:, 1] > 0)
-        return result
-
-    return score
+    order = np.argsort(numbers)
+    return Sample(metric, tuple(numbers[order].tolist()), statistics[order], score)
 
 
 def _blocks(utterances: int, number: int) -> Iterator[int]:

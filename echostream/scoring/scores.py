@@ -25,7 +25,6 @@ from echostream.scoring.quality import QualityOptions, score_quality
 from echostream.scoring.readings import Reading, compute_origin
 from echostream.scoring.signature import (
     EVALUATOR,
-    inferred_from,
     inferred_segment,
     latency_signature,
     stated_segment,
@@ -134,7 +133,7 @@ def score_instances(
     """
     if not instances:
         raise DataError("scores of no instances; expected at least one")
-    segment = inferred_segment(instances) if segment_size is None else stated_segment(segment_size)
+    segment = _segment(instances, segment_size)
     figures: list[Figure] = []
     if has_references:
         figures = _quality(
@@ -152,7 +151,7 @@ def score_instances(
         if not has_references and metric.needs_reference:
             continue
         for reading in metric.readings:
-            mean = mean_latency(instances, metric, reading)
+            mean, scored = mean_latency(instances, metric, reading)
             fields = dict(metric.fields)
             if metric.name == "compute_RTF":
                 fields |= {"from": origin, "avg": "source"}
@@ -165,7 +164,7 @@ def score_instances(
                 origin=origin,
             )
             name = metric.name + reading.value
-            figures.append(Figure(name, mean.value, metric.unit, signature, mean.scored))
+            figures.append(Figure(name, mean, metric.unit, signature, scored))
     for reading in Reading:
         # The same instances for every metric but YAAL.
         counts["latency_instances" + reading.value.lower()] = sum(
@@ -188,10 +187,7 @@ def score_speech(
     """
     if not instances:
         raise DataError("scores of no instances; expected at least one")
-    if segment_size is None:
-        segment = inferred_from((ins.delays, ins.source_length) for ins in instances)
-    else:
-        segment = stated_segment(segment_size)
+    segment = _segment(instances, segment_size)
     figures: list[Figure] = []
     if transcripts is not None:
         references = [ins.reference for ins in instances]
@@ -218,6 +214,14 @@ def score_speech(
     return Scores(tuple(figures), counts, tuple(check_speech(instances)))
 
 
+def _segment(
+    instances: Sequence[Instance] | Sequence[SpeechInstance], segment_size: float | None
+) -> str:
+    if segment_size is not None:
+        return stated_segment(segment_size)
+    return inferred_segment((ins.delays, ins.source_length) for ins in instances)
+
+
 def options_for(instances: Sequence[Instance], options: QualityOptions) -> QualityOptions:
     """The options; without white space where predictions in characters have lost theirs."""
     return replace(options, is_unspaced=has_lost_spaces(instances))
@@ -225,13 +229,8 @@ def options_for(instances: Sequence[Instance], options: QualityOptions) -> Quali
 
 def by_tool_names(values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Values by our names and by SimulEval's where they differ: RTF, and _CA of what is counted."""
-    named = dict(values)
-    for suffix in ("", "_CA"):
-        if "EndRatio" + suffix in values:
-            named["RTF" + suffix] = values["EndRatio" + suffix]
-    if "NumChunks" in values:
-        named["NumChunks_CA"] = values["NumChunks"]
-    return named
+    other = {"RTF": "EndRatio", "RTF_CA": "EndRatio_CA", "NumChunks_CA": "NumChunks"}
+    return {**values, **{name: values[ours] for name, ours in other.items() if ours in values}}
 
 
 def _quality(

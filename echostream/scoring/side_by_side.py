@@ -1,35 +1,18 @@
-"""Several runs side by side: a Markdown table of the main figures, and files with all of them."""
+"""Several runs side by side: Markdown tables of the main figures and of tests between runs."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from echostream.errors import DataError
 from echostream.scoring.folder import show
+from echostream.scoring.markdown import markdown_table
 from echostream.scoring.scores import Scores
+from echostream.scoring.significance import PairedComparison
 
 MAIN_FIGURES = (
-    "BLEU",
-    "chrF",
-    "WER",
-    "CER",
-    "ASR_BLEU",
-    "LAAL",
-    "LAAL_CA",
-    "LAAL_RT",
-    "AL",
-    "YAAL",
-    "StartOffset",
-    "EndOffset",
-    "ATD",
-    "compute_RTF",
+    *("BLEU", "chrF", "WER", "CER", "ASR_BLEU", "LAAL", "LAAL_CA", "LAAL_RT", "AL", "YAAL"),
+    *("StartOffset", "EndOffset", "ATD", "compute_RTF"),
 )
-
-FORMATS = (".tsv", ".json", ".md")
-"""What :func:`write_comparison` can write, by the ending of the file's name."""
 
 
 def format_comparison(runs: Mapping[str, Scores]) -> str:
@@ -43,12 +26,12 @@ def format_comparison(runs: Mapping[str, Scores]) -> str:
         for name in MAIN_FIGURES
         if any(scores.values.get(name) is not None for scores in runs.values())
     ]
-    rows = [["run", "instances", *names], ["---", *["---:"] * (len(names) + 1)]]
+    rows = []
     for title, scores in runs.items():
         mark = " *" if scores.has_errors else ""
         cells = [show(scores.values.get(name)) for name in names]
-        rows.append([_escaped(title) + mark, str(scores.counts["instances"]), *cells])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+        rows.append([title + mark, str(scores.counts["instances"]), *cells])
+    lines = [markdown_table(["run", "instances", *names], rows)]
     if any(scores.has_errors for scores in runs.values()):
         lines.append("\n\\* the log is damaged or contradicts itself; see its problems")
     lines += [f"\n{line}" for line in differing_signatures(runs, names)]
@@ -73,45 +56,19 @@ def differing_signatures(runs: Mapping[str, Scores], names: Sequence[str]) -> li
     return lines
 
 
-def write_comparison(path: str | os.PathLike[str], runs: Mapping[str, Scores]) -> None:
-    """Write all figures of all runs as ``.tsv`` or ``.json``, or the table as ``.md``.
-
-    The TSV has a row per run: folder, instances, problems (their kinds) and every figure,
-    unrounded, empty where there is no value. The JSON is a list of what ``scores.json`` has, with
-    ``folder``.
-
-    Raises DataError for another ending and for a file that cannot be written.
-    """
-    target = Path(path)
-    writers = {".tsv": _tsv, ".json": _json, ".md": lambda runs: format_comparison(runs) + "\n"}
-    if target.suffix not in writers:
-        raise DataError(
-            f"{target}: ends in {target.suffix or 'nothing'!r}; expected {', '.join(writers)}"
-        )
-    try:
-        target.write_text(writers[target.suffix](runs), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise DataError(
-            f"{target}: cannot be written: {error.strerror}; expected a file in a folder that is "
-            "there"
-        ) from error
-
-
-def _tsv(runs: Mapping[str, Scores]) -> str:
-    names = list(dict.fromkeys(name for scores in runs.values() for name in scores.values))
-    rows = [["folder", "instances", "problems", *names]]
-    for title, scores in runs.items():
-        kinds = ",".join(problem.kind for problem in scores.problems)
-        head = [title, str(scores.counts["instances"]), kinds]
-        cells = [scores.values.get(name) for name in names]
-        rows.append([*head, *("" if cell is None else repr(cell) for cell in cells)])
-    return "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
-
-
-def _json(runs: Mapping[str, Scores]) -> str:
-    found = [{"folder": title, **scores.details()} for title, scores in runs.items()]
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+def format_paired_tests(tests: Mapping[str, Mapping[str, PairedComparison]], first: str) -> str:
+    """A Markdown table: difference to the first run, its interval, p."""
+    rows = [
+        [
+            *(title, name, f"{test.baseline:.3f}", f"{test.system:.3f}"),
+            f"{test.difference.value:+.3f}",
+            f"[{test.difference.low:+.3f}, {test.difference.high:+.3f}]",
+            f"{test.p_value:.4f}",
+        ]
+        for title, found in tests.items()
+        for name, test in found.items()
+    ]
+    header = ["run", "figure", "first", "this", "difference", "95 % interval", "p"]
+    signatures = {test.signature for found in tests.values() for test in found.values()}
+    title = f"Difference to {first}, with 95 % interval and p by approximate randomisation:"
+    return "\n".join([title, "", markdown_table(header, rows, text_columns=2), "", *signatures])

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 
 from echostream import __version__
 from echostream.errors import DataError
-from echostream.scoring.instance import Instance
 from echostream.scoring.readings import Reading
 
 EVALUATOR = f"echostream-{__version__}"
@@ -58,23 +57,16 @@ def stated_segment(milliseconds: float) -> str:
     return f"{milliseconds:g}ms"
 
 
-def inferred_segment(instances: Iterable[Instance]) -> str:
+def inferred_segment(delays: Iterable[tuple[Iterable[float], float]]) -> str:
     """``<=320ms``: what a log, which does not hold the segment size, tells about it.
 
-    Each delay before the end of its source is a whole number of segments, so the segment size
-    divides them all and is at most their greatest common divisor. It is less where the policy never
-    writes after some segments. ``unknown`` if all was written at the end or at fractions of 1 ms.
+    delays: with the source length of each instance. Each delay before the end of its source is a
+    whole number of segments, so the segment size divides them all and is at most their greatest
+    common divisor. It is less where the policy never writes after some segments. ``unknown`` if all
+    was written at the end or at fractions of 1 ms.
     """
-    return inferred_from((instance.delays, instance.source_length) for instance in instances)
-
-
-def inferred_from(delays: Iterable[tuple[Iterable[float], float]]) -> str:
-    """As :func:`inferred_segment`, from pairs of delays and source length."""
-    divisor = 0
-    for times, source_length in delays:
-        for delay in times:
-            if delay < source_length:
-                if not float(delay).is_integer():
-                    return UNKNOWN
-                divisor = math.gcd(divisor, int(delay))
+    early = [delay for times, length in delays for delay in times if delay < length]
+    if not all(float(delay).is_integer() for delay in early):
+        return UNKNOWN
+    divisor = math.gcd(*map(int, early))
     return f"<={divisor}ms" if divisor else UNKNOWN

@@ -12,7 +12,6 @@ from typing import Any, TypeGuard
 from echostream.scoring.pieces import (
     WORD_BEGIN,
     Tokenizer,
-    certain_ends,
     join_pieces,
     tokenized_ends,
     word_ends,
@@ -161,16 +160,10 @@ def _ends(
             "written were words and not pieces, and StreamSpeech's fork of SimulEval joined them "
             "without spaces; run again with SimulEval's own release",
         )
+    found = None if tokenize is None else tokenized_ends(text, len(delays), tokenize)
+    remedy = "give the model's SentencePiece vocabulary with --spm-model"
     if tokenize is not None:
-        found = tokenized_ends(text, len(delays), tokenize)
         remedy = "the given SentencePiece model does not cut the prediction into as many"
-    else:
-        elapsed = record.get("elapsed")
-        known: list[Sequence[float]] = [delays]
-        if isinstance(elapsed, list) and len(elapsed) == len(delays):
-            known.append(elapsed)
-        found = certain_ends(text, known)
-        remedy = "give the model's SentencePiece vocabulary with --spm-model"
     if found is None:
         raise FaultFoundError(
             "unknown-pieces",

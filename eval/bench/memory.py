@@ -26,38 +26,18 @@ _VARIETY = 16
 
 
 @dataclass(frozen=True)
-class Window:
-    """A stretch of the stream."""
-
-    audio_s: float
-    """Heard at its end."""
-    resident_bytes: int
-    chunk_ms_p50: float
-    """Wall time."""
-    state_bytes: int
-
-
-@dataclass(frozen=True)
 class LongStream:
     """What a long stream cost."""
 
-    windows: tuple[Window, ...]
-
-    @property
-    def kept(self) -> tuple[Window, ...]:
-        """After warm-up."""
-        return self.windows[int(WARM_UP * len(self.windows)) :]
-
-    @property
-    def growth_bytes(self) -> int:
-        """How far the resident set ever rose above where it was after warm-up."""
-        sizes = [window.resident_bytes for window in self.kept]
-        return max(sizes) - sizes[0]
-
-    @property
-    def state_is_constant(self) -> bool:
-        """Whether the state's size never changed."""
-        return len({window.state_bytes for window in self.windows}) == 1
+    audio_s: float
+    resident_bytes: int
+    """After warm-up."""
+    growth_bytes: int
+    """How far the resident set ever rose above that."""
+    state_bytes: tuple[int, ...]
+    """Sizes that the state had; one if it is constant."""
+    chunk_ms: tuple[float, float]
+    """Median wall time of a chunk after warm-up and at the end."""
 
 
 def long_stream(
@@ -77,7 +57,7 @@ def long_stream(
     chunks = torch.randn(_VARIETY, 1, frames, state.pending.shape[2])
     chunk_s = frames * FRAME_SHIFT_MS / 1000
     each = max(1, round(audio_s / _WINDOWS / chunk_s))
-    windows: list[Window] = []
+    held, states, medians = [], [], []
     done = 0
     while done * chunk_s < audio_s:
         times = []
@@ -86,5 +66,14 @@ def long_stream(
             _, _, state = encoder.step(chunks[done % _VARIETY], state)
             times.append(1000 * (clock() - started))
             done += 1
-        windows.append(Window(done * chunk_s, resident(), statistics.median(times), state.nbytes))
-    return LongStream(tuple(windows))
+        held.append(resident())
+        states.append(state.nbytes)
+        medians.append(statistics.median(times))
+    first = int(WARM_UP * len(held))
+    return LongStream(
+        audio_s=done * chunk_s,
+        resident_bytes=held[first],
+        growth_bytes=max(held[first:]) - held[first],
+        state_bytes=tuple(dict.fromkeys(states)),
+        chunk_ms=(medians[first], medians[-1]),
+    )

@@ -161,11 +161,10 @@ def agents_table(agents: Sequence[AgentTimes], audio_s: float) -> str:
 
 def long_stream_line(name: str, found: LongStream) -> str:
     """Memory and time over a long stream."""
-    first, last = found.kept[0], found.kept[-1]
-    state = "constant" if found.state_is_constant else "NOT CONSTANT"
+    state = "constant" if len(found.state_bytes) == 1 else "NOT CONSTANT"
     return (
-        f"{name}: {last.audio_s / 60:.1f} min of audio: resident set "
-        f"{first.resident_bytes / 2**20:.1f} MiB after warm-up, at most "
-        f"{found.growth_bytes / 2**20:+.2f} MiB more; state {last.state_bytes} bytes, {state}; "
-        f"chunk {first.chunk_ms_p50:.2f} ms there, {last.chunk_ms_p50:.2f} ms at the end"
+        f"{name}: {found.audio_s / 60:.1f} min of audio: resident set "
+        f"{found.resident_bytes / 2**20:.1f} MiB after warm-up, at most "
+        f"{found.growth_bytes / 2**20:+.2f} MiB more; state {found.state_bytes[-1]} bytes, "
+        f"{state}; chunk {found.chunk_ms[0]:.2f} ms there, {found.chunk_ms[1]:.2f} ms at the end"
     )

@@ -108,9 +108,7 @@ def _point(results: Results, point: Point) -> dict[str, Any]:
         and {
             "x": joint.x,
             "y": joint.y,
-            "corners": [
-                [_short(x), _short(y)] for x, y in joint.distribution.ellipse().outline(CORNERS)
-            ],
+            "corners": [[_short(x), _short(y)] for x, y in joint.distribution.outline(CORNERS)],
         },
     }
 

@@ -11,27 +11,8 @@ from matplotlib.patches import Polygon
 
 from eval.compare import metrics
 from eval.compare.embedded import CORNERS
-from eval.compare.schema import (
-    LengthRun,
-    Point,
-    Results,
-    Score,
-    TimelineRun,
-    Utterance,
-    part_names,
-    parts_of,
-)
-from eval.drawing import (
-    DOTTED,
-    Curve,
-    Handle,
-    as_svg,
-    line_chart,
-    line_style,
-    marker,
-    part_colours,
-    write_drawings,
-)
+from eval.compare.schema import LengthRun, Point, Results, Score
+from eval.drawing import Curve, Handle, as_svg, line_chart, line_style, marker, write_drawings
 
 
 def quality_against_latency(results: Results, x: str = "LAAL", y: str = "BLEU") -> str | None:
@@ -86,7 +67,7 @@ def _draw_point(axes: Axes, point: Point, x: str, y: str, colour: str, kind: str
         markerfacecolor="white" if point.degenerate else colour,
     )
     if point.joint and (point.joint.x, point.joint.y) == (x, y):
-        corners = point.joint.distribution.ellipse().outline(CORNERS)
+        corners = point.joint.distribution.outline(CORNERS)
         axes.add_patch(Polygon(corners, facecolor=colour, edgecolor="none", alpha=0.12))
 
 
@@ -155,57 +136,12 @@ def _label(results: Results, run: LengthRun) -> str:
     return f"{label}, {run.segment_ms:g} ms" if several else label
 
 
-def word_delays(
-    results: Results, utterance: Utterance, run: TimelineRun, reading: str = "real_time"
-) -> str | None:
-    """When each word of a run was written, and what it was waiting for until then.
-
-    ``reading`` is one of :data:`~eval.compare.schema.READINGS`.
-    """
-    if not run.words:
-        return None
-    names, colours = part_names(results.stages), part_colours(results.stages)
-
-    def draw(axes: Axes) -> list[Handle]:
-        for row, word in enumerate(run.words):
-            left = 0.0
-            parts = parts_of(getattr(word, reading), results.stages)
-            for part, colour in zip(parts, colours, strict=True):
-                axes.barh(row, part / 1000, left=left / 1000, height=0.7, color=colour)
-                left += part
-            axes.annotate(
-                word.text,
-                (left / 1000, row),
-                xytext=(3, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8,
-            )
-        axes.axvline(utterance.seconds, color="0.4", lw=0.8, ls=DOTTED)
-        axes.margins(x=0.12)
-        axes.set_xlim(left=0)
-        axes.invert_yaxis()
-        axes.set_yticks([])
-        axes.set_xlabel("time since the recording began (s); dotted: its end")
-        label = results.system(run.system).label
-        axes.set_title(f"{label}, {run.policy_label}, {run.segment_ms:g} ms", fontsize=9)
-        return [
-            (Line2D([], [], color=colour, lw=6), name)
-            for name, colour in zip(names, colours, strict=True)
-        ]
-
-    return as_svg(draw, height=1.4 + 0.18 * len(run.words))
-
-
 def write_figures(results: Results, folder: Path) -> list[Path]:
-    """Write every figure there is anything for; of the delays, those of the first utterance."""
+    """Write every figure there is anything for."""
     drawn = {
         "quality-latency": quality_against_latency(results),
         "compute-position": compute_against_position(results),
         "compute-length": compute_against_length(results),
         "state-length": state_against_length(results),
     }
-    for utterance in results.utterances[:1]:
-        for place, run in enumerate(utterance.runs, 1):
-            drawn[f"delays-{place}"] = word_delays(results, utterance, run)
     return write_drawings(folder, drawn)

@@ -18,7 +18,7 @@ from eval.compare import metrics
 from eval.compare.embedded import embedded_json
 from eval.compare.figures import write_figures
 from eval.compare.schema import Results, part_names
-from eval.compare.summary import findings, quality_note, summary
+from eval.compare.summary import quality_note, summary
 from eval.compare.tables import (
     lengths_table,
     markdown,
@@ -62,12 +62,12 @@ def page(results: Results) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.from_string(_asset("page.html")).render(
         results=results,
+        machine={**results.machine, **results.versions},
         style=_asset("page.css"),
         script=script,
         script_hash=f"sha256-{digest}",
         data=embedded_json(results),
         summary=summary(results),
-        findings=findings(results),
         quality_note=quality_note(results),
         compared=any(map(results.comparable, results.points)),
         parts=part_names(results.stages),
@@ -77,9 +77,9 @@ def page(results: Results) -> str:
         paired=paired_table(results),
         lengths=lengths_table(results),
         explanations={
-            name: metrics.explain(name)
+            name: text
             for name in metrics.names_in(results.points)
-            if metrics.explain(name)
+            if (text := metrics.explain(name))
         },
     )
 

@@ -10,6 +10,7 @@ import yaml
 from echostream.config_mapping import check_types, from_mapping
 from echostream.errors import ConfigError
 from echostream.session.options import SystemOptions
+from eval.command import ROOT
 from eval.sweep.policy_spec import parse_policy
 
 
@@ -56,11 +57,11 @@ class SystemEntry:
         """Whether there is something to say about quality."""
         return self.checkpoint is not None
 
-    def options(self, chunk_ms: int, root: Path) -> SystemOptions:
-        """The system's options for chunks of this length; paths are relative to ``root``."""
+    def options(self, chunk_ms: int) -> SystemOptions:
+        """The system's options for chunks of this length; paths are relative to the project."""
         return SystemOptions(
-            checkpoint=None if self.checkpoint is None else str(root / self.checkpoint),
-            random_weights=None if self.random_weights is None else str(root / self.random_weights),
+            checkpoint=self.checkpoint and str(ROOT / self.checkpoint),
+            random_weights=self.random_weights and str(ROOT / self.random_weights),
             encoder_mode=self.encoder_mode,
             backend=self.backend,
             precision=self.precision,

@@ -65,8 +65,9 @@ def system_of(entry: SystemEntry, model: SpeechModel) -> System:
     )
 
 
-def point_of(run: Run, instances: Sequence[Instance], plan: ComparisonPlan, log: str) -> Point:
+def point_of(run: Run, plan: ComparisonPlan, log: str) -> Point:
     """The figures of one run; ``log`` is how its log is named in the results."""
+    instances = run.instances
     samples = samples_of(instances, figures_of(trained=run.entry.trained))
     drawn = bootstrap(samples, plan.resamples, plan.seed)
     scores = {figure.name: figure for figure in score_instances(instances, run.segment_ms).figures}
@@ -105,17 +106,17 @@ def pairs_of(systems: Sequence[System]) -> list[tuple[System, System]]:
     ]
 
 
-def paired_of(
-    a: tuple[Run, Sequence[Instance]], b: tuple[Run, Sequence[Instance]], plan: ComparisonPlan
-) -> list[Paired]:
+def paired_of(a: Run, b: Run, plan: ComparisonPlan) -> list[Paired]:
     """a minus b, on the recordings that both have."""
-    common = {ins.index for ins in a[1]} & {ins.index for ins in b[1]}
+    common = {ins.index for ins in a.instances} & {ins.index for ins in b.instances}
     if len(common) < 2:
         return []
-    trained = a[0].entry.trained
+    trained = a.entry.trained
     ours, theirs = (
-        samples_of([ins for ins in instances if ins.index in common], figures_of(trained=trained))
-        for _, instances in (a, b)
+        samples_of(
+            [ins for ins in run.instances if ins.index in common], figures_of(trained=trained)
+        )
+        for run in (a, b)
     )
     rows = []
     for metric, better in TESTED if trained else TESTED_UNTRAINED:
@@ -124,18 +125,7 @@ def paired_of(
                 theirs[metric], ours[metric], num_resamples=plan.resamples, seed=plan.seed
             )
             found = test.difference
-            rows.append(
-                Paired(
-                    a[0].entry.name,
-                    b[0].entry.name,
-                    a[0].policy,
-                    a[0].segment_ms,
-                    metric,
-                    found.value,
-                    found.low,
-                    found.high,
-                    test.p_value,
-                    better,
-                )
-            )
+            names = a.entry.name, b.entry.name, *a.key, metric
+            values = found.value, found.low, found.high, test.p_value
+            rows.append(Paired(*names, *values, better))
     return rows

@@ -16,8 +16,6 @@ from echostream.scoring.significance import JointDistribution
 from echostream.session.costs import Costs
 from echostream.session.segment_log import SegmentRecord
 
-FORMAT = "echostream-compare-3"
-
 
 @dataclass(frozen=True)
 class Data:
@@ -209,10 +207,11 @@ class Utterance:
 class Results:
     """Everything in the file."""
 
+    format: str
     created: str
     command: str
     machine: Mapping[str, Any]
-    """Who computed it."""
+    versions: Mapping[str, str]
     resampling: Mapping[str, int]
     data: Data
     systems: tuple[System, ...]
@@ -221,7 +220,6 @@ class Results:
     paired: tuple[Paired, ...]
     lengths: tuple[LengthRun, ...]
     utterances: tuple[Utterance, ...]
-    format: str = FORMAT
 
     def system(self, name: str) -> System:
         """The system of this name."""

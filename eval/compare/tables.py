@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
+from echostream.scoring.markdown import markdown_table
 from eval.compare import metrics
 from eval.compare.schema import LengthRun, Point, Results
 
@@ -165,18 +164,9 @@ def milliseconds(value: float) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """The table with its title as a heading; nothing in a cell can end the cell or make markup."""
-    if not table.rows:
-        return f"## {table.title}\n\nNone.\n"
-    rules = ["---" if place < table.text_columns else "---:" for place in range(len(table.header))]
-    lines = [table.header, rules, *table.rows]
-    body = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-    return f"## {table.title}\n\n{body}\n"
-
-
-def _cell(text: str) -> str:
-    flat = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"[\\|`*]|(?<=\])\(", r"\\\g<0>", flat)
+    """The table with its title as a heading."""
+    text = markdown_table(table.header, table.rows, text_columns=table.text_columns)
+    return f"## {table.title}\n\n{text if table.rows else 'None.'}\n"
 
 
 def markdown(results: Results) -> str:

@@ -28,10 +28,9 @@ from numpy.typing import NDArray
 
 from echostream.audio import read_audio
 from echostream.errors import DataError
-from echostream.scoring.instance import Instance
 from echostream.session.costs import sum_costs
 from echostream.session.segment_log import LOG_NAME, SegmentRecord
-from eval.compare.grid import Run
+from eval.compare.grid import Run, spread
 from eval.compare.schema import Delay, TimelineRun, TimelineWord, Utterance
 from eval.sweep import Source
 
@@ -85,31 +84,26 @@ def outline(
     samples: NDArray[np.float32], stretches: int = _STRETCHES
 ) -> tuple[tuple[float, float], ...]:
     """Least and greatest sample of each of ``stretches`` equal stretches of mono ``samples``."""
-    edges = np.linspace(0, len(samples), stretches + 1).astype(int)
-    parts = (samples[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True))
+    parts = np.array_split(samples, stretches)
     return tuple(
         (round(float(part.min()), 3), round(float(part.max()), 3)) if len(part) else (0.0, 0.0)
         for part in parts
     )
 
 
-def shown_recordings(
-    runs: Sequence[tuple[Run, Sequence[Instance]]], sources: Sequence[Source], number: int
-) -> list[Source]:
+def shown_recordings(runs: Sequence[Run], sources: Sequence[Source], number: int) -> list[Source]:
     """Recordings for the timelines: of those that all systems heard, evenly spread in length.
 
     The longest comes first, as there is most to see in it.
     """
-    heard = set.intersection(*({ins.index for ins in instances} for _, instances in runs))
+    heard = set.intersection(*({ins.index for ins in run.instances} for run in runs))
     spoken = sorted(
         (source for source in sources if source.index in heard), key=lambda s: -s.length_ms
     )
-    return [spoken[i * len(spoken) // number] for i in range(min(number, len(spoken)))]
+    return spread(spoken, number)
 
 
-def utterance_of(
-    source: Source, source_text: str, runs: Sequence[tuple[Run, Sequence[Instance]]]
-) -> Utterance:
+def utterance_of(source: Source, source_text: str, runs: Sequence[Run]) -> Utterance:
     """One recording with its timelines.
 
     Raises:
@@ -117,19 +111,11 @@ def utterance_of(
     """
     samples, _ = read_audio(source.path)
     drawn = []
-    for run, instances in runs:
-        said = next(ins.prediction for ins in instances if ins.index == source.index)
+    for run in runs:
+        said = next(ins.prediction for ins in run.instances if ins.index == source.index)
         segments = _segments_of(run.folder, source.index)
-        drawn.append(
-            TimelineRun(
-                run.entry.name,
-                run.policy,
-                run.segment_ms,
-                said,
-                segments,
-                timeline_words(said.split(), segments),
-            )
-        )
+        words = timeline_words(said.split(), segments)
+        drawn.append(TimelineRun(run.entry.name, *run.key, said, segments, words))
     return Utterance(
         source.index,
         Path(source.path).stem,

@@ -2,29 +2,26 @@
 
 system = System(SystemOptions(checkpoint="checkpoints/tiny-es-en", chunk_ms=320))
 sources = read_sources("wav_list", "references")
-encodings = encode(system, sources, segment_ms=320, folder="cache", jobs=2)
+encodings = encode(system, sources, segment_ms=320, work=Work(Path("cache"), jobs=2))
 folder = run_policy(encodings, policy="wait-k", policy_options="k=3", output="runs/wait-3")
 
 The folder then holds the logs that SimulEval and the agent would have written, with the compute
 times of this system on this machine.
 """
 
-from eval.sweep.encoding_file import EncodedSegment, Encoding
 from eval.sweep.encodings import Encodings, encode
 from eval.sweep.runs import run_policy
-from eval.sweep.searches import search
 from eval.sweep.sources import Source, read_sources
-from eval.sweep.system import CLOCKS, System
+from eval.sweep.system import System
+from eval.sweep.workers import CLOCKS, Work
 
 __all__ = [
     "CLOCKS",
-    "EncodedSegment",
-    "Encoding",
     "Encodings",
     "Source",
     "System",
+    "Work",
     "encode",
     "read_sources",
     "run_policy",
-    "search",
 ]

@@ -12,7 +12,6 @@ again only what depends on something that has changed.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
@@ -29,11 +29,11 @@ from echostream.scoring.folder import score_folder
 from echostream.session import SystemOptions
 from echostream.session.options import TASKS
 from echostream.whole_file import write_whole
-from eval.command import ended, progress
-from eval.sweep import CLOCKS, Encodings, System, encode, read_sources, run_policy
+from eval.command import aligned, ended, heading, parser_of, progress, write_results
+from eval.sweep import CLOCKS, Encodings, System, Work, encode, read_sources, run_policy
 from eval.sweep.policy_spec import PolicySpec, parse_policy
 from eval.sweep.runs import run_compute_ms
-from eval.sweep.sources import require_segment
+from eval.sweep.sources import segment_samples
 
 TABLE_NAME = "sweep.tsv"
 DETAILS_NAME = "sweep.json"
@@ -57,44 +57,22 @@ class Row:
 
 def build_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("sweep", __doc__)
     add = parser.add_argument
     add("--source", type=Path, required=True, help="list of recordings, as for SimulEval")
     add("--target", type=Path, required=True, help="references, one a line")
     add("--output", type=Path, required=True, help="folder of the results")
     add("--cache", type=Path, help="folder of what is kept (default: OUTPUT/cache)")
-    add(
-        "--checkpoint",
-        metavar="DIR",
-        help="checkpoint folder (default: the one shipped, tiny-es-en)",
-    )
+    add("--checkpoint", metavar="DIR", help="checkpoint folder (default: the one shipped)")
     add("--random-weights", metavar="YAML", help="untrained model instead; needs --forced")
     add("--encoder-mode", choices=CONFORMER_MODES, help="of the baseline's chunk-Conformer")
     add("--task", choices=TASKS, default="s2tt", help="(default: %(default)s)")
-    add(
-        "--output-unit",
-        choices=UNITS,
-        default="word",
-        help="char for a target language without spaces (default: %(default)s)",
-    )
-    add(
-        "--chunk-ms",
-        type=int,
-        nargs="+",
-        metavar="MS",
-        help="chunk sizes (default: the checkpoint's)",
-    )
-    add(
-        "--segment-ms",
-        type=int,
-        nargs="+",
-        metavar="MS",
-        help="segment sizes, each with each chunk (default: as long as the chunk)",
-    )
+    add("--output-unit", choices=UNITS, default="word",
+        help="char for a target language without spaces (default: %(default)s)")  # fmt: skip
+    add("--chunk-ms", type=int, nargs="+", metavar="MS",
+        help="chunk sizes (default: the checkpoint's)")  # fmt: skip
+    add("--segment-ms", type=int, nargs="+", metavar="MS",
+        help="segment sizes, each with each chunk (default: as long as the chunk)")  # fmt: skip
     add("--left-context-ms", type=int, metavar="MS", help="(default: the checkpoint's)")
     add("--max-future-frames", metavar="L", help="(default: the checkpoint's)")
     add(
@@ -105,24 +83,14 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"policies: {', '.join(policy.names())} or package.module:Class; `echostream list` "
         f"describes them (default: {' '.join(DEFAULT_POLICIES)})",
     )
-    add(
-        "--decoder",
-        metavar="NAME",
-        help=f"CTC search: {', '.join(decoder.names())} (default: the checkpoint's)",
-    )
+    add("--decoder", metavar="NAME",
+        help=f"CTC search: {', '.join(decoder.names())} (default: the checkpoint's)")  # fmt: skip
     add("--decoder-options", metavar="K=V,...", help="(default: the checkpoint's)")
-    add(
-        "--forced",
-        action="store_true",
-        help="forced writer: write the words of the references on the policy's schedule",
-    )
-    add(
-        "--jobs",
-        type=int,
-        metavar="N",
-        default=os.cpu_count() or 1,
-        help="recordings encoded at a time, each on one thread (default: all cores, %(default)s)",
-    )
+    add("--forced", action="store_true",
+        help="write the words of the references on the policy's schedule")  # fmt: skip
+    add("--jobs", type=int, metavar="N", default=os.cpu_count() or 1,
+        help="recordings encoded at a time, each on one thread (default: all cores, "
+        "%(default)s)")  # fmt: skip
     add(
         "--clock",
         choices=tuple(CLOCKS),
@@ -138,43 +106,38 @@ def main(argv: list[str] | None = None) -> int:
     """Sweep and print the table."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    return ended("sweep", lambda: sweep(args))
+    return ended("sweep", lambda: sweep(args, heading("sweep", argv)))
 
 
-def sweep(args: argparse.Namespace) -> list[Row]:
+def sweep(args: argparse.Namespace, head: dict[str, Any]) -> None:
     """The whole grid; prints the table and writes it to the output folder."""
     specs = list(dict.fromkeys(parse_policy(text) for text in args.policies))
     grid = systems(args)
     # Everything that can be wrong with the options is found before anything is encoded.
     for system, _ in grid:
         for spec in specs:
-            asked = system.with_options(policy=spec.name, policy_options=spec.options)
-            asked.policy_settings()
+            system.with_options(policy=spec.name, policy_options=spec.options).policy_settings()
         system.decoder_settings()
+    work = Work(args.cache or args.output / "cache", args.jobs, args.clock, progress)
     sources = read_sources(args.source, args.target, progress=progress)
-    cache = args.cache or args.output / "cache"
     seconds = {"encoding": 0.0, "replay": 0.0}
     rows: list[Row] = []
     for system, segment_ms in grid:
         started = time.perf_counter()
-        encodings = encode(
-            system,
-            sources,
-            segment_ms=segment_ms,
-            folder=cache,
-            jobs=args.jobs,
-            clock=args.clock,
-            progress=progress,
-        )
+        encodings = encode(system, sources, segment_ms=segment_ms, work=work)
         encoded = time.perf_counter()
-        for spec in specs:
-            rows.append(point(encodings, spec, args))
+        rows += [point(encodings, spec, args) for spec in specs]
         seconds["encoding"] += encoded - started
         seconds["replay"] += time.perf_counter() - encoded
     print(format_table(rows, forced=args.forced))
     print(format_savings(rows, seconds, sum(source.length_ms for source in sources)))
-    write_results(args.output, rows, args.forced)
-    return rows
+    table = [["policy", "chunk_ms", "segment_ms", *rows[0].scores]]
+    for row in rows:
+        values = ["nan" if value is None else repr(value) for value in row.scores.values()]
+        table.append([row.policy, str(row.chunk_ms), str(row.segment_ms), *values])
+    write_whole(args.output / TABLE_NAME, "".join("\t".join(line) + "\n" for line in table))
+    details = {**head, "forced": args.forced, "rows": [asdict(row) for row in rows]}
+    write_results(args.output / DETAILS_NAME, details)
 
 
 def systems(args: argparse.Namespace) -> list[tuple[System, int]]:
@@ -190,7 +153,7 @@ def systems(args: argparse.Namespace) -> list[tuple[System, int]]:
             "schedule to keep"
         )
     for segment_ms in args.segment_ms or []:
-        require_segment(segment_ms)
+        segment_samples(1, segment_ms)
     first = System(
         SystemOptions(
             checkpoint=args.checkpoint,
@@ -222,8 +185,6 @@ def point(encodings: Encodings, spec: PolicySpec, args: argparse.Namespace) -> R
         policy=spec.name,
         policy_options=spec.options,
         forced=args.forced,
-        jobs=args.jobs,
-        progress=progress,
     )
     scores = score_folder(folder, segment_size=segment_ms)
     return Row(
@@ -238,17 +199,12 @@ def point(encodings: Encodings, spec: PolicySpec, args: argparse.Namespace) -> R
 
 def format_table(rows: list[Row], *, forced: bool) -> str:
     """One line for each point; a forced writer's BLEU says nothing and is left out."""
-    width = max(len("policy"), *(len(row.policy) for row in rows))
-    lines = [
-        f"{'policy':{width}} {'chunk':>6} {'segment':>8} {'BLEU':>7} {'LAAL':>8} {'LAAL_CA':>8}"
-    ]
+    lines = []
     for row in rows:
-        cells = []
-        for name, size in zip(SHOWN, (7, 8, 8), strict=True):
-            value = None if forced and name == "BLEU" else row.scores[name]
-            cells.append(f"{'-':>{size}}" if value is None else f"{value:{size}.2f}")
-        lines.append(f"{row.policy:{width}} {row.chunk_ms:6} {row.segment_ms:8} {' '.join(cells)}")
-    return "\n".join(lines)
+        values = [None if forced and name == "BLEU" else row.scores[name] for name in SHOWN]
+        cells = ["-" if value is None else f"{value:.2f}" for value in values]
+        lines.append([row.policy, str(row.chunk_ms), str(row.segment_ms), *cells])
+    return aligned(["policy", "chunk", "segment", *SHOWN], lines)
 
 
 def format_savings(rows: list[Row], seconds: dict[str, float], audio_ms: float) -> str:
@@ -256,22 +212,10 @@ def format_savings(rows: list[Row], seconds: dict[str, float], audio_ms: float) 
     live = sum(row.compute_ms for row in rows) / 1000
     return (
         f"{len(rows)} runs of {audio_ms / 1000:.0f} s of audio. This call: encoding "
-        f"{seconds['encoding']:.1f} s, searches, replay and scores {seconds['replay']:.1f} s; what "
+        f"{seconds['encoding']:.1f} s, replay and scores {seconds['replay']:.1f} s; what "
         f"was there from earlier calls took no time. Live runs: {live:.1f} s of compute on one "
         "core, by the recorded costs, and the evaluator's own time"
     )
-
-
-def write_results(output: Path, rows: list[Row], forced: bool) -> None:
-    """``sweep.tsv`` for a spreadsheet, ``sweep.json`` with everything."""
-    names = list(rows[0].scores)
-    lines = ["\t".join(("policy", "chunk_ms", "segment_ms", *names))]
-    for row in rows:
-        values = ("nan" if row.scores[n] is None else repr(row.scores[n]) for n in names)
-        lines.append("\t".join((row.policy, str(row.chunk_ms), str(row.segment_ms), *values)))
-    details = {"forced": forced, "rows": [asdict(row) for row in rows]}
-    write_whole(output / TABLE_NAME, "\n".join(lines) + "\n")
-    write_whole(output / DETAILS_NAME, json.dumps(details, indent=2) + "\n")
 
 
 if __name__ == "__main__":

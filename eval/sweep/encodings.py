@@ -1,30 +1,70 @@
-"""Level 1: every recording through the listener, once for each system and segment size."""
+"""Level 1: every recording through the listener, once for each system and segment size.
+
+Symbols: ``K`` encoder frames of the recording, ``C`` encoder channels, ``V`` CTC vocabulary.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import torch
+from torch import Tensor
 
 import echostream
+from echostream.decoder.generator import EncodedChunk
 from echostream.errors import AudioFormatError, CheckpointError, DataError
-from echostream.session import SystemOptions
+from echostream.session.costs import Costs
+from echostream.session.listener import Listener
+from echostream.session.options import SystemOptions
 from echostream.whole_file import write_whole
-from eval.sweep.digests import ENCODING_CODE, code_digest, digest
-from eval.sweep.encoding_file import (
-    Encoding,
-    encode_source,
-    read_encoding,
-    tensor_names,
-    write_encoding,
-)
-from eval.sweep.sources import Source, require_segment
-from eval.sweep.system import System, clock_named
-from eval.sweep.workers import Progress, finish, quiet, require_jobs
+from eval.sweep.kept import ENCODING_CODE, code_digest, digest, is_kept, read_kept, write_kept
+from eval.sweep.sources import Source, cuts, read_samples, segment_samples
+from eval.sweep.system import System
+from eval.sweep.workers import CLOCKS, Work
 
 SETTINGS_NAME = "settings.json"
+
+
+@dataclass(frozen=True)
+class EncodedSegment:
+    """What one segment gave and cost."""
+
+    audio_ms: float
+    """Audio sent so far, this segment included: SimulEval's delay."""
+    costs: Costs
+    """Of the stages up to the heads."""
+    chunks: tuple[int, ...]
+    """Encoder frames of each chunk it made complete."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What the listener made of one recording."""
+
+    segments: tuple[EncodedSegment, ...]
+    """At least one; the last one ended the recording."""
+    chunk_size: int
+    """Encoder frames of a whole chunk."""
+    frames: Tensor
+    """``[K, C]``."""
+    log_probs: dict[str, Tensor]
+    """``[K, V]`` of each head."""
+
+    def chunks(self) -> Iterator[tuple[EncodedSegment, list[EncodedChunk]]]:
+        """The segments, each with the chunks that it made complete."""
+        start = 0
+        for segment in self.segments:
+            chunks = []
+            for size in segment.chunks:
+                part = slice(start, start + size)
+                log_probs = {head: tensor[part] for head, tensor in self.log_probs.items()}
+                whole = size == self.chunk_size
+                chunks.append(EncodedChunk(self.frames[part], log_probs, is_whole=whole))
+                start += size
+            yield segment, chunks
 
 
 @dataclass(frozen=True)
@@ -34,36 +74,22 @@ class Encodings:
     system: System
     sources: tuple[Source, ...]
     segment_ms: int
-    clock: str
-    folder: Path
-    """Where everything is kept."""
+    work: Work
     digest: str
     """Of system, segment size and clock, not of the recordings."""
 
     def path(self, source: Source) -> Path:
         """The file of a recording. Recordings of the same content share one."""
-        return self.folder / "encodings" / self.digest / f"{source.content}.safetensors"
+        return self.work.folder / "encodings" / self.digest / f"{source.content}.safetensors"
 
     def load(self, source: Source) -> Encoding:
-        """Segments with their costs and state sizes, without frames.
-
-        Raises:
-            DataError: if the file was removed or damaged since.
-        """
-        return read_encoding(self.path(source))[0]
+        """The recording; DataError if the file was removed or damaged since."""
+        found: Encoding = read_kept(self.path(source))
+        return found
 
 
-def encode(
-    system: System,
-    sources: Sequence[Source],
-    *,
-    segment_ms: int,
-    folder: str | Path,
-    jobs: int = 1,
-    clock: str = "cpu",
-    progress: Progress = quiet,
-) -> Encodings:
-    """Encode what is not in the folder yet.
+def encode(system: System, sources: Sequence[Source], *, segment_ms: int, work: Work) -> Encodings:
+    """Encode what is not there yet.
 
     Only whole files are left behind by an interruption; the next call goes on from there. A file
     that is damaged is made again. Other weights, chunking, segment size, clock or code than before
@@ -71,27 +97,20 @@ def encode(
 
     Args:
         system: the listener to use.
-        sources: recordings.
-        segment_ms: SimulEval's source segment size.
-        folder: cache; may be shared by any systems and lists.
-        jobs: processes to use.
-        clock: ``cpu`` or ``wall``; with more than one job ``wall`` measures the waiting for each
-            other, too.
-        progress: shows how far it is.
+        sources: recordings, at least one.
+        segment_ms: SimulEval's source segment size, at least 1.
+        work: where and how.
 
     Raises:
         DataError: if there are no recordings, one was changed in the meantime, or a file cannot be
             written.
-        ConfigError: for a segment size or a number of jobs below 1, or an unknown clock.
+        ConfigError: for another segment size.
         AudioFormatError: if the front end refuses a recording; the message names it.
     """
     if not sources:
         raise DataError("there are no recordings to encode; expected at least one")
-    require_segment(segment_ms)
-    clock_named(clock)
-    require_jobs(jobs)
+    segment_samples(1, segment_ms)
     settings = {
-        "format": 1,
         "version": echostream.__version__,
         "code": code_digest(ENCODING_CODE),
         "model": system.fingerprint,
@@ -99,30 +118,51 @@ def encode(
         "chunking": system.chunking,
         "backend": [system.options.backend, system.options.precision],
         "segment_ms": segment_ms,
-        "clock": clock,
+        "clock": work.clock,
     }
-    encodings = Encodings(system, tuple(sources), segment_ms, clock, Path(folder), digest(settings))
-    missing = {s.content: s for s in sources if not _is_whole(encodings, s)}
+    encodings = Encodings(system, tuple(sources), segment_ms, work, digest(settings))
+    missing = {s.content: s for s in sources if not is_kept(encodings.path(s))}
     if missing:
         about = encodings.path(sources[0]).with_name(SETTINGS_NAME)
-        write_whole(about, json.dumps(settings, indent=2).encode() + b"\n")
-    job = _EncodeJob(system.options, system.fingerprint, segment_ms, clock, system)
+        write_whole(about, json.dumps(settings, indent=2) + "\n")
+    job = _EncodeJob(system.options, system.fingerprint, segment_ms, work.clock, system)
     # The longest first, so that no process is left with a long one at the end.
     waiting = sorted(missing.values(), key=lambda source: -source.length_ms)
     tasks = [(source, encodings.path(source)) for source in waiting]
-    finish(job, tasks, jobs, progress, f"encoding, chunk {system.chunk_ms} ms")
+    work.finish(job, tasks, f"encoding, chunk {system.chunk_ms} ms")
     return encodings
 
 
-def _is_whole(encodings: Encodings, source: Source) -> bool:
-    path = encodings.path(source)
-    try:
-        if path.exists():
-            read_encoding(path, tensor_names(encodings.system.options.task))
-            return True
-    except DataError:
-        pass
-    return False
+def encode_source(listener: Listener, source: Source, segment_ms: int) -> Encoding:
+    """Push a recording through the listener in the segments that SimulEval would send.
+
+    Raises:
+        DataError: if the file was changed in the meantime.
+        AudioFormatError: for audio that the front end refuses.
+    """
+    samples = read_samples(source)
+    state = listener.init_state()
+    segments: list[EncodedSegment] = []
+    chunks: list[EncodedChunk] = []
+    for start, end in cuts(source.num_samples, source.sample_rate, segment_ms):
+        # A list, as SimulEval sends it: what it costs to convert belongs to the front end's time.
+        content = samples[start:end].tolist()
+        encoded, state = listener.step(
+            content, source.sample_rate, state, is_final=end == source.num_samples
+        )
+        chunks += encoded.chunks
+        sizes = tuple(len(chunk.frames) for chunk in encoded.chunks)
+        segments.append(EncodedSegment(source.ms(end), dict(encoded.costs), sizes))
+    nothing = torch.zeros(0, listener.encoder.output_dim)
+    return Encoding(
+        tuple(segments),
+        state.encoder.chunk_size,
+        torch.cat([nothing, *(chunk.frames.cpu() for chunk in chunks)]),
+        {
+            head: torch.cat([torch.zeros(0), *(chunk.log_probs[head] for chunk in chunks)])
+            for head in listener.heads
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -135,11 +175,8 @@ class _EncodeJob:
     clock: str
     system: System | None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (
-            _EncodeJob,
-            (self.options, self.fingerprint, self.segment_ms, self.clock, None),
-        )
+    def __getstate__(self) -> dict[str, object]:
+        return vars(replace(self, system=None))
 
     def start(self) -> Callable[[tuple[Source, Path]], None]:
         system = self.system or System(self.options)
@@ -148,14 +185,14 @@ class _EncodeJob:
                 f"the weights of {self.options.checkpoint or self.options.random_weights} were "
                 "changed since the start; expected them to stay; run the command again"
             )
-        listener = system.listener(clock_named(self.clock))
+        listener = system.listener(CLOCKS[self.clock])
 
         def work(task: tuple[Source, Path]) -> None:
             source, path = task
             try:
-                encoding, tensors = encode_source(listener, source, self.segment_ms)
+                encoding = encode_source(listener, source, self.segment_ms)
             except AudioFormatError as error:
                 raise AudioFormatError(f"{source.path}: {error}") from error
-            write_encoding(path, encoding, tensors)
+            write_kept(path, encoding)
 
         return work

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from echostream.audio.files import read_audio
 from echostream.errors import AudioFormatError, ConfigError, DataError
 from echostream.text import read_lines
-from eval.sweep.digests import file_digest
+from eval.sweep.kept import file_digest
 from eval.sweep.workers import Progress, quiet
 
 
@@ -48,37 +48,23 @@ class Source:
         return samples * 1000 / self.sample_rate
 
 
-@dataclass(frozen=True)
-class Cut:
-    """One segment: samples from ``start`` up to ``end``."""
+def segment_samples(sample_rate: int, segment_ms: int) -> int:
+    """Samples of a segment as SimulEval 1.1.4 sends it; ConfigError if it is not at least 1 ms.
 
-    start: int
-    end: int
-    is_final: bool
-
-
-def require_segment(segment_ms: int) -> None:
-    """Raise :class:`ConfigError` unless a segment can be so long."""
+    They are rounded up, so that at some rates segments drift away from multiples of ``segment_ms``.
+    """
     if segment_ms < 1:
         raise ConfigError(
             f"the source segment size is {segment_ms} ms; expected at least 1, 320 is usual"
         )
+    return math.ceil(segment_ms / 1000 * sample_rate)
 
 
-def cuts(num_samples: int, sample_rate: int, segment_ms: int) -> Iterator[Cut]:
-    """The segments that SimulEval 1.1.4 sends, for ``N >= 1``; the last one says it is the last.
-
-    A segment has ``ceil(segment_ms / 1000 * r)`` samples, so that at rates where that is rounded
-    up the segments drift away from multiples of ``segment_ms``.
-
-    Raises:
-        ConfigError: if ``segment_ms`` is below 1.
-    """
-    require_segment(segment_ms)
-    size = math.ceil(segment_ms / 1000 * sample_rate)
+def cuts(num_samples: int, sample_rate: int, segment_ms: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of the segments of a recording, for ``N >= 1``."""
+    size = segment_samples(sample_rate, segment_ms)
     for start in range(0, num_samples, size):
-        end = min(start + size, num_samples)
-        yield Cut(start, end, is_final=end == num_samples)
+        yield start, min(start + size, num_samples)
 
 
 def read_list(path: str | Path) -> list[str]:
@@ -111,25 +97,16 @@ def read_sources(
             f"{wav_list} has {len(paths)} lines and {references} has {len(texts)}; expected one "
             "reference for each recording"
         )
-    pairs = enumerate(zip(paths, texts, strict=True))
-    sources = (_source(index, path, text, wav_list) for index, (path, text) in pairs)
-    return list(progress(sources, len(paths), "reading recordings"))
-
-
-def _source(index: int, path: str, reference: str, wav_list: str | Path) -> Source:
-    try:
-        samples, rate = read_audio(path)
-        return Source(
-            index=index,
-            path=path,
-            reference=reference,
-            info=tuple(str(soundfile.info(path)).split("\n")),
-            sample_rate=rate,
-            num_samples=len(samples),
-            content=file_digest(path),
-        )
-    except AudioFormatError as error:
-        raise AudioFormatError(f"{wav_list}, line {index + 1}: {error}") from error
+    sources = []
+    for index, path in enumerate(progress(paths, len(paths), "reading recordings")):
+        try:
+            samples, rate = read_audio(path)
+        except AudioFormatError as error:
+            raise AudioFormatError(f"{wav_list}, line {index + 1}: {error}") from error
+        info = tuple(str(soundfile.info(path)).split("\n"))
+        content = file_digest(path)
+        sources.append(Source(index, path, texts[index], info, rate, len(samples), content))
+    return sources
 
 
 def read_samples(source: Source) -> NDArray[np.float32]:
@@ -139,13 +116,12 @@ def read_samples(source: Source) -> NDArray[np.float32]:
         DataError: if the file is not the one it was.
     """
     try:
-        samples: NDArray[np.float32] = soundfile.read(source.path, dtype="float32")[0]
-        same = file_digest(source.path) == source.content
+        if file_digest(source.path) == source.content:
+            samples: NDArray[np.float32] = soundfile.read(source.path, dtype="float32")[0]
+            return samples
     except (OSError, soundfile.SoundFileError):
-        same = False
-    if not same:
-        raise DataError(
-            f"{source.path}: was changed or removed while it was being encoded; expected the file "
-            "that was read at the start; run the command again"
-        )
-    return samples
+        pass
+    raise DataError(
+        f"{source.path}: was changed or removed while it was being encoded; expected the file "
+        "that was read at the start; run the command again"
+    )

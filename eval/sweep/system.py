@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from echostream.decoder import Decoder
 from echostream.encoder.state import settings_of
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
-from echostream.policy import Policy
 from echostream.session import SystemOptions, build
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
 from echostream.session.writer import Writer
-from eval.sweep.digests import file_digest, plugin_digest
-
-CLOCKS: dict[str, Clock] = {"cpu": time.process_time, "wall": time.perf_counter}
-"""``cpu``: time that this process computed, hardly changed by whatever else runs. All its threads
-count, because a compiled encoder may have one of its own. ``wall``: time that passed, which
-SimulEval takes; it is only right while nothing else runs."""
-
-
-def clock_named(name: str) -> Clock:
-    """The clock.
-
-    Raises:
-        ConfigError: for a name that is not in :data:`CLOCKS`.
-    """
-    if name not in CLOCKS:
-        raise ConfigError(f"clock is {name!r}; expected one of {', '.join(CLOCKS)}")
-    return CLOCKS[name]
+from eval.sweep.kept import file_digest, plugin_digest
 
 
 class System:
     """A model with its chunking, on the CPU; immutable.
 
     Args:
-        options: as the agent would be given them. Policy and decoder are what a replay uses where
-            it is not given others; ``forced_target`` and ``segment_log`` are not looked at.
+        options: as the agent would be given them; policy and decoder are what a replay uses where
+            it is not given others.
         like: another system; if it has the same weights, they are not loaded a second time.
 
     Raises:
@@ -57,7 +40,7 @@ class System:
             )
         self.options = options
         weights = (options.checkpoint, options.random_weights)
-        if like is None or weights != (like.options.checkpoint, like.options.random_weights):
+        if like is not None and weights != (like.options.checkpoint, like.options.random_weights):
             like = None
         self._like = like
         self.model: SpeechModel = build.build_model(options) if like is None else like.model
@@ -87,33 +70,22 @@ class System:
         """Audio to log-probabilities, as in the agent."""
         return build.build_listener(self.options, self.model, clock)
 
-    def searches(self) -> dict[str, Decoder[Any]]:
-        """The search of each head, as in the agent."""
-        return build.build_searches(self.options, self.model)
-
-    def policy(self) -> Policy:
-        """The policy, as in the agent."""
-        return build.build_policy(self.options, self.model)
-
-    def writer(self, policy: Policy, searches: dict[str, Decoder[Any]], clock: Clock) -> Writer:
-        """Log-probabilities to words, as in the agent but around other parts."""
-        return Writer(
-            policy,
-            build.build_generator(self.options, self.model, searches),
-            frame_ms=self.model.encoder.frame_ms,
-            frame_dim=self.model.encoder.output_dim,
-            clock=clock,
-        )
+    def writer(self, clock: Clock) -> Writer:
+        """Log-probabilities to words, as in the agent."""
+        generator = build.build_generator(self.options, self.model)
+        return build.build_writer(self.options, self.model, generator, clock)
 
     def policy_settings(self) -> dict[str, Any]:
         """What decides the policy, as plain values."""
         name, options = build.policy_settings(self.options, self.model)
-        return {"name": name, "options": options, "plugin": plugin_digest(self.policy())}
+        return {
+            "name": name,
+            "options": options,
+            "plugin": plugin_digest(build.build_policy(self.options, self.model)),
+        }
 
     def decoder_settings(self) -> dict[str, Any]:
         """What decides the searches, as plain values."""
-        vocabularies = build.vocabulary_paths(self.options)
-        language_models = build.language_model_paths(self.options, self.model)
         by_head = {
             head: build.decoder_settings(self.options, self.model, head)
             for head in self.model.heads
@@ -123,7 +95,11 @@ class System:
             "options": {head: options for head, (_, options) in by_head.items()},
             "unit": self.options.output_unit,
             "pause_ms": self.options.pause_ms,
-            "vocabularies": [file_digest(path) for path in vocabularies.values()],
-            "language_models": [file_digest(path) for path in language_models.values()],
-            "plugin": plugin_digest(self.searches()["asr"]),
+            "vocabularies": _digests(build.vocabulary_paths(self.options)),
+            "language_models": _digests(build.language_model_paths(self.options, self.model)),
+            "plugin": plugin_digest(build.build_searches(self.options, self.model)["asr"]),
         }
+
+
+def _digests(paths: Mapping[str, Path]) -> list[str]:
+    return [file_digest(path) for path in paths.values()]

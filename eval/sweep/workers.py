@@ -8,20 +8,29 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 
 from echostream.errors import ConfigError, DataError, EchoStreamError
+from echostream.session.costs import Clock
 
 Item = TypeVar("Item")
 InItem = TypeVar("InItem", contravariant=True)
 Result = TypeVar("Result")
 OutResult = TypeVar("OutResult", covariant=True)
+
+CLOCKS: dict[str, Clock] = {"cpu": time.process_time, "wall": time.perf_counter}
+"""``cpu``: time that this process computed, hardly changed by whatever else runs. All its threads
+count, because a compiled encoder may have one of its own. ``wall``: time that passed, which
+SimulEval takes; it is only right while nothing else runs."""
 
 _PATIENCE_S = 10
 """How long a process that was told to end may take."""
@@ -46,20 +55,35 @@ class Job(Protocol[InItem, OutResult]):
         ...
 
 
-def require_jobs(jobs: int) -> None:
-    """Raise :class:`ConfigError` unless ``jobs`` is a number of processes."""
-    if jobs < 1:
-        raise ConfigError(f"jobs is {jobs}; expected at least 1 process")
+@dataclass(frozen=True)
+class Work:
+    """Where and how recordings are worked on.
 
+    Raises ConfigError for no jobs and an unknown clock.
+    """
 
-def finish(
-    job: Job[Item, None], items: Sequence[Item], jobs: int, progress: Progress, what: str
-) -> None:
-    """Do all items, for what they leave behind; errors as in :func:`run`."""
-    # Closed at once where something fails, or the workers would go on until the program ends.
-    with closing(run(job, items, jobs)) as results:
-        for _ in progress(results, len(items), what):
-            pass
+    folder: Path
+    """Of what is kept; may be shared by any systems and lists."""
+    jobs: int = 1
+    """Processes to use."""
+    clock: str = "cpu"
+    """One of :data:`CLOCKS`; with several jobs ``wall`` also measures the waiting for each
+    other."""
+    progress: Progress = quiet
+    """Shows how far it is."""
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ConfigError(f"jobs is {self.jobs}; expected at least 1 process")
+        if self.clock not in CLOCKS:
+            raise ConfigError(f"clock is {self.clock!r}; expected one of {', '.join(CLOCKS)}")
+
+    def finish(self, job: Job[Item, None], items: Sequence[Item], what: str) -> None:
+        """Do all items, for what they leave behind; errors as in :func:`run`."""
+        # Closed at once where something fails, or the workers would go on until the end.
+        with closing(run(job, items, self.jobs)) as results:
+            for _ in self.progress(results, len(items), what):
+                pass
 
 
 def run(job: Job[Item, Result], items: Sequence[Item], jobs: int) -> Generator[Result, None, None]:
@@ -69,18 +93,13 @@ def run(job: Job[Item, Result], items: Sequence[Item], jobs: int) -> Generator[R
     an error comes through it, work that was begun is given up.
 
     Raises:
-        ConfigError: if ``jobs`` is below 1.
         DataError: if a worker process dies. What the work itself raises comes through.
     """
-    require_jobs(jobs)
-    jobs = min(jobs, len(items))
-    if jobs > 1:
-        yield from _run_beside(job, items, jobs)
+    if min(jobs, len(items)) > 1:
+        yield from _run_beside(job, items, min(jobs, len(items)))
     elif items:
         with one_thread():
-            work = job.start()
-            for item in items:
-                yield work(item)
+            yield from map(job.start(), items)
 
 
 @contextmanager
@@ -103,7 +122,11 @@ def _run_beside(
     are busy (concurrent.futures) or for ever (multiprocessing), and one that is killed can take a
     shared lock with it.
     """
-    context = _context()
+    # Forking a process in which torch has started threads can hang. A fork server has not started
+    # any, and imports torch only once for all calls.
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload(["eval.sweep"])
     processes = []
     waiting = list(reversed(items))
     busy: list[Connection] = []
@@ -141,19 +164,6 @@ def _run_beside(
                 process.kill()
 
 
-def _context() -> Any:
-    """Processes that share nothing with this one.
-
-    Forking a process in which torch has started threads can hang. A fork server has not started
-    any, and imports torch only once for all calls.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["eval.sweep"])
-    return context
-
-
 def _serve(job: Job[Any, Any], there: Connection) -> None:
     """Do what comes through the pipe until its other end is closed."""
     # Ctrl-C goes to the whole group; the parent answers it. Ending by an exception lets a file that
@@ -163,10 +173,11 @@ def _serve(job: Job[Any, Any], there: Connection) -> None:
     torch.set_num_threads(1)
     try:
         work = job.start()
-        while (item := _next(there)) is not None:
-            there.send((None, work(item[0])))
-    except ConnectionError:
-        # The parent was killed.
+        while True:
+            item = there.recv()
+            there.send((None, work(item)))
+    except (EOFError, ConnectionError):
+        # There is nothing more to do, or the parent was killed.
         return
     except Exception as error:
         if not isinstance(error, EchoStreamError):
@@ -175,10 +186,3 @@ def _serve(job: Job[Any, Any], there: Connection) -> None:
     finally:
         # What is left is to let go of the work, which an exception would only disturb.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _next(there: Connection) -> tuple[Any] | None:
-    try:
-        return (there.recv(),)
-    except EOFError:
-        return None

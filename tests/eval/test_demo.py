@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eval.demo import CLIPS, lists, listing
+from eval.demo import CLIPS, listing, lists
 from tests.scoring.logs import utterance
 
 

@@ -59,7 +59,6 @@ def test_a_bad_folder_costs_one_line_and_the_others_are_scored(
         *(["x", "--num-instances", number] for number in ("0", "-1", "two")),
         ["x", "--num-instances", "3", "--source", "list"],
         ["x", "--quality", "bleu,meteor"],
-        ["x", "--output", "table.csv"],
     ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,29 +110,6 @@ def test_quality_options(runs: list[str], capsys: pytest.CaptureFixture[str]) ->
     assert second["scores"]["WER"] == 25  # one word of four is missing
     assert second["signatures"]["WER"].endswith("|text:normalised")
     assert second["signatures"]["BLEU"].endswith("|text:normalised")
-
-
-def test_output_file(runs: list[str], tmp_path: Path) -> None:
-    for ending in ("tsv", "json", "md"):
-        assert main([*runs, "--output", str(tmp_path / f"all.{ending}")]) == 0
-    header, *rows = (tmp_path / "all.tsv").read_text(encoding="utf-8").splitlines()
-    assert [row.split("\t")[0] for row in rows] == runs
-    values = dict(zip(header.split("\t"), rows[0].split("\t"), strict=True))
-    saved = json.loads((Path(runs[0]) / "scores.json").read_text(encoding="utf-8"))
-    assert float(values["LAAL_CA"]) == saved["scores"]["LAAL_CA"]
-    loaded = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
-    assert loaded == [
-        {"folder": run, **json.loads((Path(run) / "scores.json").read_text(encoding="utf-8"))}
-        for run in runs
-    ]
-    assert (tmp_path / "all.md").read_text(encoding="utf-8").startswith("| run | instances | BLEU")
-
-
-def test_output_file_that_cannot_be_written(
-    runs: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([runs[0], "--output", runs[0] + "/none/all.tsv"]) == 1
-    assert "all.tsv: cannot be written" in capsys.readouterr().err
 
 
 def test_print_only(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,12 +194,6 @@ def test_notes_on_an_earlier_table(earlier: dict[str, float], expected: list[str
         assert "\n" not in note
 
 
-def test_a_missing_value_is_no_other_value() -> None:
-    assert notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": None, "BLEU": 25.0}) == []
-    (note,) = notes_on_earlier("AL\tBLEU\n\t25.0\n", {"AL": 400.0, "BLEU": 25.0})
-    assert "AL nan -> 400.000" in note
-
-
 def test_a_damaged_log_leaves_the_table_alone(folder: Path) -> None:
     write_log(folder / "instances.log", [record(), record()])
     (folder / "scores.tsv").write_text("AL\n1.0\n", encoding="utf-8")
@@ -222,12 +215,6 @@ def test_a_refused_log_leaves_the_folder_alone(folder: Path) -> None:
     assert not (folder / "scores.json").exists()
 
 
-def test_files_that_cannot_be_written_are_a_named_error(folder: Path) -> None:
-    (folder / "scores.json").mkdir()
-    with pytest.raises(DataError, match="scores.json: cannot be written"):
-        score_folder(folder)
-
-
 def test_every_figure_is_printed_with_its_signature(folder: Path) -> None:
     scores = score_instances(read_instances(folder / "instances.log"))
     lines = format_scores(scores, "run").splitlines()
@@ -237,13 +224,3 @@ def test_every_figure_is_printed_with_its_signature(folder: Path) -> None:
         assert line.endswith(figure.signature)
     assert "403.333 ms" in lines[3]
     assert "|ca:no|seg:<=320ms|" in lines[3]
-
-
-def test_an_interval_is_shown_where_there_is_one(folder: Path) -> None:
-    scores = score_instances(read_instances(folder / "instances.log"))
-    first, second, *rest = scores.figures
-    figures = (replace(first, low=1.25, high=30.5), second, *rest)
-    lines = format_scores(replace(scores, figures=figures), "run").splitlines()
-    assert "[1.250, 30.500]" in lines[1]
-    assert "[" not in lines[2]
-    assert replace(scores, figures=figures).details()["intervals"] == {"BLEU": [1.25, 30.5]}

@@ -108,18 +108,15 @@ def test_nothing_to_score(tmp_path: Path) -> None:
 
 
 def test_one_unknown_word_end_refuses_latency_for_all(tmp_path: Path) -> None:
-    at_end = record(prediction=" one two", delays=[1000] * 4, elapsed=[1100] * 4, metric={})
-    spread = record(
-        index=1, prediction=" one two", delays=[320, 640, 1000], elapsed=[1, 2, 3], metric={}
-    )
-    assert read(tmp_path, at_end) == ([0], set())
-    assert read(tmp_path, at_end, spread) == ([], {"unknown-pieces"})
     # two words in two pieces leave no choice
-    whole = record(index=1, prediction=" one two", delays=[320, 640], elapsed=[330, 650], metric={})
-    assert read(tmp_path, at_end, whole) == ([0, 1], set())
+    whole = record(prediction=" one two", delays=[320, 640], elapsed=[330, 650], metric={})
+    assert read(tmp_path, whole) == ([0], set())
+    times = {"delays": [320, 640, 1000], "elapsed": [330, 650, 1020]}
+    unknown = {**whole, **times, "index": 1, "prediction_length": 3}
+    assert read(tmp_path, whole, unknown) == ([], {"unknown-pieces"})
     # EchoStream's words run by the fork: "onetwo", and nothing of it can be scored
-    joined = record(index=1, prediction="onetwo", delays=[320, 640], elapsed=[330, 650], metric={})
-    assert read(tmp_path, whole, {**joined, "index": 2}) == ([], {"joined-words"})
+    joined = {**whole, "prediction": "onetwo", "index": 1}
+    assert read(tmp_path, whole, joined) == ([], {"joined-words"})
 
 
 @pytest.mark.parametrize("is_stated", [True, False], ids=["--num-instances", "alone"])
@@ -133,7 +130,7 @@ def test_cut_anywhere_there_is_no_wrong_figure_without_a_word(
     log.write_bytes(content)
     whole = score_folder(tmp_path, 320, options)
     line_ends = [position + 1 for position, byte in enumerate(content) if byte == 10]
-    cuts = {*range(0, len(content), 61)}
+    cuts = {*range(0, len(content), 131)}
     for end in line_ends:
         cuts |= {end - 2, end - 1, end, end + 1, end + 2}
     for cut in sorted(cuts):

@@ -89,8 +89,3 @@ def test_normalised_text_is_scored_and_said_so() -> None:
     assert both[1].value == pytest.approx(100)
     assert "normalised" not in plain[0].signature
     assert both[0].signature == plain[0].signature + "|text:normalised"
-
-
-def test_unknown_metric() -> None:
-    with pytest.raises(DataError, match="'comet'; expected one of bleu, chrf, wer, cer"):
-        score_quality(["a"], ["a"], QualityOptions(("comet",)))

@@ -64,7 +64,7 @@ def runs(draw: st.DrawFn) -> tuple[Segment, ...]:
     )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(runs())
 def test_the_bound_from_elapsed_times(segments: tuple[Segment, ...]) -> None:
     spent, delays, elapsed = 0.0, [], []

@@ -21,8 +21,6 @@ from echostream.scoring.latency import ALL_METRICS, mean_latency
 from echostream.scoring.quality import bleu
 from echostream.scoring.resampling import (
     Sample,
-    bleu_sample,
-    chrf_sample,
     error_rate_sample,
     latency_sample,
     mean_sample,
@@ -33,100 +31,71 @@ from echostream.scoring.resampling import (
     swapped_differences,
 )
 
-from .logs import corpora, utterance
+from .logs import corpora
 
 WORDS = st.sampled_from(["a", "the", "cat", "sat", "on", "mat", "it's", "end.", "Über"])
 TEXTS = st.lists(WORDS, max_size=9).map(" ".join)
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=2, max_size=8)
 
 
-def weights_of(drawn: list[int], utterances: int) -> list[list[int]]:
-    return [[drawn.count(position) for position in range(utterances)]]
-
-
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(PAIRS, st.data())
 def test_a_resample_scores_as_its_texts(pairs: list[tuple[str, str]], data: st.DataObject) -> None:
     positions = st.integers(0, len(pairs) - 1)
     drawn = data.draw(st.lists(positions, min_size=len(pairs), max_size=len(pairs)))
     hypotheses, references = map(list, zip(*pairs, strict=True))
-    chosen_hyps = [hypotheses[position] for position in drawn]
-    chosen_refs = [references[position] for position in drawn]
-    weights = weights_of(drawn, len(pairs))
+    hyps, refs = ([texts[position] for position in drawn] for texts in (hypotheses, references))
+    weights = [[drawn.count(position) for position in range(len(pairs))]]
     for metric in (BLEU(), BLEU(tokenize="char"), CHRF(), TER()):
         sample = sacrebleu_sample(metric, hypotheses, references)
-        expected = metric.corpus_score(chosen_hyps, [chosen_refs]).score
+        expected = metric.corpus_score(hyps, [refs]).score
         assert sample.values(weights)[0] == pytest.approx(expected, abs=1e-9)
-
-
-@settings(deadline=None)
-@given(PAIRS.filter(lambda pairs: all(reference for _, reference in pairs)))
-def test_word_error_rate_is_that_of_jiwer(pairs: list[tuple[str, str]]) -> None:
-    hypotheses, references = map(list, zip(*pairs, strict=True))
-    sample = error_rate_sample("WER", hypotheses, references)
-    assert sample.value == pytest.approx(100 * jiwer.wer(references, hypotheses), abs=1e-7)
-    twice = jiwer.wer([references[0], references[0]], [hypotheses[0], hypotheses[0]])
-    weights = weights_of([0, 0], len(pairs))
-    assert sample.values(weights)[0] == pytest.approx(100 * twice, abs=1e-7)
-
-
-def test_each_word_for_an_empty_reference_is_an_error() -> None:
-    sample = error_rate_sample("WER", ["a", "x y", ""], ["a b", "", " "])
-    assert sample.value == pytest.approx(150)
+    if all(references):
+        sample = error_rate_sample("WER", hypotheses, references)
+        assert sample.value == pytest.approx(100 * jiwer.wer(references, hypotheses), abs=1e-7)
+        expected = 100 * jiwer.wer(refs, hyps)
+        assert sample.values(weights)[0] == pytest.approx(expected, abs=1e-7)
 
 
 def test_identity_gives_the_figure_of_the_corpus() -> None:
     hypotheses = ["the cat sat on a mat", "", "all at the very end of it"]
     references = ["the cat sat on the mat", "nothing", "all at the end of it"]
     quality = bleu(hypotheses, references)
-    sample = bleu_sample(hypotheses, references)
-    assert 20 < quality.value < 80
+    sample = sacrebleu_sample(BLEU(), hypotheses, references)
+    assert quality.value is not None and 20 < quality.value < 80
     assert sample.value == pytest.approx(quality.value, abs=1e-9)
     assert sample.metric == quality.signature
-    assert chrf_sample(hypotheses, references).metric.startswith("chrF2|")
 
 
-@settings(deadline=None)
-@given(corpus=corpora())
-def test_latency_is_that_of_the_corpus(corpus: list[Instance]) -> None:
+@settings(deadline=None, max_examples=60)
+@given(corpus=corpora(), data=st.data())
+def test_latency_of_a_resample_is_that_of_its_instances(
+    corpus: list[Instance], data: st.DataObject
+) -> None:
+    positions = st.integers(0, len(corpus) - 1)
+    drawn = data.draw(st.lists(positions, min_size=len(corpus), max_size=len(corpus)))
+    weights = [[drawn.count(position) for position in range(len(corpus))]]
     for metric in ALL_METRICS:
         for reading in metric.readings:
             sample = latency_sample(corpus, metric, reading)
-            expected = mean_latency(corpus, metric, reading).value
-            assert sample.metric == metric.name + reading.value
-            assert sample.indices == tuple(sorted(ins.index for ins in corpus))
-            if expected is None:
-                assert math.isnan(sample.value)
-            else:
-                assert sample.value == pytest.approx(expected, rel=1e-9, abs=1e-9)
+            resampled = [corpus[position] for position in drawn]
+            for found, instances in (
+                (sample.value, corpus),
+                (float(sample.values(weights)[0]), resampled),
+            ):
+                expected, _ = mean_latency(instances, metric, reading)
+                assert sample.metric == metric.name + reading.value
+                nothing = math.nan if expected is None else expected
+                assert found == pytest.approx(nothing, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
-def test_latency_of_a_resample_is_that_of_its_instances() -> None:
-    corpus = [
-        utterance([320, 640], 1000, 2, [400, 900], index=0),
-        utterance([], 5000, 3, index=1),
-        utterance([1000, 2000, 3000], 3000, 4, [1100, 2600, 4000], index=2),
-    ]
-    for metric in ALL_METRICS:
-        for reading in metric.readings:
-            found = latency_sample(corpus, metric, reading).values([[2, 1, 1], [0, 1, 3]])
-            for value, drawn in zip(found, ([0, 0, 1, 2], [1, 2, 2, 2]), strict=True):
-                resampled = [corpus[position] for position in drawn]
-                expected = mean_latency(resampled, metric, reading).value
-                assert expected is not None
-                assert value == pytest.approx(expected, rel=1e-9), metric.name
-
-
-def test_a_mean_is_over_the_defined() -> None:
+def test_a_mean_is_over_the_defined_and_a_ratio_of_the_sums() -> None:
     sample = mean_sample("LAAL", [10.0, None, 40.0, math.nan])
     assert sample.value == 25
     # 10 twice and 40 once; 40 once; none that has a value
     values = sample.values([[2, 1, 1, 0], [0, 2, 1, 1], [0, 3, 0, 1]])
     assert values[:2].tolist() == [20, 40]
     assert math.isnan(values[2])
-
-
-def test_a_ratio_is_of_the_sums() -> None:
     sample = ratio_sample("RTF", [100, 900], [1000, 1000], scale=100)
     assert sample.value == 50
     assert sample.values([[2, 0], [0, 2], [3, 1]]).tolist() == [10, 90, 30]
@@ -137,11 +106,6 @@ def test_utterances_are_ordered_by_index() -> None:
     sample = mean_sample("AL", [3.0, 1.0, 2.0], indices=[30, 10, 20])
     assert sample.indices == (10, 20, 30)
     assert sample.values(np.eye(3)).tolist() == [1, 2, 3]
-
-
-def test_statistics_cannot_be_written() -> None:
-    with pytest.raises(ValueError, match="read-only"):
-        mean_sample("AL", [1.0, 2.0]).statistics[0] = 0
 
 
 def test_a_row_of_weights_is_n_draws_of_n() -> None:
@@ -157,13 +121,11 @@ def test_a_row_of_weights_is_n_draws_of_n() -> None:
 def test_blocks_do_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = mean_sample("AL", [1.0, 5.0, 2.0, 7.0, 11.0])
     whole = resampled_values([sample], 500, seed=1)
-    monkeypatch.setattr(resampling, "_BLOCK", 35)
-    assert len(list(resample_weights(5, 500, seed=1))) == 72
-    assert resampled_values([sample], 500, seed=1).tolist() == whole.tolist()
-    assert swapped_differences(sample, sample, 501, seed=1).shape == (501,)
     # an utterance more than a block holds is still a row
-    monkeypatch.setattr(resampling, "_BLOCK", 3)
-    assert resampled_values([sample], 500, seed=1).tolist() == whole.tolist()
+    for block in (35, 3):
+        monkeypatch.setattr(resampling, "_BLOCK", block)
+        assert resampled_values([sample], 500, seed=1).tolist() == whole.tolist()
+        assert swapped_differences(sample, sample, 501, seed=1).shape == (501,)
 
 
 def test_a_swap_is_of_whole_utterances() -> None:
@@ -178,69 +140,36 @@ GOOD = mean_sample("AL", [1.0, 2.0, 4.0])
 
 
 @pytest.mark.parametrize(
-    ("samples", "message"),
+    ("samples", "number", "message"),
     [
-        ([], "no samples"),
-        ([GOOD, mean_sample("AL", [1.0, 2.0])], "1 are in one only .first: index 2"),
-        ([GOOD, mean_sample("AL", [1.0, 2.0, 3.0], [0, 1, 3])], "2 are in one only"),
-        ([mean_sample("AL", [1.0])], "at least 2"),
-        ([GOOD, mean_sample("AP", [None, None, None])], "AP is undefined for all 3"),
+        ([], 100, "no samples"),
+        ([GOOD], 99, "number of resamples is 99"),
+        ([GOOD, mean_sample("AL", [1.0, 2.0])], 100, "1 are in one only .first: index 2"),
+        ([GOOD, mean_sample("AL", [1.0, 2.0, 3.0], [0, 1, 3])], 100, "2 are in one only"),
+        ([mean_sample("AL", [1.0])], 100, "at least 2"),
+        ([GOOD, mean_sample("AP", [None, None, None])], 100, "AP is undefined for all 3"),
     ],
 )
-def test_samples_that_cannot_be_resampled(samples: list[Sample], message: str) -> None:
+def test_samples_that_cannot_be_resampled(samples: list[Sample], number: int, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        resampled_values(samples, 100, seed=0)
+        resampled_values(samples, number, seed=0)
     if len(samples) == 2:
         with pytest.raises(DataError, match=message):
-            swapped_differences(samples[0], samples[1], 100, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("number", "seed", "message"),
-    [
-        (99, 0, "number of resamples is 99"),
-        (1e3, 0, "number of resamples is 1000.0"),
-        (True, 0, "number of resamples is True"),
-        (100, -1, "seed is -1"),
-        (100, None, "seed is None"),
-        (100, 1.0, "seed is 1.0"),
-    ],
-)
-def test_numbers_out_of_range(number: int, seed: int, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        resampled_values([GOOD], number, seed)
-    with pytest.raises(DataError, match=message):
-        swapped_differences(GOOD, GOOD, number, seed)
-
-
-@pytest.mark.parametrize("weights", [[1, 1, 1], [[1, 1]], [[1, 1, -1]], [[1, 1, math.nan]]])
-def test_weights_that_are_none(weights: list[list[float]]) -> None:
-    with pytest.raises(DataError, match="weight"):
-        GOOD.values(weights)
+            swapped_differences(samples[0], samples[1], number, seed=0)
 
 
 def test_refused_values() -> None:
     with pytest.raises(DataError, match="index 8 is not finite"):
         mean_sample("AL", [1.0, math.inf], indices=[7, 8])
-    with pytest.raises(DataError, match="index 7 is there twice"):
+    with pytest.raises(DataError, match="an index twice"):
         mean_sample("AL", [1.0, 2.0, 3.0], indices=[7, 8, 7])
-    with pytest.raises(DataError, match="2 utterances and 3 indices"):
-        mean_sample("AL", [1.0, 2.0], indices=[7, 8, 9])
-    with pytest.raises(DataError, match="0 utterances"):
+    with pytest.raises(DataError, match="no utterance"):
         mean_sample("AL", [])
-    with pytest.raises(DataError, match="2 numerators and 1 denominators"):
-        ratio_sample("RTF", [1, 2], [1])
-    with pytest.raises(DataError, match="denominator is -1"):
-        ratio_sample("RTF", [1, 2], [1, -1])
-    with pytest.raises(DataError, match="index 0 is not finite"):
-        ratio_sample("RTF", [math.nan, 2], [1, 1])
-    for sample in (bleu_sample, chrf_sample, partial(error_rate_sample, "WER")):
+    for sample in (partial(sacrebleu_sample, BLEU()), partial(error_rate_sample, "WER")):
         with pytest.raises(DataError, match="2 hypotheses and 1 references"):
             sample(["a", "b"], ["a"])
         with pytest.raises(DataError, match="0 hypotheses"):
             sample([], [])
-    with pytest.raises(DataError, match="tokenizer is 'none at all'"):
-        bleu_sample(["a"], ["a"], tokenizer="none at all")
 
 
 def test_other_statistics_than_the_score_rests_on_are_noticed(

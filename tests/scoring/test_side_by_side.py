@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-
-from echostream.errors import DataError
 from echostream.scoring.problems import Problem
 from echostream.scoring.quality import QualityOptions
 from echostream.scoring.scores import score_instances
-from echostream.scoring.side_by_side import format_comparison, write_comparison
+from echostream.scoring.side_by_side import format_comparison
 
 from .logs import utterance
 
@@ -26,7 +22,7 @@ def test_one_row_per_run() -> None:
         [cell.strip() for cell in line.replace("\\|", "/")[1:-1].split("|")] for line in lines[2:4]
     ]
     first, second = (dict(zip(header, row, strict=True)) for row in rows)
-    assert first["LAAL"] == "403.333"  # worked out in test_report
+    assert first["LAAL"] == "403.333"  # worked out in test_folder
     assert second["run"] == "b/c"
     assert second["LAAL_CA"] == "-"
     assert {len(row) for row in rows} == {len(header)}
@@ -49,21 +45,5 @@ def test_a_run_with_errors_is_marked() -> None:
     bad = replace(FIRST, problems=(Problem("truncated-line", 1, (3,), "cut"),))
     text = format_comparison({"a": FIRST, "b": bad})
     assert "| a | 1 |" in text
-    assert "| b * | 1 |" in text
+    assert "| b \\* | 1 |" in text
     assert "\\* the log is damaged" in text
-
-
-def test_files(tmp_path: Path) -> None:
-    runs = {"a": FIRST, "b\tc": SECOND}
-    write_comparison(tmp_path / "t.tsv", runs)
-    rows = [line.split("\t") for line in (tmp_path / "t.tsv").read_text("utf-8").splitlines()]
-    assert {len(row) for row in rows} == {3 + len(FIRST.figures)}
-    first, second = (dict(zip(rows[0], row, strict=True)) for row in rows[1:])
-    assert float(first["AL"]) == FIRST.values["AL"]  # unrounded
-    assert second["folder"] == "b c"
-    assert second["AL_CA"] == ""
-    assert second["problems"] == "missing-elapsed"
-    write_comparison(tmp_path / "t.md", runs)
-    assert (tmp_path / "t.md").read_text("utf-8") == format_comparison(runs) + "\n"
-    with pytest.raises(DataError, match="expected .tsv, .json, .md"):
-        write_comparison(tmp_path / "t.csv", runs)

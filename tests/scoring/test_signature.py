@@ -11,8 +11,6 @@ from echostream.errors import DataError
 from echostream.scoring.readings import Reading
 from echostream.scoring.signature import inferred_segment, latency_signature, stated_segment
 
-from .logs import utterance
-
 
 @pytest.mark.parametrize(
     ("reading", "field"),
@@ -47,23 +45,22 @@ def test_stated_segment_refuses(size: float) -> None:
 
 
 def test_inferred_segment() -> None:
-    early = utterance([640.0, 1600.0, 1700.0], 1700.0, 3)
+    early = ([640.0, 1600.0, 1700.0], 1700.0)
     assert inferred_segment([early]) == "<=320ms"  # 1700 is the end, not a whole segment
-    assert inferred_segment([early, utterance([960.0, 1280.0], 9000.0, 2)]) == "<=320ms"
-    assert inferred_segment([utterance([960.0, 960.0, 1000.0], 1000.0, 2)]) == "<=960ms"
+    assert inferred_segment([early, ([960.0, 1280.0], 9000.0)]) == "<=320ms"
+    assert inferred_segment([([960.0, 960.0, 1000.0], 1000.0)]) == "<=960ms"
 
 
 def test_inferred_segment_is_unknown_where_the_log_does_not_tell() -> None:
-    assert inferred_segment([utterance([1700.0], 1700.0, 3), utterance([], 500.0, 3)]) == "unknown"
-    assert inferred_segment([utterance([0.0], 1700.0, 3)]) == "unknown"
-    assert inferred_segment([utterance([320.0, 333.33], 1700.0, 3)]) == "unknown"
+    for delays in ([1700.0], [], [0.0], [320.0, 333.33]):
+        assert inferred_segment([(delays, 1700.0)]) == "unknown"
 
 
 @settings(deadline=None)
 @given(st.integers(1, 2000), st.lists(st.integers(1, 30), min_size=1, max_size=10).map(sorted))
 def test_inferred_segment_is_an_upper_bound(segment: int, steps: list[int]) -> None:
     delays = [float(segment * step) for step in steps]
-    text = inferred_segment([utterance(delays, delays[-1] + 1, 3)])
+    text = inferred_segment([(delays, delays[-1] + 1)])
     bound = int(text.removeprefix("<=").removesuffix("ms"))
     assert bound >= segment
     assert bound % segment == 0

@@ -70,9 +70,6 @@ def test_figures_worked_out_by_hand() -> None:
         ({"durations": [1, 2, -3]}, "bad-times"),
         ({"durations": "long"}, "bad-times"),
         ({"source_length": float("nan")}, "bad-times"),
-        ({"intervals": [[320.0, 200.0], [640.0, 400.0], [1000.0, 100.0]]}, "bad-intervals"),
-        ({"intervals": [[320.0, 200.0]]}, "bad-intervals"),
-        ({"intervals": [1, 2, 3]}, "bad-intervals"),
     ],
 )
 def test_faults(changes: dict[str, Any], kind: str) -> None:
@@ -123,7 +120,7 @@ def spoken(draw: st.DrawFn) -> SpeechInstance:
     return SpeechInstance(0, "0.wav", "a b", delays, tuple(durations), delays[-1], "a.wav")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(spoken())
 def test_atd_is_what_simuleval_computes_of_a_run(ins: SpeechInstance) -> None:
     scorers = pytest.importorskip("simuleval.evaluator.scorers.latency_scorer")

@@ -15,7 +15,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from eval.compare.schema import FORMAT, Results
+from eval.command import FORMAT
+from eval.compare.schema import Results
 
 SEGMENTS = (160, 320, 640)
 POLICIES: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -75,14 +76,8 @@ def synthetic_results(utterances: int = 12, runs: int = 5, seed: int = 7) -> dic
         "resampling": {"resamples": 1000, "seed": 12345},
         "created": "2026-11-22T18:00:00+00:00",
         "command": "python -m eval.compare --data data/es-en --output runs/compare",
-        "machine": {
-            "cpu": "a processor",
-            "cores": 2,
-            "threads": 1,
-            "python": "3.11.7",
-            "torch": "2.13.0",
-            "echostream": "0.1.0",
-        },
+        "machine": {"cpu": "a processor", "cores": 2},
+        "versions": {"python": "3.11.7", "echostream": "0.1.0"},
         "data": {
             "name": "test part of es-en",
             "recordings": 185,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
@@ -14,13 +13,14 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.session import build
 from echostream.session.segment_log import LOG_NAME
-from eval.compare.grid import recordings_of, run_grid
+from eval.command import heading
+from eval.compare.grid import read_run, run_grid, spread
 from eval.compare.page import write_report
 from eval.compare.plan import ComparisonPlan, SystemEntry
 from eval.compare.points import is_degenerate, paired_of, pairs_of, point_of, system_of
 from eval.compare.schema import Data, Results
 from eval.compare.timelines import shown_recordings, utterance_of
-from eval.sweep import Source, read_sources
+from eval.sweep import Work, read_sources
 from tests.small_system import audio
 
 ENCODER = ChunkConformerConfig(
@@ -36,16 +36,17 @@ def grid(  # type: ignore[no-untyped-def]
     """A whole small comparison: plan, sources, runs."""
     folder = tmp_path_factory.mktemp("comparison")
     config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=ENCODER)
-    save_config(config, folder / "small.yaml")
+    small = str(folder / "small.yaml")
+    save_config(config, small)
     plan = ComparisonPlan(
         systems=(
             SystemEntry("ours", "Ours", checkpoint=str(checkpoint)),
             SystemEntry("again", "Ours again", checkpoint=str(checkpoint)),
-            SystemEntry("cached", "Cached", random_weights="small.yaml", encoder_mode="cached"),
+            SystemEntry("cached", "Cached", random_weights=small, encoder_mode="cached"),
             SystemEntry(
                 "recompute",
                 "Recompute",
-                random_weights="small.yaml",
+                random_weights=small,
                 encoder_mode="recompute",
                 recordings=2,
             ),
@@ -60,39 +61,26 @@ def grid(  # type: ignore[no-untyped-def]
     (folder / "wav_list").write_text("".join(f"{folder}/{n}.wav\n" for n in range(3)))
     (folder / "references").write_text("the cat sat\non a mat and then\nit ran home\n")
     sources = read_sources(folder / "wav_list", folder / "references")
-    runs = [
-        (run, run.instances())
-        for run in run_grid(
-            plan,
-            sources,
-            root=folder,
-            output=folder / "out",
-            jobs=1,
-            clock="cpu",
-        )
-    ]
+    runs = list(run_grid(plan, sources, folder / "out", Work(folder / "cache")))
     return plan, sources, runs
 
 
 def test_every_system_is_run(grid) -> None:  # type: ignore[no-untyped-def]
     plan, sources, runs = grid
-    assert [run.entry.name for run, _ in runs] == ["ours", "again", "cached", "recompute"]
-    assert [len(instances) for _, instances in runs] == [3, 3, 3, 2]
-    forced = runs[2][1]
+    assert [run.entry.name for run in runs] == ["ours", "again", "cached", "recompute"]
+    assert [len(run.instances) for run in runs] == [3, 3, 3, 2]
+    forced = runs[2].instances
     assert [instance.prediction for instance in forced] == [s.reference for s in sources]
-    assert runs[0][1][0].prediction != forced[0].prediction
+    assert runs[0].instances[0].prediction != forced[0].prediction
 
 
 def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     plan, sources, runs = grid
-    points = [point_of(run, instances, plan, "log") for run, instances in runs]
+    points = [point_of(run, plan, "log") for run in runs]
     assert "BLEU" in points[0].figures and "BLEU" not in points[2].figures
     assert points[0].joint is not None and points[2].joint is None
     assert all("LAAL_RT" in point.figures for point in points)
-    root = runs[0][0].folder.parents[4]
-    systems = [
-        system_of(entry, build.build_model(entry.options(320, root))) for entry in plan.systems
-    ]
+    systems = [system_of(entry, build.build_model(entry.options(320))) for entry in plan.systems]
     assert [system.mode for system in systems] == ["stateful", "stateful", "cached", "recompute"]
     assert pairs_of(systems) == [], "a trained system is not set against an untrained one"
     systems[1] = dataclasses.replace(systems[1], family="streamspeech")
@@ -104,19 +92,17 @@ def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no
     assert {row.metric for row in untrained} == {"LAAL_CA", "LAAL_RT", "compute_RTF"}
 
     shown = shown_recordings(runs, sources, 2)
-    heard = {instance.index for instance in runs[3][1]}
+    heard = {instance.index for instance in runs[3].instances}
     assert {source.index for source in shown} == heard
     assert shown[0].length_ms > shown[1].length_ms
     utterances = [utterance_of(source, "dicho", runs) for source in shown]
     for utterance in utterances:
-        for drawn, (_, instances) in zip(utterance.runs, runs, strict=True):
-            instance = next(ins for ins in instances if ins.index == utterance.index)
+        for drawn, run in zip(utterance.runs, runs, strict=True):
+            instance = next(ins for ins in run.instances if ins.index == utterance.index)
             elapsed = [word.elapsed.total_ms for word in drawn.words]
             assert elapsed == pytest.approx(list(instance.elapsed), abs=0.05)
     results = Results(
-        created="2026-11-29",
-        command="test",
-        machine={},
+        **heading("compare", []),
         resampling={},
         data=Data("test", 3, 4.8, ""),
         systems=tuple(systems),
@@ -132,29 +118,26 @@ def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no
 
 
 def test_a_run_whose_segments_do_not_fit_is_refused(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    run = grid[2][0][0]
+    run = grid[2][0]
     for name in ("instances.log", LOG_NAME):
         (tmp_path / name).write_text((run.folder / name).read_text())
-    altered = dataclasses.replace(run, folder=tmp_path)
-    assert altered.instances()
+    assert read_run(run.entry, *run.key, tmp_path).instances == run.instances
     lines = (tmp_path / LOG_NAME).read_text().splitlines()
     (tmp_path / LOG_NAME).write_text(lines[0] + "\n")
     with pytest.raises(DataError, match="does not fit"):
-        altered.instances()
+        read_run(run.entry, *run.key, tmp_path)
     (tmp_path / LOG_NAME).write_text("{}\n")
     with pytest.raises(DataError, match="cannot be used"):
-        utterance_of(grid[1][0], "dicho", [(altered, grid[2][0][1])])
+        utterance_of(grid[1][0], "dicho", [dataclasses.replace(run, folder=tmp_path)])
 
 
 def test_recordings_are_spread() -> None:
-    sources = [Source(n, f"{n}", "", (), 16000, 16000, str(n)) for n in range(10)]
-    entry = SystemEntry("a", "A", checkpoint="x", recordings=4)
-    assert [source.index for source in recordings_of(entry, sources)] == [0, 2, 5, 7]
-    assert len(recordings_of(dataclasses.replace(entry, recordings=99), sources)) == 10
+    assert spread(range(10), 4) == [0, 2, 5, 7]
+    assert spread(range(10), 99) == spread(range(10), None) == list(range(10))
 
 
 def test_degenerate_is_more_than_half_at_the_end(grid) -> None:  # type: ignore[no-untyped-def]
-    instance = grid[2][0][1][1]
+    instance = grid[2][0].instances[1]
 
     def with_delays(*delays: float):  # type: ignore[no-untyped-def]
         return dataclasses.replace(instance, delays=delays, elapsed=())
@@ -163,4 +146,3 @@ def test_degenerate_is_more_than_half_at_the_end(grid) -> None:  # type: ignore[
     assert not is_degenerate([with_delays(320.0, end)])
     assert is_degenerate([with_delays(320.0, end, end)])
     assert not is_degenerate([with_delays()])
-    assert np.isfinite(end)

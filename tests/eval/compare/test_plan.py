@@ -15,7 +15,7 @@ SHIPPED = Path(__file__).parents[3] / "configs" / "compare.yaml"
 def test_shipped_plan_makes_options() -> None:
     plan = load_plan(SHIPPED)
     for system in plan.systems:
-        options = system.options(320, SHIPPED.parents[1])
+        options = system.options(320)
         assert Path(str(options.checkpoint or options.random_weights)).exists()
     assert {system.encoder_mode for system in plan.systems} == {None, "cached", "recompute"}
 
@@ -60,4 +60,4 @@ def test_a_policy_from_outside_the_package(tmp_path: Path) -> None:
     )
     plan = load_plan(path)
     assert plan.policies == wanted
-    assert plan.systems[0].options(320, tmp_path).output_unit == "char"
+    assert plan.systems[0].options(320).output_unit == "char"

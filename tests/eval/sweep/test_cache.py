@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,14 +14,13 @@ import pytest
 import safetensors.torch
 import soundfile
 
-from echostream.decoder import DecoderOutput
 from echostream.errors import ConfigError, DataError
 from echostream.policy.wait_k import WaitK
-from echostream.session import SystemOptions, build_translator
+from echostream.session import SystemOptions
 from echostream.session.listener import Listener
-from eval.sweep import Encodings, System, encode, run_policy, search
-from eval.sweep.encoding_file import encode_source, read_encoding, tensor_names
-from eval.sweep.searches import MovableClock, RecordedDecoder, SearchRecord
+from eval.sweep import Encodings, System, Work, encode, run_policy
+from eval.sweep.encodings import encode_source
+from eval.sweep.kept import read_kept
 from tests.eval.sweep.conftest import Corpus
 from tests.eval.sweep.policies import Undecided
 from tests.small_system import audio
@@ -52,7 +50,7 @@ def system(checkpoint: Path) -> System:
 @pytest.fixture(scope="module")
 def kept(system: System, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept")
-    search(encode(system, corpus.sources(), segment_ms=320, folder=folder))
+    encode(system, corpus.sources(), segment_ms=320, work=Work(folder))
     return folder
 
 
@@ -61,40 +59,32 @@ def cache(kept: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(kept, tmp_path / "cache"))
 
 
-def again(system: System, corpus: Corpus, folder: Path, **options: Any) -> tuple[int, Encodings]:
+def again(
+    system: System, corpus: Corpus, folder: Path, segment_ms: int = 320, **work: Any
+) -> tuple[int, Encodings]:
     """How many recordings were encoded."""
     counting = Counting()
-    arguments = {"segment_ms": 320, "folder": folder, **options}
-    encodings = encode(system, corpus.sources(), progress=counting, **arguments)
+    how = Work(folder, progress=counting, **work)
+    encodings = encode(system, corpus.sources(), segment_ms=segment_ms, work=how)
     return counting.done.get("encoding", 0), encodings
 
 
 def test_nothing_is_done_twice(system: System, corpus: Corpus, cache: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
-    done, encodings = again(system, corpus, cache)
-    counting = Counting()
-    search(encodings, progress=counting)
-    assert (done, counting.done) == (0, {})
+    assert again(system, corpus, cache)[0] == 0
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
 
 
-@pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_call_goes_on_where_it_was(
-    after: int, system: System, corpus: Corpus, tmp_path: Path
+    system: System, corpus: Corpus, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "cache"
+    work = Work(tmp_path, progress=Counting(2))
     with pytest.raises(KeyboardInterrupt):
-        encode(system, corpus.sources(), segment_ms=320, folder=folder, progress=Counting(after))
-    whole = {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
-    assert len(whole) == after
-    done, encodings = again(system, corpus, folder)
-    assert done == 5 - after
+        encode(system, corpus.sources(), segment_ms=320, work=work)
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    assert len(whole) == 2
+    assert again(system, corpus, tmp_path)[0] == 3
     assert all(path.read_bytes() == data for path, data in whole.items())
-    with pytest.raises(KeyboardInterrupt):
-        search(encodings, progress=Counting(after))
-    counting = Counting()
-    search(encodings, progress=counting)
-    assert counting.done == {"searching": 5 - after}
 
 
 def test_dying_in_the_middle_of_a_recording_leaves_no_file(
@@ -115,80 +105,32 @@ def test_dying_in_the_middle_of_a_recording_leaves_no_file(
             again(system, corpus, tmp_path)
     # The longest recording has 8 segments and the next 7.
     (encoding,) = tmp_path.rglob("*.safetensors")
-    assert len(read_encoding(encoding)[0].segments) == 8
+    assert len(read_kept(encoding).segments) == 8
     assert again(system, corpus, tmp_path)[0] == 4
 
 
-def test_dying_while_a_file_is_written_leaves_no_file(
-    system: System, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def dying(part: Path, target: Path) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", dying)
-        with pytest.raises(KeyboardInterrupt):
-            again(system, corpus, tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert again(system, corpus, tmp_path)[0] == 5
-
-
-def damage(path: Path, how: str) -> None:
-    data = bytearray(path.read_bytes())
-    if how == "truncated":
-        del data[len(data) // 2 :]
-    elif how == "empty":
-        data.clear()
-    elif how == "value":
-        data[-3] ^= 1
-    elif how == "cost":
-        # A digit of the first segment's audio, 320.0 ms, in the header.
-        place = data.index(b"320.0")
-        data[place] = ord("4")
-    elif how == "other":
-        data[:] = safetensors.torch.save({}, metadata={"made": "elsewhere"})
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("how", ["truncated", "empty", "value", "cost", "other"])
-def test_a_damaged_encoding_is_made_again(
+@pytest.mark.parametrize("how", ["truncated", "empty", "value", "other"])
+def test_what_is_damaged_is_made_again(
     how: str, system: System, corpus: Corpus, cache: Path
 ) -> None:
     _, encodings = again(system, corpus, cache)
-    path = encodings.path(encodings.sources[0])
-    wanted = tensor_names("s2tt")
-    good = read_encoding(path, wanted)[1]
-    damage(path, how)
+    source = encodings.sources[0]
+    path = encodings.path(source)
+    good, before = path.read_bytes(), encodings.load(source)
+    damaged = {
+        "truncated": good[: len(good) // 2],
+        "empty": b"",
+        "value": good[:-9] + bytes([good[-9] ^ 1]) + good[-8:],
+        "other": safetensors.torch.save({}, metadata={"made": "elsewhere"}),
+    }[how]
+    path.write_bytes(damaged)
     with pytest.raises(DataError, match="run the same command again"):
-        read_encoding(path, wanted)
+        encodings.load(source)
     assert again(system, corpus, cache)[0] == 1
-    assert all(good[name].equal(tensor) for name, tensor in read_encoding(path, wanted)[1].items())
+    assert encodings.load(source).frames.equal(before.frames)
 
 
-@pytest.mark.parametrize("how", ["truncated", "token"])
-def test_damaged_searches_are_made_again(
-    how: str, system: System, corpus: Corpus, cache: Path
-) -> None:
-    _, encodings = again(system, corpus, cache)
-    searches = search(encodings)
-    path = searches.path(encodings.sources[0])
-    text = path.read_text()
-    content = json.loads(text)
-    outputs = content["heads"][1]["outputs"]
-    next(stable for stable, _ in outputs if stable)[0][1] += 1
-    path.write_text(json.dumps(content) if how == "token" else text[:-100])
-    with pytest.raises(DataError):
-        searches.load(encodings.sources[0])
-    counting = Counting()
-    search(encodings, progress=counting)
-    assert counting.done == {"searching": 1}
-    assert (
-        json.loads(path.read_text())["heads"][1]["outputs"]
-        == json.loads(text)["heads"][1]["outputs"]
-    )
-
-
-@pytest.mark.parametrize("name", ["st_head.projection.weight", "cmvn_mean", "encoder"])
+@pytest.mark.parametrize("name", ["st_head.projection.weight", "cmvn_mean"])
 def test_a_changed_weight_uses_nothing_old(
     name: str, checkpoint: Path, corpus: Corpus, cache: Path, tmp_path: Path
 ) -> None:
@@ -207,11 +149,10 @@ def test_what_an_encoding_depends_on(
     """Looked at through the digest alone: another one means other files."""
     first = again(system, corpus, kept)[1].digest
 
-    def of(system: System, **options: Any) -> str:
+    def of(system: System, segment_ms: int = 320, **work: Any) -> str:
         # One recording below a frame, so that nothing is waited for.
-        sources = corpus.sources()[-1:]
-        arguments: dict[str, Any] = {"segment_ms": 320, "folder": tmp_path, **options}
-        return encode(system, sources, **arguments).digest
+        sources, how = corpus.sources()[-1:], Work(tmp_path, **work)
+        return encode(system, sources, segment_ms=segment_ms, work=how).digest
 
     assert of(system) == first
     assert of(System(SystemOptions(checkpoint=str(checkpoint)))) == first, "320 is the default"
@@ -249,7 +190,7 @@ def test_recordings_go_by_their_content(system: System, cache: Path, tmp_path: P
     stale = corpus.sources()
     soundfile.write(paths[1], audio(0.4, seed=4), 16_000)
     with pytest.raises(DataError, match=r"b\.wav.*was changed"):
-        encode(system, stale, segment_ms=320, folder=tmp_path / "new")
+        encode(system, stale, segment_ms=320, work=Work(tmp_path / "new"))
 
 
 def test_a_finished_run_is_recognised(system: System, corpus: Corpus, cache: Path) -> None:
@@ -273,11 +214,13 @@ def test_a_finished_run_is_recognised(system: System, corpus: Corpus, cache: Pat
     assert asked() == calls, "interrupted before the last file"
     assert asked(forced=True) == calls, "another run in the same folder"
     assert asked() == calls
-    assert asked(decoder="prefix-beam") == calls
+    other = encodings.system.with_options(decoder="prefix-beam")
+    encodings = dataclasses.replace(encodings, system=other)
+    assert asked() == calls, "another decoder"
     changed = [dataclasses.replace(source, reference="x") for source in encodings.sources]
     encodings = dataclasses.replace(encodings, sources=tuple(changed))
-    assert asked(decoder="prefix-beam") == calls
-    assert asked(decoder="prefix-beam") == 0
+    assert asked() == calls, "other references"
+    assert asked() == 0
     assert b'"reference": "x"' in (output / "instances.log").read_bytes()
 
 
@@ -319,43 +262,16 @@ def test_policy_options_belong_to_the_policy_they_were_given_with(
     assert options(policy="local-agreement") == {}
 
 
-def test_each_decoder_setting_has_its_searches(system: System, corpus: Corpus, cache: Path) -> None:
-    _, encodings = again(system, corpus, cache)
-    for options in ("beam_size=2", "beam_size=3"):
-        other = system.with_options(decoder="prefix-beam", decoder_options=options)
-        for done in ({"searching": 5}, {}):
-            counting = Counting()
-            search(encodings, other, progress=counting)
-            assert counting.done == done
-
-
-@pytest.mark.parametrize("task", ["s2tt", "asr"])
-def test_decoders_and_policy_are_those_of_the_agent(task: str, checkpoint: Path) -> None:
-    options = SystemOptions(
-        checkpoint=str(checkpoint), task=task, decoder="prefix-beam", policy="wait-k"
-    )
-    system = System(options)
-    writer = build_translator(options).writer
-    hypotheses = writer.generator._hypotheses  # type: ignore[attr-defined]
-    assert len(hypotheses) == (1 if task == "asr" else 2)
-    for hypothesis, decoder in zip(hypotheses, system.searches().values(), strict=False):
-        assert decoder == hypothesis._decoder
-        assert decoder.suppress != ()  # type: ignore[attr-defined]
-    assert system.policy() == writer.policy
-
-
-def test_state_sizes_and_costs_can_be_had(system: System, corpus: Corpus, cache: Path) -> None:
+def test_what_is_kept_of_a_recording(system: System, corpus: Corpus, cache: Path) -> None:
     _, encodings = again(system, corpus, cache)
     source = encodings.sources[0]
     segments = encodings.load(source).segments
     assert [segment.audio_ms for segment in segments] == [*range(320, 2300, 320), 2300]
-    state = system.listener().init_state().encoder
-    assert {segment.state_nbytes for segment in segments} == {state.nbytes}
     assert all(s.costs["front_end"] > 0 and "policy" not in s.costs for s in segments)
     # A chunk of 16 frames in each segment, and a rest: 2300 ms are 115 frames of 20 ms.
     assert [segment.chunks for segment in segments] == [(16,)] * 7 + [(3,)]
-    again_made, _ = encode_source(system.listener(), source, 320)
-    assert [s.chunks for s in again_made.segments] == [s.chunks for s in segments]
+    made = encode_source(system.listener(), source, 320)
+    assert [s.chunks for s in made.segments] == [s.chunks for s in segments]
 
 
 def test_what_cannot_be_asked_for(system: System, corpus: Corpus, tmp_path: Path) -> None:
@@ -366,23 +282,10 @@ def test_what_cannot_be_asked_for(system: System, corpus: Corpus, tmp_path: Path
     with pytest.raises(ConfigError, match="jobs is 0"):
         again(system, corpus, tmp_path, jobs=0)
     with pytest.raises(DataError, match="no recordings"):
-        encode(system, [], segment_ms=320, folder=tmp_path)
+        encode(system, [], segment_ms=320, work=Work(tmp_path))
     with pytest.raises(ConfigError, match="threads is 2"):
         system.with_options(threads=2)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         again(system, corpus, tmp_path / "file")
-
-
-def test_a_replayed_decoder_does_not_go_beyond_its_record() -> None:
-    outputs = (DecoderOutput(), DecoderOutput())
-    decoder = RecordedDecoder(SearchRecord(outputs, (1.0, 2.0)), clock := MovableClock(lambda: 5.0))
-    with pytest.raises(IndexError, match="after 0 of 1"):
-        decoder.flush(decoder.init_state())
-    _, state = decoder.step(None, decoder.init_state())  # type: ignore[arg-type]
-    assert clock() == 6.0
-    _, state = decoder.flush(state)
-    assert clock() == 8.0
-    assert decoder.flush(state) == (DecoderOutput(), state), "a second flush gives nothing"
-    assert clock() == 8.0

@@ -19,7 +19,7 @@ from echostream.decoder.ctc.hypothesis import Hypothesis
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.policy import local_agreement
 from echostream.session import SystemOptions
-from eval.sweep import CLOCKS, System, encode, run_policy
+from eval.sweep import CLOCKS, System, Work, encode, run_policy
 from tests.eval.sweep.conftest import REFERENCES, Corpus
 from tests.small_system import ENCODER
 
@@ -65,9 +65,8 @@ def without_costs(folder: Path) -> list[Any]:
 def replayed(
     corpus: Corpus, folder: Path, segment_ms: int, options: SystemOptions, forced: bool = False
 ) -> Path:
-    encodings = encode(
-        System(options), corpus.sources(), segment_ms=segment_ms, folder=folder / "cache"
-    )
+    work = Work(folder / "cache")
+    encodings = encode(System(options), corpus.sources(), segment_ms=segment_ms, work=work)
     return run_policy(encodings, output=folder / "replayed", forced=forced)
 
 
@@ -86,7 +85,7 @@ def test_logs_equal_those_of_a_live_run(
     assert [line["reference"] for line in lines] == list(REFERENCES)
 
 
-@pytest.mark.parametrize("encoder", ["zipformer", "cached", "recompute"])
+@pytest.mark.parametrize("encoder", ["zipformer", "recompute"])
 def test_forced_writer_on_random_weights(
     encoder: str, corpus: Corpus, live: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -135,8 +134,7 @@ class FakeTime:
         patch.setattr(cls, method, slowed)
 
 
-@pytest.mark.parametrize("decoder", ["greedy", "prefix-beam"])
-@pytest.mark.parametrize("task", ["s2tt", "asr"])
+@pytest.mark.parametrize(("task", "decoder"), [("s2tt", "prefix-beam"), ("asr", "greedy")])
 def test_elapsed_times_too_where_compute_is_planned(
     task: str,
     decoder: str,
@@ -185,18 +183,3 @@ def test_elapsed_times_too_where_compute_is_planned(
         2 * (heads * (1000 / 64 + 1000 / 512) + 2 * 1000 / 256), abs=6e-4
     )
     assert costs[2]["policy"] == pytest.approx(2 * 1000 / 1024, abs=6e-4)
-
-
-def test_elapsed_times_add_up_to_the_segments_costs(
-    checkpoint: Path, corpus: Corpus, tmp_path: Path
-) -> None:
-    folder = replayed(corpus, tmp_path, 320, SystemOptions(checkpoint=str(checkpoint)))
-    instances = map(json.loads, (folder / "instances.log").read_text().splitlines())
-    logs = map(json.loads, (folder / "segments.log").read_text().splitlines())
-    for instance, log in zip(instances, logs, strict=True):
-        expected, compute = [], 0.0
-        for segment in log["segments"]:
-            compute += sum(segment["costs_ms"].values())
-            expected += [segment["audio_ms"] + compute] * segment["words"]
-        assert instance["elapsed"] == pytest.approx(expected, abs=0.1)
-        assert all(e > d for e, d in zip(instance["elapsed"], instance["delays"], strict=True))

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.errors import AudioFormatError, ConfigError, DataError
+from echostream.errors import AudioFormatError, DataError
 from eval.sweep import read_sources
 from eval.sweep.sources import cuts
 
@@ -32,7 +32,7 @@ class Loader:
         return SimpleNamespace(samplerate=self._rate)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     num_samples=st.integers(1, 4000),
     sample_rate=st.sampled_from([8000, 11_025, 16_000, 22_050, 44_100, 48_000]),
@@ -47,15 +47,10 @@ def test_cuts_are_those_of_simuleval(num_samples: int, sample_rate: int, segment
         segment = instance.send_source(segment_ms)
         sent.append((segment.content, segment.finished))
     ours = [
-        (list(range(cut.start, cut.end)), cut.is_final)
-        for cut in cuts(num_samples, sample_rate, segment_ms)
+        (list(range(start, end)), end == num_samples)
+        for start, end in cuts(num_samples, sample_rate, segment_ms)
     ]
     assert ours == sent
-
-
-def test_a_segment_has_a_length() -> None:
-    with pytest.raises(ConfigError, match="0 ms"):
-        list(cuts(10, 16_000, 0))
 
 
 @pytest.fixture

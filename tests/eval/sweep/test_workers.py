@@ -15,8 +15,7 @@ import torch
 from echostream.errors import AudioFormatError, DataError
 from echostream.session import SystemOptions
 from echostream.shipped import SHIPPED_CHECKPOINT
-from eval.sweep import System, encode, run_policy
-from eval.sweep.encoding_file import read_encoding, tensor_names
+from eval.sweep import System, Work, encode, run_policy
 from eval.sweep.workers import run
 from tests.eval.sweep.conftest import Corpus
 
@@ -79,17 +78,16 @@ def test_two_processes_write_what_one_writes(
     system = System(SystemOptions(checkpoint=str(folder), decoder="prefix-beam"))
     sources = corpus.sources()
     one, two = (
-        encode(system, sources, segment_ms=320, folder=tmp_path / str(jobs), jobs=jobs)
+        encode(system, sources, segment_ms=320, work=Work(tmp_path / str(jobs), jobs))
         for jobs in (1, 2)
     )
-    names = tensor_names("s2tt")
     for source in sources:
-        first, tensors = read_encoding(one.path(source), names)
-        second, others = read_encoding(two.path(source), names)
+        first, second = one.load(source), two.load(source)
         assert [s.chunks for s in first.segments] == [s.chunks for s in second.segments]
-        assert all(tensors[name].equal(others[name]) for name in names)
+        assert first.frames.equal(second.frames)
+        assert all(second.log_probs[head].equal(x) for head, x in first.log_probs.items())
     logs = [
-        (run_policy(each, output=tmp_path / f"run {jobs}", jobs=jobs) / "instances.log").read_text()
+        (run_policy(each, output=tmp_path / f"run {jobs}") / "instances.log").read_text()
         for jobs, each in ((1, one), (2, two))
     ]
     predictions = [[line.partition('"elapsed"')[0] for line in log.splitlines()] for log in logs]

@@ -1,4 +1,8 @@
-"""Digests: what decides whether something kept from an earlier call may be used again."""
+"""Files in which something is kept for the next call, and digests that say whether it still fits.
+
+What is kept is a tree of dataclasses and tensors under the codec of a stream's state, with its
+checksum; a file is whole or not there.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from echostream import (
     audio,
     backend,
     baseline,
+    codec,
     constants,
     decoder,
     encoder,
@@ -24,10 +29,36 @@ from echostream import (
     session,
 )
 from echostream.decoder.ctc import ctc_head
+from echostream.errors import DataError, StateMismatchError
 from echostream.session import listener
+from echostream.whole_file import write_whole
 
 _PACKAGE = Path(echostream.__file__).parent
 _SOURCE = (".py", ".cpp", ".h")
+
+
+def write_kept(path: Path, tree: Any) -> None:
+    """Keep a tree; DataError if the file cannot be written."""
+    write_whole(path, codec.encode(tree, path.name))
+
+
+def read_kept(path: Path) -> Any:
+    """What was kept in a file. DataError if it is missing, damaged or something else."""
+    try:
+        return codec.decode(path.read_bytes(), path.name)
+    except (OSError, StateMismatchError) as error:
+        raise DataError(
+            f"{path}: is not what was kept ({error}); run the same command again, which makes it "
+            "anew"
+        ) from error
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a file is there and whole."""
+    try:
+        return path.exists() and read_kept(path) is not None
+    except DataError:
+        return False
 
 
 def _places(*modules: ModuleType) -> tuple[Path, ...]:
@@ -41,11 +72,8 @@ ENCODING_CODE = _places(
 )
 """What the kept frames, log-probabilities and costs of a listener depend on."""
 
-SEARCH_CODE = _places(decoder)
-"""What the results of a search depend on."""
-
-WRITING_CODE = (*_places(policy, session), Path(__file__).parent)
-"""What words are written when, and how, depends on, beside the searches."""
+WRITING_CODE = (*_places(decoder, policy, session), Path(__file__).parent)
+"""What words are written when, and how, depends on."""
 
 
 def digest(values: Any) -> str:
@@ -67,13 +95,13 @@ def code_digest(places: tuple[Path, ...]) -> str:
     A version number would not change between two edits, and results of the old code would then
     pass for results of the new.
     """
-    sums = hashlib.sha256()
-    for place in places:
-        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if path.suffix in _SOURCE:
-                name = path.relative_to(place.parent).as_posix()
-                sums.update(f"{name} {file_digest(path)}\n".encode())
-    return sums.hexdigest()
+    files = [
+        (path.relative_to(place.parent).as_posix(), file_digest(path))
+        for place in places
+        for path in (sorted(place.rglob("*")) if place.is_dir() else [place])
+        if path.suffix in _SOURCE
+    ]
+    return digest(files)
 
 
 def plugin_digest(instance: object) -> str | None:
