@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import echostream.baseline  # noqa: F401 (its encoder is then in the registry)
+import echostream.encoder.whisper  # noqa: F401 (likewise)
 from echostream.audio import Cmvn
 from echostream.config import SystemConfig, to_mapping
 from echostream.decoder.ctc.ctc_head import CtcHead
