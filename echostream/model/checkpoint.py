@@ -43,6 +43,13 @@ VOCABULARIES = {"asr": SOURCE_VOCABULARY, "st": TARGET_VOCABULARY}
 """By head."""
 NGRAMS = {"asr": SOURCE_NGRAM, "st": TARGET_NGRAM}
 
+OPTIONAL = (
+    "encoder.position_mean",
+    "text_decoder.source_positions",
+    "text_decoder.silence",
+)
+"""Tensors that adaptation adds to Whisper; a checkpoint without them has zeros there."""
+
 _SHOWN = 10
 """How many misfitting tensors an error message lists."""
 
@@ -120,6 +127,11 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Speech
     tensors, path = _load_tensors(folder)
     model = SpeechModel(config)
     expected = model.state_dict()
+    tensors |= {
+        name: torch.zeros_like(expected[name])
+        for name in OPTIONAL
+        if name in expected and name not in tensors
+    }
     misfits = [f"missing {name}" for name in expected if name not in tensors]
     misfits += [f"unexpected {name}" for name in tensors if name not in expected]
     misfits += [

@@ -21,9 +21,6 @@ from echostream.errors import CheckpointError
 
 ENCODER, DECODER = "encoder.", "text_decoder."
 POSITIONS = "encoder.positions"
-NEW = ("encoder.position_mean", "text_decoder.source_positions")
-"""Tensors ``[S, C]`` that Whisper does not have; zeros change nothing."""
-
 _SHOWN = 8
 
 # Each a pattern and what it becomes, tried in order on what the ones before have left.
@@ -85,7 +82,7 @@ _CTRANSLATE2: _Rules = (
 
 
 def own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights by their names here, those of :data:`NEW` added as zeros.
+    """The weights by their names here.
 
     Raises:
         CheckpointError: if the names are of none of the three layouts.
@@ -97,7 +94,7 @@ def own_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "encoder's positions; expected a Whisper model as OpenAI, Hugging Face or CTranslate2 "
             "stores it"
         )
-    return renamed | {name: torch.zeros_like(renamed[POSITIONS]) for name in NEW}
+    return renamed
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -187,9 +184,8 @@ def shapes(encoder: WhisperEncoderConfig, decoder: TextDecoderConfig) -> dict[st
     linear("encoder.norm", c)
     linear("text_decoder.norm", c)
     linear("text_decoder.embedding", decoder.vocab_size, c, bias=False)
-    found[POSITIONS] = found["encoder.position_mean"] = (encoder.max_positions, c)
+    found[POSITIONS] = (encoder.max_positions, c)
     found["text_decoder.positions"] = (decoder.max_tokens, c)
-    found["text_decoder.source_positions"] = (decoder.max_source, c)
     return found
 
 
