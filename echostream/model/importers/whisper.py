@@ -28,6 +28,7 @@ from echostream.config import (
     TextDecoderConfig,
     WhisperEncoderConfig,
 )
+from echostream.constants import CHUNK_MULTIPLE
 from echostream.decoder.token_file import TokenTable
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model.importers.ctranslate2 import read_variables
@@ -219,7 +220,6 @@ def _configurations(
         positions, channels = tensors[POSITIONS].shape
         layers = [_num_layers(tensors, half) for half in (ENCODER, DECODER)]
         numbers = [h or channels // 64 for h in heads]  # all released models have heads of 64
-        stride, overlap = _windows(positions)
         encoder = WhisperEncoderConfig(
             input_dim=tensors["encoder.conv1.weight"].shape[1],
             embed_dim=channels,
@@ -227,8 +227,7 @@ def _configurations(
             num_heads=numbers[0],
             ffn_dim=len(tensors["encoder.layers.0.ffn_in.weight"]),
             max_positions=positions,
-            window_stride=stride,
-            window_overlap=overlap,
+            **_windows(positions),
         )
         decoder = TextDecoderConfig(
             vocab_size=len(tensors["text_decoder.embedding.weight"]),
@@ -253,12 +252,13 @@ def _num_layers(tensors: Mapping[str, Tensor], half: str) -> int:
     return sum(name.startswith(half) and name.endswith(".ffn_in.weight") for name in tensors)
 
 
-def _windows(positions: int) -> tuple[int, int]:
-    """Stride and overlap of the encoder's windows, less for a model of fewer positions."""
+def _windows(positions: int) -> dict[str, Any]:
+    """Smaller windows of the encoder for a model of fewer positions than all released ones have."""
     standard = WhisperEncoderConfig()
     if positions >= standard.window_stride + standard.window_overlap:
-        return standard.window_stride, standard.window_overlap
-    return positions * 3 // 5, positions // 5
+        return {}
+    fifth = positions // 5 // CHUNK_MULTIPLE * CHUNK_MULTIPLE
+    return {"chunk_size": CHUNK_MULTIPLE, "window_stride": 3 * fifth, "window_overlap": fifth}
 
 
 def _alignment_heads(
