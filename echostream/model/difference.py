@@ -147,7 +147,7 @@ def read_difference(folder: str | Path) -> dict[str, Tensor]:
                 f"{path} changes {name} of shape {shape}; the base has {tuple(old.shape)}"
             )
         result[name] = old + change
-    logger.info("%s: %s with the weights of %s", folder, header.base, path.name)
+    logger.info("%s: the weights of %s and %s", folder, base_folder, path.name)
     return result
 
 
