@@ -1,9 +1,7 @@
 """All figures of one SimulEval output folder, the files that hold them, and how they are shown.
 
-``instances.log`` is right in every version of SimulEval, its ``scores.tsv`` is not (see
-:mod:`echostream.scoring.earlier`). So everything is computed again from the log and ``scores.tsv``
-is replaced, with the columns and the rounding of SimulEval's main, unless the log is damaged or
-contradicts itself. What stood there before is kept in ``scores.json``.
+``instances.log`` is right in every version of SimulEval, its ``scores.tsv`` is not, so it is
+replaced unless the log is damaged; what stood there before is kept in ``scores.json``.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from echostream.errors import DataError
 from echostream.scoring.earlier import earlier_scores, notes_on_earlier, parse_table
 from echostream.scoring.intervals import with_intervals
 from echostream.scoring.lines import LOG_NAME
@@ -123,18 +120,12 @@ def format_scores(scores: Scores, title: str) -> str:
         head += f", {counts['latency_instances_ca']} with computation-aware latency"
     lines = [head]
     for figure in scores.figures:
-        interval = ""
-        if figure.low is not None and figure.high is not None:
-            interval = f"[{figure.low:.{DECIMALS}f}, {figure.high:.{DECIMALS}f}] "
-        lines.append(
-            f"  {figure.name:<16}{show(figure.value):>12} {figure.unit:<3}{interval}"
-            f"{figure.signature}"
-        )
+        ends = "" if figure.low is None else f"[{show(figure.low)}, {show(figure.high)}] "
+        value = f"{show(figure.value):>12} {figure.unit:<3}"
+        lines.append(f"  {figure.name:<16}{value}{ends}{figure.signature}")
     lines += [f"  note: {note}" for note in scores.notes]
-    lines += [
-        f"  {'PROBLEM' if problem.is_error else 'problem'}: {problem}"
-        for problem in scores.problems
-    ]
+    for problem in scores.problems:
+        lines.append(f"  {'PROBLEM' if problem.is_error else 'problem'}: {problem}")
     return "\n".join(lines)
 
 
@@ -151,8 +142,5 @@ def _with_error_rates(options: QualityOptions, table: dict[str, float] | None) -
 
 
 def _transcripts(path: Path, instances: int) -> list[str] | None:
-    try:
-        lines = read_lines(path, "list of transcripts")
-    except DataError:
-        return None
+    lines = read_lines(path, "list of transcripts") if path.exists() else []
     return lines if len(lines) == instances else None

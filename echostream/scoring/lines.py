@@ -14,9 +14,6 @@ from echostream.errors import DataError
 LOG_NAME = "instances.log"
 """Name SimulEval gives the log inside its output folder."""
 
-LONGEST_LINE = 2**26
-"""Bytes. What has no line end within 64 MiB is no log, and must not fill the memory."""
-
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -44,20 +41,12 @@ class Line:
 def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     """The lines of a file (or pipe) of JSON objects, in order, without the blank ones.
 
-    One line at a time is in memory. Raises DataError for a file that cannot be read and for a line
-    that is longer than :data:`LONGEST_LINE`. What else is wrong with a line is in the line.
+    Raises DataError for a file that cannot be read. What is wrong with a line is in the line.
     """
     name = os.fspath(path)
     try:
         with Path(name).open("rb") as file:
-            number = 0
-            while content := file.readline(LONGEST_LINE):
-                number += 1
-                if len(content) == LONGEST_LINE:
-                    raise DataError(
-                        f"{name}, line {number}: has no end within {LONGEST_LINE} bytes; expected "
-                        "one JSON object per line, as SimulEval and simulstream write them"
-                    )
+            for number, content in enumerate(file, 1):
                 if number == 1:
                     content = content.removeprefix(_BYTE_ORDER_MARK)
                 if content.strip():
@@ -70,22 +59,22 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
 
 
 def _line(content: bytes, number: int, where: str) -> Line:
+    # A cut line can be valid JSON only if it is no object: objects end with a brace.
+    is_cut = not content.endswith(b"\n")
     try:
         record = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        if not content.endswith(b"\n"):
+        if is_cut:
             message = (
                 f"the last line is cut short after {len(content)} bytes; expected a whole JSON "
                 "object; the run was interrupted: delete this line and go on with SimulEval's "
                 "--continue-unfinished"
             )
-            return Line(number, where, None, message, is_cut=True)
-        reason = " ".join(str(error).split())
-        message = f"is not JSON ({reason}); expected one JSON object per line"
-        return Line(number, where, None, message)
+        else:
+            reason = " ".join(str(error).split())
+            message = f"is not JSON ({reason}); expected one JSON object per line"
+        return Line(number, where, None, message, is_cut)
     if not isinstance(record, dict):
-        kind = type(record).__name__
-        message = f"is a JSON {kind}; expected an object as SimulEval writes it"
-        # A cut line can be valid JSON only if it is no object: objects end with a brace.
-        return Line(number, where, None, message, is_cut=not content.endswith(b"\n"))
+        message = f"is a JSON {type(record).__name__}; expected an object as SimulEval writes it"
+        return Line(number, where, None, message, is_cut)
     return Line(number, where, record)

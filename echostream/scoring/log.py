@@ -26,15 +26,6 @@ METRICS_NAME = "metrics.tsv"
 """SimulEval writes one row per instance into it when a run has come to its end."""
 
 
-_KEPT = (
-    *("index", "prediction", "delays", "elapsed", "prediction_length", "prediction_spm", "metric"),
-    *("reference", "source", "source_length", "durations", "intervals"),
-    *("id", "metadata", "total_audio_processed", "computation_time"),
-    *("generated_tokens", "deleted_tokens"),
-)
-"""What is read of a line. What else a tool writes is not kept in memory."""
-
-
 @dataclass(frozen=True)
 class Log:
     """What a log holds. Either ``instances`` or ``speech`` is empty."""
@@ -96,15 +87,16 @@ def read_log(
     the first line that cannot be used as it is.
     """
     path = find_log(path)
-    lines = [_pruned(line) for line in read_lines(path)]
+    lines = list(read_lines(path))
     if any("total_audio_processed" in (line.record or {}) for line in lines):
         return _simulstream_log(path, lines, expected, is_strict, references)
     if references is not None:
         raise DataError(
             f"{path}: has references of its own; expected --references for simulstream's logs only"
         )
-    unit = log_unit(line.record for line in lines if line.record is not None)
-    has_speech = _has_speech(lines)
+    records = [line.record for line in lines if line.record is not None]
+    unit = log_unit(records)
+    has_speech = 2 * sum(map(is_speech_output, records)) > len(records)
     kept: dict[int, Instance | SpeechInstance] = {}
     unusable: list[tuple[Line, str]] = []
     repeated: list[int] = []
@@ -123,12 +115,12 @@ def read_log(
                 raise
             unusable.append((line, str(error)))
             continue
-        if is_strict and instance.faults:
-            raise DataError(f"{line.where}: {instance.faults[0].message}")
-        if instance.index in kept:
-            if is_strict:
-                raise DataError(f"{line.where}: index {instance.index} was there before")
-            repeated.append(instance.index)
+        is_repeated = instance.index in kept
+        if is_strict and (instance.faults or is_repeated):
+            reasons = [fault.message for fault in instance.faults]
+            reasons.append(f"index {instance.index} was there before")
+            raise DataError(f"{line.where}: {reasons[0]}")
+        repeated += [instance.index] * is_repeated
         kept[instance.index] = instance
     if not kept:
         reason = unusable[0][1] if unusable else f"{path}: holds no instances"
@@ -145,15 +137,6 @@ def read_log(
         found += more
     speech = tuple(ins for ins in ordered if isinstance(ins, SpeechInstance))
     return Log(tuple(texts), speech, tuple(found))
-
-
-def _pruned(line: Line) -> Line:
-    if line.record is None:
-        return line
-    record = {key: line.record[key] for key in _KEPT if key in line.record}
-    if "metric" in record:
-        record["metric"] = None  # a mark of StreamSpeech's fork; what it holds is not read
-    return replace(line, record=record)
 
 
 def _simulstream_log(
@@ -183,28 +166,17 @@ def _simulstream_log(
     return Log(tuple(instances), (), tuple(found), has_references=texts is not None)
 
 
-def _has_speech(lines: Sequence[Line]) -> bool:
-    records = [line.record for line in lines if line.record is not None]
-    return 2 * sum(map(is_speech_output, records)) > len(records)
-
-
 def _without_chosen(instances: list[Instance]) -> list[Instance]:
     """The same without any times if the pieces of some instances are not known.
 
     Those of which they are known all the same are the ones that were written at once, mostly at the
     end, so a mean over them would be a mean over a choice.
     """
-    lost = [
-        fault
-        for instance in instances
-        for fault in instance.faults
-        if fault.kind in ("unknown-pieces", "joined-words")
-    ]
-    if not lost:
-        return instances
+    faults = [fault for instance in instances for fault in instance.faults]
+    lost = [fault for fault in faults if fault.kind in ("unknown-pieces", "joined-words")][:1]
     return [
-        replace(instance, delays=(), elapsed=(), faults=instance.faults or (lost[0],))
-        if instance.prediction.split()
+        replace(instance, delays=(), elapsed=(), faults=instance.faults or tuple(lost))
+        if lost and instance.prediction.split()
         else instance
         for instance in instances
     ]
@@ -267,18 +239,16 @@ def _with_segments(instances: list[Instance], path: Path) -> tuple[list[Instance
     if not path.exists():
         return instances, []
     table, unusable = read_segments(path)
-    found = problem("segment-log-line", unusable, "segments.log cannot be used", places="line")
-    matched: list[Instance] = []
-    unmatched: list[int] = []
-    for instance in instances:
-        segments = table.get(instance.index)
-        if segments is not None and not instance.faults and fits(segments, instance.delays):
-            instance = replace(instance, segments=segments)
-        elif not instance.faults:
-            unmatched.append(instance.index)
-        matched.append(instance)
+    fitting = {
+        ins.index: table[ins.index]
+        for ins in instances
+        if not ins.faults and ins.index in table and fits(table[ins.index], ins.delays)
+    }
+    unmatched = [ins.index for ins in instances if not ins.faults and ins.index not in fitting]
     meaning = (
         "segments.log has no utterance of this index whose words have these delays; the elapsed "
         "times are used instead"
     )
-    return matched, found + problem("segment-log-mismatch", unmatched, meaning)
+    found = problem("segment-log-line", unusable, "segments.log cannot be used", places="line")
+    found += problem("segment-log-mismatch", unmatched, meaning)
+    return [replace(ins, segments=fitting.get(ins.index, ())) for ins in instances], found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 from echostream.scoring.degeneracy import degeneracy
 from echostream.scoring.instance import Instance
@@ -59,22 +59,23 @@ def problem(
 def check_instances(instances: Sequence[Instance], *, has_references: bool = True) -> list[Problem]:
     """Count the problems of a log with text output, one :class:`Problem` for each kind.
 
-    Kinds: those of faults, ``empty-prediction``, ``empty-source``, ``missing-elapsed``,
-    ``partly-missing-elapsed``, ``blank-reference``, ``reference-spacing``, ``delay-after-end``,
-    ``elapsed-below-delay``, ``decreasing-compute``, ``index-gap``, ``likely-degenerate-policy``,
-    ``long-recording``, ``lost-spaces``, ``unspaced-references``.
-
-    has_references: False for a log without any, of which no reference is missed.
+    Kinds: those of faults and what stands below. has_references: False for a log without any, of
+    which no reference is missed.
     """
     found = _faults(instances)
-    for kind, (is_error, meaning, has_problem) in _KINDS.items():
-        if kind == "blank-reference" and not has_references:
-            continue
-        indices = [instance.index for instance in instances if has_problem(instance)]
-        found += problem(kind, indices, meaning, is_error=is_error)
-    found += _long_recordings(instances) + _spaces(instances)
-    if has_references:
-        found += _degenerate_policy(instances)
+    for kind, (has_problem, is_error, meaning) in _KINDS.items():
+        if has_references or kind != "blank-reference":
+            indices = [instance.index for instance in instances if has_problem(instance)]
+            found += problem(kind, indices, meaning, is_error=is_error)
+    found += _spaces(instances)
+    degenerate = degeneracy(instances) if has_references else None
+    if degenerate is not None and degenerate.is_likely:
+        meaning = (
+            f"{degenerate.simultaneous:.1f} % of the words come before the end of their source, "
+            f"where YAAL lets expect {degenerate.expected:.1f} %; mean latencies say little of "
+            "such a policy"
+        )
+        found.append(Problem("likely-degenerate-policy", len(instances), (), meaning, False))
     return found + _missing_elapsed(instances) + _index_gaps(instances)
 
 
@@ -82,94 +83,57 @@ def check_speech(instances: Sequence[SpeechInstance]) -> list[Problem]:
     """The same for speech output: faults, ``empty-prediction``, ``empty-source``, ``index-gap``."""
     whole = [instance for instance in instances if not instance.faults]
     silent = [instance.index for instance in whole if not any(instance.durations)]
+    nothing = [instance.index for instance in whole if instance.source_length == 0]
+    meaning = "no speech was written; not in the means"
     found = _faults(instances)
-    found += problem(
-        "empty-prediction", silent, "no speech was written; not in the means", is_error=False
-    )
-    found += problem(
-        "empty-source",
-        [instance.index for instance in whole if instance.source_length == 0],
-        "source of 0 ms; not in the means",
-        is_error=False,
-    )
+    found += problem("empty-prediction", silent, meaning, is_error=False)
+    meaning = "source of 0 ms; not in the means"
+    found += problem("empty-source", nothing, meaning, is_error=False)
     return found + _index_gaps(instances)
 
 
 def _faults(instances: Sequence[Instance] | Sequence[SpeechInstance]) -> list[Problem]:
-    messages: dict[str, str] = {}
-    indices: dict[str, list[int]] = {}
+    by_kind: dict[str, list[tuple[int, str]]] = {}
     for instance in instances:
         for fault in instance.faults:
-            messages.setdefault(fault.kind, f"index {instance.index}: {fault.message}")
-            indices.setdefault(fault.kind, []).append(instance.index)
+            by_kind.setdefault(fault.kind, []).append((instance.index, fault.message))
     found: list[Problem] = []
-    for kind, message in messages.items():
+    for kind, faults in by_kind.items():
         lost = "computation-aware means" if kind == "bad-elapsed" else "latency means"
-        found += problem(kind, indices[kind], f"not in the {lost}; {message}")
+        index, message = faults[0]
+        meaning = f"not in the {lost}; index {index}: {message}"
+        found += problem(kind, [index for index, _ in faults], meaning)
     return found
 
 
 def _index_gaps(instances: Sequence[Instance] | Sequence[SpeechInstance]) -> list[Problem]:
     # Counted between the first and the last index: --start-index and --end-index are legitimate.
-    count = 0
-    shown: list[int] = []
-    for before, after in pairwise(sorted(instance.index for instance in instances)):
-        missing = range(before + 1, after)
-        count += len(missing)
-        shown += missing[: SHOWN_INDICES - len(shown)]
-    if not count:
-        return []
+    indices = sorted(instance.index for instance in instances)
+    gaps = [range(before + 1, after) for before, after in pairwise(indices)]
+    shown = tuple(islice(chain(*gaps), SHOWN_INDICES))
     meaning = "missing between the first and the last index, so the corpus is not complete"
-    return [Problem("index-gap", count, tuple(shown), meaning)]
-
-
-def _degenerate_policy(instances: Sequence[Instance]) -> list[Problem]:
-    found = degeneracy(instances)
-    if found is None or not found.is_likely:
-        return []
-    meaning = (
-        f"{found.simultaneous:.1f} % of the words come before the end of their source, where YAAL "
-        f"lets expect {found.expected:.1f} %; mean latencies say little of such a policy"
-    )
-    return [Problem("likely-degenerate-policy", len(instances), (), meaning, is_error=False)]
-
-
-def _long_recordings(instances: Sequence[Instance]) -> list[Problem]:
-    long = [instance for instance in instances if instance.source_length > LONGEST_SENTENCE_MS]
-    if not long:
-        return []
-    longest = max(instance.source_length for instance in long) / 1000
-    meaning = (
-        f"longer than {LONGEST_SENTENCE_MS / 1000:.0f} s (up to {longest:.0f} s) and taken for one "
-        "sentence each: pauses and uneven speech add up, so AL, LAAL, YAAL and DAL are not the lag "
-        "that a listener has and cannot be compared with figures of sentences; align the words "
-        "with reference sentences first, as OmniSTEval or simulstream do (LongYAAL, StreamLAAL)"
-    )
-    return problem("long-recording", (ins.index for ins in long), meaning, is_error=False)
+    return [Problem("index-gap", sum(map(len, gaps)), shown, meaning)] if shown else []
 
 
 def has_lost_spaces(instances: Sequence[Instance]) -> bool:
     """Whether predictions are characters without white space and references have spaces."""
     return (
-        bool(instances)
-        and instances[0].unit.is_character
+        instances[0].unit.is_character
         and not any(len(instance.prediction.split()) > 1 for instance in instances)
         and any(len(instance.reference.split()) > 1 for instance in instances)
     )
 
 
 def _spaces(instances: Sequence[Instance]) -> list[Problem]:
+    spaced = [ins.index for ins in instances if len(ins.reference.split()) > 1]
     if has_lost_spaces(instances):
-        spaced = [ins.index for ins in instances if len(ins.reference.split()) > 1]
         meaning = (
             "the references have spaces, which a log in characters has lost from the predictions, "
             "so quality is that of texts without spaces: BLEU of characters, no WER; run with "
             "--eval-latency-unit word for figures of words"
         )
         return problem("lost-spaces", spaced, meaning, is_error=False)
-    references = [ins.reference for ins in instances if ins.reference.strip()]
-    is_unspaced = bool(references) and not any(len(text.split()) > 1 for text in references)
-    if not is_unspaced or not instances[0].unit.startswith("word"):
+    if spaced or instances[0].unit.is_character:
         return []
     long = [ins.index for ins in instances if len(ins.reference.strip()) > _LONGEST_WORD]
     meaning = (
@@ -189,66 +153,61 @@ def _missing_elapsed(instances: Sequence[Instance]) -> list[Problem]:
     return problem("partly-missing-elapsed", missing, meaning)
 
 
-def _reference_spacing(instance: Instance) -> bool:
+def _has_other_spaces(instance: Instance) -> bool:
     words = len(instance.reference.split())
     return not instance.unit.is_character and 0 < words != len(instance.reference.split(" "))
 
 
-def _delay_after_end(instance: Instance) -> bool:
-    return bool(instance.delays) and instance.delays[-1] > instance.source_length + _TOLERANCE_MS
+def _spent(instance: Instance) -> list[float]:
+    """Compute time so far, by word."""
+    return [e - d for e, d in zip(instance.elapsed, instance.delays, strict=False)]
 
 
-def _elapsed_below_delay(instance: Instance) -> bool:
-    return any(
-        elapsed < delay - _TOLERANCE_MS
-        for elapsed, delay in zip(instance.elapsed, instance.delays, strict=False)
-    )
-
-
-def _decreasing_compute(instance: Instance) -> bool:
-    spent = [
-        elapsed - delay for elapsed, delay in zip(instance.elapsed, instance.delays, strict=False)
-    ]
-    return any(later < earlier - _TOLERANCE_MS for earlier, later in pairwise(spent))
-
-
-_KINDS: dict[str, tuple[bool, str, Callable[[Instance], bool]]] = {
+_KINDS: dict[str, tuple[Callable[[Instance], bool], bool, str]] = {
     "empty-prediction": (
+        lambda ins: not ins.prediction.split(),
         False,
         "no word was written; not in the latency means, an empty hypothesis in the quality figures",
-        lambda instance: not instance.prediction.split(),
     ),
     "empty-source": (
+        lambda ins: ins.source_length == 0 and not ins.faults,
         False,
         "source of 0 ms; not in the latency means",
-        lambda instance: instance.source_length == 0 and not instance.faults,
     ),
     "blank-reference": (
+        lambda ins: not ins.reference.strip(),
         False,
         "nothing in the reference; counts as a length of 1, as in SimulEval",
-        lambda instance: not instance.reference.strip(),
     ),
     "reference-spacing": (
+        _has_other_spaces,
         False,
         "reference has other white space than single spaces between words; words are counted here, "
         "and SimulEval, which counts single spaces, prints other figures",
-        _reference_spacing,
+    ),
+    "long-recording": (
+        lambda ins: ins.source_length > LONGEST_SENTENCE_MS,
+        False,
+        f"longer than {LONGEST_SENTENCE_MS / 1000:.0f} s and taken for one sentence each: pauses "
+        "and uneven speech add up, so AL, LAAL, YAAL and DAL are not the lag that a listener has "
+        "and cannot be compared with figures of sentences; align the words with reference "
+        "sentences first, as OmniSTEval or simulstream do (LongYAAL, StreamLAAL)",
     ),
     "delay-after-end": (
+        lambda ins: bool(ins.delays) and ins.delays[-1] > ins.source_length + _TOLERANCE_MS,
         True,
         "a delay is larger than the source length, so more audio was counted than there was",
-        _delay_after_end,
     ),
     "elapsed-below-delay": (
+        lambda ins: any(spent < -_TOLERANCE_MS for spent in _spent(ins)),
         True,
         "elapsed time below the delay, so a word was there before its audio; the "
         "computation-aware figures are too low",
-        _elapsed_below_delay,
     ),
     "decreasing-compute": (
+        lambda ins: any(b < a - _TOLERANCE_MS for a, b in pairwise(_spent(ins))),
         True,
         "elapsed time less delay, which is all compute time so far, gets less: the clock was set "
         "during the run; the computation-aware figures are wrong",
-        _decreasing_compute,
     ),
 }

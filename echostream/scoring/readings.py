@@ -17,8 +17,6 @@ elapsed times alone, t_k = max(t_{k-1}, d_k) + c_k with c_k = (e_k - d_k) - (e_{
 exact when something is written after every segment, else an upper bound, for what was computed for
 segments without words is counted as if it could only begin when the next word's audio was there.
 
-OmniSTEval's ``--fix_simuleval_emission_ca`` is max(t_{k-1}, d_k + c_k): there the work for a word
-does not wait for the work before it, so it is never above ``_RT`` from elapsed times.
 """
 
 from __future__ import annotations

@@ -91,11 +91,9 @@ class Scores:
         """
         columns = _SPEECH_TABLE if "writes" in self.counts else _TEXT_TABLE
         chosen = [figure for figure in self.figures if figure.name in columns]
-        cells = (
-            "nan" if figure.value is None else repr(round(figure.value, DECIMALS))
-            for figure in chosen
-        )
-        return "\t".join(figure.name for figure in chosen) + "\n" + "\t".join(cells) + "\n"
+        values = [f.value for f in chosen]
+        cells = ["nan" if value is None else repr(round(value, DECIMALS)) for value in values]
+        return "".join("\t".join(row) + "\n" for row in ([f.name for f in chosen], cells))
 
     def details(self) -> dict[str, Any]:
         """Content of ``scores.json``."""
@@ -106,7 +104,7 @@ class Scores:
             "intervals": {
                 figure.name: [figure.low, figure.high]
                 for figure in self.figures
-                if figure.low is not None or figure.high is not None
+                if figure.low is not None
             },
             "counts": self.counts,
             "problems": [asdict(problem) for problem in self.problems],

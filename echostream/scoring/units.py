@@ -51,9 +51,9 @@ def log_unit(records: Iterable[Mapping[str, Any]]) -> Unit:
     votes = 0
     for record in records:
         prediction, delays = record.get("prediction"), record.get("delays")
-        pieces, reference = record.get("prediction_spm"), record.get("reference")
+        pieces = record.get("prediction_spm")
         is_joined |= "metric" in record
-        is_spaced |= isinstance(reference, str) and len(reference.split()) > 1
+        is_spaced |= len(str(record.get("reference")).split()) > 1
         if is_pieces(pieces):
             has_pieces = True
             is_marked |= any(WORD_BEGIN in piece or " " in piece for piece in pieces)
