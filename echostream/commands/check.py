@@ -20,8 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
         "what it is: length, rate, channels, peak, clipped samples; and which ones cannot be used. "
         "Status 0: all can; 1: some cannot; 2: wrong usage.",
     )
-    parser.add_argument("list", type=Path, help="text file with one audio file a line")
-    parser.add_argument("--json", action="store_true", help="print a line of JSON per recording")
+    add = parser.add_argument
+    add("list", type=Path, help="text file with one audio file a line")
+    add("--json", action="store_true", help="print a line of JSON per recording")
     return parser
 
 

@@ -6,9 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from echostream.errors import EchoStreamError
-
-logger = logging.getLogger(__name__)
+from echostream.commands import ended
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,24 +16,21 @@ def build_parser() -> argparse.ArgumentParser:
         description="Make a checkpoint folder of a training run: safetensors weights, config.json, "
         "vocabularies, curves, model card.",
     )
-    parser.add_argument("run", type=Path, help="folder of the run, such as runs/tiny")
-    parser.add_argument("--output", type=Path, help="where to write (the run's folder)")
-    parser.add_argument(
-        "--average", type=int, default=1, help="last checkpoints to average (%(default)s)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("run", type=Path, help="folder of the run, such as runs/tiny")
+    add("--output", type=Path, help="where to write (the run's folder)")
+    add("--average", type=int, default=1, help="last checkpoints to average (%(default)s)")
+    add(
         "--update",
         type=int,
         help="of the last checkpoint to take, one that is still there (the last of all)",
     )
-    parser.add_argument(
+    add(
         "--last-weights",
         action="store_true",
         help="take the weights after the last update, not their running average",
     )
-    parser.add_argument(
-        "--dtype", choices=("float16", "float32"), default="float16", help="(%(default)s)"
-    )
+    add("--dtype", choices=("float16", "float32"), default="float16", help="(%(default)s)")
     return parser
 
 
@@ -47,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from echostream.training.export import export
 
-    try:
+    def work() -> None:
         export(
             args.run,
             args.output,
@@ -56,7 +51,5 @@ def main(argv: list[str] | None = None) -> int:
             running=not args.last_weights,
             dtype=getattr(torch, args.dtype),
         )
-    except EchoStreamError as error:
-        logger.error("error: %s", error)
-        return 1
-    return 0
+
+    return ended("checkpoint", work)

@@ -36,21 +36,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     reading = commands.add_parser("import", help="a corpus's folder to 16 kHz audio and manifests")
-    reading.add_argument("corpus", choices=IMPORTS)
-    reading.add_argument("folder", type=Path, help="folder of the corpus, or one file of cuts")
-    reading.add_argument("--source", default="", help="spoken language, such as es")
-    reading.add_argument("--target", default="en", help="language of the texts (%(default)s)")
-    reading.add_argument("--covost2", type=Path, help="for cvss-c: the CoVoST 2 folder")
-    reading.add_argument(
-        "--test", default="tst-COMMON", help="for must-c: which set is test (%(default)s)"
-    )
-    reading.add_argument(
+    add = reading.add_argument
+    add("corpus", choices=IMPORTS)
+    add("folder", type=Path, help="folder of the corpus, or one file of cuts")
+    add("--source", default="", help="spoken language, such as es")
+    add("--target", default="en", help="language of the texts (%(default)s)")
+    add("--covost2", type=Path, help="for cvss-c: the CoVoST 2 folder")
+    add("--test", default="tst-COMMON", help="for must-c: which set is test (%(default)s)")
+    add(
         "--translation",
         default="translation",
         metavar="FIELD",
         help="for lhotse: the supervisions' custom field with the translation (%(default)s)",
     )
-    reading.add_argument(
+    add(
         "--splits",
         nargs="+",
         choices=SPLITS,
@@ -58,41 +57,40 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="import these parts only: train, dev, test (all that are there)",
     )
-    reading.add_argument("--output", type=Path, required=True)
-    reading.add_argument("--jobs", type=int, default=1, help="clips converted at once")
+    add("--output", type=Path, required=True)
+    add("--jobs", type=int, default=1, help="clips converted at once")
     writing = commands.add_parser("export", help="a manifest's rows as another project's tables")
-    writing.add_argument("format", choices=EXPORTS)
-    writing.add_argument("folder", type=Path, help="folder with manifest.tsv")
-    writing.add_argument("--output", type=Path, help="folder to write (FOLDER/FORMAT)")
+    add = writing.add_argument
+    add("format", choices=EXPORTS)
+    add("folder", type=Path, help="folder with manifest.tsv")
+    add("--output", type=Path, help="folder to write (FOLDER/FORMAT)")
     storing = commands.add_parser(
         "features", help="a copy that holds feature frames, for training on a GPU"
     )
-    storing.add_argument("folder", type=Path, help="folder with manifest.tsv")
-    storing.add_argument("--output", type=Path, required=True)
-    storing.add_argument(
+    add = storing.add_argument
+    add("folder", type=Path, help="folder with manifest.tsv")
+    add("--output", type=Path, required=True)
+    add(
         "--config",
         type=Path,
         default=Path("configs/tiny.yaml"),
         help="the system that will be trained (%(default)s)",
     )
-    storing.add_argument(
+    add(
         "--augment",
         choices=list(AUGMENTATIONS),
         default="speed",
         help="change of all but the first copy (%(default)s)",
     )
-    storing.add_argument(
-        "--copies", type=int, default=3, help="of each training recording (%(default)s)"
-    )
-    storing.add_argument("--seed", type=int, default=1, help="of the changes (%(default)s)")
-    storing.add_argument("--jobs", type=int, default=1, help="processes")
+    add("--copies", type=int, default=3, help="of each training recording (%(default)s)")
+    add("--seed", type=int, default=1, help="of the changes (%(default)s)")
+    add("--jobs", type=int, default=1, help="processes")
     coding = commands.add_parser("opus", help="a copy with recordings as Ogg Opus, to carry")
-    coding.add_argument("folder", type=Path, help="folder with manifest.tsv")
-    coding.add_argument("--output", type=Path, required=True)
-    coding.add_argument(
-        "--kbps", type=float, default=24.0, help="kbit/s of the recordings (%(default)s)"
-    )
-    coding.add_argument("--jobs", type=int, default=1, help="recordings coded at once")
+    add = coding.add_argument
+    add("folder", type=Path, help="folder with manifest.tsv")
+    add("--output", type=Path, required=True)
+    add("--kbps", type=float, default=24.0, help="kbit/s of the recordings (%(default)s)")
+    add("--jobs", type=int, default=1, help="recordings coded at once")
     return parser
 
 
@@ -175,7 +173,3 @@ def export(form: str, folder: Path, output: Path) -> list[Path]:
         else:
             write_speech_table(paths[-1], own, folder, streamspeech=form == "streamspeech")
     return paths
-
-
-if __name__ == "__main__":
-    sys.exit(main())

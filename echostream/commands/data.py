@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from echostream.commands import positive
 from echostream.errors import EchoStreamError
 from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.corpus.split import SPLITS, Split
@@ -78,55 +79,50 @@ def build_parser() -> argparse.ArgumentParser:
         "16 kHz audio, manifests and SimulEval lists; add synthetic speech of translated sentences "
         "on request. Nothing is installed.",
     )
-    parser.add_argument("recipe", choices=sorted(RECIPES), help="speech language, text language")
-    parser.add_argument("--output", type=Path, help="folder to write (default: data/RECIPE)")
-    parser.add_argument(
-        "--corpora", type=_names, help="only these corpora, comma-separated (default: all)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("recipe", choices=sorted(RECIPES), help="speech language, text language")
+    add("--output", type=Path, help="folder to write (default: data/RECIPE)")
+    add("--corpora", type=_names, help="only these corpora, comma-separated (default: all)")
+    add(
         "--splits",
         type=_splits,
         default=SPLITS,
         help="decode only these splits, comma-separated: train, dev, test (default: all)",
     )
-    parser.add_argument(
+    add(
         "--synthetic",
         type=_engines,
         default={},
         metavar="ENGINE[=HOURS],...",
         help="add synthetic speech by espeak, kokoro or both (default: none)",
     )
-    parser.add_argument(
+    add(
         "--hours",
         type=_hours,
         default=1.0,
         help="training speech by each engine that names no hours itself (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--texts",
         type=_names,
         default=DEFAULT_TEXTS,
         help=f"sentences to speak, comma-separated (default: {','.join(DEFAULT_TEXTS)})",
     )
-    parser.add_argument(
+    add(
         "--kokoro-folder",
         type=Path,
         metavar="PATH",
         help="add speech that was made elsewhere: a folder with manifest.tsv and audio/",
     )
-    parser.add_argument(
-        "--work", type=Path, help="folder for packages while working (default: OUTPUT/work)"
-    )
-    parser.add_argument(
-        "--keep-packages", action="store_true", help="leave the packages in the work folder"
-    )
-    parser.add_argument(
+    add("--work", type=Path, help="folder for packages while working (default: OUTPUT/work)")
+    add("--keep-packages", action="store_true", help="leave the packages in the work folder")
+    add(
         "--jobs",
-        type=_positive,
+        type=positive,
         default=min(MAX_DEFAULT_JOBS, os.cpu_count() or 1),
         help="clips converted at once (default: %(default)s)",
     )
-    parser.add_argument("--verbose", action="store_true", help="log each step")
+    add("--verbose", action="store_true", help="log each step")
     return parser
 
 
@@ -177,13 +173,3 @@ def _engines(text: str) -> dict[str, float | None]:
             raise argparse.ArgumentTypeError(f"{name!r}: expected some of {', '.join(ENGINES)}")
         engines[name] = _hours(hours) if equals else None
     return engines
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of 1 or more")
-    return int(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

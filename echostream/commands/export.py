@@ -16,20 +16,19 @@ from echostream.errors import ConfigError, EchoStreamError
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="echostream export", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="folder or name of the checkpoint")
-    parser.add_argument("--backend", choices=BACKENDS, default="auto")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--chunk-ms", type=int, help="default: the checkpoint's")
-    parser.add_argument("--left-context-ms", type=int, help="default: the checkpoint's")
-    parser.add_argument(
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="folder or name of the checkpoint")
+    add("--backend", choices=BACKENDS, default="auto")
+    add("--precision", choices=PRECISIONS, default="float32")
+    add("--chunk-ms", type=int, help="default: the checkpoint's")
+    add("--left-context-ms", type=int, help="default: the checkpoint's")
+    add(
         "--max-future-frames",
         default="config",
         help="'chunk' or a number; default: the checkpoint's",
     )
-    parser.add_argument(
-        "--batch-size", type=int, nargs="+", default=[1], help="streams in one call (%(default)s)"
-    )
-    parser.add_argument("--cache", type=Path, help="default: 'compiled' in the checkpoint's folder")
+    add("--batch-size", type=int, nargs="+", default=[1], help="streams in one call (%(default)s)")
+    add("--cache", type=Path, help="default: 'compiled' in the checkpoint's folder")
     return parser
 
 

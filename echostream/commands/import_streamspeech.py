@@ -24,23 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from echostream.model.importers.streamspeech import convert
 
     try:
-        converted = convert(
-            arguments.checkpoint,
-            source_spm=arguments.source_spm,
-            target_spm=arguments.target_spm,
-            source_dict=arguments.source_dict,
-            target_dict=arguments.target_dict,
-            gcmvn=arguments.gcmvn,
-            source_language=arguments.source_language,
-            target_language=arguments.target_language,
-            chunk_size=arguments.chunk_size,
-        )
+        given = dict(vars(arguments))
+        out = given.pop("out")
+        converted = convert(given.pop("checkpoint"), **given)
         _save(converted, arguments)
     except EchoStreamError as error:
         print(f"echostream import-streamspeech: error: {error}", file=sys.stderr)
         return 1
     print(
-        f"{arguments.out}: {sum(t.numel() for t in converted.state_dict().values()):,} numbers, "
+        f"{out}: {sum(t.numel() for t in converted.state_dict().values()):,} numbers, "
         f"chunks of {converted.config.encoder.options['chunk_size']} frames (40 ms), "
         f"{converted.config.asr_vocab_size} source and {converted.config.st_vocab_size} target "
         "pieces"
@@ -81,6 +73,7 @@ def _save(converted: Converted, arguments: argparse.Namespace) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The options."""
     parser = argparse.ArgumentParser(
         prog="echostream import-streamspeech",
         description="Take encoder and CTC heads of a checkpoint of the published StreamSpeech code "
@@ -120,6 +113,3 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 _LANGUAGES = {"source": "fr", "target": "en"}
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,9 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from echostream.errors import EchoStreamError
-
-logger = logging.getLogger(__name__)
+from echostream.commands import ended
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,59 +16,58 @@ def build_parser() -> argparse.ArgumentParser:
         description="Estimate n-gram models of transcripts and translations and put them into a "
         "checkpoint folder, where the decoder option lm_weight uses them.",
     )
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, such as runs/tiny")
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="checkpoint folder, such as runs/tiny")
     for side in ("source", "target"):
-        parser.add_argument(
+        add(
             f"--{side}-arpa",
             type=Path,
             metavar="FILE",
             help=f"take this ARPA file (KenLM, SRILM; may be .gz) over the pieces of {side}.model "
             "and estimate none",
         )
-    parser.add_argument(
+    add(
         "--data",
         type=Path,
         default=Path("data/es-en"),
         help="corpus whose training part is read (%(default)s)",
     )
-    parser.add_argument(
+    add(
         "--corpora",
         default="",
         metavar="CORPUS,...",
         help="read these corpora only, as those that the checkpoint was trained on (all)",
     )
-    parser.add_argument(
+    add(
         "--texts",
         type=Path,
         help="texts.tsv of `echostream data --synthetic`, whose training side is added",
     )
-    parser.add_argument(
-        "--source-is-english", action="store_true", help="the speech is in English, not the text"
-    )
-    parser.add_argument(
+    add("--source-is-english", action="store_true", help="the speech is in English, not the text")
+    add(
         "--repeat",
         type=int,
         default=1,
         help="how often a transcript counts for one sentence of --texts (%(default)s)",
     )
-    parser.add_argument(
+    add(
         "--only",
         choices=("source", "target"),
         help="make this model only, as where --texts are of use to one of them (both)",
     )
-    parser.add_argument("--order", type=int, default=6, help="longest n-gram (%(default)s)")
-    parser.add_argument(
+    add("--order", type=int, default=6, help="longest n-gram (%(default)s)")
+    add(
         "--least-count",
         type=int,
         default=2,
         help="n-grams of three and more units seen less often are left out (%(default)s)",
     )
-    parser.add_argument(
+    add(
         "--weight",
         type=float,
         help="lm_weight of the checkpoint's search from now on (unchanged)",
     )
-    parser.add_argument("--bonus", type=float, default=0.0, help="unit_bonus with it (%(default)s)")
+    add("--bonus", type=float, default=0.0, help="unit_bonus with it (%(default)s)")
     return parser
 
 
@@ -86,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         set_weights,
     )
 
-    try:
+    def work() -> None:
         given = {side: getattr(args, f"{side}_arpa") for side in SIDES}
         for side, path in given.items():
             if path is not None:
@@ -105,7 +102,5 @@ def main(argv: list[str] | None = None) -> int:
             )
         if args.weight is not None:
             set_weights(args.checkpoint, args.weight, args.bonus)
-    except EchoStreamError as error:
-        logger.error("error: %s", error)
-        return 1
-    return 0
+
+    return ended("language-model", work)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from echostream.errors import EchoStreamError
+from echostream.commands import ended
 
 if TYPE_CHECKING:
     from echostream.flight.record import FlightRecord
@@ -45,11 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     """Replay one record."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        return _replay(args)
-    except EchoStreamError as error:
-        print(f"echostream replay: error: {error}", file=sys.stderr)
-        return IMPOSSIBLE
+    return ended("replay", lambda: _replay(args), failure=IMPOSSIBLE)
 
 
 def _replay(args: argparse.Namespace) -> int:
@@ -72,15 +68,8 @@ def _replay(args: argparse.Namespace) -> int:
     print(_summary(args.record, record))
     for line in differing_settings(record, translator):
         print(f"note: {line}")
-    bar = tqdm(desc="replaying", total=len(record.events), unit=" events", leave=False)
-    with bar:
-
-        def progress(events: Any) -> Any:
-            for event in events:
-                yield event
-                bar.update()
-
-        outcome = play(record, translator, Sources(record, args.audio), progress)
+    progress = partial(tqdm, desc="replaying", unit=" events", leave=False)
+    outcome = play(record, translator, Sources(record, args.audio), progress)
     for note in outcome.notes:
         print(f"note: {note}")
     if outcome.difference is not None:
@@ -92,17 +81,11 @@ def _replay(args: argparse.Namespace) -> int:
 
 def _summary(name: str, record: FlightRecord) -> str:
     last = record.segments[-1]
-    lines = [
+    text = (
         f"{name}: {len(record.streams)} streams, {len(record.segments)} segments, echostream "
         f"{record.header['versions'].get('echostream')}"
-    ]
+    )
     if record.is_cut:
-        lines.append(
-            f"note: the record ends in mid-line after stream {last.stream}, segment {last.number}; "
-            "read up to there"
-        )
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        place = f"stream {last.stream}, segment {last.number}"
+        text += f"\nnote: the record ends in mid-line after {place}; read up to there"
+    return text

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from echostream.commands import positive
 from echostream.errors import EchoStreamError
 from echostream.scoring.folder import ScoreOptions, format_scores, read_run, score_folder
 from echostream.scoring.intervals import TESTED, paired_tests
@@ -135,10 +136,10 @@ def build_parser() -> argparse.ArgumentParser:
         "order")  # fmt: skip
     length = parser.add_mutually_exclusive_group().add_argument
     length("--source", metavar="FILE", help="the runs' list of sources, to find missing lines")
-    length("--num-instances", type=_count, metavar="N", help="how many instances the runs have")
+    length("--num-instances", type=positive, metavar="N", help="how many instances the runs have")
     add(
         "--intervals",
-        type=_count,
+        type=positive,
         nargs="?",
         const=NUM_RESAMPLES,
         metavar="N",
@@ -155,12 +156,6 @@ def _milliseconds(text: str) -> float:
     if not 0 < value < math.inf:  # false for NaN
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0")
     return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
-    return int(text)
 
 
 def _quality_names(text: str) -> tuple[str, ...]:

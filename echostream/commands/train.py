@@ -8,96 +8,68 @@ import shlex
 import sys
 from pathlib import Path
 
-from echostream.errors import EchoStreamError
+from echostream.commands import add_settings, ended
 from echostream.training.features import AUGMENTATIONS
 from echostream.training.run_options import TrainingOptions
 
 logger = logging.getLogger(__name__)
 
 
+OPTIONS = {
+    "updates": "",
+    "minutes": "stop after this wall time (none)",
+    "max_frames": "feature frames of a process's batch, 100 a second",
+    "peak_rate": "",
+    "solo_epochs": "epochs of the first stage, short single utterances without masking",
+    "solo_seconds": "length of the longest utterance in the first stage",
+    "augment": "change of the recordings",
+    "corpora": "train and validate on these corpora only (all)",
+    "repeat": "corpora that come several times in an epoch, each time augmented otherwise (none)",
+    "start_from": "checkpoint folder that a new run starts from: weights, normalisation and, where "
+    "their sizes are the configuration's, vocabularies (random weights)",
+    "seed": "",
+    "processes": "processes that train together on the CPU; a batch each",
+    "workers": "processes that load data (by the machine)",
+    "save_every": "updates",
+}
+"""Those of :class:`TrainingOptions` that the command has."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``echostream train``."""
-    defaults = TrainingOptions()
     parser = argparse.ArgumentParser(
         prog="echostream train",
         description="Train a system with ASR CTC and ST CTC on the training part of a corpus, by "
         "fairseq. Stop it at any time: run the same command again and it goes on. It leaves a "
         "checkpoint folder, curves and a model card.",
     )
-    parser.add_argument("config", type=Path, help="system to train, such as configs/tiny.yaml")
-    parser.add_argument(
+    add = parser.add_argument
+    add("config", type=Path, help="system to train, such as configs/tiny.yaml")
+    add(
         "--data",
         type=Path,
         default=Path("data/es-en"),
         help="folder with manifest.tsv, or StreamSpeech's or fairseq's train.tsv (%(default)s)",
     )
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/tiny"), help="folder of the run (%(default)s)"
+    add("--output", type=Path, default=Path("runs/tiny"), help="folder of the run (%(default)s)")
+    add_settings(
+        parser,
+        TrainingOptions(),
+        OPTIONS,
+        minutes={"type": float},
+        workers={"type": int},
+        start_from={"type": Path, "metavar": "CHECKPOINT"},
+        augment={"choices": AUGMENTATIONS},
+        corpora={"metavar": "CORPUS,..."},
+        repeat={"metavar": "CORPUS=TIMES,..."},
     )
-    parser.add_argument("--updates", type=int, default=defaults.updates, help="(%(default)s)")
-    parser.add_argument("--minutes", type=float, help="stop after this wall time (none)")
-    parser.add_argument(
-        "--max-frames",
-        type=int,
-        default=defaults.max_frames,
-        help="feature frames of a process's batch, 100 a second (%(default)s)",
-    )
-    parser.add_argument("--peak-rate", type=float, default=defaults.peak_rate, help="(%(default)s)")
-    parser.add_argument(
-        "--solo-epochs",
-        type=int,
-        default=defaults.solo_epochs,
-        help="epochs of the first stage, short single utterances without masking (%(default)s)",
-    )
-    parser.add_argument(
-        "--solo-seconds",
-        type=float,
-        default=defaults.solo_seconds,
-        help="length of the longest utterance in the first stage (%(default)s)",
-    )
-    parser.add_argument(
-        "--augment",
-        choices=AUGMENTATIONS,
-        default=defaults.augment,
-        help="change of the recordings (%(default)s)",
-    )
-    parser.add_argument(
-        "--corpora",
-        default=defaults.corpora,
-        metavar="CORPUS,...",
-        help="train and validate on these corpora only (all)",
-    )
-    parser.add_argument(
-        "--repeat",
-        default=defaults.repeat,
-        metavar="CORPUS=TIMES,...",
-        help="corpora that come several times in an epoch, each time augmented otherwise (none)",
-    )
-    parser.add_argument(
-        "--start-from",
-        type=Path,
-        metavar="CHECKPOINT",
-        help="checkpoint folder that a new run starts from: weights, normalisation and, where "
-        "their sizes are the configuration's, vocabularies (random weights)",
-    )
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="(%(default)s)")
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=defaults.processes,
-        help="processes that train together on the CPU; a batch each (%(default)s)",
-    )
-    parser.add_argument("--workers", type=int, help="processes that load data (by the machine)")
-    parser.add_argument(
-        "--save-every", type=int, default=defaults.save_every, help="updates (%(default)s)"
-    )
-    parser.add_argument(
+    add(
         "--average",
         type=int,
         default=1,
         help="last checkpoints to average at the end, if there are so many (%(default)s)",
     )
-    parser.add_argument(
+    add(
         "--fairseq-options",
         nargs=argparse.REMAINDER,
         default=[],
@@ -113,12 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     from echostream.training.fairseq_run import configure_logging
 
     configure_logging()
-    try:
-        train(args, "echostream train " + shlex.join(arguments))
-    except EchoStreamError as error:
-        logger.error("error: %s", error)
-        return 1
-    return 0
+    return ended("train", lambda: train(args, "echostream train " + shlex.join(arguments)))
 
 
 def train(args: argparse.Namespace, command: str) -> None:
@@ -138,20 +105,7 @@ def train(args: argparse.Namespace, command: str) -> None:
 
     require_fairseq()
     options = TrainingOptions(
-        updates=args.updates,
-        minutes=args.minutes,
-        peak_rate=args.peak_rate,
-        max_frames=args.max_frames,
-        solo_epochs=args.solo_epochs,
-        solo_seconds=args.solo_seconds,
-        augment=args.augment,
-        start_from=args.start_from,
-        corpora=args.corpora,
-        repeat=args.repeat,
-        seed=args.seed,
-        processes=args.processes,
-        workers=args.workers,
-        save_every=args.save_every,
+        **{name: getattr(args, name) for name in OPTIONS},
         keep=max(TrainingOptions.keep, args.average),
     )
     config = load_config(args.config)

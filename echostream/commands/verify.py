@@ -6,9 +6,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echostream.commands import add_settings
 from echostream.errors import ConfigError, EchoStreamError
 from echostream.verification.settings import PRECISIONS, Settings
 
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
 
 QUICK = Settings(quick=True, seconds=3.0, trials=1)
 """Settings of ``--quick``."""
+
+SETTINGS = {
+    "backend": "all, torch, or one installed",
+    "precision": "",
+    "seed": "of all that is drawn",
+    "tolerance": "largest difference of float32 numbers up to 1; larger ones may differ in "
+    "proportion",
+    "threads": "",
+}
+"""Those of :class:`Settings` whose default ``--quick`` leaves alone."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,33 +48,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="checkpoint folder (default: the one shipped)",
     )
     add("--random-weights", metavar="YAML", help="an untrained model of this configuration")
-    add("--backend", default=defaults.backend, help="all, torch, or one installed (%(default)s)")
-    add("--precision", choices=PRECISIONS, default=defaults.precision, help="(%(default)s)")
-    add(
-        "--seconds",
-        type=float,
-        help=f"longest recording ({defaults.seconds:g}; quick {QUICK.seconds:g})",
-    )
-    add(
-        "--trials",
-        type=int,
-        help=f"draws of each scenario ({defaults.trials}; quick {QUICK.trials})",
-    )
+    add_settings(parser, defaults, SETTINGS, precision={"choices": PRECISIONS})
+    lengths = {"seconds": "longest recording", "trials": "draws of each scenario"}
+    for name, text in lengths.items():
+        usual, quick = getattr(defaults, name), getattr(QUICK, name)
+        add(f"--{name}", type=type(usual), help=f"{text} ({usual:g}; quick {quick:g})")
     add(
         "--scenario",
         action="append",
         metavar="NAME",
         help="only this one, may be given again; a wrong name is answered with all of them",
     )
-    add("--seed", type=int, default=defaults.seed, help="of all that is drawn (%(default)s)")
-    add(
-        "--tolerance",
-        type=float,
-        default=defaults.tolerance,
-        help="largest difference of float32 numbers up to 1; larger ones may differ in proportion "
-        "(%(default)s)",
-    )
-    add("--threads", type=int, default=defaults.threads, help="(%(default)s)")
     add(
         "--cache",
         type=Path,
@@ -110,17 +106,11 @@ def _verified(args: argparse.Namespace) -> Certificate:
     from echostream.session import SystemOptions
     from echostream.verification.verify import verify_system
 
-    preset = QUICK if args.quick else Settings()
-    settings = Settings(
-        backend=args.backend,
-        precision=args.precision,
-        quick=args.quick,
-        seconds=preset.seconds if args.seconds is None else args.seconds,
+    given = {name: getattr(args, name) for name in (*SETTINGS, "seconds", "trials")}
+    settings = replace(
+        QUICK if args.quick else Settings(),
         scenarios=tuple(args.scenario or ()),
-        trials=preset.trials if args.trials is None else args.trials,
-        seed=args.seed,
-        tolerance=args.tolerance,
-        threads=args.threads,
+        **{name: value for name, value in given.items() if value is not None},
     )
     torch.set_num_threads(settings.threads)
     options = SystemOptions(checkpoint=args.checkpoint, random_weights=args.random_weights)

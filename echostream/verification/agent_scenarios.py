@@ -8,8 +8,7 @@ of them, and the writer gets the chunks one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,8 @@ from echostream.decoder.generator import EncodedChunk
 from echostream.session import Translator, Turn
 from echostream.session.listener import Listener
 from echostream.session.saved_stream import restore_stream, save_stream
-from echostream.verification.difference import Tally
 from echostream.verification.recorder import Frames, calls_of, joined
-from echostream.verification.scenarios import Trial
-from echostream.verification.signals import varied
+from echostream.verification.scenarios import Scenario, Trial
 
 FRONT_END, WORDS = "front_end", "words"
 
@@ -32,24 +29,6 @@ _SINGLE_RUN = 400
 """Samples pushed one by one around the end of a chunk."""
 _REFERENCE = " ".join(f"word{number}" for number in range(40))
 _OTHER_RATE = 44_100
-
-
-@dataclass(frozen=True, eq=False)
-class AgentTrial:
-    """One draw of a scenario through the agent."""
-
-    trial: Trial
-    translator: Translator
-    forced: bool
-    """Whether the words are given, because the weights are random."""
-
-    @property
-    def reference(self) -> str | None:
-        """The words of a forced writer."""
-        return _REFERENCE if self.forced else None
-
-
-AgentScenario = Callable[[AgentTrial, Tally, int], None]
 
 
 def with_encoder(translator: Translator, encoder: Any) -> Translator:
@@ -61,47 +40,37 @@ def with_encoder(translator: Translator, encoder: Any) -> Translator:
     return Translator(listener, translator.writer, translator.settings)
 
 
-def any_segments(trial: AgentTrial, tally: Tally, number: int) -> None:
+def any_segments(trial: Trial) -> None:
     """Segments of any size, empty ones among them."""
-    samples = _audio(trial)
-    _compare(trial, tally, number, samples, trial.trial.cuts(len(samples)))
+    samples = trial.audio()
+    _compare(trial, samples, trial.cuts(len(samples)))
 
 
-def single_samples(trial: AgentTrial, tally: Tally, number: int) -> None:
+def single_samples(trial: Trial) -> None:
     """Segments of one sample, at the start and around the ends of chunks."""
-    samples = _audio(trial)
-    encoder = trial.trial.subject.model.encoder
+    samples = trial.audio()
+    encoder = trial.subject.model.encoder
     chunk = encoder.config.chunk_size * encoder.frame_ms * SAMPLE_RATE // 1000
     singles = {*range(1, _SINGLE_RUN), *range(2 * chunk - _SINGLE_RUN // 2, 2 * chunk + 200)}
-    cuts = sorted(cut for cut in singles if cut < len(samples))
-    _compare(trial, tally, number, samples, cuts)
+    _compare(trial, samples, sorted(cut for cut in singles if cut < len(samples)))
 
 
-def saved_streams(trial: AgentTrial, tally: Tally, number: int) -> None:
+def saved_streams(trial: Trial) -> None:
     """The whole agent goes through bytes in mid-stream."""
-    samples = _audio(trial)
-    cuts = trial.trial.cuts(len(samples), most=3)
-    _compare(trial, tally, number, samples, cuts, saved=True)
+    samples = trial.audio()
+    _compare(trial, samples, trial.cuts(len(samples), most=3), saved=True)
 
 
-def other_rate(trial: AgentTrial, tally: Tally, number: int) -> None:
+def other_rate(trial: Trial) -> None:
     """Stereo at 44.1 kHz."""
-    left, right = _audio(trial), _audio(trial)
+    left, right = trial.audio(), trial.audio()
     size = min(len(left), len(right))
     samples = np.stack((left[:size], right[:size]), axis=1)
-    cuts = trial.trial.cuts(len(samples))
-    _compare(trial, tally, number, samples, cuts, rate=_OTHER_RATE)
-
-
-def _audio(trial: AgentTrial) -> NDArray[np.float32]:
-    chance = trial.trial.chance
-    return varied(chance, int(chance.uniform(0.5, 1.0) * trial.trial.seconds * SAMPLE_RATE))
+    _compare(trial, samples, trial.cuts(len(samples)), rate=_OTHER_RATE)
 
 
 def _compare(
-    trial: AgentTrial,
-    tally: Tally,
-    number: int,
+    trial: Trial,
     samples: NDArray[np.float32],
     cuts: Sequence[int],
     *,
@@ -109,22 +78,22 @@ def _compare(
     saved: bool = False,
 ) -> None:
     offline, expected = _offline(trial, samples, rate)
-    edges = [0, *cuts, len(samples)]
-    pieces = [samples[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    pieces = np.split(samples, cuts)
     streamed, turns = _streamed(trial, pieces, rate, saved)
-    tally.add(streamed, offline, number)
+    tally = trial.tally
+    tally.add(streamed, offline)
     for place, (found, wanted) in enumerate(zip(turns, expected, strict=False)):
         if _said(found) != _said(wanted):
-            tally.fail(
-                WORDS,
-                f"turn {place}: {_said(found)} in the stream, {_said(wanted)} offline",
-                number,
-            )
-            return
+            told = f"{_said(found)} in the stream, {_said(wanted)} offline"
+            return tally.fail(WORDS, f"turn {place}: {told}")
     if len(turns) != len(expected):
-        tally.fail(WORDS, f"{len(turns)} turns in the stream, {len(expected)} offline", number)
-        return
+        return tally.fail(WORDS, f"{len(turns)} turns in the stream, {len(expected)} offline")
     tally.agree(WORDS, sum(len(turn.words) for turn in expected))
+
+
+def _reference(trial: Trial) -> str | None:
+    """The words of a forced writer."""
+    return _REFERENCE if trial.forced else None
 
 
 def _said(turn: Turn) -> tuple[int, int, tuple[str, ...]]:
@@ -132,7 +101,7 @@ def _said(turn: Turn) -> tuple[int, int, tuple[str, ...]]:
 
 
 def _front_end_frames(
-    trial: AgentTrial, pieces: Sequence[NDArray[np.float32]], rate: int
+    trial: Trial, pieces: Sequence[NDArray[np.float32]], rate: int
 ) -> torch.Tensor:
     """``[T, F]``: what the front end gives for samples pushed in these pieces."""
     front_end = trial.translator.listener.front_end
@@ -147,9 +116,9 @@ def _front_end_frames(
 
 @torch.no_grad()
 def _offline(
-    trial: AgentTrial, samples: NDArray[np.float32], rate: int
+    trial: Trial, samples: NDArray[np.float32], rate: int
 ) -> tuple[Frames, tuple[Turn, ...]]:
-    subject, translator = trial.trial.subject, trial.translator
+    subject, translator = trial.subject, trial.translator
     model = subject.model
     features = _front_end_frames(trial, [samples], rate)
     frames: Frames = {FRONT_END: (features,)}
@@ -171,15 +140,15 @@ def _offline(
         for start, chunk in zip(range(0, y.shape[1], size), y[0].split(size), strict=False)
     ]
     writer = translator.writer
-    turns, _, _ = writer.step(chunks, writer.init_state(trial.reference), is_final=True)
+    turns, _, _ = writer.step(chunks, writer.init_state(_reference(trial)), is_final=True)
     return frames, turns
 
 
 def _streamed(
-    trial: AgentTrial, pieces: Sequence[NDArray[np.float32]], rate: int, saved: bool
+    trial: Trial, pieces: Sequence[NDArray[np.float32]], rate: int, saved: bool
 ) -> tuple[Frames, tuple[Turn, ...]]:
-    subject, translator = trial.trial.subject, trial.translator
-    state = translator.init_state(trial.reference)
+    subject, translator = trial.subject, trial.translator
+    state = translator.init_state(_reference(trial))
     size = subject.model.encoder.config.chunk_size
     parts: list[Frames] = []
     turns: list[Turn] = []
@@ -197,7 +166,7 @@ def _streamed(
     return streamed, tuple(turns)
 
 
-AGENT: dict[str, AgentScenario] = {
+AGENT: dict[str, Scenario] = {
     "agent: any segments": any_segments,
     "agent: single samples": single_samples,
     "agent: stereo at 44.1 kHz": other_rate,

@@ -10,7 +10,7 @@ from typing import Any
 
 from echostream.config import to_mapping
 from echostream.model import SpeechModel
-from echostream.verification.difference import Difference, largest_of
+from echostream.verification.difference import Difference, badness, largest_of
 
 FORMAT = "echostream-verification-1"
 
@@ -62,7 +62,7 @@ class ScenarioResult:
     @property
     def worst(self) -> Difference | None:
         """The module that comes nearest to its limit, or goes farthest beyond."""
-        return max(self.differences, key=lambda d: (d.problem is not None, d.share), default=None)
+        return max(self.differences, key=badness, default=None)
 
     @property
     def equal(self) -> bool:
@@ -131,7 +131,7 @@ class Certificate:
                 for difference in result.differences
                 if difference.module == module.module
             ]
-            return max(found, key=lambda b: (b.difference.problem is not None, b.difference.share))
+            return max(found, key=lambda one: badness(one.difference))
         return None
 
     @property

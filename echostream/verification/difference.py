@@ -66,6 +66,8 @@ class Tally:
 
     def __init__(self, tolerance: float) -> None:
         self.tolerance = tolerance
+        self.trial = 0
+        """Number of the trial that is being compared."""
         self._found: dict[str, Difference] = {}
 
     @property
@@ -73,48 +75,39 @@ class Tally:
         """Of every module."""
         return tuple(self._found.values())
 
-    def add(self, streamed: Frames, offline: Frames, trial: int) -> None:
+    def add(self, streamed: Frames, offline: Frames) -> None:
         """Compare one trial; ``offline`` says which modules, in which order."""
         for name, expected in offline.items():
             found = streamed.get(name, ())
             if len(found) != len(expected):
-                self.fail(name, f"{len(found)} streams, expected {len(expected)}", trial)
+                self.fail(name, f"{len(found)} streams, expected {len(expected)}")
                 continue
             for a, b in zip(found, expected, strict=True):
-                self._take(self._compared(name, a, b, trial))
+                self._compare(name, a, b)
 
-    def fail(self, name: str, problem: str, trial: int) -> None:
+    def fail(self, name: str, problem: str, frame: int | None = None) -> None:
         """Note something that is no difference of numbers."""
-        self._take(Difference(name, trial=trial, problem=problem))
+        self._take(Difference(name, trial=self.trial, first_frame=frame, problem=problem))
 
     def agree(self, name: str, count: int) -> None:
         """Note ``count`` things that were compared otherwise and are equal."""
         self._take(Difference(name, frames=count))
 
-    def _compared(self, name: str, a: Tensor, b: Tensor, trial: int) -> Difference:
+    def _compare(self, name: str, a: Tensor, b: Tensor) -> None:
         if a.shape != b.shape:
-            problem = f"{tuple(a.shape)} in the stream, {tuple(b.shape)} offline"
-            return Difference(name, trial=trial, problem=problem)
+            return self.fail(name, f"{tuple(a.shape)} in the stream, {tuple(b.shape)} offline")
         if not a.numel():
-            return Difference(name)
+            return self.agree(name, 0)
         by_frame = (a - b).abs().flatten(1).amax(dim=1)
         good = by_frame.isfinite()
         if not bool(good.all()):
-            frame = int((~good).nonzero()[0])
-            problem = "values that are not finite"
-            return Difference(name, trial=trial, first_frame=frame, problem=problem)
+            return self.fail(name, "values that are not finite", int((~good).nonzero()[0]))
         largest, scale = float(by_frame.max()), float(b.abs().max())
         limit = allowed(name, self.tolerance, scale)
         over = (by_frame > limit).nonzero()
-        return Difference(
-            name,
-            largest,
-            scale,
-            share=largest / limit,
-            frames=len(a),
-            trial=trial,
-            first_frame=int(over[0]) if len(over) else None,
-        )
+        first = int(over[0]) if len(over) else None
+        share = largest / limit
+        self._take(Difference(name, largest, scale, share, len(a), self.trial, first))
 
     def _take(self, new: Difference) -> None:
         old = self._found.get(new.module)
@@ -143,14 +136,15 @@ def largest_of(parts: Iterable[tuple[Difference, ...]]) -> tuple[Difference, ...
     return tuple(merged[name] for name in order)
 
 
+def badness(difference: Difference) -> tuple[bool, float]:
+    """To order by: what is wrong besides numbers is worse than any difference of them."""
+    return difference.problem is not None, difference.share
+
+
 def _worse(old: Difference, new: Difference) -> Difference:
     """Both in one: the larger numbers, and the place of the worse one."""
-
-    def badness(difference: Difference) -> tuple[bool, float]:
-        return difference.problem is not None, difference.share
-
     return dataclasses.replace(
-        new if badness(new) > badness(old) else old,
+        max(old, new, key=badness),
         largest=max(old.largest, new.largest),
         scale=max(old.scale, new.scale),
         share=max(old.share, new.share),

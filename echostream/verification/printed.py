@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from echostream.verification.certificate import Break, Certificate, ScenarioResult
-from echostream.verification.difference import Difference
+from echostream.verification.difference import Difference, badness
 
 _SHOWN = 12
 """Characters of a fingerprint."""
@@ -84,7 +84,7 @@ def _layers(differences: tuple[Difference, ...]) -> Iterator[str]:
     width = max(map(len, ("layer by layer", *grouped)))
     yield f"{'layer by layer':{width}}  {'frames':>8}  of allowed  difference  values to  where"
     for layer, parts in grouped.items():
-        worst = max(parts, key=lambda d: (d.problem is not None, d.share))
+        worst = max(parts, key=badness)
         part = worst.module.removeprefix(layer).lstrip(".")
         broken = "  NOT EQUAL" if worst.breaks else ""
         yield f"{layer:{width}}  {worst.frames:8d}  {_numbers(worst)}  {part}{broken}".rstrip()

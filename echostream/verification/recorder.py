@@ -12,7 +12,6 @@ frames after a stream's end are cut off and the chunks are joined.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -47,18 +46,12 @@ class Recorder:
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        for name, watched in self._watched.items():
-            self._handles.append(watched.module.register_forward_hook(self._hook(name)))
-        for name, head in self._heads.items():
-            self._handles.append(head.register_forward_hook(self._head_hook(name)))
+        modules = {name: watched.module for name, watched in self._watched.items()} | self._heads
+        for name, module in modules.items():
+            self._handles.append(module.register_forward_hook(self._hook(name)))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -93,17 +86,11 @@ class Recorder:
         return taken
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def record(module: nn.Module, _: Any, output: Any) -> None:
-            x = output[0] if isinstance(output, tuple) else output
-            self._add(name, (isinstance(module, AttentionWeights), x))
-
-        return record
-
-    def _head_hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def record(_: nn.Module, inputs: Any, output: Tensor) -> None:
+        def record(module: nn.Module, inputs: Any, output: Any) -> None:
             if name == "asr_head":
                 self._add(ENCODER_OUTPUT, (False, inputs[0]))
-            self._add(name, (False, output))
+            x = output[0] if isinstance(output, tuple) else output
+            self._add(name, (isinstance(module, AttentionWeights), x))
 
         return record
 

@@ -5,7 +5,7 @@ Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from echostream.constants import SAMPLE_RATE
 from echostream.encoder.protocol import Capabilities
-from echostream.session.listener import AudioFrontEnd
+from echostream.session import Translator
+from echostream.verification.difference import Tally
 from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder, calls_of, joined
 from echostream.verification.signals import silent, varied
 from echostream.verification.subjects import Subject, state_frames
@@ -37,17 +38,23 @@ class Trial:
     """One draw of a scenario."""
 
     subject: Subject
-    front_end: AudioFrontEnd
+    translator: Translator
+    """The agent around the subject's encoder."""
+    forced: bool
+    """Whether the words are given, because the weights are random."""
     chance: np.random.Generator
     seconds: float
     """Of the longest recording."""
+    tally: Tally
+
+    def audio(self, make: Callable[..., NDArray[np.float32]] = varied) -> NDArray[np.float32]:
+        """``[n]`` samples, half to all of ``seconds`` long."""
+        return make(self.chance, int(self.chance.uniform(0.5, 1.0) * self.seconds * SAMPLE_RATE))
 
     def features(self, make: Callable[..., NDArray[np.float32]] = varied) -> Tensor:
-        """``[T, F]`` of audio half to all of ``seconds`` long."""
-        samples = int(self.chance.uniform(0.5, 1.0) * self.seconds * SAMPLE_RATE)
-        front_end = self.front_end
-        state = front_end.init_state()
-        features, _ = front_end.step(make(self.chance, samples), SAMPLE_RATE, state)
+        """``[T, F]`` of such audio."""
+        front_end = self.translator.listener.front_end
+        features, _ = front_end.step(self.audio(make), SAMPLE_RATE, front_end.init_state())
         return torch.from_numpy(features).to(self.subject.dtype)
 
     def cuts(self, total: int, most: int = _MOST_CUTS) -> list[int]:
@@ -56,30 +63,29 @@ class Trial:
         return sorted(places.tolist())
 
 
-Compared = tuple[Frames, Frames]
-"""Streamed and offline."""
-Scenario = Callable[[Trial], Iterator[Compared]]
+Scenario = Callable[[Trial], None]
+"""Streams audio, and adds to the tally what came out and what ought to have."""
 
 
-def ragged_cuts(trial: Trial) -> Iterator[Compared]:
+def ragged_cuts(trial: Trial) -> None:
     """One recording in pieces of any size, empty ones among them."""
     features = trial.features()
-    yield _pushed(trial, features, trial.cuts(len(features)))
+    _push(trial, features, trial.cuts(len(features)))
 
 
-def single_frames(trial: Trial) -> Iterator[Compared]:
+def single_frames(trial: Trial) -> None:
     """One recording frame by frame."""
     features = trial.features()[: int(100 * _SINGLE_SECONDS)]
-    yield _pushed(trial, features, range(1, len(features)))
+    _push(trial, features, range(1, len(features)))
 
 
-def silence(trial: Trial) -> Iterator[Compared]:
+def silence(trial: Trial) -> None:
     """Digital silence, or silence around sound."""
     features = trial.features(silent)
-    yield _pushed(trial, features, trial.cuts(len(features)))
+    _push(trial, features, trial.cuts(len(features)))
 
 
-def saved_and_restored(trial: Trial) -> Iterator[Compared]:
+def saved_and_restored(trial: Trial) -> None:
     """The state goes through bytes in mid-stream."""
     features = trial.features()
     encoder: Any = trial.subject.encoder
@@ -87,25 +93,23 @@ def saved_and_restored(trial: Trial) -> Iterator[Compared]:
     def restored(state: Any) -> Any:
         return encoder.restore(state.to_bytes(encoder.fingerprint()))
 
-    yield _pushed(trial, features, trial.cuts(len(features), most=3), between=restored)
+    _push(trial, features, trial.cuts(len(features), most=3), between=restored)
 
 
-def moved_between_backends(trial: Trial) -> Iterator[Compared]:
+def moved_between_backends(trial: Trial) -> None:
     """A stream goes on in torch and back again."""
     features = trial.features()
-    yield _pushed(trial, features, trial.cuts(len(features)), elsewhere=trial.subject.model.encoder)
+    _push(trial, features, trial.cuts(len(features)), elsewhere=trial.subject.model.encoder)
 
 
-def batch_of_lengths(trial: Trial) -> Iterator[Compared]:
+def batch_of_lengths(trial: Trial) -> None:
     """Streams of different lengths at different positions in one batch, each against its own.
 
     What stands after a stream's own frames is noise, and between two pushes the batch is taken
     apart and put together again.
     """
-    subject = trial.subject
     recordings = [trial.features() for _ in range(BATCH)]
     recordings[0] = recordings[0][: len(recordings[0]) // 3]
-    offline = [subject.offline(features, {}) for features in recordings]
     edges = [[0, *trial.cuts(len(f)), len(f)] for f in recordings]
     steps = max(map(len, edges)) - 1
     # Streams with fewer pieces begin late or end early.
@@ -114,24 +118,20 @@ def batch_of_lengths(trial: Trial) -> Iterator[Compared]:
         [_counts(e, step - start) for e, start in zip(edges, late, strict=True)]
         for step in range(steps)
     ]
-    streamed = _push_batch(trial, recordings, plan)
-    expected = {name: tuple(frames[name][0] for frames in offline) for name in offline[0]}
-    yield streamed, expected
+    _push_batch(trial, recordings, plan)
 
 
-def batch_in_step(trial: Trial) -> Iterator[Compared]:
+def batch_in_step(trial: Trial) -> None:
     """Streams of one length in one batch, for an encoder whose streams advance together."""
     recordings = [trial.features() for _ in range(BATCH)]
     shortest = min(map(len, recordings))
     recordings = [features[:shortest] for features in recordings]
-    offline = [trial.subject.offline(features, {}) for features in recordings]
     edges = [0, *trial.cuts(shortest), shortest]
     plan = [[_counts(edges, step)] * BATCH for step in range(len(edges) - 1)]
-    expected = {name: tuple(frames[name][0] for frames in offline) for name in offline[0]}
-    yield _push_batch(trial, recordings, plan, apart=False), expected
+    _push_batch(trial, recordings, plan, apart=False)
 
 
-def other_chunkings(trial: Trial) -> Iterator[Compared]:
+def other_chunkings(trial: Trial) -> None:
     """Other chunks, left contexts and look-aheads than the configuration's."""
     features, encoder = trial.features(), trial.subject.model.encoder
     values = {
@@ -144,14 +144,14 @@ def other_chunkings(trial: Trial) -> Iterator[Compared]:
         for name, choices in values.items()
         if name in encoder.capabilities.chunking
     }
-    yield _pushed(trial, features, trial.cuts(len(features)), chunking)
+    _push(trial, features, trial.cuts(len(features)), chunking)
 
 
 def _counts(edges: Sequence[int], piece: int) -> int:
     return edges[piece + 1] - edges[piece] if 0 <= piece < len(edges) - 1 else 0
 
 
-def _pushed(
+def _push(
     trial: Trial,
     features: Tensor,
     cuts: Sequence[int],
@@ -159,7 +159,7 @@ def _pushed(
     *,
     between: Callable[[Any], Any] = lambda state: state,
     elsewhere: Any = None,
-) -> Compared:
+) -> None:
     """One stream cut at ``cuts``, and offline; ``between`` changes the state at each cut."""
     subject, chunking = trial.subject, chunking or {}
     offline = subject.offline(features, chunking)
@@ -174,15 +174,15 @@ def _pushed(
             if number < len(cuts):
                 state = between(state)
         last, _ = _step(subject.encoder, features[None, :0], state, recorder, is_final=True)
-    streamed = joined([*parts, last]) | state_frames(state)
-    return streamed, offline
+    trial.tally.add(joined([*parts, last]) | state_frames(state), offline)
 
 
 def _push_batch(
     trial: Trial, recordings: Sequence[Tensor], plan: Sequence[Sequence[int]], *, apart: bool = True
-) -> Frames:
+) -> None:
     """Recordings ``[T, F]`` together; ``plan[k][b]`` frames of recording ``b`` in step ``k``."""
     subject = trial.subject
+    offline = [subject.offline(features, {}) for features in recordings]
     state = subject.init_state(len(recordings), {})
     given = [0] * len(recordings)
     parts = []
@@ -202,7 +202,8 @@ def _push_batch(
                 state = type(state).stack(state.unstack())
         nothing = like.new_zeros(len(recordings), 0, like.shape[1])
         last, _ = _step(subject.encoder, nothing, state, recorder, is_final=True)
-    return joined([*parts, last]) | state_frames(state)
+    expected = {name: tuple(frames[name][0] for frames in offline) for name in offline[0]}
+    trial.tally.add(joined([*parts, last]) | state_frames(state), expected)
 
 
 def _step(

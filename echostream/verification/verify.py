@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from echostream.machine import machine, versions
 from echostream.model import SpeechModel
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.shipped import SHIPPED_CHECKPOINT
-from echostream.verification.agent_scenarios import AGENT, AgentTrial, with_encoder
+from echostream.verification.agent_scenarios import AGENT, with_encoder
 from echostream.verification.certificate import Certificate, ScenarioResult, System
 from echostream.verification.difference import Tally
 from echostream.verification.scenarios import PLAIN, Scenario, Trial, scenarios_of
@@ -136,74 +135,48 @@ def _verify_subject(
     progress: Callable[[str], None],
 ) -> Iterator[ScenarioResult]:
     tolerance = settings.tolerance * subject.tolerance_factor
-    for scenario, run in _runs(subject, translator, trained).items():
-        if settings.scenarios and scenario not in settings.scenarios:
+    placed = with_encoder(translator, subject.encoder)
+    for name, scenario in _scenarios(subject, translator).items():
+        if settings.scenarios and name not in settings.scenarios:
             continue
-        progress(f"{subject.name}: {scenario}")
+        progress(f"{subject.name}: {name}")
         started = time.monotonic()
         tally = Tally(tolerance)
-        for trial in range(settings.trials):
-            drawn = Trial(
-                subject,
-                translator.listener.front_end,
-                np.random.default_rng((settings.seed, SCENARIOS.index(scenario), trial)),
-                settings.seconds,
-            )
+        for tally.trial in range(settings.trials):
+            seed = settings.seed, SCENARIOS.index(name), tally.trial
+            chance = np.random.default_rng(seed)
+            trial = Trial(subject, placed, not trained, chance, settings.seconds, tally)
             try:
-                run(drawn, tally, trial)
+                scenario(trial)
             except Exception as error:
                 # That a stream crashes is a finding, and the others are still to be looked at.
-                logger.info("%s: %s, trial %d", subject.name, scenario, trial, exc_info=True)
-                tally.fail(CRASH, f"{type(error).__name__}: {error}", trial)
+                logger.info("%s: %s, trial %d", subject.name, name, tally.trial, exc_info=True)
+                tally.fail(CRASH, f"{type(error).__name__}: {error}")
         yield ScenarioResult(
             backend=subject.backend,
             precision=" ".join((subject.precision, *map(str, subject.streaming.values()))),
-            scenario=scenario,
+            scenario=name,
             trials=settings.trials,
             tolerance=tolerance,
             differences=tally.differences,
             seconds=time.monotonic() - started,
-            excuse=_EXCUSES.get((subject.backend, subject.precision, scenario)),
+            excuse=_EXCUSES.get((subject.backend, subject.precision, name)),
         )
 
 
-Run = Callable[[Trial, Tally, int], None]
-
-
-def _runs(subject: Subject, translator: Translator, trained: bool) -> dict[str, Run]:
-    """The scenarios that a subject can go through."""
+def _scenarios(subject: Subject, translator: Translator) -> dict[str, Scenario]:
+    """Those that a subject can go through."""
     can = subject.encoder.capabilities
-    plain = scenarios_of(can, compiled=subject.backend != "torch")
-    runs = {
-        name: _plain(scenario)
-        for name, scenario in plain.items()
-        if subject.precision != "int8" or name != _NOT_FOR_INT8
-    }
+    found = scenarios_of(can, compiled=subject.backend != "torch")
+    if subject.precision == "int8":
+        found.pop(_NOT_FOR_INT8, None)
     # A baseline whose own mode is to start over has an agent that does so too.
     starts_over = not isinstance(translator.listener.front_end, FrontEnd)
     mode = subject.streaming.get("mode", "cached")
-    if subject.precision == "float64" or mode != "cached" or starts_over:
-        return runs
-    placed = with_encoder(translator, subject.encoder)
-    for name, agent_scenario in AGENT.items():
-        if can.portable_state or name != _NOT_FOR_THE_BASELINE:
-            runs[name] = _through_agent(agent_scenario, placed, trained)
-    return runs
-
-
-def _plain(scenario: Scenario) -> Run:
-    def run(trial: Trial, tally: Tally, number: int) -> None:
-        for streamed, offline in scenario(trial):
-            tally.add(streamed, offline, number)
-
-    return run
-
-
-def _through_agent(scenario: Any, translator: Translator, trained: bool) -> Run:
-    def run(trial: Trial, tally: Tally, number: int) -> None:
-        scenario(AgentTrial(trial, translator, forced=not trained), tally, number)
-
-    return run
+    if subject.precision != "float64" and mode == "cached" and not starts_over:
+        left_out = "" if can.portable_state else _NOT_FOR_THE_BASELINE
+        found |= {name: scenario for name, scenario in AGENT.items() if name != left_out}
+    return found
 
 
 def _left_out(model: SpeechModel, subjects: tuple[Subject, ...], quick: bool) -> tuple[str, ...]:

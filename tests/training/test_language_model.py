@@ -165,6 +165,6 @@ def test_untrained_models_have_none() -> None:
         build_translator(random)
 
 
-def test_errors_are_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--data", str(tmp_path / "nothing")]) == 1
-    assert caplog.records[-1].getMessage().startswith("error: ")
+    assert capsys.readouterr().err.startswith("echostream language-model: error: ")

@@ -12,7 +12,7 @@ from echostream.commands.verify import main
 from echostream.config import SystemConfig, save_config
 from echostream.encoder import convolution
 from tests.encoder.small_encoder import keep_nothing_prepared
-from tests.encoder.test_planted_faults import plant_late_cache
+from tests.encoder.test_planted_faults import late_cache
 from tests.small_system import ENCODER
 
 SHORT = ("--backend", "torch", "--trials", "1", "--seconds", "2")
@@ -59,7 +59,7 @@ def test_a_broken_one(
     checkpoint: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_nothing_prepared(monkeypatch)
-    plant_late_cache(monkeypatch, convolution)
+    late_cache(convolution)(monkeypatch)
     output = tmp_path / "certificate.json"
     status, out, _ = run(
         capsys, checkpoint, *SHORT, "--scenario", "ragged cuts", "--output", output

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor, nn
 
 from echostream.audio import FrontEnd
@@ -21,7 +20,7 @@ from echostream.session import SystemOptions, Translator, build_translator
 from echostream.verification import agent_scenarios
 from echostream.verification.verify import CRASH
 from tests.encoder.small_encoder import keep_nothing_prepared
-from tests.encoder.test_planted_faults import plant_late_cache
+from tests.encoder.test_planted_faults import late_cache
 
 Patch = pytest.MonkeyPatch
 
@@ -80,26 +79,23 @@ def test_off_by_one_in_all_caches_of_a_kind(
     verified, precision: str, room: Any, module: str, monkeypatch: Patch
 ) -> None:
     keep_nothing_prepared(monkeypatch)
-    plant_late_cache(monkeypatch, room)
+    late_cache(room)(monkeypatch)
     certificate = verified(precision=precision, scenarios=("ragged cuts",))
     assert not certificate.equal
     assert certificate.first_break.difference.module == module
     assert certificate.first_break.difference.share > 10
 
 
-CARRYING = (
-    "stem",
-    "stacks.3.layers.0.convolution2",
-    "stacks.5.layers.0.convolution1",
-    "stacks.1.layers.0.attention_weights",
-    "stacks.4.layers.0.nonlinear_attention",
-    "stacks.2.layers.0.self_attention1",
-    "stacks.5.layers.0.self_attention2",
-    "memory",
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stem",
+        "stacks.5.layers.0.convolution1",
+        "stacks.1.layers.0.attention_weights",
+        "stacks.2.layers.0.self_attention1",
+        "memory",
+    ],
 )
-
-
-@pytest.mark.parametrize("name", CARRYING)
 def test_the_one_faulty_module_is_named(verified, translate, name: str, monkeypatch: Patch) -> None:
     translator = doubled(translate())
     hands_on_late(monkeypatch, module_of(translator, name))
@@ -125,75 +121,93 @@ def test_fault_in_down_sampling_of_a_single_chunk(verified, translate, monkeypat
     assert first.difference.module == "stacks.2.downsample"
 
 
-def test_fault_that_only_a_batch_shows(verified, monkeypatch: Patch) -> None:
+def exchanged_rows(patch: Patch) -> None:
     """Streams that go on while others wait get each other's states."""
     good = StreamState.with_rows
-    monkeypatch.setattr(
-        StreamState, "with_rows", lambda self, rows, of: good(self, rows.flip(0), of)
-    )
-    certificate = verified()
-    broken = [result.scenario for result in certificate.results if not result.equal]
-    assert broken == ["batch of lengths"]
-    assert certificate.first_break.scenario == "batch of lengths"
+    patch.setattr(StreamState, "with_rows", lambda self, rows, of: good(self, rows.flip(0), of))
 
 
-def test_fault_that_only_restoring_shows(verified, monkeypatch: Patch) -> None:
+def lost_cache(patch: Patch) -> None:
+    """A restored stream lacks what one convolution had heard."""
     good = zipformer.ZipformerEncoder.restore
 
     def restore(encoder: zipformer.ZipformerEncoder, data: bytes) -> StreamState:
-        state = good(encoder, data)
-        stack = state.stacks[3]
-        layer = dataclasses.replace(stack.layers[0], conv2=torch.zeros_like(stack.layers[0].conv2))
-        stacks = (*state.stacks[:3], dataclasses.replace(stack, layers=(layer,)), *state.stacks[4:])
-        return dataclasses.replace(state, stacks=stacks)
+        return good(encoder, data).map(
+            lambda name, x: x * 0 if name.startswith("stacks.3.") and name.endswith("conv2") else x
+        )
 
-    monkeypatch.setattr(zipformer.ZipformerEncoder, "restore", restore)
-    certificate = verified()
-    assert [r.scenario for r in certificate.results if not r.equal] == ["saved and restored"]
-    assert certificate.first_break.difference.module == "stacks.3.layers.0.convolution2"
+    patch.setattr(zipformer.ZipformerEncoder, "restore", restore)
 
 
-def test_fault_that_only_other_chunkings_show(verified, monkeypatch: Patch) -> None:
+def always_the_whole_chunk(patch: Patch) -> None:
     good = zipformer.cached_chunk_masks
 
-    def view(heard: Any, lengths: Any, settings: Any, device: Any) -> Any:
+    def masks(heard: Any, lengths: Any, settings: Any, device: Any) -> Any:
         return good(heard, lengths, dataclasses.replace(settings, max_future_frames=None), device)
 
-    monkeypatch.setattr(zipformer, "cached_chunk_masks", view)
-    certificate = verified(trials=3, scenarios=("ragged cuts", "other chunkings"))
-    assert [r.scenario for r in certificate.results if not r.equal] == ["other chunkings"]
+    patch.setattr(zipformer, "cached_chunk_masks", masks)
 
 
-def test_fault_in_the_front_end(verified, monkeypatch: Patch) -> None:
+def lost_sample(patch: Patch) -> None:
     """A sample is lost in segments of a single one."""
     good = FrontEnd.step
 
     def step(self: FrontEnd, samples: Any, *args: Any) -> Any:
         return good(self, samples[:0] if len(samples) == 1 else samples, *args)
 
-    monkeypatch.setattr(FrontEnd, "step", step)
-    certificate = verified(
-        precision="float32", scenarios=("agent: single samples", "agent: saved and restored")
-    )
-    assert [r.scenario for r in certificate.results if not r.equal] == ["agent: single samples"]
-    assert certificate.first_break.difference.module == "front_end"
+    patch.setattr(FrontEnd, "step", step)
 
 
-def test_fault_in_the_words(verified, monkeypatch: Patch) -> None:
+def forgotten_words(patch: Patch) -> None:
     """A restored stream has forgotten what was to be said."""
     good = agent_scenarios.restore_stream
 
     def restore(translator: Translator, data: bytes) -> Any:
-        state = good(translator, data)
-        return dataclasses.replace(state, writer=translator.init_state().writer)
+        writer = translator.init_state().writer
+        return dataclasses.replace(good(translator, data), writer=writer)
 
-    monkeypatch.setattr(agent_scenarios, "restore_stream", restore)
-    certificate = verified(
-        precision="float32", scenarios=("agent: any segments", "agent: saved and restored")
-    )
-    assert [r.scenario for r in certificate.results if not r.equal] == ["agent: saved and restored"]
-    assert certificate.first_break.difference.module == "words"
-    assert "offline" in certificate.first_break.difference.problem
+    patch.setattr(agent_scenarios, "restore_stream", restore)
+
+
+@pytest.mark.parametrize(
+    ("plant", "changes", "scenario", "module"),
+    [
+        (exchanged_rows, {}, "batch of lengths", None),
+        (lost_cache, {}, "saved and restored", "stacks.3.layers.0.convolution2"),
+        (
+            always_the_whole_chunk,
+            {"trials": 3, "scenarios": ("ragged cuts", "other chunkings")},
+            "other chunkings",
+            None,
+        ),
+        (
+            lost_sample,
+            {"scenarios": ("agent: single samples", "agent: saved and restored")},
+            "agent: single samples",
+            "front_end",
+        ),
+        (
+            forgotten_words,
+            {"scenarios": ("agent: any segments", "agent: saved and restored")},
+            "agent: saved and restored",
+            "words",
+        ),
+    ],
+)
+def test_fault_that_only_one_scenario_shows(
+    verified,
+    plant: Callable[[Patch], None],
+    changes: dict[str, Any],
+    scenario: str,
+    module: str | None,
+    monkeypatch: Patch,
+) -> None:
+    plant(monkeypatch)
+    precision = "float32" if scenario.startswith("agent") else "float64"
+    certificate = verified(precision=precision, **changes)
+    assert [r.scenario for r in certificate.results if not r.equal] == [scenario]
+    assert certificate.first_break.scenario == scenario
+    assert module in (None, certificate.first_break.difference.module)
 
 
 def test_an_exception_is_a_finding(verified, monkeypatch: Patch) -> None:
