@@ -27,6 +27,9 @@ class Candidates:
     whose items are made when they are asked for, and whose length is that of all of them."""
     paused: bool = False
     """Whether the speaker is silent, so that what is stable need not wait for what comes next."""
+    on_demand: bool = False
+    """Whether tentative words are made one by one as they are asked for. Then none ever becomes
+    stable by itself, and it is the policy's schedule that makes it so."""
 
     def __len__(self) -> int:
         return len(self.stable) + len(self.tentative)

@@ -50,6 +50,14 @@ class GeneratorParts:
     """``word`` or ``char``."""
     pause_ms: int = 0
     """Silence after which a pending word is complete; 0 waits for the next word."""
+    text_decoder: Any = None
+    """The :class:`~echostream.decoder.text.TransformerDecoder`, of a model that has one."""
+    text_tokenizer: Any = None
+    """Its :class:`~echostream.decoder.bpe.ByteLevelTokenizer`."""
+    source_language: str | None = None
+    """Code of the language that is spoken, such as ``es``, where the decoder has to be told."""
+    task: str = "s2tt"
+    """``s2tt``: translate. ``asr``: transcribe."""
     model: Any = field(default=None, compare=False)
     """The :class:`~echostream.model.SpeechModel`, for whoever needs more than heads."""
 

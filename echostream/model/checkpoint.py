@@ -47,6 +47,7 @@ OPTIONAL = (
     "encoder.position_mean",
     "text_decoder.source_positions",
     "text_decoder.silence",
+    "text_decoder.silence",
 )
 """Tensors that adaptation adds to Whisper; a checkpoint without them has zeros there."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from echostream.policy.alignatt import AlignAtt
 from echostream.policy.ctc import CtcGuided
 from echostream.policy.local_agreement import LocalAgreement
 from echostream.policy.offline import Offline
@@ -19,6 +20,7 @@ from echostream.policy.stub import Stub
 from echostream.policy.wait_k import WaitK
 
 __all__ = [
+    "AlignAtt",
     "CtcGuided",
     "Decision",
     "LocalAgreement",

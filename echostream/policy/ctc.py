@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import takewhile
 
 from echostream.policy.protocol import Decision, PolicyContext, register
 from echostream.registry import check_options, option
@@ -48,7 +48,7 @@ class CtcGuided:
         if source < past_source + self.stride or target < past_target + self.stride:
             return Decision.read(f"{grown}: not both by {self.stride}", state=context.state)
         want = (target - self.lagging) // self.stride * self.stride
-        inside = bisect_right(context.token_ends, want, hi=len(context.words))
+        inside = sum(1 for _ in takewhile(lambda word: word.num_tokens <= want, context.writable))
         return Decision.up_to(
             inside,
             f"{grown}: {inside} new whole words in the first {max(0, want)} units",

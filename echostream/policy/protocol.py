@@ -11,13 +11,14 @@ must remember of one stream it returns in :attr:`Decision.state` and finds again
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from echostream.decoder.candidates import Candidates, WordValues
+from echostream.decoder.words import Word
 from echostream.registry import Registry
 
 _TEXT = operator.attrgetter("text")
@@ -47,9 +48,10 @@ class PolicyContext:
     source_finished: bool
     """Whether the source has ended; then nothing more will be heard or asked."""
     source_tokens: int
-    """Units of the source-language (ASR) CTC hypothesis so far."""
+    """Units of the source-language (ASR) CTC hypothesis so far; encoder frames without one."""
     target_tokens: int
-    """Units of the target-language (ST) CTC hypothesis so far, tentative ones included."""
+    """Units of the target-language (ST) CTC hypothesis so far, tentative ones included; written
+    ones without one."""
     candidates: Candidates = field(default_factory=Candidates)
     """What could be written."""
     num_written: int = 0
@@ -67,6 +69,14 @@ class PolicyContext:
     def tentative_words(self) -> Sequence[str]:
         """Candidates after ``words``; later audio may revise them."""
         return WordValues(_TEXT, self.candidates.tentative)
+
+    @property
+    def writable(self) -> Iterator[Word]:
+        """Candidates that a schedule may write, made as they are asked for: those that cannot
+        change any more, and all of a decoder that makes words on demand."""
+        yield from self.candidates.stable
+        if self.candidates.on_demand:
+            yield from self.candidates.tentative
 
     @property
     def token_ends(self) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from echostream.policy.protocol import Decision, PolicyContext, register
@@ -16,7 +17,7 @@ class WaitK:
     After ``t`` chunks ``((t - k) // n + 1) * n`` words may have been written in all, none before
     ``t = k``. With ``n = 1`` this is wait-k of Ma et al. 2019 (arXiv 1810.08398) with an encoder
     chunk in place of a source word; the stride is that of Zeng et al. 2021 (arXiv 2106.04833). Only
-    words that can no longer change are written.
+    words that can no longer change are written, or those that a decoder makes on demand.
     """
 
     k: int = option(int, "chunks read before the first word", default=3, minimum=1)
@@ -33,9 +34,10 @@ class WaitK:
         if chunks < self.k:
             return Decision.read(f"chunk {chunks} of the first {self.k}")
         allowed = ((chunks - self.k) // self.stride + 1) * self.stride
-        due = allowed - context.num_written
+        due = max(0, allowed - context.num_written)
+        ready = sum(1 for _ in itertools.islice(context.writable, due))
         return Decision.up_to(
-            min(due, len(context.words)),
+            ready,
             f"{allowed} words allowed after {chunks} chunks, {context.num_written} written, "
-            f"{len(context.words)} ready",
+            f"{ready} of {due} ready",
         )

@@ -17,12 +17,14 @@ from echostream.baseline import RecomputingFrontEnd
 from echostream.config import SystemConfig, load_config
 from echostream.config_mapping import parse_options
 from echostream.decoder import Decoder, NgramModel, Tokenizer, blank_index, generator
+from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.generator import Generator, GeneratorParts
+from echostream.decoder.text import TransformerDecoder
 from echostream.encoder.protocol import Encoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.locations import find_checkpoint
 from echostream.model import SpeechModel, load_model
-from echostream.model.checkpoint import NGRAMS, VOCABULARIES
+from echostream.model.checkpoint import NGRAMS, TOKENS, VOCABULARIES
 from echostream.session.chunking import chunking
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
@@ -36,6 +38,9 @@ RANDOM_SEED = 1
 
 HEADS = {"s2tt": ("asr", "st"), "asr": ("asr",)}
 """Heads that a task needs, the one that is written from last."""
+
+TEXT = "text"
+"""The text decoder among the vocabularies."""
 
 
 def build_translator(
@@ -59,10 +64,16 @@ def build_translator(
         "task": options.task,
         "chunking": chunking(options, model.encoder),
         "policy": policy_settings(options, model),
-        "generator": (options.generator, options.output_unit, options.pause_ms),
+        "generator": (
+            *generator_settings(options, model),
+            options.output_unit,
+            options.pause_ms,
+            # A decoder that knows many languages is told one.
+            options.source_language if model.config.source_languages else None,
+        ),
         "decoder": {head: decoder_settings(options, model, head) for head in model.heads},
         "channel": options.channel or model.config.audio.channel,
-        "vocabularies": _sums(vocabulary_paths(options)),
+        "vocabularies": _sums(vocabulary_paths(options, model)),
         "language_models": _sums(language_model_paths(options, model)),
     }
     return Translator(listener, writer, settings)
@@ -119,7 +130,7 @@ def build_listener(
     return Listener(
         model,
         from_start or front_end,
-        heads=HEADS[options.task],
+        heads=wanted_heads(options, model),
         chunking=settings,
         threads=options.threads,
         clock=clock,
@@ -184,22 +195,51 @@ def build_generator(
     searches: Mapping[str, Decoder[Any]] | None = None,
 ) -> Generator[Any]:
     """The chosen generator; ``searches`` in place of those that the options ask for."""
-    paths = vocabulary_paths(options)
-    heads = HEADS[options.task]
+    paths = vocabulary_paths(options, model)
+    heads = wanted_heads(options, model)
     parts = GeneratorParts(
         searches={head: (searches or build_searches(options, model))[head] for head in heads},
         tokenizers={head: _vocabulary(paths.get(head), model, head) for head in heads},
         frame_ms=model.encoder.frame_ms,
         output_unit=options.output_unit,
         pause_ms=options.pause_ms,
+        text_decoder=text_decoder(model),
+        text_tokenizer=_tokens(paths.get(TEXT), model),
+        source_language=_spoken(options, model),
+        task=options.task,
         model=model,
     )
-    return generator.create(options.generator, parts=parts)
+    name, settings = generator_settings(options, model)
+    return generator.create(name, parts=parts, **settings)
+
+
+def generator_settings(options: SystemOptions, model: SpeechModel) -> tuple[str, dict[str, Any]]:
+    """The generator's name and options."""
+    default = "ctc" if text_decoder(model) is None else "transformer"
+    given = parse_options(options.generator_options, "--generator-options")
+    return options.generator or default, given
+
+
+def wanted_heads(options: SystemOptions, model: SpeechModel) -> tuple[str, ...]:
+    """The heads of the task that the model has."""
+    return tuple(head for head in HEADS[options.task] if head in model.heads)
+
+
+def text_decoder(model: SpeechModel) -> TransformerDecoder | None:
+    """The model's text decoder, if it has one."""
+    return getattr(model, "text_decoder", None)
+
+
+def _spoken(options: SystemOptions, model: SpeechModel) -> str | None:
+    """The language that is spoken, where it is known."""
+    if options.source_language is not None:
+        return primary_language(options.source_language)
+    return None if model.config.source_languages else model.config.source_language
 
 
 def build_searches(options: SystemOptions, model: SpeechModel) -> dict[str, Decoder[Any]]:
     """The CTC search of each head, with its vocabulary's suppressed pieces and language model."""
-    vocabularies = vocabulary_paths(options)
+    vocabularies = vocabulary_paths(options, model)
     language_models = language_model_paths(options, model)
     searches = {}
     for head, size in model.vocab_sizes.items():
@@ -240,11 +280,15 @@ def decoder_settings(
     return name, {**configured.options, **own, **given}
 
 
-def vocabulary_paths(options: SystemOptions) -> dict[str, Path]:
-    """The checkpoint's SentencePiece models by head; none for random weights."""
+def vocabulary_paths(options: SystemOptions, model: SpeechModel) -> dict[str, Path]:
+    """The checkpoint's vocabularies by head, and that of a text decoder; none for random
+    weights."""
     if options.random_weights is not None:
         return {}
-    return {head: _folder(options) / name for head, name in VOCABULARIES.items()}
+    names = {head: name for head, name in VOCABULARIES.items() if head in model.heads}
+    if text_decoder(model) is not None:
+        names[TEXT] = TOKENS
+    return {head: _folder(options) / name for head, name in names.items()}
 
 
 def language_model_paths(options: SystemOptions, model: SpeechModel) -> dict[str, Path]:
@@ -271,6 +315,19 @@ def _vocabulary(path: Path | None, model: SpeechModel, head: str) -> Tokenizer |
         raise CheckpointError(
             f"{path} has {tokenizer.vocab_size} pieces; expected {expected} as in config.json: "
             "the vocabulary is not the one the model was trained with"
+        )
+    return tokenizer
+
+
+def _tokens(path: Path | None, model: SpeechModel) -> ByteLevelTokenizer | None:
+    decoder = text_decoder(model)
+    if path is None or decoder is None:
+        return None
+    tokenizer = ByteLevelTokenizer.from_file(path)
+    if tokenizer.vocab_size != decoder.config.vocab_size:
+        raise CheckpointError(
+            f"{path} has {tokenizer.vocab_size} tokens; expected {decoder.config.vocab_size} as in "
+            "config.json: the vocabulary is not the one the model was trained with"
         )
     return tokenizer
 

@@ -40,7 +40,8 @@ class SystemOptions:
     task: str = "s2tt"
     source_language: str | None = None
     target_language: str | None = None
-    generator: str = "ctc"
+    generator: str | None = None
+    generator_options: str | Mapping[str, Any] | None = None
     policy: str | None = None
     policy_options: str | Mapping[str, Any] | None = None
     decoder: str | None = None
@@ -198,7 +199,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--generator",
         metavar="NAME",
         help=f"what makes words: {', '.join(generator.names())}, or package.module:Class "
-        "(default ctc)",
+        "(default: transformer for a model with a text decoder, else ctc)",
+    )
+    add(
+        "--generator-options",
+        metavar="K=V,...",
+        help="options of the generator, such as window_ms=15000",
     )
     add(
         "--output-unit",

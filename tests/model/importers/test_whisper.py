@@ -110,7 +110,14 @@ def test_command_writes_a_checkpoint_folder(
         *("config.json", "model.safetensors", "tokens.json")
     }
     stored = safetensors.torch.load_file(out / "model.safetensors")
+    silence = stored.pop("text_decoder.silence")
     check_numbers(stored)
+    # The encoder's output is normalised, whatever it heard.
+    weight, bias = OWN["encoder.norm.weight"], OWN["encoder.norm.bias"]
+    normed = (silence.float() - bias) / weight
+    assert silence.shape == (small.POSITIONS // 10, small.C)
+    torch.testing.assert_close(normed.mean(1), torch.zeros(4), atol=0.02, rtol=0.0)
+    torch.testing.assert_close(normed.std(1, correction=0), torch.ones(4), atol=0.02, rtol=0.0)
     assert stored["encoder.conv1.weight"].dtype == torch.float16
     assert load_config_json(out) == read_whisper(folder).config
     assert ByteLevelTokenizer.from_file(out / "tokens.json").vocab_size == small.V

@@ -1,0 +1,313 @@
+"""The generator of an autoregressive text decoder: the next word is made when somebody asks.
+
+Symbols: ``n`` encoder frames of a chunk, ``C`` encoder channels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import torch
+
+from echostream.decoder.candidates import Candidates
+from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
+from echostream.decoder.repetition import RepetitionGuard, RepetitionState
+from echostream.decoder.text.search import Draft, DraftToken, GreedySearch, Prefix
+from echostream.decoder.text.source import Source, appended, dropped
+from echostream.decoder.text.vocabulary import TextVocabulary
+from echostream.decoder.text.window import WrittenWord, cut, ends_sentence
+from echostream.decoder.words import Word
+from echostream.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TextState:
+    """One stream; bounded in size."""
+
+    prefix: Prefix
+    prompt_tokens: int
+    """Tokens of the prefix before its text."""
+    source: Source = field(default_factory=Source)
+    draft: Draft = field(default_factory=Draft)
+    written: tuple[WrittenWord, ...] = ()
+    """Words whose tokens are in the prefix."""
+    history: tuple[int, ...] = ()
+    """Tokens of the words before those, which are the prompt."""
+    num_tokens: int = 0
+    """Tokens committed so far."""
+    last_frame: int = 0
+    """Frame of the last committed word."""
+    repetition: RepetitionState = field(default_factory=RepetitionState)
+    finished: bool = False
+    in_silence: int = 0
+    """Words that were drafted where there was no speech for them, and were not shown."""
+    num_cuts: int = 0
+    """Times that old frames left the window."""
+
+
+class _Words(Sequence[Word]):
+    """The words of a draft, decoded as they are asked for."""
+
+    def __init__(self, generator: TransformerGenerator, state: TextState) -> None:
+        self._generator, self._state = generator, state
+        self._found: list[DraftWord] = []
+        self._repetition = state.repetition
+        self._ended = False
+
+    def __len__(self) -> int:
+        while self._more():
+            pass
+        return len(self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> Word: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Word, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Word | tuple[Word, ...]:
+        if isinstance(index, slice):
+            return tuple(each.word for each in self.first(len(self))[index])
+        place = index + len(self) if index < 0 else index
+        found = self.first(place + 1)
+        if not 0 <= place < len(found):
+            raise IndexError(f"word {index} of {len(found)}")
+        return found[place].word
+
+    def first(self, count: int) -> list[DraftWord]:
+        """The first ``count`` words, or all if there are fewer."""
+        while len(self._found) < count and self._more():
+            pass
+        return self._found[:count]
+
+    def _more(self) -> bool:
+        """Find one more word, if there is one."""
+        if self._ended:
+            return False
+        word = self._generator.next_word(self._state, self._found)
+        if word is not None:
+            admitted, self._repetition = self._generator.guard.admit(
+                word.word.text, self._repetition
+            )
+            if admitted:
+                word = dataclasses.replace(word, repetition=self._repetition)
+                self._found.append(word)
+                return True
+        self._ended = True
+        return False
+
+
+@dataclass(frozen=True)
+class DraftWord:
+    """A word of a draft."""
+
+    word: Word
+    end: int
+    """Tokens of the draft up to its last."""
+    repetition: RepetitionState = field(default_factory=RepetitionState)
+
+
+GROUNDED = 0.8
+"""Tokens of which more attention goes to silence are not about what was heard."""
+
+
+def looked_at(tokens: Sequence[DraftToken], end: int) -> int:
+    """The encoder frame of a word: the last one that a token of it looked at most.
+
+    A word whose tokens look at the silence that follows is about what will be heard, if it is about
+    anything, and has the frame that comes next.
+    """
+    heard = [token.frame for token in tokens if token.silent <= GROUNDED]
+    return max(heard, default=end)
+
+
+@register("transformer")
+class TransformerGenerator:
+    """A text decoder with kept state; words are tentative until they are written.
+
+    Args:
+        parts: the decoder, its vocabulary, the language and the task.
+        window_ms: audio that the decoder looks at, at most.
+        history: tokens of what was written before the window, as a prompt.
+        max_repeats: copies of a phrase in a row that are let through.
+        no_speech: probability of no speech from which on nothing is written.
+
+    Raises:
+        ConfigError: without a text decoder, or if an option is out of range.
+    """
+
+    heads: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        parts: GeneratorParts,
+        window_ms: int = 20000,
+        history: int = 30,
+        max_repeats: int = 4,
+        no_speech: float = 0.6,
+    ) -> None:
+        decoder = parts.text_decoder
+        if decoder is None or parts.text_tokenizer is None:
+            raise ConfigError(
+                "generator 'transformer' needs a text decoder and its vocabulary, and the "
+                "checkpoint has none; expected --generator ctc for it"
+            )
+        config = decoder.config
+        self._window = window_ms // parts.frame_ms
+        if not 2 <= self._window <= config.max_source:
+            raise ConfigError(
+                f"window_ms is {window_ms}; expected {2 * parts.frame_ms} to "
+                f"{config.max_source * parts.frame_ms}, what the text decoder can look at"
+            )
+        self._decoder = decoder
+        self._rows = decoder.source_position_rows()
+        self.vocabulary = TextVocabulary(
+            parts.text_tokenizer, parts.source_language, parts.task, parts.output_unit
+        )
+        # Half of the positions at most are left to the words of one window.
+        self._history = min(history, config.max_tokens // 4)
+        self._most_tokens = config.max_tokens // 2
+        self._frames_per_second = 1000 // parts.frame_ms
+        self._no_speech = no_speech
+        self.guard = RepetitionGuard(max_repeats)
+        self.search = GreedySearch(
+            decoder,
+            end=self.vocabulary.end,
+            suppressed=self.vocabulary.suppressed,
+            suppressed_first=self.vocabulary.suppressed_first,
+            no_speech=self.vocabulary.no_speech,
+        )
+
+    def init_state(self) -> TextState:
+        """A stream of which nothing has been heard."""
+        prompt = self.vocabulary.prompt(())
+        return TextState(self.search.start(prompt), len(prompt))
+
+    @torch.no_grad()
+    def observe(self, chunk: EncodedChunk, state: TextState) -> TextState:
+        """Make keys and values of the frames; frames leave if there are too many."""
+        state = dataclasses.replace(state, draft=self.search.outdated(state.draft))
+        if not len(chunk.frames):
+            return state
+        made = self._decoder.source(chunk.frames)
+        state = dataclasses.replace(state, source=appended(state.source, made, self._rows))
+        text = len(state.prefix.tokens) - state.prompt_tokens
+        if state.source.num_frames > self._window or text > self._most_tokens:
+            return self._shortened(state)
+        return state
+
+    def candidates(self, state: TextState) -> tuple[Candidates, TextState]:
+        """Words that are decoded when they are asked for."""
+        return Candidates(tentative=_Words(self, state), on_demand=True), state
+
+    def commit(self, count: int, state: TextState) -> tuple[tuple[Word, ...], TextState]:
+        """Write the first ``count`` of them."""
+        words = _Words(self, state).first(count) if count > 0 else []
+        if not words:
+            return (), state
+        number = words[-1].end
+        tokens = state.draft.tokens[:number]
+        prefix, draft = self.search.committed(state.prefix, state.draft, number, state.source)
+        begins = (0, *(each.end for each in words))
+        written = tuple(
+            WrittenWord(each.end - begin, each.word.frame, ends_sentence(each.word.text))
+            for begin, each in zip(begins, words, strict=False)
+        )
+        return tuple(each.word for each in words), dataclasses.replace(
+            state,
+            prefix=prefix,
+            draft=draft,
+            written=state.written + written,
+            num_tokens=state.num_tokens + len(tokens),
+            last_frame=words[-1].word.frame,
+            repetition=words[-1].repetition,
+        )
+
+    def finish(self, state: TextState) -> TextState:
+        """Every word to the end of the text is complete."""
+        return dataclasses.replace(state, finished=True)
+
+    def counters(self, state: TextState) -> Mapping[str, int]:
+        """Frames and tokens, and what the guards did."""
+        return {
+            "source_tokens": state.source.end,
+            "target_tokens": state.num_tokens,
+            "words_dropped": state.repetition.dropped,
+            "words_in_silence": state.in_silence,
+            "windows_cut": state.num_cuts,
+        }
+
+    def next_word(self, state: TextState, found: Sequence[DraftWord]) -> DraftWord | None:
+        """The word of the draft after those that were found; ``None`` if there is none."""
+        if not state.source.num_frames:
+            return None
+        draft, begin = state.draft, found[-1].end if found else 0
+        place = begin
+        while True:
+            while len(draft.tokens) <= place:
+                if not self._grow(state):
+                    return None
+            tokens = draft.tokens[begin:place]
+            ids, following = [token.id for token in tokens], draft.tokens[place].id
+            if self.vocabulary.completes(ids, following):
+                break
+            if following == self.vocabulary.end:
+                return None
+            place += 1
+        frame = looked_at(tokens, state.source.end)
+        log_prob = sum(token.log_prob for token in tokens)
+        text = self.vocabulary.text(ids)
+        return DraftWord(Word(text, state.num_tokens + place, frame, log_prob), place)
+
+    def _grow(self, state: TextState) -> bool:
+        """One more token of the draft; False if there must be none."""
+        draft, prefix = state.draft, state.prefix
+        ahead = state.source.end - max(state.last_frame, state.source.base)
+        most = 16 + 12 * ahead // self._frames_per_second
+        room = self._decoder.config.max_tokens - len(prefix.tokens) - len(draft.tokens) - 1
+        if len(draft.tokens) >= min(most, room):
+            return False
+        first = len(prefix.tokens) == state.prompt_tokens
+        start = self.vocabulary.start_place(prefix.open) if first else None
+        self.search.grow(prefix, state.source, draft, first=first, start=start)
+        return not (draft.no_speech and draft.no_speech[0] > self._no_speech)
+
+    def _shortened(self, state: TextState) -> TextState:
+        """Drop old frames, and make the words before them the prompt."""
+        source = state.source
+        base, count = cut(source.base, source.end, state.written)
+        text = state.prefix.tokens[state.prompt_tokens :]
+        leaving = sum(word.num_tokens for word in state.written[:count])
+        history = self._recent(state, text[:leaving], count)
+        prompt = self.vocabulary.prompt(history)
+        tokens = prompt + text[leaving:]
+        source = dropped(source, base, self._rows)
+        kept = len(text) - leaving
+        # What follows the prompt is fixed once a word follows it; earlier words are, at once.
+        views = state.prefix.views[-(kept - 1) :] if kept > 1 else ()
+        fixed = len(tokens) - 1 if kept else self.vocabulary.start_place(prompt)
+        views = (source.end,) * (fixed - len(views)) + views
+        prefix = self.search.remade(Prefix(tokens, state.prefix.past, views), source)
+        return dataclasses.replace(
+            state,
+            prefix=prefix,
+            prompt_tokens=len(prompt),
+            source=source,
+            draft=Draft(state.draft.stale),
+            written=state.written[count:],
+            history=history,
+            num_cuts=state.num_cuts + 1,
+        )
+
+    def _recent(self, state: TextState, leaving: tuple[int, ...], count: int) -> tuple[int, ...]:
+        """Tokens of the last words before the window."""
+        tokens = state.history + leaving
+        surplus = len(tokens) - self._history
+        if surplus <= 0:
+            return tokens
+        while surplus < len(tokens) and not self.vocabulary.starts_word(tokens[surplus]):
+            surplus += 1
+        return tokens[surplus:]

@@ -1,0 +1,188 @@
+"""Greedy search of a text decoder: what is committed, and a draft of what could come next.
+
+Symbols: ``L`` layers, ``H`` attention heads, ``d`` channels of a head, ``V`` vocabulary, ``A``
+alignment heads, ``T`` encoder frames in the window; *fixed* tokens are those whose successor is
+committed.
+
+The keys and values of a fixed token are those that were made with the source as it was when its
+successor was committed, and never change. All later tokens are made again when new frames have
+come: a draft is verified in one call, as in speculative decoding, and goes on where it differs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from echostream.decoder.text.source import Source
+from echostream.decoder.text.transformer import TransformerDecoder
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """Tokens of one stream that are committed; bounded by whoever makes it anew."""
+
+    tokens: tuple[int, ...]
+    """Prompt and text, at least one."""
+    past: Tensor
+    """``[L, 2, H, fixed, d]`` keys and values of the fixed tokens."""
+    views: tuple[int, ...] = ()
+    """For each fixed token the frames of the stream at the time that its successor was
+    committed."""
+
+    @property
+    def open(self) -> tuple[int, ...]:
+        """Tokens that are not fixed; at least one."""
+        return self.tokens[len(self.views) :]
+
+
+@dataclass(frozen=True)
+class DraftToken:
+    """A token that could come next."""
+
+    id: int
+    frame: int
+    """Encoder frame of the stream that the alignment heads looked at most."""
+    silent: float
+    """Share of their attention that went to the silence after what was heard."""
+    log_prob: float
+    """Natural logarithm of its probability among those that are allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """What was decoded and not committed.
+
+    ``tokens`` and ``own`` grow when somebody looks further. What they grow by follows from the
+    stream's other state alone, so they are a memory of a result and no state of their own.
+    """
+
+    stale: tuple[int, ...] = ()
+    """Tokens that were likeliest with fewer frames."""
+    tokens: list[DraftToken] = field(default_factory=list)
+    own: list[Tensor] = field(default_factory=list)
+    """``[L, 2, H, any, d]`` keys and values of the open tokens of the prefix and then of
+    ``tokens``, but for the last one or more of them, in parts."""
+    no_speech: list[float] = field(default_factory=list)
+    """Probability that nothing is spoken, if the search was asked for it: at most one."""
+
+
+class GreedySearch:
+    """Likeliest tokens, one after the other; immutable, shared by streams.
+
+    Args:
+        decoder: the transformer.
+        end: id of the token after which nothing more is said.
+        suppressed: ids that are never taken.
+        suppressed_first: ids that are not taken right after the prompt.
+        no_speech: id whose probability says that there is no speech, if there is one.
+    """
+
+    def __init__(
+        self,
+        decoder: TransformerDecoder,
+        *,
+        end: int,
+        suppressed: tuple[int, ...] = (),
+        suppressed_first: tuple[int, ...] = (),
+        no_speech: int | None = None,
+    ) -> None:
+        self.decoder = decoder
+        self.end = end
+        self._no_speech = no_speech
+        with torch.no_grad():
+            self._silence = decoder.silence_rows()
+        size = decoder.config.vocab_size
+        self._barred = torch.zeros(size)
+        self._barred[[each for each in suppressed if each != end]] = -torch.inf
+        self._barred_first = self._barred.clone()
+        self._barred_first[list(suppressed_first)] = -torch.inf
+
+    def start(self, prompt: tuple[int, ...]) -> Prefix:
+        """A prefix of which nothing is fixed."""
+        return Prefix(prompt, self.decoder.no_past())
+
+    @torch.no_grad()
+    def remade(self, prefix: Prefix, source: Source) -> Prefix:
+        """The fixed tokens once more, for a window that begins at another frame.
+
+        Args:
+            prefix: of which only tokens and views are looked at.
+            source: of at least one frame.
+        """
+        past = self.decoder.no_past()
+        fixed = len(prefix.views)
+        if fixed:
+            views = torch.tensor(prefix.views) - source.base
+            tokens = torch.tensor(prefix.tokens[:fixed], device=self.decoder.device)
+            views = views.clamp(1, source.num_frames)
+            past = self.decoder.step(tokens, (), source.parts, self._silence, views).own
+        return dataclasses.replace(prefix, past=past)
+
+    @torch.no_grad()
+    def grow(
+        self, prefix: Prefix, source: Source, draft: Draft, *, first: bool, start: int | None = None
+    ) -> None:
+        """Add at least one token to the draft.
+
+        Args:
+            prefix: what is committed.
+            source: of at least one frame.
+            draft: without the end in it.
+            first: whether the next token comes right after the prompt.
+            start: place among the open tokens after which the probability of no speech is read.
+        """
+        if draft.own:
+            fed = [draft.tokens[-1].id]
+            proposed: tuple[int, ...] = ()
+        else:
+            fed, proposed = list(prefix.open), draft.stale
+        tokens = torch.tensor((*fed, *proposed), device=self.decoder.device)
+        past = (prefix.past.to(tokens.device), *draft.own)
+        decoded = self.decoder.step(tokens, past, source.parts, self._silence)
+        skipped = len(fed) - 1
+        logits = self.decoder.logits(decoded.output[skipped:]).float().cpu()
+        attention = decoded.attention[:, skipped:].mean(dim=0)
+        heard = attention[:, : source.num_frames]
+        frames = heard.argmax(dim=1).tolist()
+        silent = (1 - heard.sum(dim=1)).tolist()
+        if start is not None and self._no_speech is not None and not draft.own:
+            chances = self.decoder.logits(decoded.output[start]).float().softmax(dim=0)
+            draft.no_speech.append(float(chances[self._no_speech]))
+        barred = self._barred_first if first and not draft.tokens else self._barred
+        accepted = 0
+        for row, frame, share in zip(logits, frames, silent, strict=True):
+            row = row + barred
+            barred = self._barred
+            best = int(row.argmax())
+            log_prob = float(row[best] - row.logsumexp(dim=0))
+            draft.tokens.append(DraftToken(best, source.base + frame, share, log_prob))
+            if best == self.end or accepted == len(proposed) or best != proposed[accepted]:
+                break
+            accepted += 1
+        own = decoded.own
+        draft.own.append(own if accepted == len(proposed) else own[..., : len(fed) + accepted, :])
+
+    def committed(
+        self, prefix: Prefix, draft: Draft, count: int, source: Source
+    ) -> tuple[Prefix, Draft]:
+        """Commit the first ``count >= 1`` tokens of a draft that was made with ``source``."""
+        fixed = len(prefix.open) + count - 1
+        own = draft.own[0] if len(draft.own) == 1 else torch.cat(draft.own, dim=3)
+        after = Prefix(
+            prefix.tokens + tuple(token.id for token in draft.tokens[:count]),
+            torch.cat((prefix.past.to(own.device), own[..., :fixed, :]), dim=3),
+            prefix.views + (source.end,) * fixed,
+        )
+        rest = own[..., fixed:, :]
+        # Nothing is left of it if the last committed token has not been fed yet.
+        kept = [rest.clone()] if rest.shape[3] else []
+        return after, Draft((), draft.tokens[count:], kept)
+
+    def outdated(self, draft: Draft) -> Draft:
+        """The draft after new frames: to be verified."""
+        ids = tuple(token.id for token in draft.tokens if token.id != self.end)
+        return Draft(ids if draft.tokens else draft.stale)

@@ -1,0 +1,287 @@
+"""An autoregressive transformer decoder with kept keys and values.
+
+Symbols: ``B`` streams, ``n`` tokens of a call, ``m`` tokens before them, ``T`` encoder frames,
+``C`` channels, ``H`` attention heads, ``d = C / H``, ``L`` layers, ``A`` alignment heads, ``V``
+vocabulary, ``R`` rows of silence.
+
+Pre-norm, GELU, learned positions of tokens, output weights tied to the embedding: the decoder of
+Whisper (Radford et al. 2022, arXiv 2212.04356) and of StreamSpeech are two configurations of it.
+
+After the frames that were heard the decoder looks at silence, since it was trained on recordings
+that silence fills up to ``max_source`` frames, and without it repeats itself: rows of ``silence``,
+one for every :data:`SILENCE_STRIDE` frames, which count for as many. They are the encoder's output
+for silence, so nothing is encoded for them.
+
+Encoder frames have no positions of their own here. A frame's key and value are made once, when it
+comes. Where the decoder was trained with positions of the source, what they add to keys and values
+is added to the kept ones: projections are linear, so frames that move to another position cost an
+addition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from echostream.config_whisper import TextDecoderConfig
+from echostream.encoder.linear import Linear
+
+SILENCE_STRIDE = 10
+"""Frames that a row of silence counts for."""
+
+
+class Decoded(NamedTuple):
+    """What a call gives."""
+
+    output: Tensor
+    """``[n, C]`` of the tokens, for :meth:`TransformerDecoder.logits`."""
+    attention: Tensor
+    """``[A, n, T + any]`` weights with which the alignment heads looked at the frames and then at
+    rows of silence."""
+    own: Tensor
+    """``[L, 2, H, n, d]`` keys and values of the tokens."""
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to the source, feed-forward; each on its normalised input."""
+
+    def __init__(self, config: TextDecoderConfig) -> None:
+        super().__init__()
+        dim, self.num_heads = config.embed_dim, config.num_heads
+        self.self_norm = nn.LayerNorm(dim)
+        self.self_query = Linear(dim, dim)
+        self.self_key = Linear(dim, dim, bias=False)
+        self.self_value = Linear(dim, dim)
+        self.self_out = Linear(dim, dim)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.cross_query = Linear(dim, dim)
+        self.cross_key = Linear(dim, dim, bias=False)
+        self.cross_value = Linear(dim, dim)
+        self.cross_out = Linear(dim, dim)
+        self.ffn_norm = nn.LayerNorm(dim)
+        self.ffn_in = Linear(dim, config.ffn_dim)
+        self.ffn_out = Linear(config.ffn_dim, dim)
+
+    def source(self, frames: Tensor) -> Tensor:
+        """``[..., T, C] -> [2, ..., H, T, d]`` keys and values of frames."""
+        return torch.stack(
+            (self._split(self.cross_key(frames)), self._split(self.cross_value(frames)))
+        )
+
+    def position_rows(self, positions: Tensor) -> Tensor:
+        """``[P, C] -> [2, H, P, d]`` what positions of the source add to keys and values."""
+        keys = functional.linear(positions, self.cross_key.weight)
+        values = functional.linear(positions, self.cross_value.weight)
+        return torch.stack((self._split(keys), self._split(values)))
+
+    def forward(
+        self,
+        x: Tensor,
+        past: Sequence[Tensor],
+        source: Sequence[Tensor],
+        causal: Tensor | None,
+        views: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``x`` [..., n, C] after the layer, weights on the source [..., H, n, T], and what is kept
+        of the tokens, [2, ..., H, n, d].
+
+        ``past`` and ``source`` are parts of this layer, ``[2, ..., H, any, d]``.
+        """
+        y = self.self_norm(x)
+        own = torch.stack((self._split(self.self_key(y)), self._split(self.self_value(y))))
+        mixed, _ = _attend(self._split(self.self_query(y)), (*past, own), causal)
+        x = x + self.self_out(mixed)
+        mixed, weights = _attend(self._split(self.cross_query(self.cross_norm(x))), source, views)
+        x = x + self.cross_out(mixed)
+        y = functional.gelu(self.ffn_in(self.ffn_norm(x)))
+        return x + self.ffn_out(y), weights, own
+
+    def _split(self, x: Tensor) -> Tensor:
+        """``[..., n, C] -> [..., H, n, d]``."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(-2, -3).contiguous()
+
+
+class TransformerDecoder(nn.Module):
+    """The decoder's weights and its pure steps; it holds no stream.
+
+    Args:
+        config: sizes, and the heads whose attention follows the audio; without any, all heads of
+            the upper half of the layers are taken for it, as Whisper does.
+    """
+
+    source_positions: Tensor
+    silence: Tensor
+
+    def __init__(self, config: TextDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embed_dim)
+        nn.init.normal_(self.embedding.weight, std=config.embed_dim**-0.5)
+        self.positions = nn.Parameter(0.01 * torch.randn(config.max_tokens, config.embed_dim))
+        self.register_buffer("source_positions", torch.zeros(config.max_source, config.embed_dim))
+        rows = -(-config.max_source // SILENCE_STRIDE)
+        self.register_buffer("silence", torch.zeros(rows, config.embed_dim))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.embed_dim)
+        self._alignment = _by_layer(config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.positions.device
+
+    def source(self, frames: Tensor) -> Tensor:
+        """``[T, C] -> [L, 2, H, T, d]`` keys and values of encoder frames, without positions."""
+        return torch.stack([layer.source(frames) for layer in self._layers()])
+
+    def source_position_rows(self) -> Tensor | None:
+        """``[L, 2, H, max_source, d]`` to add to :meth:`source`; ``None`` if it is all zero."""
+        if not self.source_positions.any():
+            return None
+        return torch.stack([each.position_rows(self.source_positions) for each in self._layers()])
+
+    def silence_rows(self) -> Tensor:
+        """``[L, 2, H, R, d]`` keys and values of silence, at its positions; ``R`` is 0 for a
+        decoder that has none."""
+        return self.source(self._placed_silence())
+
+    def _placed_silence(self) -> Tensor:
+        """``[R, C]``."""
+        if not self.silence.any():
+            return self.silence[:0]
+        return self.silence + self.source_positions[::SILENCE_STRIDE]
+
+    def no_past(self) -> Tensor:
+        """``[L, 2, H, 0, d]``."""
+        config = self.config
+        size = config.embed_dim // config.num_heads
+        return self.positions.new_zeros(config.num_layers, 2, config.num_heads, 0, size)
+
+    def step(
+        self,
+        tokens: Tensor,
+        past: Sequence[Tensor],
+        source: Sequence[Tensor],
+        silence: Tensor,
+        views: Tensor | None = None,
+    ) -> Decoded:
+        """Take more tokens of one stream.
+
+        Args:
+            tokens: ``[n]`` ids, at least one.
+            past: ``[L, 2, H, any, d]`` :attr:`Decoded.own` of all tokens before, in parts.
+            source: ``[L, 2, H, any, d]`` of at least one frame, in parts.
+            silence: :meth:`silence_rows`.
+            views: ``[n]`` frames that each token looks at, at least one; all without it.
+
+        Raises:
+            ValueError: if the positions of the tokens end before them.
+        """
+        before = sum(part.shape[3] for part in past)
+        count, frames = len(tokens), sum(part.shape[3] for part in source)
+        if before + count > self.config.max_tokens:
+            raise ValueError(
+                f"tokens {before} to {before + count} do not fit; expected at most "
+                f"{self.config.max_tokens}, the positions of the decoder"
+            )
+        causal = _barred_above(torch.arange(before + 1, before + count + 1), before + count)
+        if views is None:
+            silence = silence[..., -(-frames // SILENCE_STRIDE) :, :]
+        mask = _source_mask(views, frames, silence.shape[3], self.device)
+        parts = (*source, silence) if silence.shape[3] else source
+        x = self.embedding(tokens) + self.positions[before : before + count]
+        attention, own = [], []
+        for index, layer in enumerate(self._layers()):
+            x, weights, kept = layer(
+                x,
+                [part[index] for part in past],
+                [part[index] for part in parts],
+                None if count == 1 else causal.to(self.device),
+                mask,
+            )
+            own.append(kept)
+            if index in self._alignment:
+                attention.append(weights[self._alignment[index]])
+        return Decoded(self.norm(x), torch.cat(attention), torch.stack(own))
+
+    def logits(self, output: Tensor) -> Tensor:
+        """``[..., C] -> [..., V]``."""
+        return functional.linear(output, self.embedding.weight)
+
+    def forward(self, tokens: Tensor, frames: Tensor, views: Tensor) -> Tensor:
+        """All tokens at once, for training: logits ``[B, n, V]`` of what follows each.
+
+        Args:
+            tokens: ``[B, n]``.
+            frames: ``[B, T, C]`` of the encoder; the first one is at the first position.
+            views: ``[B, n]`` frames that each token looks at, at least one.
+        """
+        count, length = tokens.shape[1], frames.shape[1]
+        causal = _barred_above(torch.arange(1, count + 1), count).to(tokens.device)
+        silence = self._placed_silence().expand(len(frames), -1, -1)
+        mask = _source_mask(views, length, silence.shape[1], tokens.device)
+        mask = None if mask is None else mask[:, None]
+        frames = torch.cat((frames + self.source_positions[:length], silence), dim=1)
+        x = self.embedding(tokens) + self.positions[:count]
+        for layer in self._layers():
+            x, _, _ = layer(x, (), (layer.source(frames),), causal, mask)
+        return self.logits(self.norm(x))
+
+    def _layers(self) -> list[DecoderLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
+
+
+def _attend(queries: Tensor, parts: Sequence[Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Means of values ``[..., n, C]`` and their weights ``[..., H, n, width]``.
+
+    ``parts`` of keys and values are ``[2, ..., H, any, d]``.
+    """
+    queries = queries * (1 / math.sqrt(queries.shape[-1]))
+    scores = torch.cat([queries @ keys.transpose(-1, -2) for keys, _ in parts], dim=-1)
+    weights = (scores if mask is None else scores + mask).softmax(dim=-1)
+    widths = [part.shape[-2] for part in parts]
+    pairs = zip(weights.split(widths, dim=-1), parts, strict=True)
+    mixed = sum((own @ values for own, (_, values) in pairs), start=torch.zeros_like(queries))
+    return mixed.transpose(-2, -3).flatten(-2), weights
+
+
+def _barred_above(limits: Tensor, width: int) -> Tensor:
+    """``[..., width]``: 0 below each limit, minus infinity from it on."""
+    barred = torch.arange(width, device=limits.device) >= limits[..., None]
+    return torch.zeros(barred.shape, device=limits.device).masked_fill_(barred, -math.inf)
+
+
+def _source_mask(
+    views: Tensor | None, frames: int, silence: int, device: torch.device
+) -> Tensor | None:
+    """``[..., n, T + R]`` to add to scores of frames and rows of silence.
+
+    Frames from ``views`` [..., n] on are barred, and rows of silence before them. Without views all
+    is seen, and ``[T + R]``, or ``None`` if there is nothing to add, is enough.
+    """
+    weight = math.log(SILENCE_STRIDE)
+    if views is None:
+        if not silence:
+            return None
+        return torch.cat((torch.zeros(frames), torch.full((silence,), weight))).to(device)
+    places = SILENCE_STRIDE * torch.arange(silence, device=views.device)
+    barred = torch.where(places < views[..., None], -math.inf, weight)
+    return torch.cat((_barred_above(views, frames), barred), dim=-1).to(device)
+
+
+def _by_layer(config: TextDecoderConfig) -> dict[int, list[int]]:
+    """Alignment heads by layer."""
+    pairs = config.alignment_heads or [
+        (layer, head)
+        for layer in range(config.num_layers // 2, config.num_layers)
+        for head in range(config.num_heads)
+    ]
+    found: dict[int, list[int]] = {}
+    for layer, head in sorted(pairs):
+        found.setdefault(layer, []).append(head)
+    return found

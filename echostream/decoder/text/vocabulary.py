@@ -1,0 +1,94 @@
+"""What a text decoder is told and what its tokens mean: prompts, words, what is never said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from echostream.decoder.bpe import ByteLevelTokenizer
+from echostream.errors import ConfigError
+
+TASKS = {"s2tt": "translate", "asr": "transcribe"}
+"""Whisper's token of each task."""
+
+
+class TextVocabulary:
+    """Whisper's vocabulary for one language and task.
+
+    Args:
+        tokenizer: of the decoder.
+        language: code of the source language, such as ``es``.
+        task: ``s2tt`` to translate into English, ``asr`` to transcribe.
+        unit: ``word``: separated by white space. ``char``: every character by itself.
+
+    Raises:
+        ConfigError: if the vocabulary does not have the language, or none is given.
+    """
+
+    def __init__(
+        self, tokenizer: ByteLevelTokenizer, language: str | None, task: str, unit: str
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._unit = unit
+        if language is None:
+            raise ConfigError(
+                "the text decoder has to be told the language that is spoken; expected "
+                f"--source-language with one of {', '.join(tokenizer.languages)}"
+            )
+        self.end = tokenizer.end
+        self.no_speech = _first_of(tokenizer, "<|nospeech|>", "<|nocaptions|>")
+        self._start = tokenizer.special("<|startoftranscript|>")
+        self._previous = tokenizer.special("<|startofprev|>")
+        self._task = (
+            self._start,
+            tokenizer.language(language),
+            tokenizer.special(f"<|{TASKS[task]}|>"),
+            tokenizer.special("<|notimestamps|>"),
+        )
+        self.suppressed = tokenizer.suppressed
+        # A stream may begin with silence, and then there is nothing to say yet.
+        self.suppressed_first = tuple(
+            each for each in tokenizer.suppressed_at_start if each != self.end
+        )
+
+    def prompt(self, history: Sequence[int]) -> tuple[int, ...]:
+        """Tokens before the text; ``history`` are those of what was said before."""
+        before = (self._previous, *history) if history else ()
+        return before + self._task
+
+    def start_place(self, tokens: Sequence[int]) -> int:
+        """Where in them the start of the transcript is."""
+        return tuple(tokens).index(self._start)
+
+    def completes(self, word: Sequence[int], following: int) -> bool:
+        """Whether the tokens ``word`` are a whole word if ``following`` comes after them."""
+        if self._unit == "char" or following == self.end or self._tokenizer.starts_word(following):
+            return bool(self.text(word)) and (self._unit == "word" or not self._held(word))
+        return False
+
+    def starts_word(self, token: int) -> bool:
+        """Whether it begins with white space."""
+        return self._tokenizer.starts_word(token)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Text of a word's tokens, without white space; half characters are dropped."""
+        text, held = "", b""
+        for token in tokens:
+            added, held = self._tokenizer.append(token, held)
+            text += added
+        return "".join(text.split())
+
+    def _held(self, tokens: Sequence[int]) -> bytes:
+        held = b""
+        for token in tokens:
+            _, held = self._tokenizer.append(token, held)
+        return held
+
+
+def _first_of(tokenizer: ByteLevelTokenizer, *names: str) -> int | None:
+    """Id of the first special token that there is."""
+    for name in names:
+        try:
+            return tokenizer.special(name)
+        except ConfigError:
+            continue
+    return None
