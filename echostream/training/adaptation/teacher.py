@@ -42,19 +42,29 @@ class Teacher:
         self.frames = frames
         self._bank = LogMel()
 
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """``[f, F]`` of a stream of these samples ``[n]`` at 16 kHz, as long as an example."""
+        return self._streamed(self._energies(samples))
+
     @torch.no_grad()
     def __call__(self, samples: NDArray[np.float32]) -> Example:
         """The example of a window of samples ``[n]`` at 16 kHz."""
-        padded = np.concatenate((np.zeros(LEAD_IN_SAMPLES, np.float32), samples))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, FRAME_LENGTH_SAMPLES)
-        energies = self._bank.log_energies(windows[::FRAME_SHIFT_SAMPLES])
-        loudest = np.maximum.accumulate(energies.max(axis=1))
-        streamed = normalised(energies, np.maximum(loudest, np.float32(USUAL_PEAK)))
+        energies = self._energies(samples)
         whole = normalised(energies, np.full(len(energies), energies.max(), np.float32))
         frames = min(len(energies) // SUBSAMPLING, self.encoder.config.max_positions)
         heard = torch.from_numpy(whole[: frames * SUBSAMPLING])[None]
         y = self.encoder(heard, chunk_size=WHOLE_RECORDING)["encoder_out"][0, : self.frames]
-        return Example(streamed[: self.frames * SUBSAMPLING], y.numpy())
+        return Example(self._streamed(energies), y.numpy())
+
+    def _energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        padded = np.concatenate((np.zeros(LEAD_IN_SAMPLES, np.float32), samples))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, FRAME_LENGTH_SAMPLES)
+        return self._bank.log_energies(windows[::FRAME_SHIFT_SAMPLES])
+
+    def _streamed(self, energies: NDArray[np.float32]) -> NDArray[np.float32]:
+        loudest = np.maximum.accumulate(energies.max(axis=1))
+        peaks = np.maximum(loudest, np.float32(USUAL_PEAK))
+        return normalised(energies, peaks)[: self.frames * SUBSAMPLING]
 
 
 def spread_of(targets: list[Tensor]) -> Tensor:

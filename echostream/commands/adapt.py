@@ -1,0 +1,100 @@
+"""``echostream adapt``: Whisper's encoder is made streaming, from recordings without texts."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from echostream.errors import EchoStreamError
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``echostream adapt``."""
+    parser = argparse.ArgumentParser(
+        prog="echostream adapt",
+        description="Teach Whisper's encoder to give in chunks, from the past and the chunk alone, "
+        "what it gives for a whole window. It needs no transcripts, and any languages will do. "
+        "Stop it at any time: run the same command again and it goes on. It leaves a checkpoint "
+        "that holds the difference from CHECKPOINT, and the held-out error by update in "
+        "history.jsonl.",
+    )
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="Whisper's folder, or whisper-base once fetched"
+    )
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FOLDER",
+        help="recordings: a folder with manifest.tsv (its training part), or of audio files",
+    )
+    parser.add_argument(
+        "--leave-out",
+        default="",
+        metavar="CORPUS,...",
+        help="corpora of the manifests that are kept for tests (none)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--updates", type=int, default=2000, help="windows of 30 s (%(default)s)")
+    parser.add_argument("--minutes", type=float, help="stop after this wall time in all (none)")
+    parser.add_argument("--peak-rate", type=float, default=2e-4, help="(%(default)s)")
+    parser.add_argument(
+        "--chunk-sizes",
+        default="",
+        metavar="FRAMES,...",
+        help="encoder frames of 20 ms to draw chunks from, or whole; one that is given twice is "
+        "drawn twice as often (8,16,16,32,32,32,64,whole)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the windows (%(default)s)")
+    parser.add_argument(
+        "--save-every", type=int, default=100, metavar="UPDATES", help="(%(default)s)"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 on success, 1 after a one-line error."""
+    args = build_parser().parse_args(argv)
+    from echostream.training.fairseq_run import configure_logging
+
+    configure_logging()
+    try:
+        adapt(args)
+    except EchoStreamError as error:
+        logger.error("error: %s", error)
+        return 1
+    return 0
+
+
+def adapt(args: argparse.Namespace) -> None:
+    """Adapt or go on, and leave a checkpoint in ``args.output``."""
+    from echostream.model.locations import find_checkpoint
+    from echostream.training.adaptation.export import export_adaptation
+    from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
+    from echostream.training.adaptation.windows import find_recordings
+    from echostream.training.fairseq_run import require_fairseq, run_fairseq
+
+    require_fairseq()
+    options = AdaptationOptions(
+        updates=args.updates,
+        minutes=args.minutes,
+        peak_rate=args.peak_rate,
+        chunk_sizes=args.chunk_sizes,
+        leave_out=args.leave_out,
+        seed=args.seed,
+        save_every=args.save_every,
+    )
+    checkpoint = find_checkpoint(args.checkpoint)
+    recordings = find_recordings(args.audio, [name for name in args.leave_out.split(",") if name])
+    args.output.mkdir(parents=True, exist_ok=True)
+    run_fairseq(adaptation_arguments(checkpoint, args.audio, args.output, options))
+    export_adaptation(args.output, checkpoint, recordings, args.output, seed=args.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
