@@ -66,8 +66,8 @@ class WhisperEncoderConfig:
             and self.window_stride > 0
             and self.window_stride + self.window_overlap <= self.max_positions,
             f"encoder.window_stride is {self.window_stride} and encoder.window_overlap "
-            f"{self.window_overlap}; expected an overlap of at most the stride, and together at "
-            f"most encoder.max_positions, {self.max_positions} frames",
+            f"{self.window_overlap}; expected a stride that is a multiple of the overlap, and "
+            f"together at most encoder.max_positions, {self.max_positions} frames",
         )
 
     @property

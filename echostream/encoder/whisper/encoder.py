@@ -32,7 +32,7 @@ from echostream.constants import SUBSAMPLING
 from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks, Watched
 from echostream.encoder.registry import register
 from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
-from echostream.encoder.whisper.layer import WhisperLayer
+from echostream.encoder.whisper.layer import Place, WhisperLayer
 from echostream.encoder.whisper.state import LayerCache, WhisperState
 from echostream.errors import ConfigError
 
@@ -221,7 +221,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             visible = (heard if visible is None else heard & visible) | own
         x = x + self.positions[:frames]
         for layer in self.layers:
-            x, _ = layer(x, visible)
+            x = layer(x, visible)
         normed: Tensor = self.norm(x)
         return normed - self.position_mean[:frames]
 
@@ -251,9 +251,14 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             over = [row for row in beside if places[row] + state.chunk_size == stride + overlap]
             if over:
                 rows = torch.tensor(over, device=x.device)
+                begun = zip(
+                    self._empty(len(over), stride),
+                    (cache.rows(rows) for cache in following),
+                    strict=True,
+                )
                 taking = tuple(
-                    cache.rows(rows).map(lambda _, t: functional.pad(t, (0, 0, 0, stride)))
-                    for cache in following
+                    LayerCache(own.keys + rest.keys, own.values + rest.values)
+                    for rest, own in begun
                 )
                 current = _with_rows(current, rows, taking)
         return y, state.replaced(
@@ -272,20 +277,20 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
     ) -> tuple[Tensor, tuple[LayerCache, ...]]:
         """Encode one chunk ``[B, c, C]`` that stands at ``places`` of each stream's window."""
         frames = x.shape[1]
-        place = torch.tensor(places, device=x.device)[:, None]
-        positions = place + torch.arange(frames, device=x.device)
-        reach = max(places) + frames
-        visible = None
+        starts = torch.tensor(places, device=x.device)[:, None]
+        positions = starts + torch.arange(frames, device=x.device)
         ends = torch.tensor(lengths, device=x.device)[:, None]
+        reach = max(places) + frames
+        hidden = None
         if min(places) + min(lengths) < reach:
             # Streams that are idle look at one frame, since a softmax over nothing is no number.
-            seen = place + ends.clamp(min=1)
-            visible = (torch.arange(reach, device=x.device) < seen)[:, None, None]
+            seen = starts + ends.clamp(min=1)
+            hidden = (torch.arange(reach, device=x.device) >= seen)[:, None, None]
+        place = Place(self.config.window_overlap, tuple(places), reach, hidden)
         x = x + self.positions[positions]
-        index = positions.unsqueeze(2).expand(-1, -1, x.shape[2])
         after = []
         for layer, cache in zip(self.layers, caches, strict=True):
-            x, new = layer(x, visible, cache, index, reach)
+            x, new = layer.step(x, cache, place)  # type: ignore[operator]
             after.append(new)
         y = self.norm(x) - self.position_mean[positions]
         if min(lengths) < frames:
@@ -304,11 +309,16 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         return y
 
     def _empty(self, batch_size: int, frames: int) -> tuple[LayerCache, ...]:
+        """Caches of so many frames for each layer."""
+        config = self.config
         like = self.norm.bias.detach()
-        return tuple(
-            LayerCache(*(like.new_zeros(batch_size, frames, len(like)) for _ in range(2)))
-            for _ in self.layers
-        )
+        size = (config.num_heads, config.window_overlap, config.embed_dim // config.num_heads)
+
+        def pages() -> tuple[Tensor, ...]:
+            count = frames // config.window_overlap
+            return tuple(like.new_zeros(batch_size, *size) for _ in range(count))
+
+        return tuple(LayerCache(pages(), pages()) for _ in self.layers)
 
     def _check_chunk(self, chunk_size: int) -> None:
         config = dataclasses.replace(self.config, chunk_size=chunk_size)

@@ -1,16 +1,34 @@
 """A layer of Whisper's encoder, over a chunk with its cache or over a whole window.
 
-Symbols: ``B`` streams, ``c`` frames of this call, ``N`` frames in the cache, ``C`` channels,
-``H`` heads.
+Symbols: ``B`` streams, ``c`` frames of this call, ``P`` frames of a page, ``C`` channels, ``H``
+heads, ``d = C / H``.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.encoder.linear import Linear
 from echostream.encoder.whisper.state import LayerCache
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where the frames of a chunk stand in the windows of their streams."""
+
+    page: int
+    """Frames of a page, ``P``."""
+    starts: tuple[int, ...]
+    """Position of the first frame of each stream's chunk."""
+    reach: int
+    """Positions of the window that any stream looks at."""
+    hidden: Tensor | None
+    """``[B, 1, 1, reach]`` bool: positions that a stream has not heard; ``None`` for none."""
 
 
 class WhisperLayer(nn.Module):
@@ -28,34 +46,61 @@ class WhisperLayer(nn.Module):
         self.ffn_in = Linear(channels, ffn_dim)
         self.ffn_out = Linear(ffn_dim, channels)
 
-    def forward(
-        self,
-        x: Tensor,
-        visible: Tensor | None,
-        cache: LayerCache | None = None,
-        places: Tensor | None = None,
-        reach: int = 0,
-    ) -> tuple[Tensor, LayerCache | None]:
-        """``[B, c, C]`` to the same, and the cache with these frames in it.
+    def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
+        """A whole window ``[B, c, C]``; ``visible`` [c, c] bool is where a frame may look."""
+        query, key, value = self._projected(x)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        return self._after(x, attended)
 
-        ``visible`` is true where a frame may look, broadcast to ``[B, 1, c, n]``; ``None`` for
-        everywhere. With a cache the frames go to its ``places`` [B, c, C] int64, and what is looked
-        at are its first ``n = reach`` frames; without one it is the ``n = c`` frames themselves.
-        """
+    def step(self, x: Tensor, cache: LayerCache, place: Place) -> tuple[Tensor, LayerCache]:
+        """A chunk ``[B, c, C]`` behind what the cache holds, and the cache with it."""
+        query, key, value = self._projected(x)
+        cache = LayerCache(_written(cache.keys, key, place), _written(cache.values, value, place))
+        query = query * (1 / math.sqrt(query.shape[-1]))
+        keys, values = _read(cache.keys, place), _read(cache.values, place)
+        scores = torch.cat([query @ page.transpose(2, 3) for page in keys], dim=3)
+        if place.hidden is not None:
+            scores = scores.masked_fill(place.hidden, -math.inf)
+        weights = scores.softmax(dim=3).split(place.page, dim=3)
+        attended = weights[0] @ values[0]
+        for own, page in zip(weights[1:], values[1:], strict=True):
+            attended = attended + own @ page
+        return self._after(x, attended), cache
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[B, H, c, d]``."""
         y = self.attention_norm(x)
-        keys, values = self.key(y), self.value(y)
-        if cache is not None and places is not None:
-            keys = cache.keys.scatter(1, places, keys)
-            values = cache.values.scatter(1, places, values)
-            cache = LayerCache(keys, values)
-            keys, values = keys[:, :reach], values[:, :reach]
-        attended = functional.scaled_dot_product_attention(
-            self._heads(self.query(y)), self._heads(keys), self._heads(values), attn_mask=visible
+        query, key, value = (
+            part(y).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
         )
+        return query, key, value
+
+    def _after(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         y = self.ffn_in(self.ffn_norm(x))
-        return x + self.ffn_out(functional.gelu(y)), cache
+        return x + self.ffn_out(functional.gelu(y))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """``[B, n, C] -> [B, H, n, C / H]``."""
-        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+def _written(pages: tuple[Tensor, ...], new: Tensor, place: Place) -> tuple[Tensor, ...]:
+    """Pages ``[B, H, P, d]`` with the chunk ``[B, H, c, d]`` in them; only those are copied.
+
+    A chunk divides a page, so that it never lies across two.
+    """
+    written = list(pages)
+    frames = new.shape[2]
+    for number in {start // place.page for start in place.starts}:
+        page = pages[number].clone()
+        for row, start in enumerate(place.starts):
+            if start // place.page == number:
+                at = start % place.page
+                page[row, :, at : at + frames] = new[row]
+        written[number] = page
+    return tuple(written)
+
+
+def _read(pages: tuple[Tensor, ...], place: Place) -> list[Tensor]:
+    """The pages that are looked at, the last one as far as anybody has heard."""
+    count = -(-place.reach // place.page)
+    rest = place.reach - (count - 1) * place.page
+    return [*pages[: count - 1], pages[count - 1][:, :, :rest]]

@@ -1,6 +1,7 @@
 """What Whisper's encoder remembers of a stream.
 
-Symbols: ``B`` streams, ``N`` encoder frames kept, ``C`` channels, ``F`` mel bins.
+Symbols: ``B`` streams, ``H`` heads, ``P`` encoder frames of a page, ``d`` channels of a head, ``F``
+mel bins.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from echostream.encoder.state import State
 
 @dataclass(frozen=True)
 class LayerCache(State):
-    """Keys and values of one layer, by position in the window; zeros where none is yet."""
+    """Keys and values of one layer, by position in the window; zeros where none is yet.
 
-    keys: Tensor
-    """``[B, N, C]``"""
-    values: Tensor
-    """``[B, N, C]``"""
+    They lie in pages ``[B, H, P, d]``, so that a chunk copies one page and not all of them.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,6 @@ class WhisperState(ChunkState):
     features: Tensor
     """``[B, 3, F]``: the last feature frames, which the convolutions reach back to."""
     current: tuple[LayerCache, ...]
-    """The window that frames are given out of."""
+    """By layer, of the window that frames are given out of."""
     following: tuple[LayerCache, ...]
-    """The next window, which is encoded beside it before it takes over."""
+    """Of the next window, which is encoded beside it before it takes over: one page."""
