@@ -53,6 +53,7 @@ def adaptation_arguments(
         "min-lr": options.peak_rate / 50,
         "max-update": options.updates,
         "batch-size": 1,
+        "required-batch-size-multiple": 1,
         "chunk-sizes": options.chunk_sizes,
         "leave-out": options.leave_out,
         "window-seed": options.seed,

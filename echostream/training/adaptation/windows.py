@@ -94,13 +94,18 @@ def find_recordings(folders: Sequence[Path], leave_out: Sequence[str] = ()) -> R
                 f"{folder} has no recordings; expected {MANIFEST} with a training part, or files "
                 f"that end in {', '.join(SUFFIXES)}"
             )
-        held = {path for path in paths if _number_of(path) % _HELD_OUT == 0}
+        ranked = sorted(paths, key=_number_of)
+        held = set(ranked[: -(-len(ranked) // _HELD_OUT)] if len(ranked) > 1 else ())
         train.append(tuple(sorted(set(paths) - held)))
         held_out.append(tuple(sorted(held)))
     if unknown := set(leave_out) - corpora:
         raise DataError(
             f"there is no corpus {', '.join(sorted(unknown))} to leave out; expected one of "
             f"{', '.join(sorted(corpora))}"
+        )
+    if not any(held_out):
+        raise DataError(
+            f"{folders[0]} has one recording; expected at least two, of which one is held out"
         )
     return Recordings(tuple(train), tuple(part for part in held_out if part))
 
