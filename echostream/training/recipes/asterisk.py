@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
@@ -34,11 +35,19 @@ class Asterisk(Corpus):
 
     name = "asterisk"
     licence = "CC-BY-SA-3.0"
+    suffix = ".g722"
+    # G.722 puts two samples in one byte.
+    bytes_per_second = SAMPLE_RATE_G722 / 2
 
     @property
     def attribution(self) -> str:
         holder = VOICES[self.source][1]
         return f"Asterisk core sounds. Copyright 2003-2010 {holder}, financed by Digium, Inc."
+
+    @property
+    def voice(self) -> str:
+        """Folder of the recordings, named after who speaks."""
+        return VOICES[self.source][0]
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -47,24 +56,22 @@ class Asterisk(Corpus):
 
     def wanted(self, package: str, member: str) -> bool:
         if package == self.packages[0]:
-            return member.endswith(".g722") and "/silence/" not in member
+            return member.endswith(self.suffix) and "/silence/" not in member
         return Path(member).name == f"core-sounds-{package.rsplit('-', 1)[1]}.txt.gz"
 
     def clips(self, roots: Mapping[str, Path]) -> list[Clip]:
-        voice = VOICES[self.source][0]
-        sounds = roots[self.packages[0]] / "usr/share/asterisk/sounds" / voice
+        sounds = roots[self.packages[0]] / "usr/share/asterisk/sounds" / self.voice
         texts = []
         for package, language in zip(self.packages[1:], (self.source, self.target), strict=True):
             folder = roots[package] / "usr/share/doc" / package
             texts.append(read_transcript(folder / f"core-sounds-{language}.txt.gz"))
         clips = []
-        for path in sorted(sounds.rglob("*.g722")):
+        for path in sorted(sounds.rglob(f"*{self.suffix}")):
             prompt = path.relative_to(sounds).with_suffix("").as_posix()
             src_text, tgt_text = (spoken_text(lines.get(prompt, "")) for lines in texts)
             if not prompt.startswith("silence/") and src_text and tgt_text:
-                # Two samples in one byte.
-                seconds = path.stat().st_size * 2 / SAMPLE_RATE_G722
-                clips.append(Clip(file_id(prompt), path, seconds, voice, src_text, tgt_text))
+                seconds = path.stat().st_size / self.bytes_per_second
+                clips.append(Clip(file_id(prompt), path, seconds, self.voice, src_text, tgt_text))
         return clips
 
     def decode(self, path: Path) -> tuple[NDArray[np.float32], int]:
@@ -78,6 +85,33 @@ class Asterisk(Corpus):
         decoder = G722.G722(SAMPLE_RATE_G722, 64_000)
         pcm = np.asarray(decoder.decode(path.read_bytes()), dtype=np.float32)
         return pcm / np.float32(32768.0), SAMPLE_RATE_G722
+
+
+@dataclass(frozen=True)
+class AsteriskColombia(Asterisk):
+    """The same prompts by a Colombian voice, for tests: nothing is trained on this speaker.
+
+    Layout: ``usr/share/asterisk/sounds/es/<id>.gsm`` (GSM 06.10 at 8 kHz). The texts are those of
+    the core sounds with the same ids, from which the Spanish that is said may differ in a word.
+    """
+
+    name = "asterisk-co"
+    licence = "GPL-2"
+    attribution = "Asterisk prompts in Colombian Spanish. Copyright Avatar Ltda., July E. Jiménez."
+    suffix = ".gsm"
+    # 33 bytes for 20 ms.
+    bytes_per_second = 1650.0
+    voice = "es"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return ("asterisk-prompt-es-co", *super().packages[1:])
+
+    def decode(self, path: Path) -> tuple[NDArray[np.float32], int]:
+        samples, rate = soundfile.read(
+            path, dtype="float32", samplerate=8000, channels=1, format="RAW", subtype="GSM610"
+        )
+        return samples, int(rate)
 
 
 def read_transcript(path: Path) -> dict[str, str]:
