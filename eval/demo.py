@@ -1,10 +1,13 @@
-"""The demo: SimulEval translates recorded Spanish speech with the shipped checkpoint.
+"""The demo: SimulEval translates recorded Spanish speech with the shipped checkpoints.
 
     python -m eval.demo
 
 Fetches the Asterisk recordings (about 13 MB) with apt-get, runs the agent on the 48 recordings of
 the test part, prints hypotheses beside references and the scores. Where the recordings cannot be
 had it takes the few synthetic clips in ``eval/clips`` instead and says so.
+
+Then the streaming Whisper translates a speaker that no checkpoint was trained on. It stands on
+Whisper base, which is fetched once (145 MB); where that cannot be had the demo ends without it.
 """
 
 from __future__ import annotations
@@ -14,20 +17,25 @@ import logging
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import sacrebleu
 
 from echostream.commands import data as recipes
-from echostream.scoring.folder import format_scores, score_folder
+from echostream.errors import EchoStreamError
+from echostream.scoring.folder import ScoreOptions, format_scores, score_folder
 from echostream.scoring.instance import Instance
 from echostream.scoring.lines import LOG_NAME
 from echostream.scoring.log import read_instances
+from echostream.scoring.quality import QualityOptions
 from echostream.text import normalise, read_lines
 from eval.command import ROOT, parser_of
 
 CLIPS = ROOT / "eval" / "clips"
+WHISPER = "whisper-base-streaming"
+WHISPER_OPTIONS = ("--checkpoint", WHISPER, "--source-language", "es")
+WHISPER_SEGMENT = 640
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=ROOT / "runs" / "demo", help="results (%(default)s)")
     add("--segment-size", type=int, default=320, help="ms pushed at a time (%(default)s)")
     add("--clips", action="store_true", help="use the synthetic clips, fetch nothing")
+    add("--no-whisper", action="store_true", help="leave the streaming Whisper out")
     add("agent_options", nargs="*", help="options for the agent, after --, such as -- --verbose")
     return parser
 
@@ -46,52 +55,90 @@ def main(argv: list[str] | None = None) -> int:
     """Run the demo; 0 when it went through."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    args.output.mkdir(parents=True, exist_ok=True)
-    for name in (LOG_NAME, "scores.tsv", "scores.json", "metrics.tsv"):
-        (args.output / name).unlink(missing_ok=True)
     sources, references = CLIPS / "wav_list", CLIPS / "target"
     if not args.clips:
-        wanted = ("es-en", "--corpora", "asterisk", "--splits", "test", "--output", str(args.data))
-        if recipes.main(list(wanted)) == 0:
-            sources = args.data / "lists" / "asterisk.test.wav_list"
-            references = args.data / "lists" / "asterisk.test.target"
-        else:
-            print("The recordings cannot be had.")
-            args.clips = True
+        found = recordings("es-en", "asterisk", args.data)
+        args.clips = found is None
+        sources, references = found or (sources, references)
     if args.clips:
         print("Using the six synthetic clips in eval/clips, made from sentences of our own.")
-    wav_list, targets = lists(sources, references, args.output)
-    options = {
+    if not translate(sources, references, args.output, args.segment_size, args.agent_options):
+        return 1
+    if args.clips or args.no_whisper or args.agent_options:
+        return 0
+    stranger = recordings("es-en-stranger", "asterisk-co", args.data.with_name("demo-stranger"))
+    if stranger is None or not whisper_is_there():
+        print("The demo ends without the streaming Whisper.")
+        return 0
+    print("\nA speaker that no checkpoint was trained on, first by the streaming Whisper:")
+    output = args.output / "stranger"
+    if not translate(*stranger, output / "whisper", WHISPER_SEGMENT, WHISPER_OPTIONS):
+        return 1
+    print("\nThe same speaker by the checkpoint above, which has heard few voices:")
+    return 0 if translate(*stranger, output / "zipformer", args.segment_size) else 1
+
+
+def recordings(recipe: str, corpus: str, folder: Path) -> tuple[Path, Path] | None:
+    """Lists of the recordings and references of a corpus's test part; ``None`` without them."""
+    wanted = (recipe, "--corpora", corpus, "--splits", "test", "--output", str(folder))
+    if recipes.main(list(wanted)) != 0:
+        print(f"The recordings of {corpus} cannot be had.")
+        return None
+    return tuple(folder / "lists" / f"{corpus}.test.{kind}" for kind in ("wav_list", "target"))  # type: ignore[return-value]
+
+
+def whisper_is_there() -> bool:
+    """Whether the streaming Whisper can be used; its base is fetched if need be."""
+    from echostream.model.fetching import fetch
+
+    try:
+        fetch("whisper-base", report=print)
+    except EchoStreamError as error:
+        print(f"Whisper base cannot be had: {error}")
+        return False
+    return True
+
+
+def translate(
+    sources: Path, references: Path, output: Path, segment_ms: int, options: Sequence[str] = ()
+) -> bool:
+    """Run SimulEval on a list, print what was said and the scores; whether it went through."""
+    output.mkdir(parents=True, exist_ok=True)
+    for name in (LOG_NAME, "scores.tsv", "scores.json", "metrics.tsv"):
+        (output / name).unlink(missing_ok=True)
+    wav_list, targets = lists(sources, references, output)
+    given = {
         "--agent": ROOT / "agents" / "echostream_agent.py",
         "--source": wav_list,
         "--target": targets,
-        "--source-segment-size": args.segment_size,
-        "--output": args.output,
+        "--source-segment-size": segment_ms,
+        "--output": output,
     }
     command = [str(Path(sys.executable).with_name("simuleval")), "--computation-aware"]
-    command += [str(word) for pair in options.items() for word in pair]
-    command += args.agent_options
+    command += [str(word) for pair in given.items() for word in pair]
+    command += options
     print("$", " ".join(command), flush=True)
     # SimulEval 1.1.4 prints computation-aware values in the plain columns; ours follow below.
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
     if result.returncode != 0:
         print(f"SimulEval ended with status {result.returncode}", file=sys.stderr)
-        return 1
-    scores = score_folder(args.output, segment_size=args.segment_size)
-    instances = read_instances(args.output / LOG_NAME)
+        return False
+    score_options = ScoreOptions(quality=QualityOptions(is_normalised=True))
+    scores = score_folder(output, segment_ms, score_options)
+    instances = read_instances(output / LOG_NAME)
     texts = references.read_text("utf-8").splitlines()
     published = sacrebleu.corpus_bleu(
         [ins.prediction for ins in instances], [[texts[ins.index] for ins in instances]]
     ).score
     print(listing(instances))
-    print(format_scores(scores, str(args.output)))
+    print(format_scores(scores, str(output)))
     print(
-        "References are in lower case and without punctuation here, as the model writes text; "
-        "`echostream score --normalise` does the same.\n"
+        "Hypotheses and references are compared in lower case and without punctuation, as with "
+        "`echostream score --normalise`.\n"
         f"With the references as they were published: BLEU {published:.2f}\n"
-        f"Logs and scores: {args.output}/instances.log, scores.tsv, scores.json"
+        f"Logs and scores: {output}/instances.log, scores.tsv, scores.json"
     )
-    return 0
+    return True
 
 
 def lists(sources: Path, references: Path, output: Path) -> tuple[Path, Path]:

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def adapt(args: argparse.Namespace) -> None:
     """Adapt or go on, and leave a checkpoint in ``args.output``."""
-    from echostream.model.locations import find_checkpoint
+    from echostream.locations import find_checkpoint
     from echostream.training.adaptation.export import export_adaptation
     from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
     from echostream.training.adaptation.windows import find_recordings
