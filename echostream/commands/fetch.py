@@ -6,28 +6,24 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from echostream.errors import EchoStreamError
+from echostream.commands import ended
 from echostream.locations import FETCHED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetch a checkpoint; returns 0, or 1 if it cannot be had."""
     arguments = build_parser().parse_args(argv)
-    from echostream.model.fetching import fetch
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     try:
-        folder = fetch(arguments.checkpoint, report=say, show=not arguments.quiet)
-    except EchoStreamError as error:
-        print(f"echostream fetch: error: {error}", file=sys.stderr)
-        return 1
+        return ended("fetch", lambda: _fetch(arguments.checkpoint, not arguments.quiet))
     except KeyboardInterrupt:
         print("echostream fetch: interrupted; run it again to go on", file=sys.stderr)
         return 1
-    print(folder)
-    return 0
+
+
+def _fetch(name: str, show: bool) -> None:
+    from echostream.model.fetching import fetch
+
+    print(fetch(name, report=lambda line: print(line, file=sys.stderr, flush=True), show=show))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,27 +7,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from echostream.errors import EchoStreamError
+from echostream.commands import ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert a checkpoint; returns 0, or 1 if it cannot be converted."""
     arguments = build_parser().parse_args(argv)
+    return ended("import-whisper", lambda: _import(arguments.folder, arguments.output))
+
+
+def _import(folder: str, output: Path) -> None:
     from echostream.model.importers.whisper import read_whisper
     from echostream.model.importers.whisper_folder import write_folder
 
-    try:
-        imported = read_whisper(arguments.folder)
-        write_folder(imported, arguments.output)
-    except EchoStreamError as error:
-        print(f"echostream import-whisper: error: {error}", file=sys.stderr)
-        return 1
+    imported = read_whisper(folder)
+    write_folder(imported, output)
     print(
-        f"{arguments.output}: {sum(t.numel() for t in imported.tensors.values()):,} numbers, "
+        f"{output}: {sum(t.numel() for t in imported.tensors.values()):,} numbers, "
         f"{imported.config.encoder.options['num_layers']} layers of the encoder, "
         f"{len(imported.vocabulary.tokens)} tokens, {len(imported.vocabulary.languages)} languages"
     )
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
