@@ -24,7 +24,7 @@ from echostream.encoder.protocol import Encoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.locations import find_checkpoint
 from echostream.model import SpeechModel, load_model
-from echostream.model.checkpoint import NGRAMS, TOKENS, VOCABULARIES
+from echostream.model.checkpoint import NGRAMS, VOCABULARIES, tokens_path
 from echostream.session.chunking import chunking
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
@@ -124,6 +124,7 @@ def build_listener(
         lead_in_samples=audio.lead_in_samples,
         nan_policy=audio.nan_policy,  # type: ignore[arg-type]
         channel=options.channel or audio.channel,  # type: ignore[arg-type]
+        features=audio.features,  # type: ignore[arg-type]
     )
     mode = settings.get("mode", getattr(model.config.encoder, "mode", None))
     from_start = RecomputingFrontEnd(front_end) if mode == "recompute" else None
@@ -285,10 +286,11 @@ def vocabulary_paths(options: SystemOptions, model: SpeechModel) -> dict[str, Pa
     weights."""
     if options.random_weights is not None:
         return {}
-    names = {head: name for head, name in VOCABULARIES.items() if head in model.heads}
+    folder = _folder(options)
+    paths = {head: folder / name for head, name in VOCABULARIES.items() if head in model.heads}
     if text_decoder(model) is not None:
-        names[TEXT] = TOKENS
-    return {head: _folder(options) / name for head, name in names.items()}
+        paths[TEXT] = tokens_path(folder)
+    return paths
 
 
 def language_model_paths(options: SystemOptions, model: SpeechModel) -> dict[str, Path]:

@@ -68,6 +68,7 @@ def make_front_end(config: SystemConfig) -> FrontEnd:
         lead_in_samples=config.audio.lead_in_samples,
         nan_policy="zero" if config.audio.nan_policy == "zero" else "error",
         channel=config.audio.channel,  # type: ignore[arg-type]
+        features=config.audio.features,  # type: ignore[arg-type]
     )
 
 
