@@ -24,6 +24,7 @@ from torch import Tensor
 from echostream.config import (
     MULTILINGUAL,
     AudioConfig,
+    PolicyConfig,
     SystemConfig,
     TextDecoderConfig,
     WhisperEncoderConfig,
