@@ -25,7 +25,13 @@ from echostream.config import SystemConfig, from_mapping, to_mapping
 from echostream.errors import CheckpointError
 from echostream.locations import find_checkpoint
 from echostream.model.difference import FILE as DIFFERENCE
-from echostream.model.difference import base_of, has_difference, read_difference, write_difference
+from echostream.model.difference import (
+    SILENCE_ROWS,
+    base_of,
+    has_difference,
+    read_difference,
+    write_difference,
+)
 from echostream.model.speech_model import SpeechModel
 from echostream.whole_file import write_whole
 
@@ -43,13 +49,8 @@ VOCABULARIES = {"asr": SOURCE_VOCABULARY, "st": TARGET_VOCABULARY}
 """By head."""
 NGRAMS = {"asr": SOURCE_NGRAM, "st": TARGET_NGRAM}
 
-OPTIONAL = (
-    "encoder.position_mean",
-    "text_decoder.source_positions",
-    "text_decoder.silence",
-    "text_decoder.silence",
-)
-"""Tensors that adaptation adds to Whisper; a checkpoint without them has zeros there."""
+OPTIONAL = ("encoder.position_mean", "text_decoder.source_positions", SILENCE_ROWS)
+"""Tensors that Whisper does not have; a checkpoint without them has zeros there."""
 
 _SHOWN = 10
 """How many misfitting tensors an error message lists."""

@@ -41,6 +41,8 @@ _LEVELS = 7
 """Steps of the scale on either side of zero."""
 _SMALL = 4096
 """Tensors of fewer numbers (biases, norms) are stored whole: they are few and matter."""
+SILENCE_ROWS = "text_decoder.silence"
+"""Made of the other weights, with last bits that depend on the machine: no sum counts it."""
 _VALUES, _SCALES = ":values", ":scales"
 
 
@@ -172,10 +174,13 @@ def base_of(folder: str | Path) -> Path:
 
 
 def sum_of(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of weights as float16; tensors of nothing but zeros, and statistics, do not count."""
+    """SHA-256 of weights as float16.
+
+    Statistics, :data:`SILENCE_ROWS` and tensors of nothing but zeros do not count.
+    """
     sums = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        if "cmvn" not in name and bool(tensor.any()):
+        if "cmvn" not in name and name != SILENCE_ROWS and bool(tensor.any()):
             half = tensor.detach().cpu().to(torch.float16).contiguous()
             sums.update(f"{name} {tuple(half.shape)}\n".encode())
             sums.update(half.flatten().view(torch.uint8).numpy().data)

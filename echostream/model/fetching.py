@@ -26,7 +26,7 @@ from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.errors import CheckpointError, EchoStreamError
 from echostream.locations import FETCHED, cache_folder
 from echostream.model.checkpoint import TOKENS, WEIGHTS, load_config_json
-from echostream.model.difference import sum_of
+from echostream.model.difference import SILENCE_ROWS, sum_of
 from echostream.model.importers.whisper import read_whisper
 from echostream.model.importers.whisper_folder import write_folder
 from echostream.whole_file import write_whole
@@ -280,4 +280,6 @@ def is_whole(folder: Path, release: Release) -> bool:
         tokens = ByteLevelTokenizer.from_file(folder / TOKENS)
     except (EchoStreamError, OSError, safetensors.SafetensorError):
         return False
+    if SILENCE_ROWS not in weights:
+        return False  # as an older version wrote it
     return (sum_of(weights), tokens.fingerprint) == (release.weights_sum, release.tokens_sum)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import json
 from collections.abc import Iterator
 from typing import cast
@@ -20,6 +19,7 @@ import echostream.encoder.whisper  # noqa: F401 (likewise)
 from echostream.audio import Cmvn
 from echostream.config import SystemConfig, to_mapping
 from echostream.decoder.ctc.ctc_head import CtcHead
+from echostream.decoder.text.transformer import TransformerDecoder
 from echostream.encoder import registry
 from echostream.errors import ConfigError
 from echostream.kernel import shared_kernel
@@ -54,7 +54,7 @@ class SpeechModel(nn.Module):
 
     asr_head: CtcHead
     st_head: CtcHead
-    text_decoder: nn.Module
+    text_decoder: TransformerDecoder
     cmvn_mean: Tensor
     cmvn_std: Tensor
 
@@ -74,8 +74,7 @@ class SpeechModel(nn.Module):
                         f"text_decoder.embed_dim is {config.text_decoder.embed_dim}; expected "
                         f"{dim}, the channels of the encoder"
                     )
-                text = importlib.import_module("echostream.decoder.text.transformer")
-                self.text_decoder = text.TransformerDecoder(config.text_decoder)
+                self.text_decoder = TransformerDecoder(config.text_decoder)
             self.register_buffer("cmvn_mean", torch.zeros(self.encoder.input_dim))
             self.register_buffer("cmvn_std", torch.ones(self.encoder.input_dim))
 

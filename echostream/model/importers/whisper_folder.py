@@ -14,6 +14,7 @@ from echostream.encoder import registry
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper.encoder import SILENCE
 from echostream.model.checkpoint import TOKENS, save_config_json, save_tensors
+from echostream.model.difference import SILENCE_ROWS
 from echostream.model.importers import whisper_names
 from echostream.model.importers.whisper import Imported
 
@@ -27,7 +28,7 @@ def write_folder(imported: Imported, folder: str | Path) -> None:
     """
     folder = Path(folder)
     write_tokens(imported.vocabulary, folder / TOKENS)
-    tensors = {**imported.tensors, "text_decoder.silence": silence_rows(imported)}
+    tensors = {**imported.tensors, SILENCE_ROWS: silence_rows(imported)}
     save_tensors(tensors, folder, dtype=torch.float16)
     save_config_json(imported.config, folder)
 

@@ -18,9 +18,12 @@ from echostream.cli import main
 from echostream.config import TextDecoderConfig, WhisperEncoderConfig
 from echostream.decoder import ByteLevelTokenizer
 from echostream.errors import CheckpointError
-from echostream.model.checkpoint import load_config_json
+from echostream.model import load_model
+from echostream.model.checkpoint import OPTIONAL, load_config_json
+from echostream.model.difference import SILENCE_ROWS
 from echostream.model.importers.ctranslate2 import read_variables
 from echostream.model.importers.whisper import read_whisper
+from echostream.model.importers.whisper_folder import write_folder
 from tests.model.importers import small_whisper as small
 
 OWN = small.tensors()
@@ -121,6 +124,17 @@ def test_command_writes_a_checkpoint_folder(
     assert stored["encoder.conv1.weight"].dtype == torch.float16
     assert load_config_json(out) == read_whisper(folder).config
     assert ByteLevelTokenizer.from_file(out / "tokens.json").vocab_size == small.V
+
+
+def test_what_is_written_is_loaded(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_folder(read_whisper(small.write_openai(tmp_path, OWN)), out)
+    model = load_model(out)
+    state = model.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in OWN.items())
+    assert set(state) - set(OWN) == {*OPTIONAL, "cmvn_mean", "cmvn_std"}
+    assert {name for name in OPTIONAL if bool(state[name].any())} == {SILENCE_ROWS}
+    assert model.heads == {}
 
 
 def refused(path: Path, *parts: str) -> None:
