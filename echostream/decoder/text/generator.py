@@ -39,7 +39,7 @@ class TextState:
     num_tokens: int = 0
     """Tokens committed so far."""
     last_frame: int = 0
-    """Frame of the last committed word."""
+    """The latest frame that a committed word looked at."""
     repetition: RepetitionState = field(default_factory=RepetitionState)
     finished: bool = False
     in_silence: int = 0
@@ -112,6 +112,11 @@ class DraftWord:
 
 GROUNDED = 0.8
 """Tokens of which more attention goes to silence are not about what was heard."""
+
+
+REWOUND = 200
+"""A word that looks so many frames further back than another before it is said again in a circle,
+and is not shown (the rewinding of SimulStreaming, arXiv 2506.17077)."""
 
 
 def looked_at(tokens: Sequence[DraftToken], end: int) -> int:
@@ -222,7 +227,7 @@ class TransformerGenerator:
             draft=draft,
             written=state.written + written,
             num_tokens=state.num_tokens + len(tokens),
-            last_frame=words[-1].word.frame,
+            last_frame=max(state.last_frame, *(each.word.frame for each in words)),
             repetition=words[-1].repetition,
         )
 
@@ -258,6 +263,9 @@ class TransformerGenerator:
                 return None
             place += 1
         frame = looked_at(tokens, state.source.end)
+        furthest = max((state.last_frame, *(each.word.frame for each in found)))
+        if frame < furthest - REWOUND:
+            return None
         log_prob = sum(token.log_prob for token in tokens)
         text = self.vocabulary.text(ids)
         return DraftWord(Word(text, state.num_tokens + place, frame, log_prob), place)
@@ -282,6 +290,9 @@ class TransformerGenerator:
         text = state.prefix.tokens[state.prompt_tokens :]
         leaving = sum(word.num_tokens for word in state.written[:count])
         history = self._recent(state, text[:leaving], count)
+        if state.last_frame < base:
+            # Nothing was said of what is kept: what was said before may be what stands in the way.
+            history = ()
         prompt = self.vocabulary.prompt(history)
         tokens = prompt + text[leaving:]
         source = dropped(source, base, self._rows)

@@ -12,6 +12,7 @@ come: a draft is verified in one call, as in speculative decoding, and goes on w
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -70,6 +71,26 @@ class Draft:
     """Probability that nothing is spoken, if the search was asked for it: at most one."""
 
 
+MOST_REPEATED = 8
+
+
+ENDED = 0.5
+"""Share of the attention that goes to the silence after what was heard when a text ends."""
+NEAR_END = 50
+"""An end that looks at one of the last so many frames is one, too. Whisper likes to end after a
+sentence, and would say nothing of the speech that follows."""
+
+
+def repeating(tokens: Sequence[int], most: int) -> list[int]:
+    """Ids that would make the last ``most`` tokens and one more a copy of earlier ones."""
+    latest = list(tokens[-most:])
+    return [
+        tokens[place + most]
+        for place in range(len(tokens) - most)
+        if tokens[place] == latest[0] and list(tokens[place : place + most]) == latest
+    ]
+
+
 class GreedySearch:
     """Likeliest tokens, one after the other; immutable, shared by streams.
 
@@ -79,6 +100,8 @@ class GreedySearch:
         suppressed: ids that are never taken.
         suppressed_first: ids that are not taken right after the prompt.
         no_speech: id whose probability says that there is no speech, if there is one.
+        most_repeated: tokens in a row that may come a second time in a window. A decoder that is
+            not sure says the same for ever; people do not repeat so much word by word.
     """
 
     def __init__(
@@ -89,8 +112,10 @@ class GreedySearch:
         suppressed: tuple[int, ...] = (),
         suppressed_first: tuple[int, ...] = (),
         no_speech: int | None = None,
+        most_repeated: int = MOST_REPEATED,
     ) -> None:
         self.decoder = decoder
+        self._most_repeated = most_repeated
         self.end = end
         self._no_speech = no_speech
         with torch.no_grad():
@@ -154,12 +179,17 @@ class GreedySearch:
             draft.no_speech.append(float(chances[self._no_speech]))
         barred = self._barred_first if first and not draft.tokens else self._barred
         accepted = 0
+        said = [*prefix.tokens, *(token.id for token in draft.tokens)]
         for row, frame, share in zip(logits, frames, silent, strict=True):
             row = row + barred
+            row[repeating(said, self._most_repeated)] = -torch.inf
+            if share < ENDED and frame < source.num_frames - NEAR_END:
+                row[self.end] = -torch.inf
             barred = self._barred
             best = int(row.argmax())
             log_prob = float(row[best] - row.logsumexp(dim=0))
             draft.tokens.append(DraftToken(best, source.base + frame, share, log_prob))
+            said.append(best)
             if best == self.end or accepted == len(proposed) or best != proposed[accepted]:
                 break
             accepted += 1
