@@ -135,7 +135,8 @@ class TransformerGenerator:
 
     Args:
         parts: the decoder, its vocabulary, the language and the task.
-        window_ms: audio that the decoder looks at, at most.
+        window_ms: audio that the decoder looks at, at most; ``None`` for two thirds of what it can
+            look at, which is 20 s.
         history: tokens of what was written before the window, as a prompt.
         max_repeats: copies of a phrase in a row that are let through.
         no_speech: probability of no speech from which on nothing is written.
@@ -149,7 +150,7 @@ class TransformerGenerator:
     def __init__(
         self,
         parts: GeneratorParts,
-        window_ms: int = 20000,
+        window_ms: int | None = None,
         history: int = 30,
         max_repeats: int = 4,
         no_speech: float = 0.6,
@@ -161,7 +162,9 @@ class TransformerGenerator:
                 "checkpoint has none; expected --generator ctc for it"
             )
         config = decoder.config
-        self._window = window_ms // parts.frame_ms
+        self._window = config.max_source * 2 // 3
+        if window_ms is not None:
+            self._window = window_ms // parts.frame_ms
         if not 2 <= self._window <= config.max_source:
             raise ConfigError(
                 f"window_ms is {window_ms}; expected {2 * parts.frame_ms} to "
