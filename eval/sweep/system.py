@@ -95,7 +95,7 @@ class System:
             "options": {head: options for head, (_, options) in by_head.items()},
             "unit": self.options.output_unit,
             "pause_ms": self.options.pause_ms,
-            "vocabularies": _digests(build.vocabulary_paths(self.options)),
+            "vocabularies": _digests(build.vocabulary_paths(self.options, self.model)),
             "language_models": _digests(build.language_model_paths(self.options, self.model)),
             "plugin": plugin_digest(build.build_searches(self.options, self.model)["asr"]),
         }
