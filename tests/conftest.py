@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Small tensors: a second thread costs more than it gives, and the tests must not crowd the machine.
@@ -13,8 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from echostream.backend import onnxruntime_engine, openvino_engine  # noqa: E402
 from echostream.session import SystemOptions, Translator, build_translator  # noqa: E402
 from tests import shared  # noqa: E402
+from tests.backend.compiled import export_once  # noqa: E402
 from tests.small_system import make_checkpoint  # noqa: E402
 
 torch.set_num_threads(1)
@@ -25,12 +27,21 @@ def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     shared.begin(tmp_path_factory)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared_graphs(_shared_folder: None) -> Iterator[None]:
+    """All engines start from the same file, and OpenVINO keeps what it has compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        for engine in (openvino_engine, onnxruntime_engine):
+            patch.setattr(engine, "export_onnx", export_once)
+        compiled = shared.made_once("openvino", lambda folder: None)
+        patch.setitem(openvino_engine.SETTINGS, "CACHE_DIR", str(compiled))
+        yield
+
+
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint() -> Path:
     """The folder of the small checkpoint; graphs that are compiled for it are kept in it."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    make_checkpoint(folder)
-    return folder
+    return shared.made_once("checkpoint", make_checkpoint)
 
 
 @pytest.fixture(scope="session")

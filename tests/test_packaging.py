@@ -102,8 +102,9 @@ def test_commands_and_simuleval_work_without_the_repository(
 ) -> None:
     entry_points = next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     assert "echostream = echostream.cli:main" in entry_points
-    origin = run(installed, tmp_path, "-c", "import echostream; print(echostream.__file__)")
-    assert origin.stdout.startswith(str(installed))
+    config = "import echostream.config as c; print(c.__file__, c.load_config('tiny').encoder.name)"
+    loaded = run(installed, tmp_path, "-c", config).stdout
+    assert loaded.startswith(str(installed)) and loaded.endswith(" zipformer\n")
     listed = run(installed, tmp_path, "-m", "echostream", "list")
     assert "wait-k" in listed.stdout, listed.stderr
     clip = ROOT / "eval" / "clips" / "numero.ogg"
@@ -117,5 +118,3 @@ def test_commands_and_simuleval_work_without_the_repository(
     )  # fmt: skip
     assert spoken.returncode == 0, spoken.stderr
     assert '"prediction": "' in (tmp_path / "out" / "instances.log").read_text()
-    config = "from echostream.config import load_config as load; print(load('tiny').encoder.name)"
-    assert run(installed, tmp_path, "-c", config).stdout == "zipformer\n"

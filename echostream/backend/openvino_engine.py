@@ -30,6 +30,14 @@ _SMALLEST_SIDE = 32
 """Weights narrower than this stay in float32: there is little to save."""
 _INPUT_GROUP = 64
 """Inputs of a linear layer that share a scale."""
+SETTINGS: dict[str, Any] = {
+    # By itself it would compute in bfloat16 where the processor can.
+    "INFERENCE_PRECISION_HINT": "f32",
+    "NUM_STREAMS": 1,
+    "PERFORMANCE_HINT": "LATENCY",
+    "ENABLE_CPU_PINNING": False,
+}
+"""Of every compiled graph."""
 
 
 class OpenVinoEngine:
@@ -39,14 +47,7 @@ class OpenVinoEngine:
         openvino: Any = importlib.import_module("openvino")
 
         self._tensor = openvino.Tensor
-        settings: dict[str, Any] = {
-            # By itself it would compute in bfloat16 where the processor can.
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,
-        }
+        settings = SETTINGS | {"INFERENCE_NUM_THREADS": threads}
         if precision == "int8":
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _INPUT_GROUP
         compiled = openvino.Core().compile_model(path, "CPU", settings)

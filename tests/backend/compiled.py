@@ -15,8 +15,6 @@ from echostream.backend import (
     CompiledEncoder,
     installed_backends,
     make_backend,
-    onnxruntime_engine,
-    openvino_engine,
 )
 from echostream.backend.graph import ChunkGraph
 from echostream.backend.onnx_export import export_onnx
@@ -45,19 +43,13 @@ def export_once(graph: ChunkGraph, path: Path) -> None:
     shutil.copyfile(made / "graph", path)
 
 
-@pytest.fixture
-def shared_exports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both engines start from the same file."""
-    for engine in (openvino_engine, onnxruntime_engine):
-        monkeypatch.setattr(engine, "export_onnx", export_once)
-
-
 @functools.cache
 def compiled(backend: str, memory_size: int = 4) -> CompiledEncoder:
     """Skips the test where the package is missing."""
     if backend not in installed_backends():
         pytest.skip(f"{backend} is not installed: pip install 'echostream[backends]'")
-    encoder = make_backend(small_encoder(memory_size, torch.float32), backend)
+    cache = shared.made_once("graphs", lambda folder: None)
+    encoder = make_backend(small_encoder(memory_size, torch.float32), backend, cache=cache)
     assert isinstance(encoder, CompiledEncoder)
     return encoder
 

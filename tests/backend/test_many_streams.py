@@ -21,21 +21,13 @@ from tests.encoder.stream_batches import (
     turns,
 )
 
-from .compiled import NAMES, compiled
-
-pytestmark = pytest.mark.usefixtures("shared_exports")
-
-# OpenVINO takes half a minute to compile the graphs for one stream, two and all.
-backends = pytest.mark.parametrize(
-    "backend",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "openvino")) for name in NAMES],
-)
+from .compiled import backends, compiled
 
 
 def prepared(backend: str) -> CompiledEncoder:
-    """With graphs for one stream, two and all; three are computed with the idle one."""
+    """With graphs for one stream and all; two and three are computed with idle ones."""
     encoder = compiled(backend)
-    for size in (1, 2, STREAMS):
+    for size in (1, STREAMS):
         encoder.prepare(encoder.init_state(size, **CHUNKING))
     return encoder
 
@@ -44,7 +36,7 @@ def prepared(backend: str) -> CompiledEncoder:
 def test_each_stream_is_as_if_alone(backend: str) -> None:
     encoder = prepared(backend)
 
-    @settings(deadline=None, max_examples=12, database=None)
+    @settings(deadline=None, max_examples=8, database=None)
     @given(plan=turns)
     def check(plan: list[list[tuple[bool, int, bool]]]) -> None:
         check_each_is_as_if_alone(encoder, plan)

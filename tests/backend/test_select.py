@@ -28,8 +28,6 @@ from tests.encoder.small_encoder import small_config, small_encoder
 
 from .compiled import NAMES, backends, error_of_int8
 
-pytestmark = pytest.mark.usefixtures("shared_exports")
-
 FLOAT = torch.float32
 
 

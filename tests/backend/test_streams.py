@@ -14,8 +14,6 @@ from tests.encoder.small_encoder import INPUT_DIM, largest_difference, noise, pu
 
 from .compiled import CHUNKING, CHUNKINGS, NAMES, backends, compiled
 
-pytestmark = pytest.mark.usefixtures("shared_exports")
-
 TOLERANCE = 1e-5
 FLOAT = torch.float32
 
@@ -53,29 +51,6 @@ def test_any_cuts(backend: str, case: tuple[int, int, list[int]]) -> None:
         assert name == "segment_id" or torch.equal(tensor, others[name]), name
 
 
-@backends
-def test_streams_at_different_positions_in_one_batch(backend: str) -> None:
-    encoder, torch_encoder = compiled(backend), small_encoder(4, FLOAT)
-    sources = [recording(total) for total in (230, 117)]
-    before = [100, 5]
-    states, outputs = [], []
-    for source, start in zip(sources, before, strict=True):
-        y, _, state = encoder.step(source[:, :start], encoder.init_state(**CHUNKING))
-        states.append(state)
-        outputs.append([y[0]])
-    joined = StreamState.stack(states)
-    block = torch.zeros(2, 130, INPUT_DIM)
-    counts = [source.shape[1] - start for source, start in zip(sources, before, strict=True)]
-    for row, (source, start) in enumerate(zip(sources, before, strict=True)):
-        block[row, : counts[row]] = source[0, start:]
-    y, lengths, joined = encoder.step(block, joined, torch.tensor(counts), is_final=True)
-    for row, source in enumerate(sources):
-        own = torch.cat((*outputs[row], y[row, : int(lengths[row])]))
-        expected = torch_encoder(source, **CHUNKING)["encoder_out"][0]
-        assert largest_difference(own, expected) < TOLERANCE
-        assert not y[row, int(lengths[row]) :].any()
-
-
 @pytest.mark.fault("F39")
 @backends
 def test_a_stream_moves_between_backends(backend: str) -> None:
@@ -93,25 +68,6 @@ def test_a_stream_moves_between_backends(backend: str) -> None:
         y, _, state = encoder.step(piece, state, is_final=index == 3)
         parts.append(y)
     assert largest_difference(torch.cat(parts, dim=1), expected) < TOLERANCE
-
-
-@pytest.mark.fault("F38")
-@backends
-def test_stepping_is_pure(backend: str) -> None:
-    """Engines write into buffers: neither what was given nor what was returned may change."""
-    encoder = compiled(backend)
-    state = encoder.step(recording(100), encoder.init_state(**CHUNKING))[2]
-    features = recording(64)
-    state_copy, features_copy = state.clone(), features.clone()
-    y1, _, after1 = encoder.step(features, state)
-    y_copy, after_copy = y1.clone(), after1.clone()
-    y2, _, after2 = encoder.step(features, state)
-    encoder.step(recording(32), after2)
-    assert torch.equal(y1, y_copy) and torch.equal(y1, y2)
-    for one, two in ((state, state_copy), (after1, after_copy), (after1, after2)):
-        others = dict(two.named_tensors())
-        assert all(torch.equal(tensor, others[name]) for name, tensor in one.named_tensors())
-    assert torch.equal(features, features_copy)
 
 
 @backends

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from echostream.backend import (
-    installed_backends,
-    make_backend,
-    onnxruntime_engine,
-    openvino_engine,
-)
+from echostream.backend import installed_backends, make_backend
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import CheckpointError
 from echostream.session import Translator, TranslatorState
 from echostream.verification.agent_scenarios import with_encoder
-from tests.backend.compiled import export_once
 from tests.session.hearing import hear, spoil
 from tests.small_system import audio
 
@@ -29,17 +22,8 @@ TIME = np.arange(10 * SAMPLE_RATE) / SAMPLE_RATE
 SPEECH = audio(1.5, seed=11)
 
 
-@pytest.fixture(scope="module")
-def _one_export() -> Iterator[None]:
-    """Exporting takes most of the time, and the file is the same for all."""
-    with pytest.MonkeyPatch.context() as patch:
-        for engine in (openvino_engine, onnxruntime_engine):
-            patch.setattr(engine, "export_onnx", export_once)
-        yield
-
-
 @pytest.fixture(scope="module", params=BACKENDS)
-def translator(request: pytest.FixtureRequest, _one_export: None, translate: Any) -> Translator:
+def translator(request: pytest.FixtureRequest, translate: Any) -> Translator:
     made: Translator = translate(policy="stub", backend=request.param)
     return made
 
@@ -142,7 +126,7 @@ def moved_on(state: TranslatorState, seconds: int) -> TranslatorState:
     ("backend", "decoder"), [*((name, "greedy") for name in BACKENDS), ("torch", "prefix-beam")]
 )
 def test_weights_that_give_nan_are_never_text(
-    _one_export: None, translate: Any, backend: str, where: str, decoder: str
+    translate: Any, backend: str, where: str, decoder: str
 ) -> None:
     made = translate(policy="stub", decoder=decoder)
     model = made.listener.model

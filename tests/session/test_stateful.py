@@ -43,9 +43,9 @@ from tests.session.stream_model import (
 
 CHUNK_SAMPLES = 5120
 """320 ms at 16 kHz."""
-STEPS = {"translator": 2_500, "agent": 2_600}
-"""Done in `make test`: more than 5,000 together."""
-LONG = 16
+STEPS = {"translator": 900, "agent": 1_100}
+"""Done in `make test`: 2,000 together."""
+LONG = 40
 """Times as many, and with other draws each time, in the run marked slow."""
 
 

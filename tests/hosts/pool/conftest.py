@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 
 from echostream.session import Translator
-from tests.backend.compiled import shared_exports
 
 from .hosts import alone, source
-
-__all__ = ["shared_exports"]
 
 
 @pytest.fixture(scope="module")
