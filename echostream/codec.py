@@ -2,7 +2,8 @@
 
 A tree is made of frozen dataclasses, tuples, lists, mappings with words as keys, tensors, numpy
 arrays, bytes, numbers, words and ``None``. What is restored equals what was saved, bit for bit. The
-body is safetensors with the tree as JSON in its metadata, and a checksum behind it.
+body is safetensors with a JSON header, which holds the tree and the fingerprint of the system that
+saved it, and a checksum behind it.
 
 Restoring never imports and never unpickles: a dataclass is looked up among the modules that are
 loaded already, so the system that saved a stream has to be built before it is restored.
@@ -11,7 +12,9 @@ loaded already, so the system that saved a stream has to be built before it is r
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
+import zlib
 from typing import Any
 
 import numpy as np
@@ -21,14 +24,30 @@ import torch
 from torch import Tensor
 
 from echostream.errors import StateMismatchError
-from echostream.saved_state import header_in, metadata_of, seal, unseal
 
-_TENSOR, _ARRAY, _BYTES, _CLASS, _MAPPING = "tensor", "array", "bytes", "class", "mapping"
+FORMAT = "echostream-state-1"
+_TENSOR, _ARRAY, _BYTES, _CLASS, _MAPPING, _TUPLE = (
+    "tensor",
+    "array",
+    "bytes",
+    "class",
+    "mapping",
+    "tuple",
+)
 _TAG = "$"
+_KEY = "echostream"
+_CHECKSUM_BYTES = 4
+# A safetensors body begins with the length of its JSON part.
+_LENGTH_BYTES = 8
 
 
-def encode(tree: Any, what: str) -> bytes:
-    """The tree as bytes; ``what`` names it in the message.
+def encode(tree: Any, what: str, fingerprint: str = "") -> bytes:
+    """The tree as bytes.
+
+    Args:
+        tree: see above.
+        what: names it in messages.
+        fingerprint: of the system that the tree is of; only one with the same can restore it.
 
     Raises:
         StateMismatchError: for a value of another kind.
@@ -49,9 +68,11 @@ def encode(tree: Any, what: str) -> bytes:
         if isinstance(value, np.ndarray):
             return kept(_ARRAY, torch.from_numpy(np.ascontiguousarray(value)))
         if isinstance(value, bytes):
-            return kept(_BYTES, torch.frombuffer(bytearray(value), dtype=torch.uint8))
-        if isinstance(value, list | tuple):
-            return type(value)(map(plain, value))
+            return kept(_BYTES, torch.tensor(list(value), dtype=torch.uint8))
+        if isinstance(value, list):
+            return list(map(plain, value))
+        if isinstance(value, tuple):
+            return {_TAG: _TUPLE, "items": list(map(plain, value))}
         if isinstance(value, dict) and all(isinstance(key, str) for key in value):
             return {_TAG: _MAPPING, "items": [[key, plain(each)] for key, each in value.items()]}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -66,33 +87,62 @@ def encode(tree: Any, what: str) -> bytes:
             "tuples, lists, mappings with words as keys, tensors, arrays, numbers and words"
         )
 
-    header = metadata_of({"tree": plain(tree)})
-    return seal(safetensors.torch.save(tensors, metadata=header))
+    header = {"format": FORMAT, "fingerprint": fingerprint, "tree": plain(tree)}
+    # One entry, since safetensors writes several in random order.
+    body = safetensors.torch.save(tensors, metadata={_KEY: json.dumps(header)})
+    return body + _checksum(body)
 
 
-def decode(data: bytes, what: str) -> Any:
-    """The tree that :func:`encode` wrote.
+def decode(data: bytes, what: str, fingerprint: str = "") -> Any:
+    """The tree that :func:`encode` wrote for the same ``what`` and ``fingerprint``.
 
     Raises:
-        StateMismatchError: if the bytes are damaged or something else.
+        StateMismatchError: if the bytes are damaged, something else or of another system.
     """
-    body = unseal(data, what)
+    body = data[:-_CHECKSUM_BYTES]
+    if len(body) < _LENGTH_BYTES or data[-_CHECKSUM_BYTES:] != _checksum(body):
+        raise StateMismatchError(
+            f"the saved {what} of {len(data)} bytes is truncated or altered: its checksum does "
+            "not match; save it again from a running stream"
+        )
     try:
         tensors = safetensors.torch.load(body)
-        return _restored(header_in(body)["tree"], tensors)
+        header = _header_in(body)
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']!r}, not {FORMAT!r}")
+        found = header["fingerprint"]
+        tree = _restored(header["tree"], tensors) if found == fingerprint else None
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError) as error:
         raise StateMismatchError(
             f"these {len(data)} bytes are not a saved {what} ({error}); expected what this version "
             "of the same system wrote"
         ) from error
+    if found != fingerprint:
+        raise StateMismatchError(
+            f"the saved {what} has fingerprint {found!r:.18}; expected {fingerprint!r:.18}: "
+            "restore it with the checkpoint, settings and version that saved it"
+        )
+    return tree
+
+
+def _header_in(body: bytes) -> Any:
+    length = int.from_bytes(body[:_LENGTH_BYTES], "little")
+    metadata = json.loads(body[_LENGTH_BYTES : _LENGTH_BYTES + length])["__metadata__"]
+    return json.loads(metadata[_KEY])
+
+
+def _checksum(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def _restored(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)(_restored(each, tensors) for each in value)
+    if isinstance(value, list):
+        return [_restored(each, tensors) for each in value]
     if not isinstance(value, dict):
         return value
     kind = value[_TAG]
+    if kind == _TUPLE:
+        return tuple(_restored(each, tensors) for each in value["items"])
     if kind == _MAPPING:
         return {key: _restored(each, tensors) for key, each in value["items"]}
     if kind == _CLASS:

@@ -41,6 +41,7 @@ from simuleval.data.segments import EmptySegment, SpeechSegment
 from tqdm import tqdm
 
 from echostream.audio import read_audio
+from echostream.codec import encode
 from echostream.constants import ENCODER_FRAME_MS, SAMPLE_RATE
 from echostream.errors import AudioFormatError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
@@ -281,7 +282,7 @@ def _state_bytes(agent: EchoStreamAgent) -> tuple[bytes, str]:
         tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
         for _, tensor in state.listener.encoder.named_tensors()
     )
-    return tensors + state.listener.front_end.to_bytes(), repr(state.writer)
+    return tensors + encode(state.listener.front_end, "front end"), repr(state.writer)
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import torch
 
-from echostream.audio import FrontEndState
 from echostream.config import load_config
 from echostream.decoder import ByteLevelTokenizer, Tokenizer
 from echostream.encoder import StreamState
@@ -77,7 +76,6 @@ LOADERS: dict[str, Callable[[Path, Translator], Any]] = {
     "CTranslate2 model": lambda path, _: read_variables(path),
     "configuration": lambda path, _: load_config(path),
     "saved stream": lambda path, t: restore_stream(t, path.read_bytes()),
-    "front-end state": lambda path, _: FrontEndState.from_bytes(path.read_bytes()),
     "encoder state": lambda path, t: StreamState.from_bytes(
         path.read_bytes(),
         t.listener.model.encoder,  # type: ignore[arg-type]

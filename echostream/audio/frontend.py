@@ -5,12 +5,10 @@ Legend: n = samples pushed at the source rate, f = feature frames, d = 80 mel bi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from echostream.audio.cmvn import Cmvn
@@ -31,21 +29,12 @@ from echostream.constants import (
     NUM_MEL_BINS,
     SAMPLE_RATE,
 )
-from echostream.errors import (
-    AudioFormatError,
-    ConfigError,
-    StateMismatchError,
-    StreamClosedError,
-)
-from echostream.saved_state import header_in, metadata_of, seal, unseal
+from echostream.errors import AudioFormatError, ConfigError, StreamClosedError
 
 LEAD_IN_SAMPLES = FRAME_LENGTH_SAMPLES - FRAME_SHIFT_SAMPLES
 """Silence before the audio that makes frame f end exactly at 10 ms * (f + 1) of audio."""
 
 Features = Literal["kaldi", "whisper"]
-
-_FORMAT = "echostream-front-end-state-1"
-_STAGES: dict[str, Any] = {"resampler": ResamplerState, "fbank": FbankState}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,37 +72,6 @@ class FrontEndState:
     def clone(self) -> FrontEndState:
         """A copy that shares no array with this one."""
         return replace(self, resampler=self.resampler.clone(), fbank=self.fbank.clone())
-
-    def to_bytes(self) -> bytes:
-        """The state as safetensors with a JSON header and a checksum; `from_bytes` reads it."""
-        counters = asdict(self)
-        arrays = {name: counters[name].pop("carry") for name in _STAGES}
-        metadata = metadata_of({"format": _FORMAT, "counters": counters})
-        return seal(safetensors.numpy.save(arrays, metadata=metadata))
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> FrontEndState:
-        """The state that `to_bytes` wrote.
-
-        Raises StateMismatchError for bytes that are truncated, altered or something else.
-        """
-        body = unseal(data, "front-end state")
-        try:
-            arrays = safetensors.numpy.load(body)
-            header = header_in(body)
-            if header["format"] != _FORMAT:
-                raise ValueError(f"format {header['format']!r}")
-            counters = header["counters"]
-            stages = {
-                name: kind(carry=arrays[name], **counters.pop(name))
-                for name, kind in _STAGES.items()
-            }
-            return cls(**stages, **counters)
-        except (safetensors.SafetensorError, ValueError, LookupError, TypeError) as error:
-            raise StateMismatchError(
-                f"these {len(data)} bytes are not a saved front-end state ({error}); expected what "
-                "FrontEndState.to_bytes wrote"
-            ) from error
 
 
 class FrontEnd:

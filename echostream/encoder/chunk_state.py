@@ -10,15 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
+from echostream.codec import decode, encode
 from echostream.encoder.state import EncoderState
 from echostream.errors import StateMismatchError
-from echostream.saved_state import header_in, metadata_of, seal, unseal
 
-FORMAT = "echostream-stream-state-2"
+_WHAT = "stream state"
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,8 @@ class ChunkState(EncoderState):
         return dataclasses.replace(self, **changes)
 
     def to_bytes(self, fingerprint: str) -> bytes:
-        """The state as safetensors with a JSON header; ``fingerprint`` is the encoder's."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.named_tensors()}
-        header = {
-            "format": FORMAT,
-            "fingerprint": fingerprint,
-            "batch_size": self.batch_size,
-            "chunking": {name: getattr(self, name) for name in self.chunking},
-        }
-        return seal(safetensors.torch.save(tensors, metadata=metadata_of(header)))
+        """The state under :mod:`echostream.codec`; ``fingerprint`` is the encoder's."""
+        return encode(self, _WHAT, fingerprint)
 
 
 S = TypeVar("S", bound=ChunkState)
@@ -69,32 +60,21 @@ def restored(data: bytes, fingerprint: str, init_state: Callable[..., S]) -> S:
     Raises:
         StateMismatchError: if the bytes are damaged or belong to another encoder.
     """
-    body = unseal(data, "stream state")
-    try:
-        tensors = safetensors.torch.load(body)
-        header = header_in(body)
-        batch_size, chunking = int(header["batch_size"]), dict(header["chunking"])
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    state = decode(data, _WHAT, fingerprint)
+    if not isinstance(state, ChunkState):
         raise StateMismatchError(
-            f"these {len(data)} bytes are not a saved stream state ({error}); expected what "
-            "ChunkState.to_bytes wrote"
-        ) from error
-    for key, expected in (("format", FORMAT), ("fingerprint", fingerprint)):
-        if header.get(key) != expected:
-            raise StateMismatchError(
-                f"the saved stream state has {key} {header.get(key)!r}; expected {expected!r}: "
-                "restore it with the model and version that saved it"
-            )
-    template = init_state(batch_size, **chunking)
+            f"the saved {_WHAT} is a {type(state).__name__}; expected what to_bytes wrote"
+        )
+    chunking = {name: getattr(state, name) for name in state.chunking}
+    like = init_state(state.batch_size, **chunking)
+    differing = _shapes(state) ^ _shapes(like)
+    if differing:
+        raise StateMismatchError(
+            f"the saved {_WHAT} has another shape or type in "
+            f"{', '.join(sorted({name for name, *_ in differing}))}; expected those of init_state()"
+        )
+    return state.to(like.device)  # type: ignore[return-value]
 
-    def read(name: str, like: Tensor) -> Tensor:
-        found = tensors.get(name)
-        if found is None or found.shape != like.shape or found.dtype != like.dtype:
-            shape = None if found is None else tuple(found.shape)
-            raise StateMismatchError(
-                f"the saved stream state has {name} of shape {shape}; expected "
-                f"{tuple(like.shape)} {like.dtype}"
-            )
-        return found.to(like.device)
 
-    return template.map(read)
+def _shapes(state: ChunkState) -> set[tuple[object, ...]]:
+    return {(name, each.shape, each.dtype) for name, each in state.named_tensors()}

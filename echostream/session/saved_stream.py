@@ -18,7 +18,7 @@ from echostream.codec import decode, encode
 from echostream.errors import StateMismatchError
 from echostream.session.translator import Translator, TranslatorState
 
-FORMAT = "echostream-stream-2"
+_WHAT = "stream"
 
 
 def save_stream(translator: Translator, state: TranslatorState) -> bytes:
@@ -27,8 +27,7 @@ def save_stream(translator: Translator, state: TranslatorState) -> bytes:
     Raises:
         StateMismatchError: if a part holds something that :mod:`echostream.codec` cannot save.
     """
-    tree = {"format": FORMAT, "fingerprint": fingerprint(translator), "stream": state}
-    return encode(tree, "stream")
+    return encode(state, _WHAT, fingerprint(translator))
 
 
 def restore_stream(translator: Translator, data: bytes) -> TranslatorState:
@@ -38,19 +37,7 @@ def restore_stream(translator: Translator, data: bytes) -> TranslatorState:
         StateMismatchError: if the bytes are damaged, or of another model, vocabulary, chunking,
             search, policy or version.
     """
-    tree = decode(data, "stream")
-    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        raise StateMismatchError(
-            f"these {len(data)} bytes are not a saved stream; expected what save_stream of this "
-            "version wrote"
-        )
-    expected, found = fingerprint(translator), tree["fingerprint"]
-    if found != expected:
-        raise StateMismatchError(
-            f"the saved stream has fingerprint {found:.16}; expected {expected:.16}: restore it "
-            "with the checkpoint, task, chunking, decoder, policy and version that saved it"
-        )
-    state: TranslatorState = tree["stream"]
+    state: TranslatorState = decode(data, _WHAT, fingerprint(translator))
     encoder = state.listener.encoder.to(translator.listener.device)
     return dataclasses.replace(state, listener=dataclasses.replace(state.listener, encoder=encoder))
 

@@ -96,7 +96,9 @@ class Oracle:
 def digest(state: TranslatorState) -> str:
     """Of all that a state holds, by other means than :func:`save_stream`."""
     sums = hashlib.sha256(repr((state.writer, state.listener.finished)).encode())
-    sums.update(state.listener.front_end.to_bytes())
+    sums.update(repr(state.listener.front_end).encode())
+    for stage in (state.listener.front_end.resampler, state.listener.front_end.fbank):
+        sums.update(stage.carry.tobytes())
     for name, tensor in state.listener.encoder.named_tensors():
         sums.update(name.encode())
         sums.update(tensor.numpy().tobytes())
