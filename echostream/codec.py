@@ -26,14 +26,8 @@ from torch import Tensor
 from echostream.errors import StateMismatchError
 
 FORMAT = "echostream-state-1"
-_TENSOR, _ARRAY, _BYTES, _CLASS, _MAPPING, _TUPLE = (
-    "tensor",
-    "array",
-    "bytes",
-    "class",
-    "mapping",
-    "tuple",
-)
+_TENSOR, _ARRAY, _BYTES = "tensor", "array", "bytes"
+_CLASS, _MAPPING, _TUPLE = "class", "mapping", "tuple"
 _TAG = "$"
 _KEY = "echostream"
 _CHECKSUM_BYTES = 4

@@ -122,6 +122,7 @@ def after_chunk(packed: tuple[Tensor, ...], left: tuple[Tensor, ...]) -> tuple[T
 
 
 _CARRIED = ("stem", "stacks", "memory")
+_KEPT = [f.name for f in dataclasses.fields(StreamState) if f.name not in _CARRIED]
 
 
 class PackedState(StreamState):
@@ -131,33 +132,38 @@ class PackedState(StreamState):
     made of it field by field has the tensors themselves, as any :class:`StreamState`.
     """
 
+    def __init__(
+        self, within: tuple[StatePacking, tuple[Tensor, ...]] | None = None, **fields: Any
+    ) -> None:
+        """The fields of a :class:`StreamState`, without those carried if they lie ``within``."""
+        vars(self).update(fields, within=within)
+
     @classmethod
     def of(
         cls, state: StreamState, packing: StatePacking, packed: tuple[Tensor, ...], **changes: Any
     ) -> PackedState:
         """``state`` with what lies in ``packed``, and other changes to what is not carried."""
-        new = object.__new__(cls)
-        kept = {name: value for name, value in vars(state).items() if name not in _CARRIED}
-        vars(new).update(kept, **changes, _packing=packing, _packed=packed)
-        return new
+        kept = {name: getattr(state, name) for name in _KEPT}
+        return cls((packing, packed), **kept | changes)
 
     @property
     def packed(self) -> tuple[Tensor, ...] | None:
         """Where the carried tensors lie."""
-        found: tuple[Tensor, ...] | None = vars(self).get("_packed")
-        return found
+        within = vars(self).get("within")
+        return None if within is None else within[1]
 
     def replaced(self, **changes: Any) -> Any:
         """See :class:`StreamState`."""
         if self.packed is None or changes.keys() & set(_CARRIED):
             return super().replaced(**changes)
-        return PackedState.of(self, vars(self)["_packing"], self.packed, **changes)
+        return PackedState.of(self, *vars(self)["within"], **changes)
 
     def __getattr__(self, name: str) -> Any:
         """Only called for what is not there yet."""
         if name not in _CARRIED or self.packed is None:
             raise AttributeError(f"{type(self).__name__} has no {name}")
-        whole = vars(self)["_packing"].unpack(self.packed, self)
+        packing, packed = vars(self)["within"]
+        whole = packing.unpack(packed, self)
         vars(self).update({carried: getattr(whole, carried) for carried in _CARRIED})
         return vars(self)[name]
 

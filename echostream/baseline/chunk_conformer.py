@@ -12,8 +12,6 @@ that is odd; where a batch would make a difference, each recording gets what it 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 
 import torch
@@ -30,12 +28,13 @@ from echostream.baseline.convolution import Subsampler, halved, valid_mask
 from echostream.baseline.dropout import Dropout
 from echostream.baseline.layer import ConformerLayer
 from echostream.baseline.state import ChunkConformerState, ConformerCache
-from echostream.config import CONFORMER_MODES, ChunkConformerConfig, to_mapping
+from echostream.config import CONFORMER_MODES, ChunkConformerConfig
 from echostream.constants import FRAME_SHIFT_MS
+from echostream.encoder.checks import check_features, check_lengths, check_state, layout_of
 from echostream.encoder.linear import Linear
 from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks, Watched
 from echostream.encoder.registry import register
-from echostream.errors import ConfigError, StateMismatchError, StreamClosedError
+from echostream.errors import ConfigError, StateMismatchError
 
 BRANCH_SCALE = 0.1
 """To shrink the branches of random weights by before training: with PyTorch's own the encoder takes
@@ -99,8 +98,7 @@ class ChunkConformerEncoder(nn.Module):
             ConformerLayer(embed_dim, ffn_dim, num_heads, conv_kernel, dropout)
             for _ in range(num_layers)
         )
-        described = json.dumps(to_mapping(self.config), sort_keys=True).encode()
-        self.layout = hashlib.sha256(described).hexdigest()[:16]
+        self.layout = layout_of(self.config)
 
     @classmethod
     def from_config(cls, config: ChunkConformerConfig) -> ChunkConformerEncoder:
@@ -198,8 +196,12 @@ class ChunkConformerEncoder(nn.Module):
                 whole recording. ``None`` for ``min(chunk_size, 16)``, as the published S2TT and
                 ASR agents set it; the S2ST agent has 16 from chunk 16 on, else 8.
         """
-        all_full = lengths is None
-        lengths = self._check_features(features, lengths)
+        check_features(features, self.input_dim, self.linear.bias.dtype)
+        ends = None
+        if lengths is None:
+            lengths = torch.full(features.shape[:1], features.shape[1], device=features.device)
+        elif any(count < features.shape[1] for count in check_lengths(features, lengths)):
+            ends = lengths
         chunk_size = self.config.chunk_size if chunk_size is None else chunk_size
         if conv_chunk_size is None:
             conv_chunk_size = conv_chunk_of(chunk_size)
@@ -208,11 +210,8 @@ class ChunkConformerEncoder(nn.Module):
         if total == 0:
             nothing = features.new_zeros(batch, 0, self.output_dim)
             return {"encoder_out": nothing, "encoder_out_lengths": out_lengths}
-        if all_full or bool((lengths == total).all()):
-            ends = None
-        else:
-            ends = lengths
-            after_end = torch.arange(total, device=features.device) >= lengths[:, None]
+        if ends is not None:
+            after_end = torch.arange(total, device=features.device) >= ends[:, None]
             # What stands after a recording's end may be anything, and must not be multiplied by 0.
             features = features.masked_fill(after_end.unsqueeze(2), 0.0)
         cache = self._empty_cache(batch)
@@ -324,53 +323,14 @@ class ChunkConformerEncoder(nn.Module):
         self, features: Tensor, state: ChunkConformerState, lengths: Tensor | None
     ) -> Tensor:
         """The new frames of all streams, after a check of what :meth:`step` was given."""
-        checked = self._check_features(features, lengths)
-        # Where none are given they are known without asking the device.
-        known = torch.full(features.shape[:1], features.shape[1])
-        lengths = known if lengths is None else checked.cpu()
-        if state.layout != self.layout:
-            raise StateMismatchError(
-                f"the state was made by an encoder of another configuration ({state.layout}); "
-                f"expected {self.layout}: use this encoder's init_state()"
-            )
-        if state.batch_size != features.shape[0]:
-            raise StateMismatchError(
-                f"the state is for {state.batch_size} streams but the features are for "
-                f"{features.shape[0]}; use init_state(batch_size) or ChunkConformerState.stack()"
-            )
-        new = int(lengths[0]) if len(lengths) else 0
-        if bool((lengths != new).any()):
-            raise StateMismatchError(
-                f"the streams of the batch have {lengths.tolist()} new feature frames; expected as "
-                "many for each, since the chunk-Conformer's streams advance together: step streams "
-                "of different lengths one by one"
-            )
-        if new > 0 and bool(state.finished.any()):
-            raise StreamClosedError(
-                f"{new} feature frames were pushed into a finished stream; start a new one with "
-                "init_state()"
-            )
-        return features[:, :new]
-
-    def _check_features(self, features: Tensor, lengths: Tensor | None) -> Tensor:
-        """The lengths ``[B]``, after a check of both."""
-        if features.dim() != 3 or features.shape[2] != self.config.input_dim:
-            raise StateMismatchError(
-                f"features have shape {tuple(features.shape)}; expected "
-                f"[batch, frames, {self.config.input_dim}]"
-            )
-        weights = self.linear.bias
-        if features.dtype != weights.dtype:
-            raise StateMismatchError(
-                f"features are {features.dtype} but the encoder is {weights.dtype}; convert one "
-                "with .to(dtype)"
-            )
+        check_features(features, self.input_dim, self.linear.bias.dtype)
         batch, total, _ = features.shape
-        if lengths is None:
-            return torch.full((batch,), total, device=features.device)
-        if lengths.shape != (batch,) or bool(((lengths < 0) | (lengths > total)).any()):
+        counts = [total] * batch if lengths is None else check_lengths(features, lengths)
+        check_state(state, self.layout, counts)
+        if len(set(counts)) > 1:
             raise StateMismatchError(
-                f"lengths are {lengths.tolist()} for features of shape {tuple(features.shape)}; "
-                f"expected {batch} numbers from 0 to {total}"
+                f"the streams of the batch have {counts} new feature frames; expected as many for "
+                "each, since the chunk-Conformer's streams advance together: step streams of "
+                "different lengths one by one"
             )
-        return lengths
+        return features[:, : counts[0]] if counts else features

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
+import torch
 from torch import Tensor
 
 from echostream.codec import decode, encode
@@ -67,14 +68,14 @@ def restored(data: bytes, fingerprint: str, init_state: Callable[..., S]) -> S:
         )
     chunking = {name: getattr(state, name) for name in state.chunking}
     like = init_state(state.batch_size, **chunking)
-    differing = _shapes(state) ^ _shapes(like)
+    differing = sorted({name for name, *_ in _shapes(state) ^ _shapes(like)})
     if differing:
         raise StateMismatchError(
-            f"the saved {_WHAT} has another shape or type in "
-            f"{', '.join(sorted({name for name, *_ in differing}))}; expected those of init_state()"
+            f"the saved {_WHAT} has another shape or type in {', '.join(differing)}; expected "
+            "those of init_state()"
         )
     return state.to(like.device)  # type: ignore[return-value]
 
 
-def _shapes(state: ChunkState) -> set[tuple[object, ...]]:
+def _shapes(state: ChunkState) -> set[tuple[str, torch.Size, torch.dtype]]:
     return {(name, each.shape, each.dtype) for name, each in state.named_tensors()}

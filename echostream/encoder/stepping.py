@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from echostream.constants import CHUNK_MULTIPLE, ENCODER_FRAME_MS
+from echostream.encoder.checks import check_features, check_lengths, check_state
 from echostream.encoder.chunk_queue import cut_segment
 from echostream.encoder.chunk_state import ChunkState, restored
 from echostream.encoder.protocol import Capabilities, TrainingChunks
-from echostream.errors import StateMismatchError, StreamClosedError
+from echostream.errors import StateMismatchError
 
 WHOLE_RECORDING = -1
 """As ``chunk_size`` of an encoder's ``forward``: the whole recording is one chunk."""
@@ -157,8 +158,8 @@ class ChunkEncoder(abc.ABC, Generic[S]):
         if lengths is None:
             counts = [new if taken else 0 for taken in taking_part]
         else:
-            counts = self._check_lengths(features, lengths, taking_part)
-        self._check_state(state, counts)
+            counts = check_lengths(features, lengths, taking_part)
+        check_state(state, self.layout, counts)
         cut = cut_segment(
             state.pending, state.pending_lengths.tolist(), features, counts, is_final=ending
         )
@@ -221,51 +222,7 @@ class ChunkEncoder(abc.ABC, Generic[S]):
         return y, state.with_rows(index, type(state).stack(states))
 
     def _check_features(self, features: Tensor) -> None:
-        if features.dim() != 3 or features.shape[2] != self.config.input_dim:
-            raise StateMismatchError(
-                f"features have shape {tuple(features.shape)}; expected "
-                f"[batch, frames, {self.config.input_dim}]"
-            )
-        if features.dtype != self.dtype:
-            raise StateMismatchError(
-                f"features are {features.dtype} but the encoder is {self.dtype}; convert one "
-                "with .to(dtype)"
-            )
-
-    def _check_lengths(
-        self, features: Tensor, lengths: Tensor, taking_part: list[bool] | None = None
-    ) -> list[int]:
-        """As numbers; those of streams that do not take part are 0, whatever they are."""
-        batch, total, _ = features.shape
-        counts: list[int] = lengths.tolist()
-        if lengths.shape == (batch,) and taking_part is not None:
-            counts = [
-                count if taken else 0 for count, taken in zip(counts, taking_part, strict=True)
-            ]
-        if lengths.shape != (batch,) or not all(0 <= count <= total for count in counts):
-            raise StateMismatchError(
-                f"lengths are {counts} for features of shape {tuple(features.shape)}; "
-                f"expected {batch} numbers from 0 to {total}"
-            )
-        return counts
-
-    def _check_state(self, state: S, counts: list[int]) -> None:
-        if state.layout != self.layout:
-            raise StateMismatchError(
-                f"the state was made by an encoder of another configuration ({state.layout}); "
-                f"expected {self.layout}: use this encoder's init_state()"
-            )
-        if state.batch_size != len(counts):
-            raise StateMismatchError(
-                f"the state is for {state.batch_size} streams but the features are for "
-                f"{len(counts)}; use init_state(batch_size) or its stack()"
-            )
-        finished = state.finished.tolist()
-        if any(end and count > 0 for end, count in zip(finished, counts, strict=True)):
-            raise StreamClosedError(
-                f"{max(counts)} feature frames were pushed into a finished stream; start a new one "
-                "with init_state()"
-            )
+        check_features(features, self.input_dim, self.dtype)
 
 
 def _flags(name: str, given: Tensor, batch: int) -> list[bool]:

@@ -11,16 +11,15 @@ other. Sources: Zipformer (arXiv 2310.11230), Emformer's memory bank (arXiv 2010
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echostream.config import EncoderConfig, PerStack, check_chunking, to_mapping
+from echostream.config import EncoderConfig, PerStack, check_chunking
 from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, SUBSAMPLING
+from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of
 from echostream.encoder.chunk_masks import ChunkMasks, MaskSettings, cached_chunk_masks, chunk_masks
 from echostream.encoder.memory_bank import MemoryBank
 from echostream.encoder.protocol import EncoderOutput, Watched
@@ -75,8 +74,7 @@ class ZipformerEncoder(ChunkEncoder[StreamState], nn.Module):
             if config.memory_size > 0
             else None
         )
-        described = json.dumps(to_mapping(config), sort_keys=True).encode()
-        self.layout = hashlib.sha256(described).hexdigest()[:16]
+        self.layout = layout_of(config)
 
     @classmethod
     def from_config(cls, config: EncoderConfig) -> ZipformerEncoder:
@@ -168,7 +166,7 @@ class ZipformerEncoder(ChunkEncoder[StreamState], nn.Module):
         if lengths is None:
             out_lengths = torch.full((batch,), frames, device=features.device)
         else:
-            self._check_lengths(features, lengths)
+            check_lengths(features, lengths)
             # What stands after a recording's end may be anything, and must not be multiplied by 0.
             after_end = torch.arange(total, device=features.device) >= lengths[:, None]
             features = features.masked_fill(after_end.unsqueeze(2), 0.0)
@@ -247,13 +245,7 @@ class ZipformerEncoder(ChunkEncoder[StreamState], nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
-        digest = hashlib.sha256(self.layout.encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(str(tensor.dtype).encode())
-            # As bytes, because numpy has no bfloat16.
-            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint_of(self.layout, self)
 
 
 def _full_width(outputs: list[Tensor]) -> Tensor:

@@ -49,8 +49,9 @@ def any_segments(trial: Trial) -> None:
 def single_samples(trial: Trial) -> None:
     """Segments of one sample, at the start and around the ends of chunks."""
     samples = trial.audio()
-    encoder = trial.subject.model.encoder
-    chunk = encoder.config.chunk_size * encoder.frame_ms * SAMPLE_RATE // 1000
+    state = trial.translator.init_state()
+    frame_ms = trial.subject.model.encoder.frame_ms
+    chunk = state.listener.encoder.chunk_size * frame_ms * SAMPLE_RATE // 1000
     singles = {*range(1, _SINGLE_RUN), *range(2 * chunk - _SINGLE_RUN // 2, 2 * chunk + 200)}
     _compare(trial, samples, sorted(cut for cut in singles if cut < len(samples)))
 
@@ -130,7 +131,7 @@ def _offline(
             y = model.encoder(features[None])["encoder_out"]
         log_probs = {name: head(y)[0] for name, head in translator.listener.heads.items()}
         frames |= recorder.take([(y.shape[1],)])
-    size = model.encoder.config.chunk_size
+    size = translator.init_state().listener.encoder.chunk_size
     chunks = [
         EncodedChunk(
             chunk,
@@ -149,7 +150,7 @@ def _streamed(
 ) -> tuple[Frames, tuple[Turn, ...]]:
     subject, translator = trial.subject, trial.translator
     state = translator.init_state(_reference(trial))
-    size = subject.model.encoder.config.chunk_size
+    size = state.listener.encoder.chunk_size
     parts: list[Frames] = []
     turns: list[Turn] = []
     with subject.recorder(heads=True) as recorder:

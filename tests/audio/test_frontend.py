@@ -230,31 +230,6 @@ def test_branches_of_a_stream_agree() -> None:
     np.testing.assert_array_equal(state.fbank.carry, before.fbank.carry)
 
 
-def test_a_clone_continues_alike_and_shares_nothing() -> None:
-    _, state = FRONT_END.step(noise(9000), 44_100, FRONT_END.init_state())
-    clone = state.clone()
-    more = noise(4000, seed=1)
-    expected, _ = FRONT_END.step(more, 44_100, state)
-    np.testing.assert_array_equal(FRONT_END.step(more, 44_100, clone)[0], expected)
-    clone.resampler.carry[:] = 0
-    clone.fbank.carry[:] = 0
-    np.testing.assert_array_equal(FRONT_END.step(more, 44_100, state)[0], expected)
-
-
-def test_interleaved_streams_do_not_meet() -> None:
-    signals = {16_000: noise(6000, seed=3), 44_100: noise(9000, seed=4), 8_000: noise(3000, seed=5)}
-    states = {rate: FRONT_END.init_state() for rate in signals}
-    outputs: dict[int, list[NDArray[np.float32]]] = {rate: [] for rate in signals}
-    for start in range(0, 9000, 700):
-        for rate, signal in signals.items():
-            features, states[rate] = FRONT_END.step(signal[start : start + 700], rate, states[rate])
-            outputs[rate].append(features)
-    for rate, signal in signals.items():
-        outputs[rate].append(FRONT_END.flush(states[rate])[0])
-        expected = heard(FRONT_END, signal, rate, [])[0]
-        np.testing.assert_array_equal(np.concatenate(outputs[rate]), expected)
-
-
 @pytest.mark.fault("F17")
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_state_does_not_grow(rate: int) -> None:

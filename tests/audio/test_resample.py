@@ -38,18 +38,14 @@ def snr_db(signal: NDArray[np.float64], other: NDArray[np.float32]) -> float:
     return float(10 * np.log10(np.square(signal).mean() / error))
 
 
-@pytest.mark.parametrize("rate", RATES)
-@settings(deadline=None, max_examples=15)
-@given(cuts=CUTS)
-@example(cuts=[1] * 700)
-def test_cuts_do_not_change_a_bit(rate: int, cuts: list[int]) -> None:
-    signal = noise(rate * 3 // 10)
-    np.testing.assert_array_equal(resampled(signal, rate, cuts), resampled(signal, rate, []))
-
-
 @pytest.mark.fault("F19")
-@settings(deadline=None, max_examples=25)
-@given(rate=st.integers(1000, 200_000), samples=st.integers(0, 30_000), cuts=CUTS)
+@settings(deadline=None, max_examples=60)
+@given(
+    rate=st.sampled_from(RATES) | st.integers(1000, 200_000),
+    samples=st.integers(0, 30_000),
+    cuts=CUTS,
+)
+@example(rate=44_100, samples=13_230, cuts=[1] * 700)
 @example(rate=44_099, samples=30_000, cuts=[1, 10_000])  # no common factor with 16000
 @example(rate=1_000, samples=3_000, cuts=[7] * 100)
 @example(rate=768_000, samples=100_000, cuts=[99_999])

@@ -21,7 +21,7 @@ from tests.encoder.stream_batches import (
     turns,
 )
 
-from .compiled import backends, compiled
+from .compiled import NAMES, backends, compiled
 
 
 def prepared(backend: str) -> CompiledEncoder:
@@ -71,7 +71,11 @@ def test_no_graph_is_made_for_a_number_of_busy_streams(backend: str) -> None:
     assert set(encoder._graphs) == made
 
 
-@backends
+@pytest.mark.parametrize(
+    "backend",
+    # OpenVINO takes half a minute to compile the graphs for one stream and two.
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "openvino")) for name in NAMES],
+)
 def test_int8_does_not_depend_on_the_others(backend: str) -> None:
     """A loud stream beside a quiet one: scales for all inputs together would ruin the quiet one."""
     if backend not in installed_backends():

@@ -105,37 +105,6 @@ def test_pruned_search_equals_the_dictionary_search(
     assert best == expected[0][0]
 
 
-@settings(deadline=None, max_examples=80)
-@given(
-    seed=st.integers(0, 100_000),
-    frames=st.integers(1, 60),
-    cuts=st.lists(st.integers(0, 60), max_size=10),
-    beam_size=st.integers(1, 6),
-    hold_frames=st.sampled_from([1, 4, 20]),
-    sharpness=st.sampled_from([1.0, 2.5]),
-)
-def test_any_cut_gives_the_same_state_to_the_bit(
-    seed: int,
-    frames: int,
-    cuts: list[int],
-    beam_size: int,
-    hold_frames: int,
-    sharpness: float,
-) -> None:
-    log_probs = random_log_probs(seed, frames, 5, sharpness)
-    decoder = PrefixBeamCtc(blank=4, beam_size=beam_size, hold_frames=hold_frames)
-    whole, whole_state = decoder.step(log_probs, decoder.init_state())
-    state = decoder.init_state()
-    stable: list[Token] = []
-    edges = [0, *sorted(min(c, frames) for c in cuts), frames]
-    for a, b in itertools.pairwise(edges):
-        output, state = decoder.step(log_probs[a:b], state)
-        stable.extend(output.stable)
-        assert all(token.frame < b for token in (*output.stable, *output.tentative))
-    assert state == whole_state
-    assert (tuple(stable), output.tentative) == (whole.stable, whole.tentative)
-
-
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 100_000), frames=st.integers(1, 80), beam_size=st.integers(1, 8))
 def test_stable_tokens_stay_and_frames_rise(seed: int, frames: int, beam_size: int) -> None:
@@ -294,35 +263,6 @@ def test_a_frame_without_any_possible_symbol_counts_as_blank() -> None:
     tokens, _ = decode(decoder, [b, nothing, b])
     assert [t.id for t in tokens] == [B]
     assert tokens[0].frame == 0
-
-
-def test_large_vocabulary_with_flat_probabilities() -> None:
-    # An untrained head: all symbols alike, more candidates than the beam has room for.
-    log_probs = random_log_probs(0, 6, 500, 0.05)
-    expected = prefix_beam_search(log_probs, 499, 4, -8.0)
-    decoder = PrefixBeamCtc(blank=499, beam_size=4)
-    output, state = decoder.step(log_probs, decoder.init_state())
-    assert live_prefixes(state, tuple(t.id for t in output.stable)) == {
-        prefix: pytest.approx(log, abs=1e-9) for prefix, log in expected
-    }
-
-
-def test_stepping_twice_from_one_state_gives_the_same() -> None:
-    decoder = PrefixBeamCtc(blank=4)
-    log_probs = random_log_probs(5, 30, 5)
-    _, state = decoder.step(log_probs[:11], decoder.init_state())
-    saved = codec.encode(state, "state")
-    assert decoder.step(log_probs[11:], state) == decoder.step(log_probs[11:], state)
-    assert codec.encode(state, "state") == saved
-
-
-def test_a_restored_state_goes_on_to_the_bit() -> None:
-    decoder = PrefixBeamCtc(blank=4)
-    log_probs = random_log_probs(6, 30, 5)
-    _, state = decoder.step(log_probs[:1], decoder.init_state())
-    restored = codec.decode(codec.encode(state, "state"), "state")
-    assert restored == state
-    assert decoder.step(log_probs[1:], restored) == decoder.step(log_probs[1:], state)
 
 
 def test_flush() -> None:

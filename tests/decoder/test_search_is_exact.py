@@ -16,6 +16,7 @@ from echostream.session import SystemOptions
 from echostream.session.build import build_listener, build_model
 
 from .ctc_oracles import random_log_probs
+from .language_models import MODELS, UNITS
 from .plain_prefix_search import PlainPrefixBeam
 
 CLIP = Path(__file__).parents[2] / "eval" / "clips" / "numero.ogg"
@@ -34,7 +35,7 @@ def assert_same(chunks: list[torch.Tensor], **options: object) -> int:
     return state.num_tokens
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=200)
 @given(
     seed=st.integers(0, 100_000),
     frames=st.integers(1, 40),
@@ -59,7 +60,14 @@ def test_random_frames(
     blank_bonus: float,
     data: st.DataObject,
 ) -> None:
-    blank = seed % vocabulary
+    model = data.draw(st.sampled_from([None, *MODELS]))
+    fusion: dict[str, object] = {}
+    if model is not None:
+        vocabulary = UNITS + 1
+        weight, bonus = st.sampled_from([0.3, 1.0, 2.0]), st.sampled_from([-1.0, 0.0, 2.0])
+        fusion = {"lm_weight": data.draw(weight), "unit_bonus": data.draw(bonus)}
+        fusion["language_model"] = model
+    blank = seed % vocabulary if model is None else UNITS
     tokens = [token for token in range(vocabulary) if token != blank]
     suppress = data.draw(st.lists(st.sampled_from(tokens), max_size=3, unique=True))
     log_probs = random_log_probs(seed, frames, vocabulary, sharpness)
@@ -74,6 +82,7 @@ def test_random_frames(
         beam_size=beam_size,
         prune_log_prob=prune,
         hold_frames=hold_frames,
+        **fusion,
     )
 
 

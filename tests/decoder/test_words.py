@@ -172,15 +172,6 @@ def test_state_is_bounded_and_goes_through_json(plain: Tokenizer) -> None:
     assert max(sizes[len(sizes) // 2 :]) <= max(sizes[20:200]) + 12
 
 
-def test_a_restored_state_goes_on(byte_fallback: Tokenizer) -> None:
-    ids = pieces(byte_fallback, "▁", "h", "<0xE4>", "<0xB8>")
-    assembler = WordAssembler(byte_fallback)
-    _, state = assembler.step(tokens_of(ids), assembler.init_state())
-    restored = decode(encode(state, "state"), "state")
-    more = tokens_of(pieces(byte_fallback, "<0xAD>", "▁"))
-    assert [w.text for w in assembler.step(more, restored)[0]] == ["h中"]
-
-
 def test_unknown_unit_and_bad_limit(plain: Tokenizer) -> None:
     with pytest.raises(ConfigError, match=r"'syllable'; expected one of word, char"):
         WordAssembler(plain, unit="syllable")

@@ -99,27 +99,6 @@ def test_swoosh_follows_where_it_is_wanted() -> None:
     torch.testing.assert_close(layer(x).double(), swooshed, atol=1e-5, rtol=1e-5)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda layer: layer.weight.mul_(2),
-        lambda layer: layer.load_state_dict(Linear(INPUTS, OUTPUTS).state_dict()),
-        lambda layer: torch.optim.SGD(layer.parameters(), lr=1.0).step(),
-        lambda layer: layer.double().float(),
-        lambda layer: (setattr(layer.weight, "data", layer.weight * 3), layer.eval()),
-        lambda layer: layer.bias.add_(1),
-    ],
-    ids=["in place", "loaded", "updated", "converted", "data", "bias"],
-)
-def test_new_weights_are_packed_anew(layer: Linear, change: Callable[[Linear], object]) -> None:
-    x = torch.randn(4, INPUTS)
-    layer(x)
-    layer.weight.grad = torch.ones_like(layer.weight)
-    change(layer)
-    torch.testing.assert_close(layer(x).double(), expected(layer, x), atol=1e-4, rtol=1e-4)
-
-
 def test_gradients_go_through(layer: Linear, calls: list[str]) -> None:
     x = torch.randn(4, INPUTS, requires_grad=True)
     layer(x).sum().backward()
@@ -162,15 +141,6 @@ def test_other_numbers_and_no_frames(layer: Linear, calls: list[str], product: s
     x = torch.randn(3, 8)
     torch.testing.assert_close(small(x), functional.linear(x, small.weight, small.bias))
     assert calls == ([KERNEL] if product == KERNEL else [])
-
-
-def test_in_inference_mode_and_after_it(layer: Linear) -> None:
-    x = torch.randn(4, INPUTS)
-    with torch.inference_mode():
-        y = layer(x)
-    with torch.no_grad():
-        assert torch.equal(layer(x), y)
-    layer(x).sum().backward()
 
 
 @torch.no_grad()

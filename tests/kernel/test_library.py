@@ -39,12 +39,17 @@ def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def made() -> Path:
     """Compiling takes seconds, so tests of what comes after it have a library that is there."""
-    made = shared.made_once("kernel", lambda folder: compile_kernel(folder / "kernel.so"))
-    monkeypatch.setattr(
-        library, "compile_kernel", lambda path: shutil.copyfile(made / "kernel.so", path)
+    return (
+        shared.made_once("kernel", lambda folder: compile_kernel(folder / "kernel.so"))
+        / "kernel.so"
     )
+
+
+@pytest.fixture
+def copied(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "compile_kernel", lambda path: shutil.copyfile(made, path))
 
 
 @pytest.fixture
@@ -129,13 +134,18 @@ def test_a_damaged_one_is_compiled_again(
 
 @needs_compiler
 def test_the_words_of_cxx_and_cxxflags(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compiler behind another program, as ccache is, in a folder with a space in its name."""
     folder = tmp_path / "with space"
     folder.mkdir()
     calls = tmp_path / "calls"
-    wrapper = script(folder / "cache", f'echo "$@" >> {calls}\nexec "$@"')
+    # As ccache does, it has the library already.
+    copying = f'while [ "$1" != -o ]; do shift; done; cp {made} "$2"'
+    wrapper = script(
+        folder / "cache",
+        f'echo "$@" >> {calls}\ncase "$*" in *-shared*) {copying};; *) exec "$@";; esac',
+    )
     plain, compiler = kernel_version(), compiler_version()
     monkeypatch.setenv("CXX", f"'{wrapper}' g++")
     assert compiler_command() == [str(wrapper), "g++"]

@@ -78,17 +78,6 @@ def test_round_trip(model: SpeechModel, folder: Path) -> None:
     assert loaded.encoder.fingerprint() == model.encoder.fingerprint()
 
 
-def test_heads_and_encoder_together(model: SpeechModel, folder: Path) -> None:
-    features = torch.randn(1, 64, 80)
-    with torch.no_grad():
-        a, b = (m.encoder(features)["encoder_out"] for m in (model.eval(), load_model(folder)))
-        assert torch.equal(a, b)
-        loaded = load_model(folder)
-        assert torch.equal(model.asr_head(a), loaded.asr_head(b))
-        assert torch.equal(model.st_head(a), loaded.st_head(b))
-    assert model.asr_head(a).shape[-1] == 12 and model.st_head(a).shape[-1] == 8
-
-
 def test_float16_storage(model: SpeechModel, folder: Path, tmp_path: Path) -> None:
     save_model(model, tmp_path / "half", dtype=torch.float16)
     stored = safetensors.torch.load_file(tmp_path / "half" / WEIGHTS)
@@ -145,33 +134,17 @@ def test_pickle_in_place_of_weights(model: SpeechModel, folder: Path) -> None:
 
 
 @pytest.mark.fault("F28")
-def test_missing_tensor(folder: Path) -> None:
-    rewrite(folder, encoder__memory__empty_slot=None)
-    with pytest.raises(CheckpointError, match=r"missing encoder\.memory\.empty_slot"):
-        load_model(folder)
-
-
-@pytest.mark.fault("F28")
-def test_unexpected_tensor(folder: Path) -> None:
-    rewrite(folder, encoder__extra=torch.zeros(2))
-    with pytest.raises(CheckpointError, match=r"unexpected encoder\.extra"):
-        load_model(folder)
-
-
-@pytest.mark.fault("F28")
-def test_tensor_of_another_shape(folder: Path) -> None:
-    rewrite(folder, cmvn_mean=torch.zeros(40))
-    with pytest.raises(CheckpointError, match=r"cmvn_mean: found \(40,\), expected \(80,\)"):
-        load_model(folder)
-
-
 def test_all_misfits_are_listed(folder: Path) -> None:
     rewrite(
         folder, cmvn_mean=torch.zeros(40), extra=torch.zeros(2), encoder__memory__empty_slot=None
     )
     with pytest.raises(CheckpointError) as caught:
         load_model(folder)
-    for part in ("missing encoder.memory.empty_slot", "unexpected extra", "cmvn_mean: found"):
+    for part in (
+        "missing encoder.memory.empty_slot",
+        "unexpected extra",
+        "cmvn_mean: found (40,), expected (80,)",
+    ):
         assert part in str(caught.value)
     assert "more" not in str(caught.value)
 

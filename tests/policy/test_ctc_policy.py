@@ -3,11 +3,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.errors import ConfigError
 from echostream.policy import CtcGuided
 
 from .policy_contexts import context, decide
@@ -133,18 +131,6 @@ def test_schedule_against_g_told_in_units(
     assert policy_writes(policy, steps, starts) == expected_writes(stride, lagging, steps, starts)
 
 
-def test_everything_at_the_end() -> None:
-    ctx = context(words=("a", "b"), finished=True, state=[3, 4])
-    decision = decide(CtcGuided(), ctx)
-    assert decision.write == 2
-
-
 def test_reasons_are_for_people() -> None:
     read = CtcGuided().decide(context(source=4, target=2, state=(3, 2)))
     assert read.reason == "ASR 3 -> 4, ST 2 -> 2 units: not both by 1"
-
-
-@pytest.mark.parametrize("options", [{"stride": 0}, {"lagging": -1}, {"stride": None}])
-def test_bad_options(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"option '{next(iter(options))}' of policy 'ctc'"):
-        CtcGuided(**options)

@@ -3,11 +3,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.errors import ConfigError
 from echostream.policy import LocalAgreement
 
 from .policy_contexts import context, decide
@@ -125,13 +123,3 @@ def test_the_state_keeps_pending_words_only() -> None:
         written += decision.write
     assert written == len(hypotheses[-3])
     assert sum(len(words) for _, words in state) <= 12
-
-
-def test_everything_at_the_end() -> None:
-    ctx = context(words=("a",), tentative=("b",), finished=True, state=[[0, ["x"]]])
-    assert decide(LocalAgreement(), ctx).write == 2
-
-
-def test_bad_option() -> None:
-    with pytest.raises(ConfigError, match="option 'n' of policy 'local-agreement' is 0"):
-        LocalAgreement(n=0)

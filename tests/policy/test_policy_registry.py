@@ -20,9 +20,22 @@ def test_built_in_policies() -> None:
 
 
 def test_offline_reads_to_the_end() -> None:
-    offline = policy.create("offline")
-    assert decide(offline, context(chunks=50, words=("a",))).write == 0
-    assert decide(offline, context(chunks=50, words=("a", "b"), finished=True)).write == 2
+    assert decide(policy.create("offline"), context(chunks=50, words=("a",))).write == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "state"),
+    [
+        (policy.WaitK(k=9), None),
+        (policy.CtcGuided(), [3, 4]),
+        (policy.LocalAgreement(), [[0, ["x"]]]),
+        (policy.create("offline"), None),
+    ],
+)
+def test_everything_is_written_at_the_end(made: policy.Policy, state: object) -> None:
+    end = context(words=("a", "b"), tentative=("c",), finished=True, state=state)
+    assert decide(made, end).write == 3
+    assert decide(made, context(finished=True)).write == 0
 
 
 def test_stub_writes_what_is_final() -> None:
@@ -64,6 +77,10 @@ def test_encoder_history_is_asked_for_by_the_class() -> None:
         ("wait-k", {"strid": 2}, "no option 'strid'; did you mean 'stride'"),
         ("ctc", {"k": 2}, "policy 'ctc' has no option 'k'; known: stride, lagging"),
         ("offline", {"k": 2}, "no option 'k'; it takes no options"),
+        ("ctc", {"stride": 0}, "option 'stride' of policy 'ctc'"),
+        ("ctc", {"lagging": -1}, "option 'lagging' of policy 'ctc'"),
+        ("ctc", {"stride": None}, "option 'stride' of policy 'ctc'"),
+        ("local-agreement", {"n": 0}, "option 'n' of policy 'local-agreement' is 0"),
         ("echostream.policy.stub:Stup", {}, "did you mean 'Stub'"),
         ("echostream.policy.stub:Decision", {}, "has no method 'decide'"),
     ],

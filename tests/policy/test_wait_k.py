@@ -70,12 +70,6 @@ def test_never_ahead_of_the_schedule_and_never_needlessly_behind(
         assert total == min(allowed, have)
 
 
-def test_everything_at_the_end() -> None:
-    ctx = context(chunks=1, words=("a", "b"), tentative=("c",), finished=True)
-    assert decide(WaitK(k=9), ctx).write == 3
-    assert decide(WaitK(k=9), context(chunks=1, finished=True)).write == 0
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -121,12 +121,15 @@ def moved_on(state: TranslatorState, seconds: int) -> TranslatorState:
 
 
 @pytest.mark.fault("F34")
-@pytest.mark.parametrize("where", ["encoder", "head"])
 @pytest.mark.parametrize(
-    ("backend", "decoder"), [*((name, "greedy") for name in BACKENDS), ("torch", "prefix-beam")]
+    ("where", "backend", "decoder"),
+    [
+        *(("encoder", name, "greedy") for name in BACKENDS),
+        *(("head", "torch", decoder) for decoder in ("greedy", "prefix-beam")),
+    ],
 )
 def test_weights_that_give_nan_are_never_text(
-    translate: Any, backend: str, where: str, decoder: str
+    translate: Any, where: str, backend: str, decoder: str
 ) -> None:
     made = translate(policy="stub", decoder=decoder)
     model = made.listener.model

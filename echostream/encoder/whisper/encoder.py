@@ -18,17 +18,15 @@ needs nothing after its own audio.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echostream.config import to_mapping
 from echostream.config_whisper import WhisperEncoderConfig
 from echostream.constants import SUBSAMPLING
+from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of
 from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks, Watched
 from echostream.encoder.registry import register
 from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
@@ -96,8 +94,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
         self.register_buffer("positions", sinusoids(max_positions, embed_dim))
         self.register_buffer("position_mean", torch.zeros(max_positions, embed_dim))
-        described = json.dumps(to_mapping(self.config), sort_keys=True).encode()
-        self.layout = hashlib.sha256(described).hexdigest()[:16]
+        self.layout = layout_of(self.config)
         self._check_chunk(chunk_size)
 
     @property
@@ -107,11 +104,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
-        digest = hashlib.sha256(self.layout.encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype}".encode())
-            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint_of(self.layout, self)
 
     def watched_modules(self) -> dict[str, Watched]:
         """See :func:`echostream.encoder.protocol.watched_modules`."""
@@ -168,7 +161,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         ends = None
         out_lengths = torch.full((batch,), total, device=features.device)
         if lengths is not None:
-            self._check_lengths(features, lengths)
+            check_lengths(features, lengths)
             out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
             ends = out_lengths
             after_end = torch.arange(features.shape[1], device=features.device) >= lengths[:, None]

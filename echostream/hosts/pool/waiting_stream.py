@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from echostream.constants import FRAME_SHIFT_MS, NUM_MEL_BINS, SUBSAMPLING
+from echostream.constants import FRAME_SHIFT_MS
 from echostream.session.costs import Costs
 from echostream.session.session import Segment, Session
 from echostream.session.writer import Turn
@@ -55,6 +55,10 @@ class WaitingStream:
         self._parts: list[Tensor] = []
         self.num_frames = 0
         """Feature frames that wait."""
+        encoder = session.translator.listener.encoder
+        self.unit: int = encoder.frame_ms // FRAME_SHIFT_MS
+        """Feature frames of an encoder frame."""
+        self._nothing = torch.zeros(0, encoder.input_dim)
 
     @property
     def nbytes(self) -> int:
@@ -74,12 +78,12 @@ class WaitingStream:
     @property
     def window(self) -> int:
         """Feature frames of a chunk."""
-        return self.encoder.chunk_size * SUBSAMPLING
+        return self.encoder.chunk_size * self.unit
 
     @property
     def has_frames(self) -> bool:
-        """Whether the encoder would give frames; an odd feature frame at the end gives none."""
-        return self.num_frames >= (SUBSAMPLING if self.ending else self.window)
+        """Whether the encoder would give frames; at the end less than one of its own gives none."""
+        return self.num_frames >= (self.unit if self.ending else self.window)
 
     def put(self, features: Tensor) -> None:
         """Feature frames ``[T, F]`` that wait from now on."""
@@ -96,7 +100,7 @@ class WaitingStream:
         self.num_frames = len(rest)
         self.served = True
         front_end_ms, self.front_end_ms = self.front_end_ms, 0.0
-        is_final = self.ending and len(rest) < SUBSAMPLING
+        is_final = self.ending and len(rest) < self.unit
         return Portion(self, joined[:window], is_final, front_end_ms)
 
     def put_back(self, portion: Portion) -> None:
@@ -108,9 +112,7 @@ class WaitingStream:
 
     def waiting_features(self) -> Tensor:
         """``[T, F]`` of all that waits."""
-        if not self._parts:
-            return torch.zeros(0, NUM_MEL_BINS, dtype=torch.float32)
-        return torch.cat(self._parts)
+        return torch.cat(self._parts or [self._nothing])
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,4 +130,4 @@ class Portion:
     @property
     def has_frames(self) -> bool:
         """Whether the encoder gives frames for it."""
-        return len(self.features) >= SUBSAMPLING
+        return len(self.features) >= self.stream.unit

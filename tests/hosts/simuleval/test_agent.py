@@ -21,6 +21,7 @@ from echostream.errors import AudioFormatError, ConfigError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.scoring.latency import length_adaptive_average_lagging
 from echostream.scoring.log import read_instances
+from tests.hosts.simuleval.evaluator import evaluate
 from tests.small_system import audio
 
 ROOT = Path(__file__).parents[3]
@@ -225,7 +226,11 @@ def simuleval(folder: Path, output: str, sources: list[Path], *options: str) -> 
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert result.returncode == 0, result.stderr[-2000:]
-    lines = (folder / output / "instances.log").read_text().splitlines()
+    return lines_of(folder / output)
+
+
+def lines_of(output: Path) -> list[Any]:
+    lines = (output / "instances.log").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -238,7 +243,11 @@ def test_two_runs_of_simuleval_write_the_same_log(checkpoint: Path, tmp_path: Pa
         sources.append(path)
     options = ("--checkpoint", str(checkpoint), "--source-segment-size", "320")
     first = simuleval(tmp_path, "first", sources, *options)
-    second = simuleval(tmp_path, "second", sources, *options)
+    # The other one in this process.
+    evaluate(
+        make_agent(checkpoint), tmp_path / "sources", tmp_path / "targets", tmp_path / "second"
+    )
+    second = lines_of(tmp_path / "second")
     assert len(first) == 2
     assert all(line["prediction"] for line in first)
     for line in first + second:
@@ -247,17 +256,18 @@ def test_two_runs_of_simuleval_write_the_same_log(checkpoint: Path, tmp_path: Pa
 
 
 def test_forced_writer_on_random_base_weights_has_the_laal_of_its_schedule(tmp_path: Path) -> None:
-    path = tmp_path / "recording.wav"
-    soundfile.write(path, audio(3.2), SAMPLE_RATE)
+    soundfile.write(tmp_path / "recording.wav", audio(3.2), SAMPLE_RATE)
+    (tmp_path / "list").write_text(f"{tmp_path}/recording.wav\n")
     (tmp_path / "forced").write_text("a b c d e f g h\n")
-    lines = simuleval(
-        tmp_path,
-        "out",
-        [path],
-        *("--random-weights", str(ROOT / "configs" / "base.yaml")),
-        *("--forced-target", str(tmp_path / "forced"), "--source-segment-size", "320"),
-        *("--policy", "wait-k", "--policy-options", "k=3"),
-    )
+    options = {
+        "random_weights": str(ROOT / "configs" / "base.yaml"),
+        "forced_target": str(tmp_path / "forced"),
+        "policy": "wait-k",
+        "policy_options": "k=3",
+    }
+    agent = EchoStreamAgent(SimpleNamespace(**options))
+    evaluate(agent, tmp_path / "list", tmp_path / "forced", tmp_path / "out")
+    lines = lines_of(tmp_path / "out")
     # Word i comes after chunk 3 + i, that is at 960 + 320 i ms; the last one at the end, 3200 ms.
     assert lines[0]["prediction"] == "a b c d e f g h"
     assert lines[0]["delays"] == [960 + 320 * i for i in range(8)]

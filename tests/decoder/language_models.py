@@ -1,0 +1,15 @@
+"""Small n-gram models of each order."""
+
+from __future__ import annotations
+
+from echostream.training.ngram_estimation import estimate
+
+UNITS = 6
+MODELS = [
+    estimate(
+        [[(i * i + j * seed) % UNITS for j in range(i % 7)] for i in range(30)],
+        order=order,
+        vocab_size=UNITS,
+    )
+    for order, seed in ((1, 1), (2, 3), (4, 5))
+]
