@@ -1,10 +1,10 @@
 // Attention of the frames of one chunk to themselves and to their left context.
 //
-// B streams, S frames of a chunk, P frames of left context, W = P + S frames in sight, H heads, D
-// numbers of a query, E of a query for positions, V of a value, R = P + 2 S - 1 relative positions.
+// B streams, S frames of a chunk, P frames of left context, W = P + S frames of a window, H heads,
+// D channels of a query, E of a query for positions, V of a value, R = P + 2 S - 1 relative positions.
 //
-// The past lies apart from the chunk, as the state keeps it, and is read from there. Streams are
-// computed one after the other, so each gives the same bits alone and among others.
+// The left context is read where the state keeps it. Streams are computed one after the other, so a
+// stream gives the same bits alone and in a batch.
 
 #include <algorithm>
 #include <cstdint>
@@ -16,16 +16,16 @@
 namespace echostream {
 namespace {
 
-// Streams wait for their pasts, which other streams and all weights have driven out of the caches
-// since the last chunk. So rows are fetched so many rows before they are read, into the second level
-// of the cache: of those on their way into the first there can only be a few at a time.
+// The left context has left the caches since the last chunk: other streams and the weights took its
+// place. Each row is prefetched this many rows before it is read. The second-level cache is the target,
+// since the first takes only a few requests at a time.
 constexpr int64_t AHEAD = 64;
 
-// Below every score, also of what is hidden; its exponential is zero.
+// Below every score, hidden ones included; its exponential is zero.
 constexpr float FAR_BELOW = 3e38f;
 
-// Where the rows of keys or values of each stream begin: first the past's, then the chunk's. After
-// the last stream the last row stands AHEAD times more.
+// Pointers to the rows of keys or values, stream after stream: the left context's, then the chunk's.
+// The last row is repeated AHEAD times, so that prefetching needs no end.
 std::vector<const float*> find_rows(const std::vector<const float*>& past, int64_t P,
                                     int64_t channels, const float* chunk, int64_t stride, int64_t B,
                                     int64_t S) {

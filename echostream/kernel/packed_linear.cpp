@@ -1,19 +1,16 @@
-// Linear layers of a few rows: y[M, N] = x[M, K] W + b, with W laid out in the order it is read in.
+// Linear layers of a few rows: y[M, N] = x[M, K] W + b, with packed weights.
 //
-// M rows (frames of a chunk), K inputs, N outputs. A streaming encoder multiplies 2 to 16 rows by
-// every weight it has, so what counts is to read the weights once, straight through, at the speed
-// of the memory, and to do all that is to be done with each while it is in a register. W lies in
-// tiles of TILE outputs, [N / TILE][K][TILE], the last one filled up with zeros, and after them
-// the bias, filled up alike (see packed_weights.py).
+// M rows (frames of a chunk), K inputs, N outputs. A streaming encoder multiplies each weight by 2 to
+// 16 rows only, so the time is that of reading the weights. They are read once, in the order in which
+// they lie in memory: tiles of TILE outputs, [N / TILE][K][TILE], padded with zeros, and then the bias,
+// padded alike (see packed_weights.py).
 //
-// With int8 weights a tile is bytes, [K / 4][TILE][4], with zeros where K ends, and the inputs are
-// rounded to bytes as they come, each row with one scale. The processor adds four products of bytes
-// at a time.
+// An int8 tile is [K / 4][TILE][4], padded with zeros. The inputs are rounded to int8 too, each row
+// with one scale. The processor adds four int8 products at a time.
 //
-// What is done with a sum before it is written, so that it need not be read again, is SwooshL,
-// or adding what the layer's result is added to anyway.
+// The epilogue works on sums while they are in registers: SwooshL, or a residual that is added.
 //
-// Sums run over k in order, whatever M is, so a row gives the same bits alone and among others.
+// Sums run over k in order for every M, so a row gives the same bits alone and in a batch.
 
 #include <cstdint>
 
@@ -29,16 +26,17 @@ namespace {
 constexpr int ROWS = LANES == 16 ? 8 : 4, VECTORS = 2;
 constexpr int64_t WIDTH = LANES * VECTORS;
 
-// With 8 rows the arithmetic fills the processor's window, and it no longer runs into the next page
-// of memory by itself early enough. With fewer rows it does, and is slowed by such hints.
+// How far ahead of use weights are prefetched with 8 rows: then arithmetic fills the processor's
+// window, and its own prefetcher comes too late at the end of a page. With fewer rows it does not, and
+// such hints only cost time.
 constexpr int64_t AHEAD = 3072;
 
-// What follows on a layer.
+// What is done with the sums of a layer.
 struct Epilogue {
   bool swoosh_l;
   const float* addend;  // [M, N]; nullptr for nothing.
 
-  // Writes what becomes of sums, of which `count` exist, to place `at` of the result.
+  // Writes the first `count` of `sums` to place `at` of the result.
   void operator()(Vector sums, float* y, int64_t at, int64_t count) const {
     if (swoosh_l) sums = swoosh(sums, 4.0f, 0.035f);
     if (addend) sums = load_some(addend + at, count) + sums;
@@ -91,16 +89,15 @@ void columns(const float* x, int64_t M, int64_t K, const float* tile, const floa
 // Cache lines of TILE outputs for 64 inputs.
 constexpr int LINES = TILE;
 
-// M rows from row `first` on by V vectors of a tile, which begins with output `n`: all, or the first
-// where the others do not exist.
-// Meanwhile some lines of each 64 inputs of the next tile are fetched, from `next` on.
+// M rows, from row `first` on, by the first V vectors of the tile of outputs from `n` on. Meanwhile
+// FETCHED cache lines are prefetched of each 64 inputs of the next tile, from `next` on.
 template <int M, int V, int FETCHED>
 inline __attribute__((always_inline)) void block_int8(
     const QuantisedRows& x, int64_t first, const uint8_t* tile, const uint8_t* next,
     const float* scales, const float* bias, float* __restrict y, int64_t N, int64_t n, Epilogue epilogue) {
   const int8_t* rows = x.row(first);
   __m512i products[M][V];
-  // Weights are stored as w + 128, because of two bytes that are multiplied one must be unsigned.
+  // Weights are stored as w + 128, since one factor of an int8 product must be unsigned.
   for (int m = 0; m < M; m++)
     for (int v = 0; v < V; v++) products[m][v] = _mm512_set1_epi32(-128 * x.sums[first + m]);
   const auto four_inputs = [&](int64_t k) __attribute__((always_inline)) {
@@ -171,8 +168,8 @@ void linear_int8(const float* x, int64_t M, int64_t K, const float* weights, int
       if (m < M) rows(block_int8<1, 1, 0>, 1, 0);
       continue;
     }
-    // With 8 rows or more there is arithmetic enough to fetch the next tile meanwhile. With 16 or
-    // more it is shared out, so that it is never waited for.
+    // From 8 rows on there is time to prefetch the next tile. From 16 rows on each block prefetches a
+    // part of it, so that no block waits.
     if (M >= 32) {
       for (int line = 0; line < LINES; line += 4) rows(block_int8<4, 2, 4>, 4, line);
     } else if (M >= 16) {

@@ -1,4 +1,4 @@
-// Rows of numbers rounded to bytes, each with one scale: the inputs of layers whose weights are bytes.
+// Rows of numbers rounded to int8, each with one scale: the inputs of int8 layers.
 
 #pragma once
 
@@ -31,7 +31,7 @@ struct QuantisedRows {
 
   const int8_t* row(int64_t m) const { return bytes.get() + m * stride; }
 
-  // From now on 128 is added to each byte, zeros at a row's end included.
+  // Adds 128 to every number, padding included.
   void make_unsigned(int64_t M) {
     int8_t* const all = bytes.get();
     for (int64_t i = 0; i < M * stride; i++) all[i] ^= -128;
@@ -63,10 +63,10 @@ struct QuantisedRows {
     const float largest = largest_magnitude(x, K);
     scales[m] = largest / 127.0f;
     const __m512 inverse = _mm512_set1_ps(127.0f / largest);
-    // Adding it leaves whole numbers in the lowest bits.
+    // 1.5 * 2^23: after adding it the lowest bits are the number rounded to a whole one.
     const __m512 rounder = _mm512_set1_ps(12582912.0f);
-    // The lower halves of two vectors, so that packing, which goes on in each quarter of a vector by
-    // itself, leaves every four bytes together; `in_order` puts the fours where they belong.
+    // The lower halves of two vectors. Packing works within each quarter of a vector, so this order
+    // keeps every four numbers together; `in_order` then puts the fours in their places.
     const __m512i lower_halves = _mm512_set_epi16(
         62, 60, 58, 56, 30, 28, 26, 24, 54, 52, 50, 48, 22, 20, 18, 16,  //
         46, 44, 42, 40, 14, 12, 10, 8, 38, 36, 34, 32, 6, 4, 2, 0);

@@ -1,14 +1,14 @@
 // The stem: three 3x3 convolutions over (time, mel bin), and SwooshR of each.
 //
-// B streams, T feature frames, F mel bins; of a convolution: I numbers of a bin that come in and N
-// that go out. None is padded in time, all are padded with a bin of zeros at either end. The second
-// takes every other frame and bin, the third every other bin.
+// B streams, T feature frames, F mel bins; of a convolution I input and N output channels. Each is
+// padded with one zero bin at either end, and not in time. The second has stride 2 in time and bins, the
+// third in bins.
 //
-// With int8 weights the second and third convolution round their inputs to bytes, each frame with one
-// scale, so that a frame gives the same bits in whatever chunk it comes.
+// With int8 weights the second and third convolution round their inputs to int8, each frame with one
+// scale, so a frame gives the same bits in every chunk.
 //
-// A stream's feature map stay in the cache from one convolution to the next, and streams are computed
-// one after the other, so each gives the same bits alone and among others.
+// Streams are computed one after the other: their feature maps stay in the cache from one convolution to
+// the next, and a stream gives the same bits alone and in a batch.
 
 #include <algorithm>
 #include <cstdint>
@@ -39,14 +39,14 @@ struct FeatureMap {
   FeatureMap(int64_t frames, int64_t bins, int64_t channels)
       : frames(frames), bins(bins), channels(channels), numbers(frames * row()) {}
 
-  // What the convolution of a feature map makes.
+  // The result of convolution `c` of `x`.
   template <typename Any>
   FeatureMap(const FeatureMap& x, const Any& c)
       : FeatureMap((x.frames - 3) / c.frame_stride + 1, (x.bins - 1) / c.bin_stride + 1, c.N) {}
 
   int64_t row() const { return (bins + 2) * channels; }
 
-  // From the bin of zeros on.
+  // Begins with the zero bin.
   const float* frame(int64_t t) const { return numbers.data() + t * row(); }
   float* frame(int64_t t) { return numbers.data() + t * row(); }
 };
@@ -130,9 +130,8 @@ void convolve(const FeatureMap& x, const Convolution& c, FeatureMap& y, int thre
 
 #if defined(__AVX512VNNI__)
 
-// As a convolution, of bytes; I is a multiple of four. Of two bytes that are multiplied one must be
-// unsigned. Here the inputs are, not the weights: what the 128 that is added to each adds to a sum is
-// then the same for all bins.
+// A convolution in int8; I is a multiple of four. One factor of an int8 product must be unsigned: here
+// it is the input, plus 128, since that adds the same to the sums of all bins.
 struct ConvolutionInt8 {
   // Of LANES outputs.
   struct alignas(64) Weights {
@@ -145,11 +144,11 @@ struct ConvolutionInt8 {
   int64_t I, N, frame_stride, bin_stride;
   int64_t groups;                // Of LANES outputs, with those that fill up the last tile.
   std::vector<Weights> weights;  // [packed][9 I / 4][TILE / LANES]
-  // Of each frame of taps what takes that away again.
+  // What the sums of each frame of taps begin with, to take those 128 away.
   std::vector<Sums> starts;  // [3][groups]
   const float *scales, *bias;
 
-  // packed: as of a linear layer of bytes.
+  // packed: as an int8 linear layer.
   ConvolutionInt8(const float* packed, int64_t I, int64_t N, int64_t frame_stride,
                      int64_t bin_stride)
       : I(I),
@@ -176,7 +175,7 @@ struct ConvolutionInt8 {
   }
 };
 
-// As above, of three frames of bytes with a scale each.
+// The same in int8, of three frames with a scale each.
 template <int M, int V>
 inline __attribute__((always_inline)) void convolve_bins_int8(
     const int8_t* x, int64_t row, const float* scales, const ConvolutionInt8& c, int64_t n,

@@ -102,7 +102,7 @@ inline Vector interleave(Vector x, Vector y) {
 
 #endif
 
-// The two halves of each block of 2 * `distance` numbers change places.
+// Swaps the two halves of each block of 2 * `distance` numbers.
 #if defined(__clang__)
 
 template <int distance, int... I>
@@ -126,7 +126,7 @@ inline Vector swap_blocks(Vector x) {
 
 #endif
 
-// What `combine` makes of all numbers, in every lane.
+// All numbers reduced by `combine`, in every lane.
 template <int distance = LANES / 2, typename Combine>
 inline Vector reduce(Vector x, Combine combine) {
   x = combine(x, swap_blocks<distance>(x));
@@ -136,15 +136,15 @@ inline Vector reduce(Vector x, Combine combine) {
     return x;
 }
 
-// The first `count` numbers of x, and those of y after them.
+// The first `count` numbers of x, then those of y.
 inline Vector blend(Vector x, int64_t count, Vector y) {
   if (count >= LANES) return x;
   for (int i = 0; i < LANES; i++) x[i] = i < count ? x[i] : y[i];
   return x;
 }
 
-// Row i, number j becomes row j, number i: as many times as it takes, the first and the second half
-// of the rows are shuffled like cards.
+// Transposes a square of numbers: log2(LANES) times, the first and the second half of the rows are
+// interleaved.
 inline void transpose(Vector (&rows)[LANES]) {
   for (int done = 1; done < LANES; done *= 2) {
     Vector shuffled[LANES];

@@ -23,12 +23,10 @@ from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.kernel import build, kernel_version
-from echostream.model import load_model
-from echostream.shipped import SHIPPED_CHECKPOINT
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
 from tests.kernel.needs import needs_compiler, needs_int8
 
-from .compiled import CHUNKINGS, error_of_int8
+from .compiled import CHUNKINGS, error_of_int8, wide_encoder
 
 BATCHES = {4: 1, 0: 2}
 """Streams of the graph of each memory size."""
@@ -263,10 +261,8 @@ def test_int8_is_refused_where_bytes_cannot_be_multiplied(
 def test_int8_is_near_and_not_the_same(cache: Path) -> None:
     """And in a batch to the bit what it is alone."""
     assert 1e-4 < error_of_int8("inductor", cache) < 0.1
-    encoder = load_model(SHIPPED_CHECKPOINT).encoder
-    assert isinstance(encoder, ZipformerEncoder)
-    compiled = make_backend(encoder, "inductor", precision="int8", cache=cache)
-    features = noise(3, 70, 80, dtype=FLOAT)
+    compiled = make_backend(wide_encoder(), "inductor", precision="int8", cache=cache)
+    features = noise(3, 70, 40, dtype=FLOAT)
     together, _, _ = compiled.step(features, compiled.init_state(3), is_final=True)
     for row in range(3):
         alone, _, _ = compiled.step(features[row : row + 1], compiled.init_state(), is_final=True)

@@ -1,4 +1,4 @@
-"""An encoder from one file outside the project: found by its path, streamed, saved and loaded."""
+"""The encoder of docs/extending.md: found by its path, streamed, saved and loaded."""
 
 from __future__ import annotations
 
@@ -12,53 +12,11 @@ from echostream.config import SystemConfig, from_mapping
 from echostream.encoder import registry
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel, load_model, save_model
+from tests.test_documents import ROOT, python_blocks
 
-OUTSIDE = '''\
+OUTSIDE = dict(python_blocks(ROOT / "docs" / "extending.md"))["every_fourth.py"]
 """Every fourth feature frame, projected: an encoder of 40 ms frames without any context."""
 
-from dataclasses import dataclass, replace
-
-import torch
-from torch import nn
-
-from echostream.encoder.protocol import Capabilities
-from echostream.encoder.state import EncoderState
-
-
-@dataclass(frozen=True)
-class Waiting(EncoderState):
-    processed_frames: torch.Tensor
-    pending: torch.Tensor
-    chunk_size: int
-
-
-class EveryFourth(nn.Module):
-    capabilities = Capabilities()
-    frame_ms, chunk_multiple, input_dim = 40, 1, 80
-
-    def __init__(self, output_dim=16, chunk_size=8):
-        super().__init__()
-        self.output_dim, self.chunk_size = output_dim, chunk_size
-        self.projection = nn.Linear(self.input_dim, output_dim)
-
-    def forward(self, features, lengths=None):
-        y = self.projection(features[:, 3::4])
-        lengths = torch.full((len(y),), features.shape[1]) if lengths is None else lengths
-        return {"encoder_out": y, "encoder_out_lengths": lengths // 4}
-
-    def init_state(self, batch_size=1, *, chunk_size=None):
-        waiting = torch.zeros(batch_size, 0, self.input_dim)
-        return Waiting(torch.zeros(batch_size).long(), waiting, chunk_size or self.chunk_size)
-
-    def step(self, features, state, lengths=None, *, is_final=False):
-        heard = torch.cat((state.pending, features), dim=1)
-        unit = 4 if is_final else 4 * state.chunk_size
-        used = heard.shape[1] // unit * unit
-        y = self.projection(heard[:, 3:used:4])
-        count = torch.full_like(state.processed_frames, y.shape[1])
-        count_so_far = state.processed_frames + count
-        return y, count, replace(state, processed_frames=count_so_far, pending=heard[:, used:])
-'''
 SYSTEM = {
     "encoder": {"name": "every_fourth:EveryFourth", "options": {"output_dim": 24}},
     "policy": {"name": "offline"},
@@ -74,7 +32,6 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SpeechModel:
 
 
 def test_an_encoder_from_outside_streams_and_is_saved(model: SpeechModel, tmp_path: Path) -> None:
-    assert OUTSIDE.count("\n") <= 45
     features = torch.randn(1, 203, 80)
     whole = model.encoder(features)["encoder_out"]
     state, parts = model.encoder.init_state(), []
