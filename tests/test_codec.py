@@ -126,6 +126,10 @@ UNKNOWN = {"$": "class", "class": "os:PathLike", "fields": {}}
         json.dumps(GOOD | {"tree": UNKNOWN | {"class": "not.imported:Thing"}}),
         json.dumps(GOOD | {"tree": UNKNOWN | {"class": f"{__name__}:Node"}}),
     ],
+    ids=[
+        *("none", "no JSON", "empty", "list", "number", "version", "tensor", "tag"),
+        *("no dataclass", "not loaded", "fields"),
+    ],
 )
 def test_a_safetensors_file_of_something_else_is_refused(header: str | None) -> None:
     metadata = None if header is None else {"echostream": header}

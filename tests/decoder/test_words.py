@@ -45,6 +45,7 @@ def pieces(tokenizer: Tokenizer, *names: str) -> list[int]:
     return ids
 
 
+@pytest.mark.fault("F40")
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_words_are_the_split_text_however_the_tokens_come(
@@ -85,30 +86,6 @@ def test_one_token_with_several_words(multi_word: Tokenizer) -> None:
     ids = pieces(multi_word, "▁the▁people", "s", "▁b")
     words = assemble(WordAssembler(multi_word), tokens_of(ids), [])
     assert words == [Word("the", 1, 0), Word("peoples", 2, 6), Word("b", 3, 6)]
-
-
-@pytest.mark.fault("F40")
-def test_nothing_but_blanks_and_silent_tokens(plain: Tokenizer) -> None:
-    blanks = pieces(plain, "▁", "▁", "▁")
-    assert assemble(WordAssembler(plain), tokens_of([*blanks, 0, 1, 2, 3, *blanks]), [1, 1]) == []
-    assert assemble(WordAssembler(plain), [], []) == []
-
-
-@pytest.mark.fault("F40")
-def test_half_a_character_at_the_end_is_dropped(byte_fallback: Tokenizer) -> None:
-    word = pieces(byte_fallback, "▁", "h")
-    half = pieces(byte_fallback, "<0xE4>", "<0xB8>")
-    assembler = WordAssembler(byte_fallback)
-    assert [w.text for w in assemble(assembler, tokens_of([*word, *half]), [3])] == ["h"]
-    assert assemble(assembler, tokens_of(half), [1]) == []
-
-
-@pytest.mark.fault("F40")
-def test_a_character_cut_by_a_chunk_boundary(byte_fallback: Tokenizer) -> None:
-    ids = pieces(byte_fallback, "▁", "<0xE4>", "<0xB8>", "<0xAD>", "h")
-    for cut in range(6):
-        words = assemble(WordAssembler(byte_fallback), tokens_of(ids), [cut])
-        assert words == [Word("中h", 5, 12)]
 
 
 @pytest.mark.fault("F43")

@@ -69,18 +69,6 @@ def test_changes_stay_within_reach(chunk: int, left: int, future: int | None, me
             assert changed.nonzero()[0] == may[:, frame].nonzero()[0]
 
 
-def test_past_is_bounded_without_left_context_and_memory() -> None:
-    """Only the convolutions' histories reach back then, and they are counted out by ``reach``."""
-    encoder = small_encoder(0)
-    options: dict[str, Any] = {"chunk_size": 16, "left_context": 0, "max_future_frames": None}
-    frames = 300
-    may = dependencies(encoder.config, frames, 16, 0, None)
-    last = int(may[:, 0].nonzero()[-1])
-    assert last < frames - 1
-    changed = changed_by(encoder, slice(0, 1), frames, **options)
-    assert 16 <= int(changed.nonzero()[-1]) <= last
-
-
 def test_memory_reaches_beyond_the_left_context() -> None:
     """With everything else causal and short, segment 0 is seen from M segments later."""
     options: dict[str, Any] = {"chunk_size": 8, "left_context": 0, "max_future_frames": 0}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from simuleval.data.segments import EmptySegment, SpeechSegment, TextSegment
+from simuleval.data.segments import SpeechSegment, TextSegment
 
 from echostream.config import SystemConfig
 from echostream.config_mapping import parse_options
@@ -131,14 +131,3 @@ def test_segments_of_another_hosts_class_are_heard(checkpoint: Path) -> None:
         agents[1].push(TextSegment(content="some words"))
     with pytest.raises(AudioFormatError, match="a dict was pushed"):
         agents[1].push({"content": samples})
-
-
-def test_audio_after_the_answer_to_the_end_begins_the_next_stream(checkpoint: Path) -> None:
-    """A voice activity detector goes on with the same states after each utterance."""
-    agent = EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint), policy="offline"))
-    samples = audio(2.0).tolist()
-    said = []
-    for _ in range(2):
-        agent.pushpop(SpeechSegment(content=samples, sample_rate=16_000))
-        said.append(agent.pushpop(EmptySegment(finished=True)).content)
-    assert said[0] == said[1] != ""

@@ -88,18 +88,6 @@ def test_lagging_and_stride_by_hand() -> None:
     assert policy_writes(CtcGuided(stride=2, lagging=2), steps, starts) == [0, 0, 0, 4, 0, 2]
 
 
-def test_fewer_units_than_the_lagging_is_no_word() -> None:
-    ctx = context(words=("a",), ends=(1,), source=2, target=2)
-    assert decide(CtcGuided(lagging=5), ctx).write == 0
-
-
-def test_a_shrinking_hypothesis_waits_for_the_old_length() -> None:
-    starts = [True] * 10
-    # ASR shrinks from 3 to 2, then must exceed 3 to count as grown.
-    steps = [(3, 3), (2, 5), (3, 6), (4, 7)]
-    assert policy_writes(CtcGuided(), steps, starts) == [2, 0, 0, 4]
-
-
 def test_only_stable_words_are_written() -> None:
     ctx = context(words=("a",), tentative=("b",), ends=(1, 2), source=5, target=5)
     assert decide(CtcGuided(), ctx).write == 1

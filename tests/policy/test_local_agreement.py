@@ -49,21 +49,6 @@ def test_two_agree_by_hand() -> None:
     assert run(2, hypotheses) == ([0, 1, 1, 1, 0, 0], ["a", "c", "d"])
 
 
-def test_three_agree_by_hand() -> None:
-    hypotheses = [["a", "b"], ["a", "b"], ["a", "c"], ["a", "c"], ["a", "c", "d"]]
-    assert run(3, hypotheses) == ([0, 0, 1, 0, 1], ["a", "c"])
-
-
-def test_agreement_is_about_the_last_hypotheses_only() -> None:
-    # "a" at chunks 1 and 3 but not at 2: no two in a row
-    assert run(2, [["a"], ["b"], ["a"], ["b"]])[1] == []
-
-
-def test_agreement_is_about_prefixes() -> None:
-    # "b" stands at the second place in both, but after different words
-    assert run(2, [["a", "b"], ["c", "b"]])[1] == []
-
-
 def test_a_search_that_never_revises_is_delayed() -> None:
     growing = [["a"], ["a", "b"], ["a", "b", "c"], ["a", "b", "c", "d"]]
     assert run(1, growing)[0] == [1, 1, 1, 1]

@@ -38,11 +38,6 @@ def test_schedule_by_hand_when_words_are_plenty(k: int, stride: int, schedule: l
     assert writes(WaitK(k=k, stride=stride), [100] * 8) == schedule
 
 
-def test_words_that_come_late_are_made_up_for() -> None:
-    # Allowed after each chunk: 0 1 2 3 4 5; ready: 0 0 0 2 2 9.
-    assert writes(WaitK(k=2), [0, 0, 0, 2, 2, 9]) == [0, 0, 0, 2, 0, 3]
-
-
 def test_tentative_words_are_not_written() -> None:
     ctx = context(chunks=5, words=("a",), tentative=("b", "c"))
     assert decide(WaitK(k=1), ctx).write == 1

@@ -74,29 +74,6 @@ def test_compiled_backends(translate: Make, backend: str) -> None:
     assert sizes >= {1, 2, 3}
 
 
-@pytest.mark.fault("F45")
-def test_a_hundred_streams(translator: Translator) -> None:
-    chance = random.Random(5)
-    sources = [
-        source(
-            chance.uniform(0.2, 0.8), seed, chance.choice(RATES), chance.choice((800, 3_000, 5_000))
-        )
-        for seed in range(100)
-    ]
-    pool = StreamPool(translator)
-    host = Host(pool, sources)
-    most = 0
-
-    def choose(left: list[int]) -> list[int]:
-        nonlocal most
-        most = max(most, len(pool))
-        return chance.choices(left, k=len(left))
-
-    host.run_to_the_end(choose)
-    assert most > 80, "most of them at once"
-    assert host.turns == [alone(translator, one) for one in sources]
-
-
 def test_forced_streams_keep_their_schedules(translate: Make) -> None:
     translator = translate(policy="wait-k", policy_options="k=1,stride=1")
     pool = StreamPool(translator)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from simuleval.agents.actions import ReadAction
-from simuleval.data.segments import EmptySegment, SpeechSegment
+from simuleval.data.segments import SpeechSegment
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, ConfigError
@@ -61,61 +61,12 @@ def test_answers_end_with_exactly_one_finished_segment(checkpoint: Path) -> None
     assert text(answers)
 
 
-@pytest.mark.fault("F16")
-def test_reset_gives_a_fresh_stream(checkpoint: Path) -> None:
-    sent = segments(audio(2.0), 5120)
-    fresh = text(converse(make_agent(checkpoint), sent))
-    agent = make_agent(checkpoint)
-    converse(agent, sent[:3])
-    agent.reset()
-    agent.reset()
-    assert text(converse(agent, sent)) == fresh
-    agent.reset()
-    assert text(converse(agent, sent)) == fresh
-
-
-@pytest.mark.fault("F45")
-def test_interleaved_stateless_streams_equal_their_solo_runs(checkpoint: Path) -> None:
-    agent = make_agent(checkpoint, policy="stub")
-    streams = [segments(audio(1.0 + 0.3 * n, seed=n), 3000 + 700 * n) for n in range(5)]
-    solo = [text(converse(make_agent(checkpoint, policy="stub"), sent)) for sent in streams]
-    states = [agent.build_states() for _ in streams]
-    answers: list[list[Any]] = [[] for _ in streams]
-    for turn in range(max(map(len, streams))):
-        for number, sent in enumerate(streams):
-            if turn < len(sent):
-                answers[number].append(agent.pushpop(sent[turn], states[number]))
-    assert [text(a) for a in answers] == solo
-
-
-@pytest.mark.fault("F12", "F13")
-def test_a_final_empty_segment_flushes(checkpoint: Path) -> None:
-    """Other hosts and the remote evaluator end a stream without new audio."""
-    samples = audio(1.7)
-    expected = text(converse(make_agent(checkpoint), segments(samples, 4000)))
-    sent: list[Any] = segments(samples, 4000)
-    sent[-1].finished = False
-    for last in (EmptySegment(finished=True), SpeechSegment(content=[], finished=True)):
-        answers = converse(make_agent(checkpoint), [*sent, last])
-        assert answers[-1].finished
-        assert text(answers) == expected
-
-
 def test_popping_without_new_audio_reads(checkpoint: Path) -> None:
     agent = make_agent(checkpoint)
     agent.push(segments(audio(1.0), 5120)[0])
     agent.pop()
     assert isinstance(agent.policy(agent.states), ReadAction)
     assert isinstance(agent.policy(), ReadAction)
-
-
-def test_pushes_between_pops_are_all_heard(checkpoint: Path) -> None:
-    sent = segments(audio(1.0), 1600)
-    expected = text(converse(make_agent(checkpoint), sent))
-    agent = make_agent(checkpoint)
-    for segment in sent:
-        agent.push(segment)
-    assert text([agent.pop()]) == expected
 
 
 @pytest.mark.fault("F09")
