@@ -72,7 +72,8 @@ class Draft:
 
 
 MOST_REPEATED = 8
-
+"""Tokens in a row that may come a second time in a window. A decoder that is not sure says the same
+for ever; people do not repeat so much word by word."""
 
 ENDED = 0.5
 """Share of the attention that goes to the silence after what was heard when a text ends."""
@@ -100,8 +101,7 @@ class GreedySearch:
         suppressed: ids that are never taken.
         suppressed_first: ids that are not taken right after the prompt.
         no_speech: id whose probability says that there is no speech, if there is one.
-        most_repeated: tokens in a row that may come a second time in a window. A decoder that is
-            not sure says the same for ever; people do not repeat so much word by word.
+        most_repeated: tokens in a row that may come a second time in a window.
     """
 
     def __init__(
