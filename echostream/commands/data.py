@@ -17,12 +17,7 @@ from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.corpus.split import SPLITS, Split
 from echostream.training.recipes.language_pairs import RECIPES
 from echostream.training.recipes.recipe import Options, run
-from echostream.training.recipes.synthetic import (
-    DEFAULT_TEXTS,
-    ENGINES,
-    SyntheticOptions,
-    add_synthetic,
-)
+from echostream.training.recipes.synthetic import DEFAULT_TEXTS, ENGINES, add_synthetic
 
 MAX_DEFAULT_JOBS = 4
 
@@ -43,23 +38,17 @@ def main(argv: list[str] | None = None) -> int:
         splits=cast(tuple[Split, ...], arguments.splits),
         jobs=arguments.jobs,
         keep_packages=arguments.keep_packages,
-    )
-    synthetic = SyntheticOptions(
-        output=output,
-        work=options.work,
         hours={
             name: arguments.hours if hours is None else hours
             for name, hours in arguments.synthetic.items()
         },
         texts=arguments.texts,
         folder=arguments.kokoro_folder,
-        jobs=arguments.jobs,
-        keep_packages=arguments.keep_packages,
     )
     try:
         rows = run(recipe, options)
-        if synthetic.hours or synthetic.folder:
-            rows = add_synthetic(recipe, synthetic)
+        if options.hours or options.folder:
+            rows = add_synthetic(recipe, options)
     except EchoStreamError as error:
         print(f"echostream data: error: {error}", file=sys.stderr)
         return 1

@@ -24,34 +24,18 @@ from echostream.constants import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 
-STRETCH_WINDOW = 640
-"""Samples of a window for time stretching: 40 ms."""
-
+STRETCH_WINDOW = 640  # samples of a window for time stretching: 40 ms
 STRETCH_SHIFT = STRETCH_WINDOW // 2
-
 STRETCH_SEARCH = 128
 """How far a window may be moved to fit (8 ms each way: the period of a voice of 62 Hz)."""
-
-COARSE = 4
-"""The fit is looked for on means of this many samples first."""
-
-NOISE_BANK = 1 << 18
-"""Samples of noise of each colour, drawn once: 16 s, read from a random place."""
-
-NOISE_COLOURS = (0.0, 1.0, 2.0)
-"""Power falls as frequency to this exponent: white, pink, brown."""
-
+COARSE = 4  # the fit is looked for on means of this many samples first
+NOISE_BANK = 1 << 18  # samples of noise of each colour, drawn once: 16 s, read from a random place
+NOISE_COLOURS = (0.0, 1.0, 2.0)  # power falls as frequency to this exponent: white, pink, brown
 COLOUR_HZ = (0.0, 150.0, 300.0, 600.0, 1200.0, 2000.0, 3000.0, 4000.0, 5500.0, 7000.0, 8000.0)
 """Where the gains of a colouring are drawn; voices and microphones differ on this scale."""
-
-EDGE_HZ = 200.0
-"""Width of the edge of a band limit."""
-
-CEILING = 0.99
-"""Peaks above full scale are brought down to this by scaling the whole recording."""
-
-QUIET = 1e-5
-"""RMS below which a recording counts as silence and is left at its level."""
+EDGE_HZ = 200.0  # width of the edge of a band limit
+CEILING = 0.99  # peaks above full scale are brought down to this by scaling the whole recording
+QUIET = 1e-5  # RMS below which a recording counts as silence and is left at its level
 
 
 @dataclass(frozen=True)
@@ -120,17 +104,11 @@ def change_voice(samples: Samples, speed: float, semitones: float) -> Samples:
     ``semitones`` at the same tempo. 1.0 and 0.0 change nothing."""
     ratio = 2.0 ** (semitones / 12.0)
     factor = speed * ratio
-    if samples.size == 0:
-        return samples.copy()
-    # One resampling does both; what the pitch took from the length is stretched back.
-    moved: Samples = (
-        samples.copy()
-        if abs(factor - 1.0) < 1e-3
-        else soxr.resample(samples, round(SAMPLE_RATE * factor), SAMPLE_RATE, quality="MQ")
-    )
-    if abs(ratio - 1.0) < 1e-3:
-        return moved
-    return stretch(moved, round(samples.size / speed))
+    moved = samples.copy()
+    if samples.size and abs(factor - 1.0) >= 1e-3:
+        # One resampling does both; what the pitch took from the length is stretched back.
+        moved = soxr.resample(samples, round(SAMPLE_RATE * factor), SAMPLE_RATE, quality="MQ")
+    return moved if abs(ratio - 1.0) < 1e-3 else stretch(moved, round(samples.size / speed))
 
 
 def stretch(samples: Samples, size: int) -> Samples:
@@ -226,9 +204,7 @@ def _fast_size(size: int) -> int:
 def set_level(samples: Samples, decibels: float) -> Samples:
     """``[n]`` scaled to an RMS of ``decibels`` below full scale; silence stays silence."""
     rms = _rms(samples)
-    if rms < QUIET:
-        return samples.copy()
-    return samples * np.float32(10.0 ** (decibels / 20.0) / rms)
+    return samples if rms < QUIET else samples * np.float32(10.0 ** (decibels / 20.0) / rms)
 
 
 def add_noise(samples: Samples, snr: float, colour: float, seed: int) -> Samples:
@@ -239,7 +215,7 @@ def add_noise(samples: Samples, snr: float, colour: float, seed: int) -> Samples
     """
     rms = _rms(samples)
     if rms < QUIET:
-        return samples.copy()
+        return samples
     bank = _noise(colour)
     places = np.arange(seed % bank.size, seed % bank.size + samples.size)
     noise = bank.take(places, mode="wrap")
@@ -266,6 +242,4 @@ def within_scale(samples: Samples) -> Samples:
 
 
 def _rms(samples: Samples) -> float:
-    if samples.size == 0:
-        return 0.0
-    return float(np.sqrt(np.dot(samples, samples) / samples.size))
+    return float(np.sqrt(np.dot(samples, samples) / max(1, samples.size)))

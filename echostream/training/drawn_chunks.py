@@ -16,46 +16,37 @@ import random
 from echostream.encoder.protocol import Encoder, TrainingChunks
 from echostream.errors import ConfigError
 
-WHOLE = "whole"
-"""How an option writes the whole recording (chunk) or the whole chunk (look-ahead)."""
+WHOLE = "whole"  # how an option writes the whole recording
 
-Chunking = dict[str, int | None]
-"""Keyword arguments of an encoder's ``forward``."""
+Chunking = dict[str, int | None]  # keyword arguments of an encoder's ``forward``
 
 
-def choices_for(
-    encoder: Encoder, chunk_sizes: str = "", left_contexts: str = "", futures: str = ""
-) -> TrainingChunks | None:
-    """What to draw from, with what the options name in place of what is usual for the encoder.
+def choices_for(encoder: Encoder, chunk_sizes: str = "") -> TrainingChunks | None:
+    """What to draw from; the option names chunk sizes in place of those usual for the encoder.
 
-    Raises:
-        ConfigError: for a value that the encoder cannot use.
+    Raises `ConfigError` for a value that the encoder cannot use.
     """
-    options = {
-        "chunk_size": _numbers("chunk sizes", chunk_sizes),
-        "left_context": _numbers("left contexts", left_contexts),
-        "max_future_frames": _numbers("look-ahead", futures),
-    }
-    given = {name: values for name, values in options.items() if values}
     usual = encoder.capabilities.training
-    known = () if usual is None else ("chunk_size", *usual.others)
-    foreign = [name for name in given if name not in known]
-    if foreign:
+    try:
+        parts = [part.strip() for part in chunk_sizes.split(",") if part.strip()]
+        sizes = tuple(None if part == WHOLE else int(part) for part in parts)
+    except ValueError as error:
         raise ConfigError(
-            f"values of {', '.join(foreign)} were given for {type(encoder).__name__}, whose "
-            "training draws none; leave them out"
+            f"chunk sizes are {chunk_sizes!r}; expected whole numbers and {WHOLE!r}, separated by "
+            "commas"
+        ) from error
+    if sizes and usual is None:
+        raise ConfigError(
+            f"chunk sizes were given for {type(encoder).__name__}, whose training draws none; "
+            "leave them out"
         )
-    if usual is None or not given:
+    if usual is None or not sizes:
         return usual
-    for name, values in given.items():
-        for value in values:
-            encoder.init_state(1, **{name: value})  # which refuses what it cannot use
-    sizes = given.pop("chunk_size", ())
-    if sizes:
-        largest = max((size for size in sizes if size is not None), default=None)
-        first = tuple(size for size in dict.fromkeys((largest, None)) if size in sizes)
-        usual = dataclasses.replace(usual, chunk_sizes=sizes, first_chunk_sizes=first)
-    return dataclasses.replace(usual, others={**usual.others, **given})
+    for size in sizes:
+        encoder.init_state(1, chunk_size=size)  # which refuses what it cannot use
+    largest = max((size for size in sizes if size is not None), default=None)
+    first = tuple(size for size in dict.fromkeys((largest, None)) if size in sizes)
+    return dataclasses.replace(usual, chunk_sizes=sizes, first_chunk_sizes=first)
 
 
 def draw_chunking(
@@ -72,14 +63,3 @@ def draw_chunking(
             value = min(size, value)
         drawn[name] = value
     return drawn
-
-
-def _numbers(what: str, text: str) -> tuple[int | None, ...]:
-    """``16,32,whole`` to ``(16, 32, None)``."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    try:
-        return tuple(None if part == WHOLE else int(part) for part in parts)
-    except ValueError as error:
-        raise ConfigError(
-            f"{what} are {text!r}; expected whole numbers and {WHOLE!r}, separated by commas"
-        ) from error

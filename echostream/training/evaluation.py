@@ -102,6 +102,12 @@ class Evaluation:
                 logger.info("  %s | %s", *pair)
 
 
+def best_path(log_probs: Tensor) -> list[int]:
+    """Units of the most probable path of ``[T, V]``: ``V`` units and the blank, which is last."""
+    units: list[int] = torch.unique_consecutive(log_probs.argmax(dim=1)).tolist()
+    return [unit for unit in units if unit != log_probs.shape[1] - 1]
+
+
 def bleu(pairs: Sequence[tuple[str, str]]) -> float:
     """BLEU of (reference, hypothesis) pairs; 0 for none."""
     references, hypotheses = _lists(pairs)

@@ -19,10 +19,8 @@ from torch import Tensor
 from echostream.config import SystemConfig, from_mapping
 from echostream.errors import CheckpointError
 from echostream.model import SpeechModel
-from echostream.training.averaging import average_weights
 
-FAIRSEQ = "fairseq"
-"""Folder of fairseq's checkpoints in the folder of a run."""
+FAIRSEQ = "fairseq"  # folder of fairseq's checkpoints in the folder of a run
 LAST = "checkpoint_last.pt"
 TASK, AVERAGE = "SpeechTask", "average"
 """Where a checkpoint holds the averaged weights."""
@@ -76,8 +74,7 @@ def last_checkpoints(folder: Path, count: int, update: int | None = None) -> lis
 def read_checkpoint(path: Path) -> TrainingState:
     """A checkpoint of EchoStream's task.
 
-    Raises:
-        CheckpointError: if it is missing, damaged, of another task, or would run code.
+    Raises `CheckpointError` if it is missing, damaged, of another task, or would run code.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -111,9 +108,14 @@ def _network(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def averaged_model(states: Sequence[TrainingState], *, running: bool = True) -> SpeechModel:
     """The network whose weights are the mean of the checkpoints' (at least one, of one run).
 
-    With ``running`` of each checkpoint's running average, otherwise of its last weights.
+    With ``running`` of each checkpoint's running average, otherwise of its last weights. Whole
+    numbers, such as the counts of a batch norm, are taken from the last.
     """
     model = SpeechModel(states[-1].config)
     weights = [state.average if running else state.weights for state in states]
-    model.load_state_dict(average_weights(weights))
+    mean = dict(weights[-1])
+    for name, last in mean.items():
+        if last.is_floating_point():
+            mean[name] = torch.stack([w[name].double() for w in weights]).mean(dim=0).to(last.dtype)
+    model.load_state_dict(mean)
     return model.eval()

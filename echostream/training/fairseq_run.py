@@ -25,6 +25,7 @@ from echostream.training.run_options import ARCHITECTURES, TrainingOptions
 
 logger = logging.getLogger(__name__)
 
+_SAME_NAMES = "weight_decay", "solo_epochs", "solo_seconds", "augment", "corpora", "repeat", "seed"
 PLUGIN = Path(__file__).resolve().parent / "fairseq_plugin"
 _OWN_LOGGERS = ("echostream", "train", "train_inner", "dev", "test", "__main__")
 
@@ -56,13 +57,13 @@ def fairseq_arguments(
     """
     warmup = min(options.warmup, max(1, options.updates // 4))
     values: dict[str, object] = {
+        **{name.replace("_", "-"): getattr(options, name) for name in _SAME_NAMES},
         "user-dir": PLUGIN,
         "task": "echostream_speech",
         "system": system,
         "arch": ARCHITECTURES[config.encoder.name],
         "criterion": "echostream_multitask",
         "optimizer": "echostream_adamw",
-        "weight-decay": options.weight_decay,
         "clip-norm": 2.0,
         "lr": options.peak_rate,
         "lr-scheduler": "echostream_cosine",
@@ -71,13 +72,7 @@ def fairseq_arguments(
         "min-lr": options.peak_rate / 100,
         "max-update": options.updates,
         "max-tokens": options.max_frames,
-        "solo-epochs": options.solo_epochs,
-        "solo-seconds": options.solo_seconds,
-        "augment": options.augment,
-        "start-from": "" if options.start_from is None else options.start_from,
-        "corpora": options.corpora,
-        "repeat": options.repeat,
-        "seed": options.seed,
+        "start-from": options.start_from or "",
         "train-subset": "train",
         "valid-subset": "dev",
         "save-dir": run / FAIRSEQ,
@@ -196,8 +191,5 @@ def configure_logging(level: int = logging.INFO) -> None:
     )
     handler.setLevel(level)
     logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[handler],
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[handler]
     )

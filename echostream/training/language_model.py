@@ -25,10 +25,7 @@ from echostream.whole_file import replacing
 
 logger = logging.getLogger(__name__)
 
-_FILES = {
-    "source": (SOURCE_VOCABULARY, SOURCE_NGRAM),
-    "target": (TARGET_VOCABULARY, TARGET_NGRAM),
-}
+_FILES = {"source": (SOURCE_VOCABULARY, SOURCE_NGRAM), "target": (TARGET_VOCABULARY, TARGET_NGRAM)}
 SIDES = tuple(_FILES)
 
 
@@ -47,17 +44,12 @@ def make_language_models(
     """Estimate the models from the training side of the split and write them to the checkpoint.
 
     Args:
-        checkpoint: folder with the vocabularies.
-        data: folder of the corpus; its training part counts ``repeat`` times.
-        corpora: only of these corpora of the folder; of all if none is named.
+        checkpoint: folder with the vocabularies; a model whose side is not named stays as it is.
+        data: folder of the corpus, of which only the ``corpora`` are read if some are named.
         texts: a table of sentence pairs (``texts.tsv``) to add; only its training side is read.
         source_is_english: which side of those pairs is the source.
         repeat: how often each transcript counts for one sentence of ``texts``.
         order, least_count: as of :func:`echostream.training.ngram_estimation.estimate`.
-        sides: of these texts only; the other model of the checkpoint stays as it is.
-
-    Returns:
-        The models, in the order of ``sides``.
 
     Raises:
         ConfigError: for an unknown corpus.

@@ -34,8 +34,7 @@ def estimate(
         vocab_size: ``V``.
         least_count: n-grams of three and more units that were seen less often are left out.
 
-    Raises:
-        ConfigError: for an order or a count below 1, a unit outside the vocabulary, or no text.
+    Raises `ConfigError` for an order or a count below 1, a unit outside the vocabulary, or no text.
     """
     if order < 1 or least_count < 1:
         raise ConfigError(

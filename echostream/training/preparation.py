@@ -36,8 +36,7 @@ logger = logging.getLogger(__name__)
 
 SYSTEM = "system.yaml"
 CMVN = "cmvn.json"
-_CMVN_SECONDS = 3600
-"""More speech than this does not change the statistics in a digit that matters."""
+_CMVN_SECONDS = 3600  # more speech than this does not change the statistics in a digit that matters
 _NOT_WEIGHTS = ("chunk_size", "left_context", "max_future_frames", "dropout", "mode")
 """Keys of an encoder that may change during a run."""
 
@@ -55,10 +54,6 @@ class Preparation:
     target: Tokenizer
     cmvn: Cmvn
     units: tuple[int, int]
-
-    def front_end(self) -> FrontEnd:
-        """The front end of the configuration, without normalisation."""
-        return make_front_end(self.config)
 
 
 def make_front_end(config: SystemConfig) -> FrontEnd:
@@ -114,8 +109,7 @@ def prepare(
 def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
     """The SentencePiece unigram model at ``path``, trained on ``texts`` if it is not there yet.
 
-    Raises:
-        DataError: if the texts do not give a vocabulary of that size, or the file has another.
+    Raises `DataError` if the texts do not give a vocabulary of that size, or the file has another.
     """
     if not path.exists():
         model = io.BytesIO()
@@ -149,11 +143,8 @@ def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
 def _cmvn(path: Path, train: Sequence[Utterance], config: SystemConfig) -> Cmvn:
     """The statistics at ``path``; where there are none yet, of every n-th of many recordings."""
     if path.exists():
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return Cmvn(values["mean"], values["std"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is damaged ({error}); remove it to make it again") from error
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Cmvn(values["mean"], values["std"])
     step = max(1, round(sum(utterance.seconds for utterance in train) / _CMVN_SECONDS))
     chosen = tqdm(train[::step], desc="normalisation", unit="clip", leave=False)
     cmvn = Cmvn.estimate(map(FeatureReader(make_front_end(config)), chosen))

@@ -48,16 +48,24 @@ def power(samples: Samples, low: float, high: float) -> float:
     return float(10 * np.log10(spectrum[(hertz >= low) & (hertz < high)].sum() + 1e-20))
 
 
-@pytest.mark.parametrize("speed", [0.9, 0.95, 1.1, 1.2])
-def test_speed_changes_length_and_pitch(speed: float) -> None:
-    faster = change_voice(sine(440.0), speed, 0.0)
-    assert faster.size == pytest.approx(RATE / speed, abs=2)
-    assert loudest(faster) == pytest.approx(440.0 * speed, abs=2)
+def test_edges_of_a_voice() -> None:
+    for speed in (0.9, 1.2):
+        faster = change_voice(sine(440.0), speed, 0.0)
+        assert faster.size == pytest.approx(RATE / speed, abs=2)
+        assert loudest(faster) == pytest.approx(440.0 * speed, abs=2)
+    for size in (0, 1, 500, 1023):  # shorter than a window
+        result = change_voice(noise()[:size], 1.1, 2.0)
+        assert (result.dtype, result.size) == (np.float32, round(size / 1.1))
+    # Each window continues the one before it, and the windows sum to one.
+    assert np.abs(stretch(noise(0.5), RATE // 2) - noise(0.5)).max() < 1e-6
+    assert np.allclose(within_scale(sine(100.0, amplitude=2.0)), sine(100.0, amplitude=0.99))
+    assert np.array_equal(within_scale(sine(100.0, amplitude=1.0)), sine(100.0, amplitude=1.0))
+    silence = np.zeros(RATE, np.float32)
+    assert not any(augment(silence, np.random.default_rng(seed)).any() for seed in range(20))
 
 
-@pytest.mark.parametrize("semitones", [-2.0, -0.5, 1.0, 2.0, 7.0])
-@pytest.mark.parametrize("speed", [0.9, 1.0])
-def test_pitch_leaves_the_tempo(semitones: float, speed: float) -> None:
+@pytest.mark.parametrize(("speed", "semitones"), [(1.0, -2.0), (0.9, 1.0), (1.0, 7.0)])
+def test_pitch_leaves_the_tempo(speed: float, semitones: float) -> None:
     # A tone, a pause, a tone of another pitch: places in time must stay.
     parts = (sine(440.0, 0.6), np.zeros(RATE // 2, np.float32), sine(700.0, 0.6))
     moved = change_voice(np.concatenate(parts), speed, semitones)
@@ -74,20 +82,6 @@ def test_pitch_leaves_the_tempo(semitones: float, speed: float) -> None:
         assert np.sqrt(np.mean(part**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
 
 
-@pytest.mark.parametrize("size", [0, 1, 500, 1023])
-def test_recordings_shorter_than_a_window(size: int) -> None:
-    samples = noise()[:size]
-    result = change_voice(samples, 1.1, 2.0)
-    assert result.dtype == np.float32
-    assert result.size == round(size / 1.1) if size else result.size == 0
-
-
-def test_stretching_by_one_is_the_identity() -> None:
-    samples = noise(0.5)
-    # Each window continues the one before it, and the windows sum to one.
-    assert np.abs(stretch(samples, samples.size) - samples).max() < 1e-6
-
-
 def test_the_band_is_limited_on_both_sides() -> None:
     limited = band_limit(noise(), 300.0, 3400.0)
     kept = power(noise(), 450.0, 3250.0)
@@ -95,16 +89,10 @@ def test_the_band_is_limited_on_both_sides() -> None:
     assert power(limited, 0.0, 150.0) < kept - 45
     assert power(limited, 3550.0, 8000.0) < kept - 45
     assert limited.size == RATE and limited.dtype == np.float32
-
-
-def test_a_band_limit_does_not_wrap_around() -> None:
     # A click at the very end must not ring at the beginning, as a plain circular filter would.
     click = np.zeros(RATE, np.float32)
     click[-1] = 1.0
     assert np.abs(band_limit(click, 100.0, 4000.0)[: RATE // 2]).max() < 1e-3
-
-
-def test_gains_colour_the_band() -> None:
     gains = np.zeros(11)
     gains[4] = 12.0  # 1200 Hz
     coloured = band_limit(noise(), 0.0, RATE / 2, gains)
@@ -120,8 +108,7 @@ def test_levels_do_not_depend_on_the_level_before(decibels: float, amplitude: fl
     assert 20 * np.log10(rms) == pytest.approx(decibels, abs=0.01)
 
 
-@pytest.mark.parametrize("colour", [0.0, 1.0, 2.0])
-@pytest.mark.parametrize("snr", [5.0, 30.0])
+@pytest.mark.parametrize(("colour", "snr"), [(0.0, 5.0), (1.0, 30.0), (2.0, 5.0)])
 def test_noise_has_its_level_and_colour(colour: float, snr: float) -> None:
     samples = sine(1000.0, 4.0)
     added = add_noise(samples, snr, colour, 12345) - samples
@@ -131,17 +118,6 @@ def test_noise_has_its_level_and_colour(colour: float, snr: float) -> None:
     # Power density falls by 3 dB an octave and exponent: two octaves from 500 Hz to 2 kHz.
     fall = power(added, 450, 550) - power(added, 1950, 2050)
     assert fall == pytest.approx(6.02 * colour, abs=1.5)
-
-
-def test_silence_stays_silence() -> None:
-    silence = np.zeros(RATE, np.float32)
-    for seed in range(20):
-        assert not augment(silence, np.random.default_rng(seed)).any()
-
-
-def test_loud_results_are_scaled_not_clipped() -> None:
-    assert np.allclose(within_scale(sine(100.0, amplitude=2.0)), sine(100.0, amplitude=0.99))
-    assert np.array_equal(within_scale(sine(100.0, amplitude=1.0)), sine(100.0, amplitude=1.0))
 
 
 @given(st.integers(0, 10**6), st.integers(0, 6000))

@@ -69,6 +69,7 @@ def test_an_epoch_has_every_utterance_once(prepared: Preparation, solo_epochs: i
             seen.update(data.utterances[member].id for member in data.groups[int(index)])
     assert seen == Counter(str(n) for n in range(60))
     assert (max(map(len, data.groups)) == 1) == bool(solo_epochs)
+    assert data.collater([]) == {}
 
 
 def test_only_short_utterances_take_part_in_the_first_stage(prepared: Preparation) -> None:
@@ -165,7 +166,3 @@ def test_an_example_longer_than_a_batch_is_not_left_out(prepared: Preparation) -
     ).frozen_batches
     assert sorted(itertools.chain(*batches)) == list(range(len(data)))
     assert max(data.sizes) > 100
-
-
-def test_no_samples_make_an_empty_batch(prepared: Preparation) -> None:
-    assert dataset(prepared).collater([]) == {}

@@ -23,11 +23,12 @@ from echostream.training.features import (
 )
 
 
-def test_seeds_depend_on_every_part_and_their_order() -> None:
+def test_seeds_and_names() -> None:
     seeds = {seed_of(1, 2, "a"), seed_of(1, 2, "b"), seed_of(2, 1, "a"), seed_of(12, "a")}
-    assert len(seeds) == 4
+    assert len(seeds) == 4 and all(0 <= seed < 2**63 for seed in seeds)
     assert seed_of(1, 2, "a") == seed_of(1, 2, "a")
-    assert all(0 <= seed < 2**63 for seed in seeds)
+    with pytest.raises(ConfigError, match="loud.*none, speed, full"):
+        augmentation("loud")
 
 
 def test_an_epoch_of_an_utterance_always_sounds_the_same_and_no_other_does(corpus: Path) -> None:
@@ -91,13 +92,9 @@ def test_archives_hold_audio_or_features(corpus: Path) -> None:
     beyond = dataclasses.replace(piece("a.npy"), slice=(archive.stat().st_size - 4, 100))
     with pytest.raises(DataError, match="ends early: 4 of 100"):
         read_recording(beyond)
-
-
-def test_stored_features_of_another_shape_are_named(corpus: Path) -> None:
     np.save(corpus / "f.npy", np.zeros((5, 40), np.float32))
-    utterance = dataclasses.replace(read_corpus(corpus)[0], audio=corpus / "f.npy")
     with pytest.raises(DataError, match=r"\(5, 40\)"):
-        read_recording(utterance)
+        read_recording(dataclasses.replace(utterance, audio=corpus / "f.npy"))
 
 
 def test_masks_leave_most_of_it_and_never_the_input() -> None:
@@ -109,8 +106,3 @@ def test_masks_leave_most_of_it_and_never_the_input() -> None:
     assert 0.4 < share < 1.0
     for frames in (1, 2, 29, 31):
         assert spec_augment(features[:frames], np.random.default_rng(3)).shape == (frames, 80)
-
-
-def test_an_unknown_augmentation_is_named() -> None:
-    with pytest.raises(ConfigError, match="loud.*none, speed, full"):
-        augmentation("loud")

@@ -20,18 +20,8 @@ from echostream.training.language_model import make_language_models
 from echostream.training.recipes.parallel_text import sentence_pair, write_texts
 
 WORDS = (
-    "green",
-    "red",
-    "blue",
-    "old",
-    "ripe",
-    "wild",
-    "cold",
-    "sweet",
-    "sour",
-    "new",
-    "dry",
-    "good",
+    *("green", "red", "blue", "old", "ripe", "wild"),
+    *("cold", "sweet", "sour", "new", "dry", "good"),
 )
 USED = "lm_weight=0.5,unit_bonus=1.0"
 
@@ -78,7 +68,11 @@ def test_only_the_training_side_is_read(checkpoint: Path, corpus: Path, tmp_path
     assert without[1].num_ngrams < sizes[1]
 
 
-def test_each_side_has_its_own_texts(checkpoint: Path, corpus: Path, tmp_path: Path) -> None:
+def test_each_side_has_its_own_texts(
+    checkpoint: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), "--data", str(tmp_path / "nothing")]) == 1
+    assert capsys.readouterr().err.startswith("echostream language-model: error: ")
     pair = sentence_pair("a", "none", "green apples", "manzanas verdes")
     assert pair.split == "train"
     texts = tmp_path / "texts.tsv"
@@ -88,16 +82,9 @@ def test_each_side_has_its_own_texts(checkpoint: Path, corpus: Path, tmp_path: P
     assert "green apple".startswith(f"green {favourite(checkpoint, 'target.ngram', 'green')}")
     assert main([*command, "--source-is-english"]) == 0
     assert "green apple".startswith(f"green {favourite(checkpoint, 'source.ngram', 'green')}")
-
-
-def test_one_of_both_can_be_made_with_other_texts(
-    checkpoint: Path, corpus: Path, tmp_path: Path
-) -> None:
-    write_texts(tmp_path / "texts.tsv", [sentence_pair("a", "none", "green apples", "verdes")] * 9)
-    common = [str(checkpoint), "--data", str(corpus)]
-    assert main(common) == 0
+    # One of both can be made anew, with other texts.
     before = {name: (checkpoint / name).read_bytes() for name in ("source.ngram", "target.ngram")}
-    assert main([*common, "--texts", str(tmp_path / "texts.tsv"), "--only", "source"]) == 0
+    assert main([*command[:3], "--only", "source"]) == 0
     assert (checkpoint / "source.ngram").read_bytes() != before["source.ngram"]
     assert (checkpoint / "target.ngram").read_bytes() == before["target.ngram"]
 
@@ -118,6 +105,12 @@ def test_the_search_of_the_agent_uses_them(checkpoint: Path, corpus: Path) -> No
         for given in (USED, "blank_penalty=1")
     )
     assert used["language_models"] != unused["language_models"] == {}
+    shutil.copyfile(checkpoint / "target.ngram", checkpoint / "source.ngram")
+    with pytest.raises(CheckpointError, match="another vocabulary"):
+        build_translator(options(checkpoint, decoder_options=USED))
+    random = SystemOptions(random_weights="configs/tiny.yaml", decoder_options=USED)
+    with pytest.raises(ConfigError, match="language model"):
+        build_translator(random)
 
 
 def test_weights_go_into_the_configuration(checkpoint: Path, corpus: Path) -> None:
@@ -149,22 +142,3 @@ def test_the_translation_may_be_searched_otherwise(checkpoint: Path, corpus: Pat
     asr, st = build_searches(given, model).values()
     assert (asr.beam_size, st.beam_size) == (3, 3)  # type: ignore[attr-defined]
     build_searches(options(checkpoint, decoder="greedy"), model)
-
-
-def test_models_of_another_vocabulary_are_refused(checkpoint: Path, corpus: Path) -> None:
-    make_language_models(checkpoint, corpus)
-    target, source = checkpoint / "target.ngram", checkpoint / "source.ngram"
-    shutil.copyfile(target, source)
-    with pytest.raises(CheckpointError, match="another vocabulary"):
-        build_translator(options(checkpoint, decoder_options=USED))
-
-
-def test_untrained_models_have_none() -> None:
-    random = SystemOptions(random_weights="configs/tiny.yaml", decoder_options=USED)
-    with pytest.raises(ConfigError, match="language model"):
-        build_translator(random)
-
-
-def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path), "--data", str(tmp_path / "nothing")]) == 1
-    assert capsys.readouterr().err.startswith("echostream language-model: error: ")

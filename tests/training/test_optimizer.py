@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn import Parameter
+from torch.nn import BatchNorm1d, Parameter
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
 
 from fairseq.optim.lr_scheduler.cosine_lr_scheduler import CosineLRScheduleConfig  # noqa: E402
 
-from echostream.training.fairseq_plugin.optimizer import (  # noqa: E402
-    MOST_SKIPPED,
-    AdamW,
-    HeldCosine,
-)
-from echostream.training.fairseq_plugin.plugin_options import AdamWConfig  # noqa: E402
+from echostream.training.fairseq_plugin.optimizer import MOST_SKIPPED, AdamW, HeldCosine  # noqa: E402
+from echostream.training.fairseq_plugin.plugin_options import AdamWConfig, SpeechTaskConfig  # noqa: E402
+from echostream.training.fairseq_plugin.task import RunningAverage, SpeechTask  # noqa: E402
+from echostream.training.preparation import prepare  # noqa: E402
+
+from .conftest import ZIPFORMER  # noqa: E402
 
 
 def start(amp: bool = False) -> tuple[AdamW, HeldCosine]:
@@ -82,13 +82,23 @@ def test_a_run_of_nothing_but_bad_batches_ends() -> None:
         run(optimizer, rate, [float("nan")])
 
 
+def test_the_running_average_is_the_weighted_sum_of_what_was_seen() -> None:
+    network = BatchNorm1d(1)
+    average = RunningAverage(network, decay=0.5)
+    expected = 1.0
+    for update, value in enumerate((3.0, -1.0, 10.0, 2.0), start=1):
+        with torch.no_grad():
+            network.weight.fill_(value)
+        network.num_batches_tracked.add_(1)
+        average.update(network, update)
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * value
+    assert float(average.network.weight) == pytest.approx(expected, rel=1e-6)
+    assert int(average.network.num_batches_tracked) == 4
+    assert network.weight.item() == 2.0 and not average.network.weight.requires_grad
+
+
 def test_the_average_of_the_weights_stays(shared_corpus: Path, tmp_path: Path) -> None:
-    from echostream.training.fairseq_plugin.plugin_options import SpeechTaskConfig
-    from echostream.training.fairseq_plugin.task import SpeechTask
-    from echostream.training.preparation import prepare
-
-    from .conftest import ZIPFORMER
-
     prepared = prepare(ZIPFORMER, shared_corpus, tmp_path)
     task = SpeechTask(SpeechTaskConfig(data=str(shared_corpus)), prepared, tmp_path)
     calls: list[int] = []

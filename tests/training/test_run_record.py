@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from echostream.training.model_card import draw_plots
+from echostream.training.export import draw_plots
 from echostream.training.run_record import (
     HISTORY,
     append_history,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,7 +18,6 @@ from echostream.commands.checkpoint import main as export_command
 from echostream.config import load_config, save_config
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import load_model
-from echostream.training.corpus.speech_tables import STREAMSPEECH_COLUMNS
 from echostream.training.export import export
 from echostream.training.fairseq_checkpoints import (
     averaged_model,
@@ -29,7 +25,6 @@ from echostream.training.fairseq_checkpoints import (
     read_checkpoint,
 )
 from echostream.training.fairseq_run import fairseq_arguments, run_fairseq
-from echostream.training.features import FeatureReader
 from echostream.training.preparation import prepare
 from echostream.training.run_options import TrainingOptions
 from echostream.training.run_record import HISTORY, read_history
@@ -195,9 +190,8 @@ def test_an_exported_run_encodes_as_the_trained_network_does(whole: Path, tmp_pa
     assert "8 updates" in card and "WER" in card
 
 
-def test_the_last_checkpoints_are_averaged(whole: Path, tmp_path: Path) -> None:
-    paths = last_checkpoints(whole / "fairseq", 3)
-    states = [read_checkpoint(path) for path in paths]
+def test_earlier_and_averaged_checkpoints_are_exported(whole: Path, tmp_path: Path) -> None:
+    states = [read_checkpoint(path) for path in last_checkpoints(whole / "fairseq", 3)]
     updates = [state.updates for state in states]
     assert updates == sorted(set(updates)) and updates[-1] == 8 and len(updates) >= 2
     export(whole, tmp_path, average=2, running=False, dtype=torch.float32)
@@ -207,9 +201,6 @@ def test_the_last_checkpoints_are_averaged(whole: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-7)
     with pytest.raises(CheckpointError, match="at least the 9"):
         export(whole, tmp_path, average=9)
-
-
-def test_an_earlier_update_can_be_exported(whole: Path, tmp_path: Path) -> None:
     earlier, last = last_checkpoints(whole / "fairseq", 2)
     update = read_checkpoint(earlier).updates
     assert last_checkpoints(whole / "fairseq", 1, update) == [earlier]
@@ -260,55 +251,21 @@ def test_the_short_form_trains_goes_on_and_exports(
     assert read_checkpoint(run / "fairseq" / "checkpoint_last.pt").updates == 4
 
 
-def test_a_corpus_in_streamspeechs_format_is_trained_on(corpus: Path, tmp_path: Path) -> None:
-    """Tables and filter-bank features in a zip archive, as its recipe for CVSS-C leaves them."""
-    prepared = prepare(ZIPFORMER, corpus, tmp_path / "first")
-    reader = FeatureReader(prepared.front_end())
-    folder = tmp_path / "cvss-c"
-    folder.mkdir()
-    tables = {split: ["\t".join(STREAMSPEECH_COLUMNS)] for split in ("train", "dev")}
-    with zipfile.ZipFile(folder / "src_fbank80.zip", "w", zipfile.ZIP_STORED) as archive:
-        for utterance in prepared.utterances:
-            name, buffer = f"{utterance.id}.npy", io.BytesIO()
-            features = reader(utterance)
-            np.save(buffer, features)
-            start = archive.start_dir + 30 + len(name)  # type: ignore[attr-defined]
-            archive.writestr(name, buffer.getvalue())
-            audio = f"{folder / 'src_fbank80.zip'}:{start}:{len(buffer.getvalue())}"
-            texts = f"{utterance.source_text}\t{utterance.target_text}"
-            line = f"{utterance.id}\t{audio}\t{len(features)}\t{texts}\t5 7\t2"
-            tables[utterance.split].append(line)
-    for split, lines in tables.items():
-        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
-    command = [str(corpus / "zipformer.yaml"), "--data", str(folder), "--updates", "2"]
-    command += ["--output", str(tmp_path / "run"), "--max-frames", "200", "--workers", "0"]
-    assert cli.main(command) == 0
-    assert load_model(tmp_path / "run").config == ZIPFORMER
-    cmvn = prepare(ZIPFORMER, folder, tmp_path / "run").cmvn
-    np.testing.assert_allclose(cmvn.mean, prepared.cmvn.mean, rtol=1e-5)
-
-
 def test_what_cannot_be_trained_is_one_line(
-    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(tmp_path / "run")
     system = [str(corpus / "zipformer.yaml")]
     nowhere = [*system, "--data", str(tmp_path / "nowhere"), "--output", run]
     assert cli.main(nowhere) == 1
-    assert "nowhere" in caplog.text
+    assert "nowhere" in capsys.readouterr().err
     large = load_config(system[0])
     save_config(type(large)(**{**vars(large), "st_vocab_size": 900}), corpus / "large.yaml")
     command = ["--data", str(corpus), "--output", run]
     assert cli.main([str(corpus / "large.yaml"), *command]) == 1
-    assert "vocabulary of 900 units" in caplog.text
+    assert "vocabulary of 900 units" in capsys.readouterr().err
     assert cli.main([*system, *command, "--updates", "0"]) == 1
-    assert "updates is 0" in caplog.text
-
-
-def test_a_run_is_not_continued_with_another_network(corpus: Path, tmp_path: Path) -> None:
-    prepare(ZIPFORMER, corpus, tmp_path)
-    with pytest.raises(ConfigError, match=r"encoder\.name = 'zipformer'"):
-        prepare(CONFORMER, corpus, tmp_path)
+    assert "updates is 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -317,7 +274,6 @@ def test_a_run_is_not_continued_with_another_network(corpus: Path, tmp_path: Pat
         (("--asr-ctc-weight", "-1"), "asr_ctc_weight is -1"),
         (("--asr-ctc-weight", "0", "--st-ctc-weight", "0"), "nothing would be trained"),
         (("--arch", "streamspeech_conformer"), "expected --arch echostream_zipformer"),
-        (("--joined", "0,1"), "joined is '0,1'"),
         (("--valid-subset", "test"), "no recordings of the part 'test'"),
     ],
 )
@@ -326,3 +282,5 @@ def test_wrong_options_are_named(
 ) -> None:
     with pytest.raises(Exception, match=message):
         run_fairseq(arguments(shared_corpus, tmp_path, *option))
+    with pytest.raises(ConfigError, match=r"encoder\.name = 'zipformer'"):
+        prepare(CONFORMER, shared_corpus, tmp_path)

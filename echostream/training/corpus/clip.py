@@ -23,12 +23,9 @@ from echostream.training.corpus.manifest import COLUMNS, ManifestRow
 
 MAX_LETTERS_PER_SECOND = 25.0
 """More than this cannot be spoken: the text has more in it than the recording."""
-
 SLOWEST_LETTERS_PER_SECOND = 2.0
 """Slower than this, after `PAUSE_SECONDS`, the recording has more in it than the text."""
-
-PAUSE_SECONDS = 4.0
-"""What silence, a sigh or a laugh around a short text may last."""
+PAUSE_SECONDS = 4.0  # what silence, a sigh or a laugh around a short text may last
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,8 @@ def piece_bytes(path: Path, piece: tuple[int, int], most: int | None = None) -> 
 def read_clip(clip: Clip) -> tuple[NDArray[np.float32], int]:
     """Samples [n] of what the clip says, as one channel, and their rate in Hz.
 
-    Raises:
-        DataError: for a file that cannot be read, is shorter than the clip, has another rate than
-            the corpus says, or more than two channels of which none is chosen.
+    Raises `DataError` for a file that cannot be read, is shorter than the clip, has another rate
+    than the corpus says, or more than two channels of which none is chosen.
     """
     with opened(clip.path, clip.piece) as file:
         rate, length = int(file.samplerate), file.frames

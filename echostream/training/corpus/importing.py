@@ -22,33 +22,23 @@ from echostream.training.corpus.clip import (
 )
 from echostream.training.corpus.conversion import convert, disk_errors, in_parallel
 from echostream.training.corpus.manifest import ManifestRow, write_tables
-from echostream.training.corpus.speech_tables import (
-    find_tables,
-    holds_features,
-    part_of,
-    read_speech_table,
-)
+from echostream.training.corpus.speech_tables import find_tables, holds_features, read_speech_table
 
 logger = logging.getLogger(__name__)
 
 
 def read_fairseq(path: Path, source: str, target: str) -> list[Clip]:
-    """The clips of a fairseq or StreamSpeech table, or of all in a folder.
+    """The clips of the fairseq or StreamSpeech tables of a folder, of these languages.
 
-    Args:
-        path: table whose name tells its part, or folder.
-        source, target: languages; where a table names others it is refused.
-
-    Raises:
-        DataError: for a table that is refused, or that lists feature frames: they stay where they
-            are, and `echostream train --data` reads them.
+    Raises `DataError` for a table that is refused, or that lists feature frames: they stay where
+    they are, and `echostream train --data` reads them.
     """
-    tables = find_tables(path) if path.is_dir() else {part_of(path): path}
+    tables = find_tables(path)
     if not tables:
         raise DataError(f"{path} has no table; expected train.tsv, dev_st.tsv or the like")
     clips = []
     for split, table in tables.items():
-        for clip in (row.clip for row in read_speech_table(table, split)):
+        for clip, _ in read_speech_table(table, split):
             if holds_features(clip):
                 raise DataError(
                     f"{table} lists feature frames ({clip.id}), of which no audio can be made; "

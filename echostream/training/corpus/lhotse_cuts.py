@@ -90,8 +90,7 @@ def read_cuts(path: Path, source: str, target: str, translation: str = "translat
         source, target: languages; where a cut names others it is refused, unless they are empty.
         translation: name of the supervision's custom field with the text, or texts by language.
 
-    Raises:
-        DataError: for a file that is no cuts, and for what a cut says that is not honoured.
+    Raises `DataError` for a file that is no cuts, and for what a cut says that is not honoured.
     """
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
@@ -83,7 +84,8 @@ def _row(place: str, cells: Mapping[str, str]) -> ManifestRow:
         raise DataError(
             f"{place}: {num_samples} samples and {seconds} s do not agree at {SAMPLE_RATE} Hz"
         )
-    return ManifestRow(**{**cells, "num_samples": num_samples, "seconds": seconds})  # type: ignore[arg-type]
+    values: dict[str, Any] = {**cells, "num_samples": num_samples, "seconds": seconds}
+    return ManifestRow(**values)
 
 
 def write_tables(folder: Path, rows: Sequence[ManifestRow]) -> None:

@@ -18,21 +18,13 @@ from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
 from echostream.training.corpus.conversion import disk_errors, in_parallel
-from echostream.training.corpus.manifest import (
-    MANIFEST,
-    ManifestRow,
-    read_manifest,
-    write_tables,
-)
+from echostream.training.corpus.manifest import MANIFEST, ManifestRow, read_manifest, write_tables
 from echostream.training.corpus.split import SPLITS
 from echostream.whole_file import replacing, write_whole
 
 LOWEST_KBPS, HIGHEST_KBPS = 6.0, 256.0
 """What Opus can be asked for, for one channel."""
-
-_RATE = "opus.json"
-"""Tells the rate of a copy, also of one that was stopped."""
-
+_RATE = "opus.json"  # tells the rate of a copy, also of one that was stopped
 _TABLES = (MANIFEST, *(f"{split}.tsv" for split in SPLITS))
 """Made anew, and last: a copy that was stopped has none, or rows without recordings."""
 

@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 MUST_C_SPLITS: Mapping[Split, str] = {"train": "train", "dev": "dev", "test": "tst-COMMON"}
 """MuST-C's names of our splits; tst-HE can be named instead of tst-COMMON."""
-
 _SPOKEN = ("client_id", "path", "sentence")
 _ABOUT_THE_READER = (
     *("up_votes", "down_votes", "age", "gender", "accent", "accents", "locale", "variant"),
@@ -56,10 +55,8 @@ def read_covost2(
     """Clips of CoVoST 2 in the folder of the source language, in the table's order.
 
     Training clips that are not there are left out with a warning, since Common Voice withdraws
-    some.
-
-    Raises:
-        DataError: when a table is missing or damaged, or a clip of dev or test is not there.
+    some. Raises `DataError` when a table is missing or damaged, or a clip of dev or test is not
+    there.
     """
     # Both tables were written by pandas with backslashes before quotes and backslashes.
     table = read_table(root / "validated.tsv", _SPOKEN, escapes=True)
@@ -132,10 +129,8 @@ def read_must_c(
 ) -> list[Clip]:
     """Segments of MuST-C's talks, by talk and time within a split; ``test`` is its name of ours.
 
-    Parts that are not unpacked are left out with a warning.
-
-    Raises:
-        DataError: when no part is there, lists differ in length, or a talk is missing.
+    Parts that are not unpacked are left out with a warning. Raises `DataError` when no part is
+    there, lists differ in length, or a talk is missing.
     """
     clips: list[Clip] = []
     data = root / f"en-{target}" / "data"

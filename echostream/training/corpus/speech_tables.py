@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -43,14 +42,6 @@ these do not agree on what the table counts."""
 
 _NAMES: dict[Split, str] = {"train": "train", "dev": "dev|valid", "test": "test|tst-COMMON"}
 _PLACE = re.compile(r"^(?P<path>.+):(?P<offset>\d+):(?P<length>\d+)$")
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row of a table: its clip, and the length in samples at 16 kHz."""
-
-    clip: Clip
-    num_samples: int
 
 
 def feature_frames(num_samples: int) -> int:
@@ -107,21 +98,12 @@ def find_tables(folder: Path) -> dict[Split, Path]:
     return found
 
 
-def part_of(path: Path) -> Split:
-    """The part that a table is of, by its name. Raises `DataError`."""
-    for split, names in _NAMES.items():
-        if re.match(rf"(?:{names})(?:[_.-]|$)", path.name):
-            return split
-    raise DataError(f"{path} is of no known part; expected a name such as train_st.tsv")
+def read_speech_table(path: Path, split: str) -> list[tuple[Clip, int]]:
+    """The clips of a table of either kind, with their lengths in samples at 16 kHz.
 
-
-def read_speech_table(path: Path, split: str) -> list[TableRow]:
-    """The rows of a table of either kind.
-
-    Raises:
-        DataError: for a missing column (fairseq's own tables for translation have no ``src_text``),
-            a damaged row, rows of several languages, columns that choose or change what is heard,
-            and lengths that are neither frames nor samples.
+    Raises `DataError` for a missing column (fairseq's own tables for translation have no
+    ``src_text``), a damaged row, rows of several languages, columns that choose or change what is
+    heard, and lengths that are neither frames nor samples.
     """
     table = read_table(path, escapes=True)
     if not table:
@@ -167,8 +149,7 @@ def read_speech_table(path: Path, split: str) -> list[TableRow]:
         languages = sorted({getattr(clip, column) for clip in clips})
         if len(languages) > 1:
             raise DataError(f"{path}: {column} is {languages}; expected one language in a table")
-    samples = _lengths(path, clips, lengths)
-    return [TableRow(clip, size) for clip, size in zip(clips, samples, strict=True)]
+    return list(zip(clips, _lengths(path, clips, lengths), strict=True))
 
 
 def _audio_roots(folder: Path) -> list[Path]:

@@ -1,9 +1,8 @@
 """A corpus as feature frames, made once: for training where the GPU outruns the processors.
 
-Reading, augmenting and the filter bank run at some hundred times real time on a core; a GPU trains
-a small network at thousands. Here each recording of the training part is stored in several copies,
-the first as it is and each other augmented in its own way, and the other parts once. Training then
-only reads, and ``--augment`` has nothing left to do.
+Each recording of the training part is stored in several copies, the first as it is and each other
+augmented in its own way, and the other parts once. Training then only reads, and ``--augment`` has
+nothing left to do.
 
     manifest.tsv             rows whose audio is archive.zip:offset:length
     features/CORPUS-KEY.zip  the frames, [T, 80] float16 as .npy, not compressed
@@ -37,8 +36,7 @@ from echostream.training.features import FeatureReader, augmentation, read_recor
 from echostream.training.preparation import make_front_end
 from echostream.whole_file import replacing
 
-FEATURES = "features"
-"""Folder of the archives."""
+FEATURES = "features"  # folder of the archives
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,10 @@ class StoringOptions:
 
     def __post_init__(self) -> None:
         augmentation(self.augment)
-        if self.copies < 1:
-            raise ConfigError(f"copies is {self.copies}; expected at least 1")
-        if self.augment == "none" and self.copies > 1:
+        if self.copies < 1 or (self.augment == "none" and self.copies > 1):
             raise ConfigError(
-                f"{self.copies} copies without augmentation would all be the same; expected 1 "
-                "copy, or --augment speed or full"
+                f"copies is {self.copies}, --augment {self.augment}; expected at least 1 copy, and "
+                "no more where they would all be the same"
             )
 
 

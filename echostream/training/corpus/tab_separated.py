@@ -20,7 +20,6 @@ SELECTING = (
     *("speed", "tempo", "transform", "transforms", "gain", "volume"),
 )
 """Names of fields that choose or change what is heard: never left unread."""
-
 _STAND_INS = {'"': "\ufdd0", "\\": "\ufdd1", "\t": "\ufdd2"}
 _ESCAPED = re.compile(r'\\(["\\\t])')
 _UNESCAPED = str.maketrans({stand_in: sign for sign, stand_in in _STAND_INS.items()})

@@ -60,9 +60,9 @@ def read_corpus(folder: Path, corpora: Sequence[str] = ()) -> list[Utterance]:
     tables = {} if (folder / MANIFEST).exists() else find_tables(folder)
     if tables:
         utterances = [
-            _utterance(row.clip, row.num_samples, row.clip.path, row.clip.piece)
+            _utterance(clip, num_samples, clip.path, clip.piece)
             for split, path in tables.items()
-            for row in read_speech_table(path, split)
+            for clip, num_samples in read_speech_table(path, split)
         ]
     else:
         utterances = [utterance_of(row, folder) for row in read_manifest(folder / MANIFEST)]

@@ -16,9 +16,9 @@ import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.logging import metrics
 from torch import Tensor
+from torch.nn import functional
 
 from echostream.errors import ConfigError
-from echostream.training.ctc_loss import ctc_loss
 from echostream.training.fairseq_plugin.model import ModelOutput
 from echostream.training.fairseq_plugin.plugin_options import MultitaskConfig
 
@@ -79,6 +79,18 @@ class MultitaskCriterion(FairseqCriterion):  # type: ignore[misc]
     def logging_outputs_can_be_summed() -> bool:
         """All that is logged are sums."""
         return True
+
+
+def ctc_loss(log_probs: Tensor, lengths: Tensor, units: Tensor, unit_lengths: Tensor) -> Tensor:
+    """CTC loss in nats, summed over the batch (Graves et al. 2006).
+
+    ``log_probs`` are ``[B, t, V]`` of ``lengths`` ``[B]`` frames; ``units`` those of all recordings
+    end to end, ``unit_lengths`` ``[B]`` of them. More units than frames can write add nothing.
+    """
+    by_frame, blank = log_probs.transpose(0, 1), log_probs.shape[2] - 1
+    return functional.ctc_loss(
+        by_frame, units, lengths, unit_lengths, blank, reduction="sum", zero_infinity=True
+    )
 
 
 def summed(logging_outputs: list[Logged]) -> dict[str, float]:

@@ -20,8 +20,7 @@ from echostream.training.preparation import Preparation
 
 FRAMES_PER_SECOND = 100
 
-Sample = dict[str, Any]
-"""A batch, as `SpeechDataset.collater` makes it."""
+Sample = dict[str, Any]  # a batch, as `SpeechDataset.collater` makes it
 
 
 class SpeechDataset(FairseqDataset):  # type: ignore[misc]
@@ -102,15 +101,6 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
     def num_tokens(self, index: int) -> int:
         """What ``--max-tokens`` counts: feature frames, before the tempo is changed."""
         return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """:meth:`num_tokens` of many."""
-        sizes: NDArray[np.int64] = self.sizes[indices]
-        return sizes
-
-    def size(self, index: int) -> int:
-        """As :meth:`num_tokens`."""
-        return self.num_tokens(index)
 
     def ordered_indices(self) -> NDArray[np.int64]:
         """By length, so that examples of similar length share a batch; fairseq shuffles batches."""

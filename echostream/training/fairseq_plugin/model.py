@@ -47,8 +47,7 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
             )
         network = SpeechModel(system)
         network.set_cmvn(task.prepared.cmvn)
-        choices = choices_for(network.encoder, cfg.chunk_sizes, cfg.left_contexts, cfg.futures)
-        return cls(network, choices)
+        return cls(network, choices_for(network.encoder, cfg.chunk_sizes))
 
     def draw_chunking(self, seed: int, first_stage: bool) -> Chunking:
         """How to chunk a batch; the same for the same seed."""

@@ -18,8 +18,7 @@ from echostream.training.fairseq_plugin.plugin_options import AdamWConfig
 
 logger = logging.getLogger(__name__)
 
-MOST_SKIPPED = 100
-"""So many updates without a finite gradient, one after the other, end the run."""
+MOST_SKIPPED = 100  # so many updates without a finite gradient, one after the other, end the run
 
 
 @register_optimizer("echostream_adamw", dataclass=AdamWConfig)
@@ -57,10 +56,8 @@ class AdamW(FairseqOptimizer):  # type: ignore[misc]
         self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
         """The norm before clipping. Where it is not finite the next :meth:`step` does nothing, and
-        0 is given, since fairseq would end the run.
-
-        Raises:
-            FloatingPointError: after `MOST_SKIPPED` such gradients in a row.
+        0 is given, since fairseq would end the run. Raises `FloatingPointError` after
+        `MOST_SKIPPED` such gradients in a row.
         """
         # Not fairseq's own, which takes the norm of each parameter by itself: on a GPU that is some
         # hundred operations more in every update.

@@ -29,7 +29,6 @@ class SpeechTaskConfig(FairseqDataclass):  # type: ignore[misc]
         12, "epochs of the first stage: single utterances, large chunks, no masks"
     )
     solo_seconds: float = _option(3.0, "length (s) of the longest utterance in the first stage")
-    joined: str = _option("1,1,2,3,4", "numbers of utterances in an example, after that")
     augment: str = _option("full", f"change of the samples: {', '.join(AUGMENTATIONS)}")
     corpora: str = _option("", "train and validate on these corpora only: asterisk,tuxpaint")
     repeat: str = _option("", "corpora that come several times in an epoch, e.g. asterisk=3")
@@ -45,8 +44,6 @@ class SpeechModelConfig(FairseqDataclass):  # type: ignore[misc]
     """Multi-chunk training. The network is described by the file of ``--system``."""
 
     chunk_sizes: str = _option("", "encoder frames or 'whole' to draw from, e.g. 16,32,whole")
-    left_contexts: str = _option("", "encoder frames to draw from, e.g. 64,128")
-    futures: str = _option("", "look-ahead to draw from, frames or 'whole' (chunk), e.g. whole,0")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,23 +11,56 @@ import torch
 from fairseq.distributed import utils as processes
 from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import FairseqTask, register_task
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from echostream.config import load_config, to_mapping
-from echostream.errors import ConfigError, DataError
-from echostream.training.averaging import RunningAverage
+from echostream.errors import DataError
 from echostream.training.corpus.utterances import parse_corpora, parse_repeat, repeated, select
-from echostream.training.ctc_loss import best_path
-from echostream.training.evaluation import Evaluation
+from echostream.training.evaluation import Evaluation, best_path
 from echostream.training.fairseq_checkpoints import AVERAGE
 from echostream.training.fairseq_plugin.criterion import MultitaskCriterion, losses_of, summed
 from echostream.training.fairseq_plugin.dataset import FRAMES_PER_SECOND, Sample, SpeechDataset
 from echostream.training.fairseq_plugin.plugin_options import SpeechTaskConfig
 from echostream.training.features import FeatureReader, augmentation
-from echostream.training.preparation import Preparation, load_weights, prepare, start_from
+from echostream.training.preparation import (
+    Preparation,
+    load_weights,
+    make_front_end,
+    prepare,
+    start_from,
+)
 from echostream.training.run_record import append_history
 
 logger = logging.getLogger(__name__)
+
+JOINED = (1, 1, 2, 3, 4)  # numbers of utterances in an example, drawn after the first stage
+
+
+class RunningAverage:
+    """Exponential average of a network's weights (Polyak and Juditsky 1992), held by a copy of it.
+
+    Whole numbers, such as the counts of a batch norm, are the last. The decay after update ``n`` is
+    ``min(decay, (1 + n) / (10 + n))``, so that the beginning is forgotten soon.
+    """
+
+    def __init__(self, network: nn.Module, decay: float = 0.998) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, updates: int) -> None:
+        """Take in the weights that ``network`` has after so many updates."""
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        new = network.state_dict()
+        self.network.to(next(iter(new.values())).device)
+        averages, values = [], []
+        for name, average in self.network.state_dict().items():
+            if average.is_floating_point():
+                averages.append(average)
+                values.append(new[name].to(average.dtype))
+            else:
+                average.copy_(new[name])
+        torch._foreach_lerp_(averages, values, 1.0 - decay)
 
 
 @register_task("echostream_speech", dataclass=SpeechTaskConfig)
@@ -79,10 +113,10 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
         self.datasets[split] = SpeechDataset(
             utterances,
             prepared,
-            FeatureReader(prepared.front_end(), prepared.cmvn, augment, seed),
+            FeatureReader(make_front_end(prepared.config), prepared.cmvn, augment, seed),
             seed=seed,
             max_frames=self.cfg.max_tokens,
-            joined=_counts(self.cfg.joined),
+            joined=JOINED,
             solo_epochs=self.cfg.solo_epochs,
             solo_frames=round(self.cfg.solo_seconds * FRAMES_PER_SECOND),
             training=training,
@@ -197,15 +231,3 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
     def _write(self, part: str, update: int, values: dict[str, float]) -> None:
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         append_history(self.folder, {"part": part, "update": update, **rounded})
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    try:
-        counts = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        counts = ()
-    if not counts or min(counts) < 1:
-        raise ConfigError(
-            f"joined is {text!r}; expected numbers of utterances from 1 on, such as 1,1,2"
-        )
-    return counts

@@ -16,10 +16,6 @@ from echostream.errors import DataError
 from echostream.training.corpus.conversion import disk_errors, progress, sha256_of
 from echostream.whole_file import replacing
 
-NO_NETWORK = (
-    *("Temporary failure resolving", "Could not resolve", "Could not connect"),
-    *("Network is unreachable", "Connection failed", "Connection timed out"),
-)
 NOTICES = ("copyright", "readme.txt", "readme_international.txt")
 """Files under ``usr/share/doc/PACKAGE`` that travel with the audio, as the licences ask."""
 
@@ -66,13 +62,15 @@ def fetch(
     roots = {}
     title = f"fetch {title} ({sum(package.size for package in packages) / 1e6:.0f} MB)"
     for package in progress(packages, len(packages), title, "package"):
-        name = package.name
-        notices = {f"usr/share/doc/{name}/{notice}" for notice in NOTICES}
-        asked = partial(wanted, name)
         archive = download(package, work / "packages")
-        folder = unpacked / f"{name}-{package.sha256[:12]}"
-        roots[name] = unpack(archive, folder, lambda path: path in notices or asked(path))  # noqa: B023
+        folder = unpacked / f"{package.name}-{package.sha256[:12]}"
+        roots[package.name] = unpack(archive, folder, partial(_is_read, wanted, package.name))
     return roots
+
+
+def _is_read(wanted: Callable[[str, str], bool], package: str, member: str) -> bool:
+    notices = {f"usr/share/doc/{package}/{notice}" for notice in NOTICES}
+    return member in notices or wanted(package, member)
 
 
 def copy_notices(roots: Mapping[str, Path], folder: Path) -> None:
@@ -112,7 +110,12 @@ def download(package: Package, folder: Path) -> Path:
             result = _run((*command, f"{package.name}={package.version}"), Path(private))
             files = list(Path(private).glob("*.deb"))
             if result.returncode != 0 or len(files) != 1:
-                raise DataError(_download_failure(package, result.stderr))
+                said = [line for line in result.stderr.splitlines() if line.startswith("E:")]
+                raise DataError(
+                    f"apt-get could not download {package.name} {package.version} "
+                    f"({said[0] if said else result.stderr.strip()}); check the network, its proxy "
+                    "and the disk, run `apt-get update` and try again"
+                )
             found = sha256_of(files[0])
             if found != package.sha256:
                 raise DataError(
@@ -121,16 +124,6 @@ def download(package: Package, folder: Path) -> Path:
                 )
             os.replace(files[0], target)
     return target
-
-
-def _download_failure(package: Package, stderr: str) -> str:
-    reason = next((line for line in stderr.splitlines() if line.startswith("E:")), stderr.strip())
-    advice = "run `apt-get update` and try again"
-    if any(sign in stderr for sign in NO_NETWORK):
-        advice = "there is no connection to the package source: check the network and its proxy"
-    elif "No space left" in stderr or "enough free space" in stderr:
-        advice = "the disk is full: free some space or name another folder with --work"
-    return f"apt-get could not download {package.name} {package.version} ({reason}); {advice}"
 
 
 def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> Path:
@@ -197,7 +190,7 @@ def _run(command: Sequence[str], folder: Path | None = None) -> subprocess.Compl
     return subprocess.run(
         [find_program(command[0]), *command[1:]],
         cwd=folder,
-        # Messages are searched for known words, so they must not be translated.
+        # The first letters of messages are looked at, so they must not be translated.
         env={**os.environ, "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,

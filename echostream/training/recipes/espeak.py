@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -16,12 +17,10 @@ from numpy.typing import NDArray
 from echostream.errors import DataError
 from echostream.training.recipes.synthesis import Manner, VoiceTable
 
-WORDS_PER_MINUTE = 165
-"""Tempo at speed 1."""
+WORDS_PER_MINUTE = 165  # tempo at speed 1
 
 MIDDLE_PITCH, PITCH_RANGE = 50, 20
 """espeak-ng's pitch runs from 0 to 99; drawn from 30 to 70."""
-
 ACCENTS = {
     "es": ("es", "es-419"),
     "fr": ("fr", "fr-be", "fr-ch"),
@@ -31,8 +30,7 @@ HEARD_VARIANTS = (
     *("m1", "m2", "m3", "m4", "m5", "m6", "m8", "f1", "f2", "f4", "f5"),
     *("Andrea", "Annie", "Mario", "belinda", "linda", "miguel", "pablo"),
 )
-HELD_OUT_VARIANTS = ("f3", "m7", "Alicia")
-"""Never heard in train or dev, in no accent."""
+HELD_OUT_VARIANTS = ("f3", "m7", "Alicia")  # never heard in train or dev, in no accent
 
 
 def find_espeak() -> str:
@@ -69,12 +67,10 @@ class Espeak:
                 f"no espeak-ng voices are chosen for {language!r}; expected one of {list(ACCENTS)}"
             )
         accents = ACCENTS[language]
+        held_out = zip(itertools.cycle(accents), HELD_OUT_VARIANTS, strict=False)
         self.voices = VoiceTable(
             heard=tuple(f"{accent}/{variant}" for accent in accents for variant in HEARD_VARIANTS),
-            held_out=tuple(
-                f"{accents[number % len(accents)]}/{variant}"
-                for number, variant in enumerate(HELD_OUT_VARIANTS)
-            ),
+            held_out=tuple(map("/".join, held_out)),
         )
         self._program = find_espeak()
         # A variant that espeak-ng does not know is replaced by the plain voice without a word.

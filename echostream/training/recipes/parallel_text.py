@@ -16,21 +16,17 @@ from pathlib import Path
 from echostream.errors import DataError
 from echostream.training.corpus.clip import collapse_spaces
 from echostream.training.corpus.manifest import ManifestRow
-from echostream.training.corpus.split import normalise_english, split_of
+from echostream.training.corpus.split import SPLITS, normalise_english, split_of
 from echostream.training.corpus.tab_separated import read_table, write_table
 
 MIN_WORDS, MAX_WORDS = 3, 20
 """English words of a sentence."""
-
 MAX_OTHER_WORDS = 26
 """Words of the translation: Spanish and French take up to a quarter more than English."""
-
 MAX_LETTER_RATIO = 2.2
 """Letters of the longer side by those of the shorter: above it one side says more."""
-
 PLAIN = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿŒœŸ \"'“”‘«»¡¿.,;:!?…—–-]+")
 """What a cleaned text may hold: no digits, markup, format marks or other scripts."""
-
 SENTENCE_END = re.compile(r"(?<=[.!?…])([\"”»']?)\s+(?=[\"“«'¡¿]?[A-ZÀ-ÖØ-Þ])")
 DRAWN_OUT = re.compile(r"([^\W\d_])\1\1", re.IGNORECASE)
 """A letter three times: a cry rather than a word."""
@@ -101,17 +97,15 @@ def _tidy(text: str) -> str:
 
 def usable_pair(english: str, other: str) -> bool:
     """Whether both sides are plain sentences of the same content as far as their form tells."""
-    if not MIN_WORDS <= len(normalise_english(english).split()) <= MAX_WORDS:
-        return False
-    if not 1 <= len(normalise_english(other).split()) <= MAX_OTHER_WORDS:
-        return False
-    if loose_key(english) == loose_key(other):  # not translated
-        return False
-    for text in (english, other):
-        if not PLAIN.fullmatch(text) or DRAWN_OUT.search(text) or text.isupper():
-            return False
     sizes = sorted(sum(c.isalpha() for c in text) for text in (english, other))
-    return sizes[0] > 0 and sizes[1] / sizes[0] <= MAX_LETTER_RATIO
+    return (
+        MIN_WORDS <= len(normalise_english(english).split()) <= MAX_WORDS
+        and 1 <= len(normalise_english(other).split()) <= MAX_OTHER_WORDS
+        and loose_key(english) != loose_key(other)  # translated
+        and all(map(PLAIN.fullmatch, (english, other)))
+        and not any(DRAWN_OUT.search(text) or text.isupper() for text in (english, other))
+        and 0 < sizes[1] <= MAX_LETTER_RATIO * sizes[0]
+    )
 
 
 def split_sentences(text: str) -> list[str]:
@@ -140,19 +134,15 @@ def without_crossings(
     for row in human:
         for text in (row.src_text, row.tgt_text):
             recorded[loose_key(text)].add(row.split)
+    keys = [(loose_key(pair.english), loose_key(pair.other)) for pair in pairs]
     written: dict[str, str] = {}
-    rank = ("train", "dev", "test").index
-    for pair in pairs:
-        for text in (pair.english, pair.other):
-            key = loose_key(text)
-            written[key] = max(pair.split, written.get(key, pair.split), key=rank)
+    for split in SPLITS:  # the last that has the text keeps it
+        own = [both for both, pair in zip(keys, pairs, strict=True) if pair.split == split]
+        written |= dict.fromkeys((key for both in own for key in both), split)
     return [
         pair
-        for pair in pairs
-        if all(
-            written[key] == pair.split and recorded.get(key, set()) <= {pair.split}
-            for key in (loose_key(pair.english), loose_key(pair.other))
-        )
+        for both, pair in zip(keys, pairs, strict=True)
+        if all(written[key] == pair.split and recorded[key] <= {pair.split} for key in both)
     ]
 
 

@@ -23,12 +23,7 @@ from echostream.errors import DataError
 from echostream.text import without_marks
 from echostream.training.corpus.clip import Clip, check_ids, plausible_rate
 from echostream.training.corpus.conversion import convert, disk_errors, in_parallel
-from echostream.training.corpus.manifest import (
-    ManifestRow,
-    leak_check,
-    read_manifest,
-    write_tables,
-)
+from echostream.training.corpus.manifest import ManifestRow, leak_check, read_manifest, write_tables
 from echostream.training.corpus.split import SPLITS, Split, split_of
 from echostream.training.recipes.apt import (
     Package,
@@ -96,7 +91,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Options:
-    """What one run makes, and where."""
+    """What one run makes, and where.
+
+    ``hours`` of synthetic training speech by engine, of the sentences of ``texts``; dev and test
+    come on top, in proportion. ``folder`` holds speech that was made elsewhere.
+    """
 
     output: Path
     work: Path
@@ -104,6 +103,9 @@ class Options:
     splits: tuple[Split, ...] = SPLITS
     jobs: int = 1
     keep_packages: bool = False
+    hours: Mapping[str, float] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -260,8 +262,9 @@ def make_corpus(
 
 def in_order(recipe: Recipe, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
     """Rows in the recipe's order of corpora, then by id: the same whatever was made first."""
-    order = {corpus.name: index for index, corpus in enumerate(recipe.corpora)}
-    return sorted(rows, key=lambda row: (order.get(row.corpus, len(order)), row.corpus, row.id))
+    order = [corpus.name for corpus in recipe.corpora]
+    order += sorted({row.corpus for row in rows} - set(order))
+    return sorted(rows, key=lambda row: (order.index(row.corpus), row.id))
 
 
 def write_folder(recipe: Recipe, output: Path, rows: Sequence[ManifestRow]) -> None:

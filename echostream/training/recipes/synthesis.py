@@ -33,8 +33,7 @@ from echostream.training.recipes.parallel_text import SentencePair
 
 logger = logging.getLogger(__name__)
 
-SPEEDS = (0.85, 1.2)
-"""Tempo relative to the engine's own."""
+SPEEDS = (0.85, 1.2)  # tempo relative to the engine's own
 PITCHES = (-1.0, 1.0)
 """Pitch within what the engine offers: 0 is the voice's own, -1 and 1 the ends used here."""
 LETTERS_PER_SECOND = 13.5
@@ -45,8 +44,7 @@ MAX_HELD_OUT_TEXTS = {"dev": 200, "test": 400}
 MAX_TAKES = 4
 """How often a training sentence may be said, each time by another voice or at another speed."""
 PEAK = 0.7
-MIN_PEAK = 0.005
-"""Quieter than this an engine has said nothing."""
+MIN_PEAK = 0.005  # quieter than this an engine has said nothing
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,6 @@ class VoiceTable:
 
     heard: tuple[str, ...]
     held_out: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        both = [voice for voice in self.heard if self.is_held_out(voice)]
-        if both or not self.heard or not self.held_out:
-            raise DataError(
-                f"the voices {', '.join(both) or '(none)'} are held out, or blends of one that is, "
-                "and heard at once; expected voices of both kinds: mend the table of voices"
-            )
 
     def is_held_out(self, voice: str) -> bool:
         """Whether the voice, or one that it is blended of, only says test sentences."""
@@ -89,13 +79,9 @@ class Manner:
 class Engine(Protocol):
     """A program or model that speaks one language."""
 
-    @property
-    def name(self) -> str:
-        """Short name: the corpus in manifests and the folder of the audio."""
-        ...
-
-    @property
-    def voices(self) -> VoiceTable: ...
+    name: str
+    """The corpus in manifests and the folder of the audio."""
+    voices: VoiceTable
 
     def fingerprint(self) -> Mapping[str, str]:
         """What the audio depends on besides text and manner; other values, other audio."""

@@ -17,7 +17,6 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -31,13 +30,10 @@ from echostream.training.corpus.tab_separated import check_fields, read_table, u
 from echostream.training.recipes.apt import remove_empty
 from echostream.training.recipes.espeak import Espeak
 from echostream.training.recipes.kokoro import VOICE_TABLES, Kokoro
-from echostream.training.recipes.parallel_text import (
-    SentencePair,
-    loose_key,
-    without_crossings,
-)
+from echostream.training.recipes.parallel_text import SentencePair, loose_key, without_crossings
 from echostream.training.recipes.recipe import (
     CorpusRecord,
+    Options,
     Recipe,
     begin,
     in_order,
@@ -45,13 +41,7 @@ from echostream.training.recipes.recipe import (
     notice_path,
     write_folder,
 )
-from echostream.training.recipes.synthesis import (
-    Engine,
-    VoiceTable,
-    plan,
-    spoken_clip,
-    synthesise,
-)
+from echostream.training.recipes.synthesis import Engine, VoiceTable, plan, spoken_clip, synthesise
 from echostream.training.recipes.text_sources import TEXT_SOURCES, fetch_texts
 from echostream.whole_file import write_whole
 
@@ -61,23 +51,7 @@ ENGINES = ("espeak", "kokoro")
 DEFAULT_TEXTS = tuple(TEXT_SOURCES)
 
 
-@dataclass(frozen=True)
-class SyntheticOptions:
-    """What synthetic speech one run adds, and where.
-
-    ``hours`` of training speech by engine; dev and test sentences come on top, in proportion.
-    """
-
-    output: Path
-    work: Path
-    hours: Mapping[str, float] = field(default_factory=dict)
-    texts: tuple[str, ...] = DEFAULT_TEXTS
-    folder: Path | None = None
-    jobs: int = 1
-    keep_packages: bool = False
-
-
-def add_synthetic(recipe: Recipe, options: SyntheticOptions) -> list[ManifestRow]:
+def add_synthetic(recipe: Recipe, options: Options) -> list[ManifestRow]:
     """Makes and imports the speech; returns all rows of the output folder. Raises `DataError`."""
     output, source, target = options.output, recipe.source, recipe.target
     with disk_errors(output):
@@ -188,17 +162,8 @@ def _notice(name: str, rows: Sequence[ManifestRow], settings: Mapping[str, str])
     )
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A row of a folder: its audio file, its voice and its texts with their side."""
-
-    path: Path
-    voice: str
-    pair: SentencePair
-
-
-def read_folder(folder: Path, language: str) -> list[Recorded]:
-    """The rows of the folder's manifest. Raises `DataError`."""
+def read_folder(folder: Path, language: str) -> list[tuple[Path, str, SentencePair]]:
+    """Audio file, voice and texts of the rows of the folder's manifest. Raises `DataError`."""
     path = folder / "manifest.tsv"
     wanted = ("audio", "voice", language, "en")
     rows = []
@@ -221,8 +186,8 @@ def read_folder(folder: Path, language: str) -> list[Recorded]:
         english, other = collapse_spaces(cells["en"]), collapse_spaces(cells[language])
         name, split = file_id(audio.stem), split_of(english)
         pair = SentencePair(name, split, source.licence, english, other)
-        rows.append(Recorded(audio, cells["voice"], pair))
-    unique_ids(path, [row.pair.id for row in rows])
+        rows.append((audio, cells["voice"], pair))
+    unique_ids(path, [pair.id for _, _, pair in rows])
     return rows
 
 
@@ -247,13 +212,14 @@ def import_folder(
             "a recipe that translates into English"
         )
     recorded = read_folder(folder, source)
-    free = {pair.id for pair in without_crossings([row.pair for row in recorded], others)}
+    free = {pair.id for pair in without_crossings([pair for _, _, pair in recorded], others)}
     kept = [
-        row
-        for row in recorded
-        if row.pair.id in free and voices.is_held_out(row.voice) == (row.pair.split == "test")
+        (path, voice, pair)
+        for path, voice, pair in recorded
+        if pair.id in free and voices.is_held_out(voice) == (pair.split == "test")
     ]
-    refused = [row.pair.id for row in recorded if row not in kept]
+    taken = {pair.id for _, _, pair in kept}
+    refused = [pair.id for _, _, pair in recorded if pair.id not in taken]
     if refused:
         logger.warning(
             "%s: %d of %d rows refused, the first is %s: its voice or one of its texts is on "
@@ -261,10 +227,10 @@ def import_folder(
             *(folder, len(refused), len(recorded), refused[0]),
         )
     rows = []
-    for row in progress(kept, len(kept), f"import {corpus}", "sentence"):
-        audio = f"audio/{corpus}/{row.pair.id}.flac"
-        clip = spoken_clip(row.pair, row.path, corpus, row.pair.id, row.voice, source, target)
-        size = convert(output / audio, partial(read_clip, clip), row.path)
+    for path, voice, pair in progress(kept, len(kept), f"import {corpus}", "sentence"):
+        audio = f"audio/{corpus}/{pair.id}.flac"
+        clip = spoken_clip(pair, path, corpus, pair.id, voice, source, target)
+        size = convert(output / audio, partial(read_clip, clip), path)
         if plausible_rate(clip.src_text, size / SAMPLE_RATE):
             rows.append(clip.row(audio, size))
         else:

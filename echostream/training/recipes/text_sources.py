@@ -31,8 +31,7 @@ from echostream.whole_file import write_whole
 logger = logging.getLogger(__name__)
 
 TEXTS = "texts.tsv"
-RULES = 1
-"""Raised when cleaning changes what it lets through: texts of other rules are made again."""
+RULES = 1  # raised when cleaning changes what it lets through: texts of other rules are made again
 MAGIC = 0x950412DE
 
 
@@ -54,7 +53,6 @@ class TextSource:
 
 
 WESNOTH_CAMPAIGNS = "did dm dw ei httt l low nr sof sota sotbe thot trow tsg ttb utbs"
-
 TEXT_SOURCES = {
     "wesnoth": TextSource(
         packages=tuple(f"wesnoth-1.16-{campaign}" for campaign in WESNOTH_CAMPAIGNS.split()),

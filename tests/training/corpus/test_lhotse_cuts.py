@@ -28,9 +28,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=15)
 @given(st.lists(st.tuples(text, text, st.integers(1, 10**7)), max_size=4), st.booleans())
 @settings(deadline=None)
 def test_rows_come_back(
-    tmp_path_factory: pytest.TempPathFactory,
-    values: list[tuple[str, str, int]],
-    compressed: bool,
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[str, str, int]], compressed: bool
 ) -> None:
     root = tmp_path_factory.getbasetemp()
     path = root / ("cuts.jsonl.gz" if compressed else "cuts.jsonl")

@@ -10,19 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.training.corpus.manifest import (
-    COLUMNS,
-    ManifestRow,
-    read_manifest,
-    write_lists,
-    write_manifest,
-)
+from echostream.training.corpus.manifest import COLUMNS, read_manifest, write_lists, write_manifest
 
-ROW = ManifestRow(
-    id="agent-pass", corpus="asterisk", split="test", audio="audio/asterisk/agent-pass.flac",
-    num_samples=24_000, seconds=1.5, speaker="allison", src_lang="es", tgt_lang="en",
-    src_text="Por favor", tgt_text='Please "do".', licence="CC-BY-SA-3.0",
-)  # fmt: skip
+from .test_speech_tables import ROW
 
 text = st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), max_size=20)
 
@@ -49,7 +39,7 @@ def test_rows_come_back(
 
 @pytest.mark.parametrize("bad", ["two\tcells", "old\rmac"])
 def test_a_field_that_breaks_the_table_is_refused(tmp_path: Path, bad: str) -> None:
-    with pytest.raises(DataError, match=r"id agent-pass\): tgt_text holds"):
+    with pytest.raises(DataError, match=r"id vm-red\): tgt_text holds"):
         write_manifest(tmp_path / "m.tsv", [replace(ROW, tgt_text=bad)])
     assert list(tmp_path.iterdir()) == []
 
@@ -104,5 +94,5 @@ def test_lists_are_in_step_and_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     root = tmp_path / "out"
     paths = [str(root / ROW.audio), str(root / "audio/asterisk/b.flac")]
     assert (lists / "asterisk.test.wav_list").read_text().splitlines() == paths
-    assert (lists / "asterisk.test.target").read_text() == 'Please "do".\nTwo\n'
-    assert (lists / "asterisk.test.source_text").read_text() == "Por favor\nDos\n"
+    assert (lists / "asterisk.test.target").read_text() == f"{ROW.tgt_text}\nTwo\n"
+    assert (lists / "asterisk.test.source_text").read_text() == f"{ROW.src_text}\nDos\n"

@@ -24,21 +24,15 @@ GOLDEN = {
 }
 
 
-def test_golden_sides() -> None:
+def test_golden_sides_and_forms() -> None:
     assert {text: split_of(text) for text in GOLDEN} == GOLDEN
-
-
-@pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("Don't PRESS 1,\tplease! ", "don't press 1 please"),
-        ("Tux—the Linux mascot!", "tux the linux mascot"),
-        ("«Ñandú», 0.50 €", "ñandú 0 50"),
-        ("...?!", ""),
-    ],
-)
-def test_normal_form(text: str, normal: str) -> None:
-    assert normalise_english(text) == normal
+    forms = {
+        "Don't PRESS 1,\tplease! ": "don't press 1 please",
+        "Tux—the Linux mascot!": "tux the linux mascot",
+        "«Ñandú», 0.50 €": "ñandú 0 50",
+        "...?!": "",
+    }
+    assert {text: normalise_english(text) for text in forms} == forms
 
 
 @given(
@@ -63,8 +57,7 @@ texts = st.sampled_from(["Thank you", "thank you!", "No.", "NO", "Red", "hello w
 
 
 @given(
-    st.lists(st.tuples(texts, st.sampled_from(["train", "dev", "test"])), max_size=8),
-    st.booleans(),
+    st.lists(st.tuples(texts, st.sampled_from(["train", "dev", "test"])), max_size=8), st.booleans()
 )
 @settings(deadline=None)
 def test_leak_check_agrees_with_sets(pairs: list[tuple[str, str]], spoken: bool) -> None:
@@ -80,13 +73,3 @@ def test_leak_check_agrees_with_sets(pairs: list[tuple[str, str]], spoken: bool)
     else:
         with pytest.raises(DataError):
             leak_check(rows)
-
-
-def test_leak_names_both_utterances() -> None:
-    rows = [
-        row("vm-bye", "train", "x", "Good bye."),
-        row("12", "train", "x", "HELLO"),
-        row("31", "test", "x", "GOOD BYE!"),
-    ]
-    with pytest.raises(DataError, match=r"'good bye'.*c/vm-bye in train.*c/31 in te"):
-        leak_check(rows)

@@ -75,28 +75,19 @@ def test_what_is_finished_is_kept_and_what_changed_is_made_again(
     assert len(list((tmp_path / "features").iterdir())) == 2
 
 
-def test_a_fault_leaves_no_archive(corpus: Path, tmp_path: Path) -> None:
-    (corpus / "5.wav").write_bytes(b"not audio")
-    with pytest.raises(Exception, match="5.wav"):
-        store_features(corpus, tmp_path / "out", OPTIONS)
-    assert not list((tmp_path / "out").rglob("*.*"))
-
-
-def test_a_damaged_archive_is_named(corpus: Path, tmp_path: Path) -> None:
+def test_faults_leave_no_archive_and_damage_is_named(corpus: Path, tmp_path: Path) -> None:
     store_features(corpus, tmp_path, OPTIONS)
     (archive,) = (tmp_path / "features").iterdir()
     os.truncate(archive, archive.stat().st_size // 2)
     with pytest.raises(DataError, match=rf"{archive.name}.*damaged.*remove it"):
         store_features(corpus, tmp_path, OPTIONS)
-
-
-def test_wrong_options_are_named(corpus: Path) -> None:
-    with pytest.raises(ConfigError, match="copies is 0"):
-        StoringOptions(AudioConfig(), copies=0)
-    with pytest.raises(ConfigError, match="all be the same"):
-        StoringOptions(AudioConfig(), augment="none", copies=2)
-    with pytest.raises(ConfigError, match="'loud' does not exist"):
-        StoringOptions(AudioConfig(), augment="loud")
+    (corpus / "5.wav").write_bytes(b"not audio")
+    with pytest.raises(Exception, match="5.wav"):
+        store_features(corpus, tmp_path / "out", OPTIONS)
+    assert not list((tmp_path / "out").rglob("*.*"))
+    for augment, copies in (("speed", 0), ("none", 2)):
+        with pytest.raises(ConfigError, match=f"copies is {copies}"):
+            StoringOptions(AudioConfig(), augment=augment, copies=copies)
     with pytest.raises(DataError, match="another --output"):
         store_features(corpus, corpus, OPTIONS)
 

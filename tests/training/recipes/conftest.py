@@ -9,13 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .packages import (
-    PROGRAM,
-    Archive,
-    asterisk_packages,
-    drascula_packages,
-    tuxpaint_packages,
-)
+from .packages import PROGRAM, Archive, asterisk_packages, drascula_packages, tuxpaint_packages
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is missing")
 

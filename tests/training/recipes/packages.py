@@ -171,12 +171,9 @@ class Archive:
         }
         (self.folder / "index.json").write_text(json.dumps(self._entries))
 
-    def fail(self, message: str | None) -> None:
-        """What apt-get says from now on instead of downloading; None: it downloads."""
-        failure = self.folder / "failure"
-        failure.unlink(missing_ok=True)
-        if message is not None:
-            failure.write_text(message)
+    def fail(self, message: str) -> None:
+        """What apt-get says from now on instead of downloading; with nothing to say it does."""
+        (self.folder / "failure").write_text(message)
 
     @property
     def downloads(self) -> list[str]:
@@ -197,9 +194,9 @@ if sys.argv[0].endswith("apt-cache"):
     sys.exit(0)
 with (folder / "log").open("a") as log:
     print(sys.argv[-1], file=log)
-if (folder / "failure").exists():
-    sys.stderr.write((folder / "failure").read_text())
-    sys.exit(100)
+failure = folder / "failure"
+if failure.exists() and failure.read_text():
+    sys.exit(failure.read_text())
 assert version == index[name]["Version"], version
 shutil.copyfile(folder / "packages" / f"{{name}}.deb", f"{{name}}_{{version}}_all.deb")
 """
@@ -273,16 +270,13 @@ def drascula_packages() -> dict[str, bytes]:
     return {"drascula-spanish": deb(members), "drascula": tree_deb(english)}
 
 
-CATALOGUES = "usr/share/locale"
-
-
-def text_packages(messages: Mapping[str, str], language: str = "es") -> dict[str, bytes]:
+def text_packages(messages: Mapping[str, str]) -> dict[str, bytes]:
     """The package of freedroidrpg's texts with these messages, beside what is not to be read."""
-    folder = f"{CATALOGUES}/{language}/LC_MESSAGES"
+    catalogues = "usr/share/locale"
     files = {
-        f"{folder}/freedroidrpg-dialogs.mo": mo(messages),
-        f"{folder}/other.mo": b"not a catalogue",
-        f"{CATALOGUES}/de/LC_MESSAGES/freedroidrpg.mo": mo({"Not this one here": "Dies nicht"}),
+        f"{catalogues}/es/LC_MESSAGES/freedroidrpg-dialogs.mo": mo(messages),
+        f"{catalogues}/es/LC_MESSAGES/other.mo": b"not a catalogue",
+        f"{catalogues}/de/LC_MESSAGES/freedroidrpg.mo": mo({"Not this one here": "Dies nicht"}),
         "usr/share/doc/freedroidrpg-data/copyright": b"GPL-2+\n",
         "usr/share/freedroidrpg/big.png": b"x" * 1000,
     }
@@ -302,15 +296,8 @@ def names(rows: list[ManifestRow]) -> list[str]:
 
 
 EXPECTED = [
-    "asterisk/agent-pass/train",
-    "asterisk/auth-thankyou/test",
-    "asterisk/conf-locked/test",
-    "asterisk/digits_1/train",
-    "asterisk/vm-red/dev",
-    "tuxpaint/animals_yes/train",
-    "tuxpaint/birds_red/dev",
-    "tuxpaint/birds_thanks/test",
-    "drascula/1/train",
-    "drascula/3/dev",
-    "drascula/VB1/test",
+    *("asterisk/agent-pass/train", "asterisk/auth-thankyou/test", "asterisk/conf-locked/test"),
+    *("asterisk/digits_1/train", "asterisk/vm-red/dev", "tuxpaint/animals_yes/train"),
+    *("tuxpaint/birds_red/dev", "tuxpaint/birds_thanks/test"),
+    *("drascula/1/train", "drascula/3/dev", "drascula/VB1/test"),
 ]

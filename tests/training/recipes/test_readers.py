@@ -14,7 +14,7 @@ from echostream.errors import DataError
 from echostream.training.corpus.clip import file_id, plausible_rate
 from echostream.training.recipes.asterisk import Asterisk, read_transcript, spoken_text
 from echostream.training.recipes.drascula import Drascula, read_texts
-from echostream.training.recipes.tuxpaint import Tuxpaint, read_captions
+from echostream.training.recipes.tuxpaint import Tuxpaint
 
 from .packages import (
     GAME,
@@ -49,16 +49,13 @@ def chirp(sample_rate: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("written", "spoken"),
     [
-        ("Agent logged in.", "Agent logged in."),
         ("at [@]", "at"),
         ("space [ ]", "space"),
         ("Sus saludos [temporales] estan en uso", "Sus saludos temporales estan en uso"),
         ("Two  spaces.\tTab", "Two spaces. Tab"),
         ("[ tono de error ]", ""),
         ("<beep ascending>", ""),
-        ("(beep)", ""),
         ('IAX (note: does not say "2")', ""),
-        ("", ""),
     ],
 )
 def test_asterisk_spoken_text(written: str, spoken: str) -> None:
@@ -90,9 +87,6 @@ def test_asterisk_decodes_g722(tmp_path: Path) -> None:
     assert (sample_rate, samples.shape, str(samples.dtype)) == (16_000, (16_000,), "float32")
     assert np.abs(samples).max() == pytest.approx(0.4, abs=0.05)
     assert correlation(samples, chirp(16_000)) > 0.99
-
-
-def test_damaged_transcript(tmp_path: Path) -> None:
     path = tmp_path / "core-sounds-es.txt.gz"
     path.write_bytes(gzip.compress(b"a: b\n" * 100)[:-12])
     with pytest.raises(DataError, match="core-sounds-es"):
@@ -125,16 +119,10 @@ def test_tuxpaint_reads_captions_and_drops_copies(tmp_path: Path) -> None:
     assert [clip.seconds for clip in clips] == pytest.approx([0.9, 0.7], abs=1e-4)
 
 
-def test_tuxpaint_captions_by_language(tmp_path: Path) -> None:
-    path = tmp_path / "x.txt"
-    path.write_text("Say cheese = smile!\nes.utf8=a=b\npt_BR.utf8=c\nnonsense\n", encoding="utf-8")
-    assert read_captions(path) == {"en": "Say cheese = smile!", "es": "a=b", "pt_BR": "c"}
-    path.write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(DataError, match="UTF-8"):
-        read_captions(path)
-
-
 def test_tuxpaint_mixes_channels_down(tmp_path: Path) -> None:
+    files = {f"{STAMPS}/a_desc_es.ogg": b"OggS", f"{STAMPS}/a.txt": b"A.\nes.utf8=B.\n"}
+    with pytest.raises(DataError, match="a_desc_es.ogg"):
+        Tuxpaint(*PAIR).clips({"tuxpaint-stamps-default": write_tree(tmp_path, files)})
     path = tmp_path / "a.ogg"
     wave = chirp(44_100)
     path.write_bytes(ogg(np.stack([wave, 0 * wave], axis=1), 44_100))
@@ -142,12 +130,6 @@ def test_tuxpaint_mixes_channels_down(tmp_path: Path) -> None:
     assert (sample_rate, samples.shape) == (44_100, (44_100,))
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.5 * 0.4 / np.sqrt(2), rel=0.05)
     assert correlation(samples, wave) > 0.99
-
-
-def test_damaged_recording(tmp_path: Path) -> None:
-    files = {f"{STAMPS}/a_desc_es.ogg": b"OggS", f"{STAMPS}/a.txt": b"A.\nes.utf8=B.\n"}
-    with pytest.raises(DataError, match="a_desc_es.ogg"):
-        Tuxpaint(*PAIR).clips({"tuxpaint-stamps-default": write_tree(tmp_path, files)})
 
 
 def test_drascula_finds_texts_by_prefix_and_number(tmp_path: Path) -> None:
@@ -171,9 +153,6 @@ def test_drascula_finds_texts_by_prefix_and_number(tmp_path: Path) -> None:
         ("BJ2", "ADIÓS, SEÑOR", "BYE", "drascula-es-bj"),
     ]
     assert {clip.seconds for clip in clips} == {1.0}
-
-
-def test_drascula_golden_samples(tmp_path: Path) -> None:
     path = tmp_path / "1.ALS"
     path.write_bytes(b"\x11" * 32 + bytes([0, 64, 128, 192, 255]) + b"fact" * 8)
     samples, sample_rate = Drascula(*PAIR).decode(path)
@@ -213,24 +192,11 @@ def test_drascula_cut_short_is_an_error(
             read_texts(path)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds", "fits"),
-    [
-        ("La torre. Puede moverse hacia adelante, atrás, derecha o izquierda", 0.7, False),
-        ("Buenos días", 1.0, True),
-        ("No", 0.45, True),
-        ("No", 5.0, True),  # two letters, a pause
-        ("No", 5.1, False),
-        ("¿?", 1.0, False),
-        ("a", 0.0, False),
-        ("x" * 25, 1.0, True),
-        ("x" * 26, 1.0, False),
-    ],
-)
-def test_plausible_rate(text: str, seconds: float, fits: bool) -> None:
-    assert plausible_rate(text, seconds) is fits
-
-
-def test_ids_are_one_path_component() -> None:
+def test_plausible_rates_and_names() -> None:
+    # Two letters and a pause may last five seconds.
+    for text, seconds in (("No", 0.45), ("No", 5.0), ("x" * 25, 1.0)):
+        assert plausible_rate(text, seconds)
+    for text, seconds in (("No", 5.1), ("¿?", 1.0), ("a", 0.0), ("x" * 26, 1.0)):
+        assert not plausible_rate(text, seconds)
     members = ("letters/a", "vm-Work", "../../etc/x")
     assert [file_id(name) for name in members] == ["letters_a", "vm-Work", ".._.._etc_x"]

@@ -64,13 +64,13 @@ def test_sides_have_voices_of_their_own() -> None:
         assert drawn == set(voices)
     table = VoiceTable(("a", "b"), ("c", "d", "e"))
     assert [name for name in ("a", "a+b", "a+c", "e") if table.is_held_out(name)] == ["a+c", "e"]
-    for heard, held_out in ((("a", "b"), ("b", "c")), (("a+c",), ("b", "c")), ((), ("b",))):
-        with pytest.raises(DataError, match="mend the table"):
-            VoiceTable(heard, held_out)
 
 
 def test_every_language_has_voices_of_both_engines() -> None:
     assert set(VOICE_TABLES) == set(ACCENTS) == {"es", "fr", "en"}
+    for voices in VOICE_TABLES.values():
+        assert voices.heard and voices.held_out
+        assert not any(map(voices.is_held_out, voices.heard))
     # The speech that lies ready was made without these three.
     assert set(VOICE_TABLES["es"].held_out) == {"pm_alex", "ff_siwis", "am_adam"}
 
@@ -126,13 +126,9 @@ def test_audio_and_rows(tmp_path: Path) -> None:
         letters = sum(c.isalnum() for c in row.src_text)
         expected = (0.1 + 0.08 * letters) / take.manner.speed
         assert row.seconds == pytest.approx(expected, abs=0.001)
-
-
-def test_english_speech_has_its_sides_from_the_spoken_text(tmp_path: Path) -> None:
-    takes = plan("tone", VOICES, pairs(30), "en", 0.005)
-    rows = synthesise(ToneEngine(), takes, "en", "es", tmp_path, jobs=1)
-    assert all(row.split == split_of(row.src_text) for row in rows)
-    assert rows[0].src_text.startswith("I have") and rows[0].tgt_text.startswith("tengo")
+    (row, *_) = synthesise(ToneEngine(), takes, "en", "es", tmp_path / "en", jobs=1)
+    assert row.src_text.startswith("I have") and row.tgt_text.startswith("tengo")
+    assert row.split == split_of(row.src_text)
 
 
 def test_a_stopped_run_is_gone_on_with(tmp_path: Path) -> None:

@@ -74,22 +74,6 @@ def test_texts_of_other_rules_are_made_again(
         fetch(tmp_path, language="fr")
 
 
-WESNOTH = "usr/share/games/wesnoth/1.16/locale"
-
-
-@pytest.mark.parametrize(
-    ("name", "member", "language", "wanted"),
-    [
-        ("wesnoth", f"{WESNOTH}/es/LC_MESSAGES/wesnoth-tb.mo", "es", True),
-        ("wesnoth", f"{WESNOTH}/es_419/LC_MESSAGES/wesnoth-tb.mo", "es", False),
-        ("freedroidrpg", "usr/share/locale/fr/LC_MESSAGES/freedroidrpg-dialogs.mo", "fr", True),
-        ("freedroidrpg", "usr/share/locale/fr/LC_MESSAGES/freedroidrpg.mo.gz", "fr", False),
-    ],
-)
-def test_which_members_are_catalogues(name: str, member: str, language: str, wanted: bool) -> None:
-    assert TEXT_SOURCES[name].is_catalogue(member, language) == wanted
-
-
 text = st.text(
     st.characters(exclude_characters="\0\x04", exclude_categories=["Cs"]), min_size=1, max_size=12
 )
@@ -116,6 +100,12 @@ def test_contexts_plurals_and_untranslated(tmp_path: Path) -> None:
     # Wesnoth's way to tell apart equal originals.
     path.write_bytes(mo({"female^The door is open.": "La puerta está abierta."}))
     assert [pair.english for pair in pairs_of_catalogue(path, "wesnoth")] == ["The door is open."]
+    folder, name = "usr/share/games/wesnoth/1.16/locale", "LC_MESSAGES/wesnoth-tb.mo"
+    found = [
+        TEXT_SOURCES["wesnoth"].is_catalogue(f"{folder}/{code}/{name}", "es")
+        for code in ("es", "es_419", "fr")
+    ]
+    assert found == [True, False, False]
 
 
 GOOD = mo({"Yes": "Sí", "No": "No"})
