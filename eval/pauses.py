@@ -21,7 +21,7 @@ import numpy as np
 
 from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
-from echostream.decoder.generator import EncodedChunk, Generator
+from echostream.decoder.generator import EncodedChunk
 from echostream.decoder.words import Word
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.build import build_searches
@@ -32,23 +32,6 @@ from eval.recordings import read_corpus_part
 _SEGMENT = 320 * SAMPLE_RATE // 1000
 _HISS = 1e-4
 """Between recordings, since no microphone gives zeros."""
-
-
-class Noted:
-    """A generator that notes which words are committed."""
-
-    def __init__(self, generator: Generator[Any]) -> None:
-        self._generator = generator
-        self.words: list[Word] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._generator, name)
-
-    def commit(self, count: int, state: Any) -> tuple[tuple[Word, ...], Any]:
-        """As the generator's own."""
-        words, state = self._generator.commit(count, state)
-        self.words += words
-        return words, state
 
 
 def encoded(
@@ -84,12 +67,19 @@ def waits(
 ) -> tuple[list[tuple[int, int]], dict[str, int]]:
     """For each word its number of tokens so far and when it was written, ms; the counters."""
     writer = translator.writer
-    writer.generator = noted = Noted(writer.generator)
-    state, written = writer.init_state(), []
+    generator, committed = writer.generator, list[Word]()
+
+    def noted(count: int, state: Any) -> tuple[tuple[Word, ...], Any]:
+        words, state = type(generator).commit(generator, count, state)
+        committed.extend(words)
+        return words, state
+
+    generator.commit = noted  # type: ignore[method-assign]
+    state = writer.init_state()
+    written: list[tuple[int, int]] = []
     for chunk in chunks:
-        noted.words = []
         (turn,), _, state = writer.step([chunk], state, is_final=False)
-        written += [(word.num_tokens, turn.audio_ms) for word in noted.words]
+        written += [(word.num_tokens, turn.audio_ms) for word in committed[len(written) :]]
     return written, writer.counters(state)
 
 

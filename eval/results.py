@@ -18,62 +18,29 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from echostream.errors import EchoStreamError
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
 from echostream.scoring.markdown import markdown_table
 from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
-from echostream.session import SystemOptions
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import ended, heading, parser_of, progress, write_results
 from eval.recordings import join_recordings, listed_sources, read_corpus_part
-from eval.sweep import System, Work, encode, run_policy
+from eval.sweep import NamedSystem, System, Work, encode, parse_system, run_policy
 
 ALL = "all"
 FIGURES = {"asr": ("WER",), "s2tt": ("BLEU", "chrF", "LAAL", "compute_RTF")}
 """By the task whose output they are of."""
 COLUMNS = [name for names in FIGURES.values() for name in names]
 DIGITS = {"LAAL": 0, "compute_RTF": 3}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A checkpoint and what the agent is told beside it; ``name`` stands in the tables."""
-
-    name: str
-    options: SystemOptions
-
-
-def parse_system(text: str) -> Measured:
-    """``CHECKPOINT[@OPTION=VALUE,...]``; an option that the agent does not have is an error."""
-    known = {field.name for field in fields(SystemOptions)} - {"checkpoint", "task", "chunk_ms"}
-    folder, _, options = text.partition("@")
-    values = {}
-    # The value of an option may have several parts: an option starts where there is its name.
-    starts = rf",(?=(?:{'|'.join(sorted(known))})=)"
-    for part in re.split(starts, options) if options else ():
-        key, equals, value = part.partition("=")
-        if not equals or key not in known:
-            raise argparse.ArgumentTypeError(
-                f"{part!r} in {text!r} is no option of the agent; expected NAME=VALUE with one of "
-                f"{', '.join(sorted(known))}"
-            )
-        values[key] = value
-    try:
-        made = SystemOptions(checkpoint=folder, **values)  # type: ignore[arg-type]
-    except EchoStreamError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return Measured(Path(folder).name + (f"@{options}" if options else ""), made)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -167,7 +134,7 @@ def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
 
 
 def run(
-    measured: Measured,
+    measured: NamedSystem,
     chunk_ms: int,
     task: str,
     rows: Sequence[ManifestRow],

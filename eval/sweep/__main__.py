@@ -17,20 +17,26 @@ import os
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from echostream import decoder, policy
-from echostream.config import CONFORMER_MODES
-from echostream.decoder.words import UNITS
+from echostream import policy
 from echostream.errors import ConfigError
 from echostream.scoring.folder import score_folder
-from echostream.session import SystemOptions
 from echostream.session.options import TASKS
 from echostream.whole_file import write_whole
 from eval.command import aligned, ended, heading, parser_of, progress, write_results
-from eval.sweep import CLOCKS, Encodings, System, Work, encode, read_sources, run_policy
+from eval.sweep import (
+    CLOCKS,
+    Encodings,
+    System,
+    Work,
+    encode,
+    parse_system,
+    read_sources,
+    run_policy,
+)
 from eval.sweep.policy_spec import PolicySpec, parse_policy
 from eval.sweep.runs import run_compute_ms
 from eval.sweep.sources import segment_samples
@@ -63,18 +69,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--target", type=Path, required=True, help="references, one a line")
     add("--output", type=Path, required=True, help="folder of the results")
     add("--cache", type=Path, help="folder of what is kept (default: OUTPUT/cache)")
-    add("--checkpoint", metavar="DIR", help="checkpoint folder (default: the one shipped)")
-    add("--random-weights", metavar="YAML", help="untrained model instead; needs --forced")
-    add("--encoder-mode", choices=CONFORMER_MODES, help="of the baseline's chunk-Conformer")
+    add("--system", type=parse_system, default="", metavar="CHECKPOINT[@OPTION=VALUE,...]",
+        help="checkpoint folder with options of the agent if wanted (default: the one shipped); "
+        "@random_weights=YAML for an untrained model, which needs --forced")  # fmt: skip
     add("--task", choices=TASKS, default="s2tt", help="(default: %(default)s)")
-    add("--output-unit", choices=UNITS, default="word",
-        help="char for a target language without spaces (default: %(default)s)")  # fmt: skip
     add("--chunk-ms", type=int, nargs="+", metavar="MS",
         help="chunk sizes (default: the checkpoint's)")  # fmt: skip
     add("--segment-ms", type=int, nargs="+", metavar="MS",
         help="segment sizes, each with each chunk (default: as long as the chunk)")  # fmt: skip
-    add("--left-context-ms", type=int, metavar="MS", help="(default: the checkpoint's)")
-    add("--max-future-frames", metavar="L", help="(default: the checkpoint's)")
     add(
         "--policies",
         nargs="+",
@@ -83,9 +85,6 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"policies: {', '.join(policy.names())} or package.module:Class; `echostream list` "
         f"describes them (default: {' '.join(DEFAULT_POLICIES)})",
     )
-    add("--decoder", metavar="NAME",
-        help=f"CTC search: {', '.join(decoder.names())} (default: the checkpoint's)")  # fmt: skip
-    add("--decoder-options", metavar="K=V,...", help="(default: the checkpoint's)")
     add("--forced", action="store_true",
         help="write the words of the references on the policy's schedule")  # fmt: skip
     add("--jobs", type=int, metavar="N", default=os.cpu_count() or 1,
@@ -147,26 +146,15 @@ def systems(args: argparse.Namespace) -> list[tuple[System, int]]:
         ConfigError: if an option is wrong.
         CheckpointError: if the checkpoint cannot be loaded.
     """
-    if args.random_weights and not args.forced:
+    options = args.system.options
+    if options.random_weights and not args.forced:
         raise ConfigError(
-            "--random-weights needs --forced: an untrained model has no words to write, only a "
+            "random_weights needs --forced: an untrained model has no words to write, only a "
             "schedule to keep"
         )
     for segment_ms in args.segment_ms or []:
         segment_samples(1, segment_ms)
-    first = System(
-        SystemOptions(
-            checkpoint=args.checkpoint,
-            random_weights=args.random_weights,
-            task=args.task,
-            output_unit=args.output_unit,
-            decoder=args.decoder,
-            decoder_options=args.decoder_options,
-            left_context_ms=args.left_context_ms,
-            max_future_frames=args.max_future_frames,
-            encoder_mode=args.encoder_mode,
-        )
-    )
+    first = System(replace(options, task=args.task))
     chunks = dict.fromkeys(args.chunk_ms or [first.chunk_ms])
     return [
         (system, segment_ms)

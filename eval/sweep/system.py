@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from echostream.encoder.state import settings_of
-from echostream.errors import ConfigError
+from echostream.errors import ConfigError, EchoStreamError
 from echostream.model import SpeechModel
 from echostream.session import SystemOptions, build
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
 from echostream.session.writer import Writer
 from eval.sweep.kept import file_digest, plugin_digest
+
+
+@dataclass(frozen=True)
+class NamedSystem:
+    """A checkpoint and what the agent is told beside it; ``name`` stands in tables."""
+
+    name: str
+    options: SystemOptions
+
+
+def parse_system(text: str) -> NamedSystem:
+    """``CHECKPOINT[@OPTION=VALUE,...]``, or ``@random_weights=YAML,...``; for a parser.
+
+    Raises ArgumentTypeError for an option that the agent does not have.
+    """
+    known = {field.name for field in fields(SystemOptions)} - {"checkpoint", "task", "chunk_ms"}
+    folder, _, options = text.partition("@")
+    values = {}
+    # The value of an option may have several parts: an option starts where there is its name.
+    starts = rf",(?=(?:{'|'.join(sorted(known))})=)"
+    for part in re.split(starts, options) if options else ():
+        key, equals, value = part.partition("=")
+        if not equals or key not in known:
+            raise argparse.ArgumentTypeError(
+                f"{part!r} in {text!r} is no option of the agent; expected NAME=VALUE with one of "
+                f"{', '.join(sorted(known))}"
+            )
+        values[key] = value
+    try:
+        made = SystemOptions(checkpoint=folder or None, **values)  # type: ignore[arg-type]
+    except EchoStreamError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return NamedSystem(Path(folder).name + (f"@{options}" if options else ""), made)
 
 
 class System:
@@ -49,7 +84,7 @@ class System:
 
     def with_options(self, **changes: Any) -> System:
         """The same weights with other chunking, policy or decoder."""
-        return System(dataclasses.replace(self.options, **changes), like=self)
+        return System(replace(self.options, **changes), like=self)
 
     @cached_property
     def fingerprint(self) -> str:

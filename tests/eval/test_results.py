@@ -14,7 +14,8 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
 from eval.recordings import join_recordings
-from eval.results import main, parse_system
+from eval.results import main
+from eval.sweep import parse_system
 from tests.small_system import audio
 
 

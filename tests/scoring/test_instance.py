@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
-from echostream.scoring.log import read_instances
+from echostream.scoring.log import read_instances, read_log
+from echostream.scoring.problems import check_instances
 from echostream.scoring.readings import Reading, times
 
 from .logs import SOURCE, as_record, corpora, record, write_log
@@ -75,55 +77,56 @@ def test_elapsed_times_may_be_missing(tmp_path: Path, changes: dict[str, Any]) -
     assert times(ins, Reading.IDEAL) == (320.0, 640.0, 1000.0)
 
 
-@pytest.mark.parametrize(
-    ("reference", "length"),
-    [("one", 1), ("", 1), ("one two", 2), ("one  two", 2), ("one\u00a0two", 2), ("one\ttwo ", 2)],
-)
-def test_reference_length_is_the_number_of_words(
-    reference: str, length: int, tmp_path: Path
-) -> None:
-    path = write_log(tmp_path / "instances.log", [record(reference=reference)])
-    assert read_instances(path)[0].reference_length == length
-
-
 @pytest.mark.fault("F54")
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "expected", "kind"),
     [
-        ({"index": None}, "lacks index"),
-        ({"delays": None, "reference": None}, "lacks delays, reference"),
-        ({"source_length": None}, "lacks source_length"),
-        ({"index": "0"}, "index is '0'"),
-        ({"index": True}, "index is True"),
-        ({"index": -1}, "index is -1"),
-        ({"index": 1.0}, "index is 1.0"),
-        ({"prediction": 3}, "prediction is 3"),
-        ({"reference": ["one"]}, "reference is"),
-        ({"delays": 320}, "delays is 320"),
-        ({"delays": [320, float("nan"), 640]}, "delays of word 2 is nan"),
-        ({"delays": [320, 640, float("inf")]}, "delays of word 3 is inf"),
-        ({"delays": [-1, 640, 640]}, "delays of word 1 is -1"),
-        ({"delays": [320, "640", 640]}, "delays of word 2 is '640'"),
-        ({"delays": [320, 640, 10**400]}, "delays of word 3 is inf"),
-        ({"elapsed": [320, float("nan"), 640]}, "elapsed of word 2 is nan"),
-        ({"delays": [320, 960, 640]}, "decrease at word 3, 640 ms after 960 ms"),
-        ({"delays": [320, 640]}, "2 delays for 3 words"),
-        ({"prediction": ""}, "3 delays for 0 words"),
-        ({"elapsed": [330, 660]}, "2 elapsed times for 3 words"),
-        ({"source_length": -5}, "source_length is -5"),
-        ({"source_length": float("nan")}, "source_length is nan"),
-        ({"durations": [300, 300, 300]}, "speech output"),
-        ({"source": "a b c d", "source_length": 4, "elapsed": [0, 0, 0]}, "text source"),
+        ({"index": None}, "lacks index", "unusable-line"),
+        ({"delays": None, "reference": None}, "lacks delays, reference", "unusable-line"),
+        ({"source_length": None}, "lacks source_length", "unusable-line"),
+        ({"index": "0"}, "index is '0'", "unusable-line"),
+        ({"index": True}, "index is True", "unusable-line"),
+        ({"index": -1}, "index is -1", "unusable-line"),
+        ({"prediction": 3}, "prediction is 3", "unusable-line"),
+        ({"reference": ["one"]}, "reference is", "unusable-line"),
+        ({"durations": [300, 300, 300]}, "speech output", "unusable-line"),
+        (
+            {"source": "a b c d", "source_length": 4, "elapsed": [0, 0, 0]},
+            "text source",
+            "unusable-line",
+        ),
+        ({"delays": 320}, "delays is 320", "bad-times"),
+        ({"delays": [320, math.nan, 640]}, "delays of word 2 is nan", "bad-times"),
+        ({"delays": [-1, 640, 640]}, "delays of word 1 is -1", "bad-times"),
+        ({"delays": [320, "640", 640]}, "delays of word 2 is '640'", "bad-times"),
+        ({"delays": [320, 640, 10**400]}, "delays of word 3 is inf", "bad-times"),
+        ({"delays": [320, 960, 640]}, "decrease at word 3, 640 ms after 960", "decreasing-delays"),
+        ({"delays": [320, 640]}, "2 delays for 3 words", "count-mismatch"),
+        ({"prediction_length": 5}, "a prediction_length of 5", "count-mismatch"),
+        ({"prediction_spm": ["a"] * 5}, "3 delays for 5 pieces", "count-mismatch"),
+        ({"elapsed": [320, math.nan, 640]}, "elapsed of word 2 is nan", "bad-elapsed"),
+        ({"elapsed": [330, 660]}, "2 elapsed times for 3 words", "bad-elapsed"),
+        ({"source_length": -5}, "source_length is -5", "bad-source-length"),
+        # nothing is wrong with the line as such
+        ({"elapsed": [300, 640, 1000]}, "", "elapsed-below-delay"),
+        ({"source_length": 900}, "", "delay-after-end"),
     ],
 )
-def test_planted_faults_are_refused_by_line(
-    tmp_path: Path, changes: dict[str, Any], expected: str
+def test_a_planted_fault_is_flagged_and_refused_by_line(
+    tmp_path: Path, changes: dict[str, Any], expected: str, kind: str
 ) -> None:
-    good = record(index=5)
-    path = write_log(tmp_path / "instances.log", [good, record(**changes)])
-    message = refusal(path)
-    assert "line 2" in message
-    assert expected in message
+    lines = [record(index=5), record(**{"index": 6, **changes})]
+    path = write_log(tmp_path / "instances.log", lines)
+    if expected:
+        message = refusal(path)
+        assert "line 2" in message and expected in message
+    log = read_log(path)
+    problems = [*log.problems, *check_instances(log.instances)]
+    assert {problem.kind for problem in problems if problem.is_error} == {kind}
+    # Its text still counts, unless the line is no instance.
+    assert len(log.instances) == (1 if kind == "unusable-line" else 2)
+    keeps_delays = kind in ("bad-elapsed", "elapsed-below-delay", "delay-after-end")
+    assert bool(log.instances[-1].delays) is (keeps_delays or kind == "unusable-line")
 
 
 @pytest.mark.fault("F54")
@@ -162,40 +165,3 @@ def test_truncated_last_line(tmp_path: Path, cut: int) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "instances.log")
     assert "No such file" in refusal(tmp_path)
-
-
-def test_pieces_in_the_log_are_timed_as_words(tmp_path: Path) -> None:
-    # SimulEval's unit spm: a delay per piece. "cat" is whole with its second piece.
-    line = record(
-        prediction="the cat sat.",
-        prediction_spm=["\u2581the", "\u2581c", "at", "\u2581sat", "."],
-        delays=[320.0, 320.0, 640.0, 640.0, 1000.0],
-        elapsed=[330.0, 330.0, 660.0, 660.0, 1030.0],
-    )
-    (ins,) = read_instances(write_log(tmp_path / "instances.log", [line]))
-    assert ins.prediction == "the cat sat."
-    assert ins.delays == (320.0, 640.0, 1000.0)
-    assert ins.elapsed == (330.0, 660.0, 1030.0)
-    write_log(
-        tmp_path / "instances.log", [{**line, "delays": [320.0, 640.0], "prediction_length": 2}]
-    )
-    assert "2 delays for 5 pieces" in refusal(tmp_path / "instances.log")
-
-
-def test_characters(tmp_path: Path) -> None:
-    lines = [
-        record(prediction="abc", reference=" ab c "),
-        record(index=1, prediction="", delays=[], elapsed=[]),
-        record(index=2, prediction="a", delays=[320.0], elapsed=[330.0]),
-    ]
-    path = write_log(tmp_path / "instances.log", lines)
-    found = read_instances(path)
-    assert {ins.unit for ins in found} == {"char"}
-    assert found[0].delays == (320.0, 640.0, 1000.0)
-    assert found[0].reference_length == 3  # white space is none, as in the prediction
-    # one line that cannot be characters makes it a log of words, in which the first has a fault
-    write_log(path, [*lines, record(index=3)])
-    assert "3 delays for 1 words" in refusal(path)
-    # and words of one character each are words
-    write_log(path, [lines[2]])
-    assert [ins.unit for ins in read_instances(path)] == ["word"]

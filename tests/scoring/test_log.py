@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -40,35 +39,6 @@ def test_lines_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     assert read(tmp_path, good[0], no_reference) == ([0], {"unusable-line"})
     speech = record(index=1, durations=[1, 2, 3])
     assert read(tmp_path, good[0], speech, good[2]) == ([0, 2], {"unusable-line", "index-gap"})
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind"),
-    [
-        ({"delays": [320, 960, 640]}, "decreasing-delays"),
-        ({"delays": [320, math.nan, 640]}, "bad-times"),
-        ({"delays": None, "delays_": 1}, "unusable-line"),
-        ({"delays": [320, 640]}, "count-mismatch"),
-        ({"source_length": -1}, "bad-source-length"),
-        ({"elapsed": [330, math.inf, 700]}, "bad-elapsed"),
-        ({"elapsed": [330, 660]}, "bad-elapsed"),
-        ({"elapsed": [300, 640, 1000]}, "elapsed-below-delay"),
-        ({"source_length": 900}, "delay-after-end"),
-    ],
-)
-def test_a_line_with_a_fault_is_flagged(tmp_path: Path, changes: dict[str, Any], kind: str) -> None:
-    with_latency, kinds = read(tmp_path, record(), record(index=1, **changes))
-    assert kinds == {kind}
-    keeps_delays = kind in ("bad-elapsed", "elapsed-below-delay", "delay-after-end")
-    assert with_latency == ([0, 1] if keeps_delays else [0])
-    # Its text still counts, unless the line is no instance.
-    log = read_log(tmp_path)
-    assert len(log.instances) == (1 if kind == "unusable-line" else 2)
-    if kind in ("elapsed-below-delay", "delay-after-end"):
-        read_log(tmp_path, is_strict=True)  # nothing is wrong with the line as such
-    else:
-        with pytest.raises(DataError, match="line 2"):
-            read_log(tmp_path, is_strict=True)
 
 
 @pytest.mark.fault("F54")

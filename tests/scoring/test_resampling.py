@@ -18,7 +18,6 @@ from echostream.errors import DataError
 from echostream.scoring import resampling
 from echostream.scoring.instance import Instance
 from echostream.scoring.latency import ALL_METRICS, mean_latency
-from echostream.scoring.quality import bleu
 from echostream.scoring.resampling import (
     Sample,
     error_rate_sample,
@@ -55,16 +54,6 @@ def test_a_resample_scores_as_its_texts(pairs: list[tuple[str, str]], data: st.D
         assert sample.value == pytest.approx(100 * jiwer.wer(references, hypotheses), abs=1e-7)
         expected = 100 * jiwer.wer(refs, hyps)
         assert sample.values(weights)[0] == pytest.approx(expected, abs=1e-7)
-
-
-def test_identity_gives_the_figure_of_the_corpus() -> None:
-    hypotheses = ["the cat sat on a mat", "", "all at the very end of it"]
-    references = ["the cat sat on the mat", "nothing", "all at the end of it"]
-    quality = bleu(hypotheses, references)
-    sample = sacrebleu_sample(BLEU(), hypotheses, references)
-    assert quality.value is not None and 20 < quality.value < 80
-    assert sample.value == pytest.approx(quality.value, abs=1e-9)
-    assert sample.metric == quality.signature
 
 
 @settings(deadline=None, max_examples=60)

@@ -158,7 +158,6 @@ def _point(
             "y": "BLEU",
             "distribution": {
                 "value": [laal, values["BLEU"]],
-                "centre": [laal + 1, values["BLEU"] - 0.1],
                 "covariance": [[3600.0, 18.0], [18.0, 1.0]],
             },
         },

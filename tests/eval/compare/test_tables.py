@@ -11,7 +11,6 @@ import pytest
 from eval.compare.metrics import names_in, number
 from eval.compare.tables import (
     MARKDOWN_METRICS,
-    Table,
     as_markdown,
     lengths_table,
     markdown,
@@ -92,12 +91,6 @@ def test_quality_is_only_for_trained_systems_with_their_own_words(
     assert ("untrained" in row[4], "writes the reference" in row[4]) == (not trained, forced)
 
 
-def test_a_figure_that_is_missing() -> None:
-    results = with_first_point(BLEU=(None, None, None, ""), LAAL=(5.0, 1.0, None, "ms"))
-    (row,) = points_table(read_results(results)).rows
-    assert row[5:] == ("–", "5")
-
-
 @pytest.mark.parametrize(
     ("low", "high", "better", "winner"),
     [
@@ -173,10 +166,6 @@ def test_no_text_breaks_a_table() -> None:
         assert set(cells(lines[1])) <= {"---", "---:"}
     assert "<" not in text
     assert "](" not in text
-
-
-def test_an_empty_table() -> None:
-    assert as_markdown(Table("Paired tests", ("A",), (), 1)) == "## Paired tests\n\nNone.\n"
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,8 @@ import soundfile
 from echostream.errors import ConfigError, DataError
 from echostream.policy.wait_k import WaitK
 from echostream.session import SystemOptions
-from echostream.session.listener import Listener
 from eval.sweep import Encodings, System, Work, encode, run_policy
 from eval.sweep.encodings import encode_source
-from eval.sweep.kept import read_kept
 from tests.eval.sweep.conftest import Corpus
 from tests.eval.sweep.policies import Undecided
 from tests.small_system import audio
@@ -85,28 +83,6 @@ def test_an_interrupted_call_goes_on_where_it_was(
     assert len(whole) == 2
     assert again(system, corpus, tmp_path)[0] == 3
     assert all(path.read_bytes() == data for path, data in whole.items())
-
-
-def test_dying_in_the_middle_of_a_recording_leaves_no_file(
-    system: System, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step, calls = Listener.step, 0
-
-    def dying(self: Listener, *args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 12:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Listener, "step", dying)
-        with pytest.raises(KeyboardInterrupt):
-            again(system, corpus, tmp_path)
-    # The longest recording has 8 segments and the next 7.
-    (encoding,) = tmp_path.rglob("*.safetensors")
-    assert len(read_kept(encoding).segments) == 8
-    assert again(system, corpus, tmp_path)[0] == 4
 
 
 @pytest.mark.parametrize("how", ["truncated", "empty", "value", "other"])

@@ -40,7 +40,7 @@ def test_an_empty_policy_is_refused() -> None:
 def arguments(checkpoint: Path, corpus: Corpus, output: Path, *more: str) -> list[str]:
     return [
         *("--source", str(corpus.wav_list), "--target", str(corpus.references)),
-        *("--output", str(output), "--jobs", "1", "--checkpoint", str(checkpoint), *more),
+        *("--output", str(output), "--jobs", "1", "--system", str(checkpoint), *more),
     ]
 
 
@@ -93,12 +93,9 @@ def test_a_grid_is_encoded_once_for_each_chunk_and_segment(
     [
         (["--policies", "ctc", "waitk"], "wait-k"),
         (["--policies", "wait-k:kk=3"], "'k'"),
-        (["--decoder-options", "beem=3", "--decoder", "prefix-beam"], "beem"),
         (["--chunk-ms", "320", "100"], "multiple of 160"),
         (["--segment-ms", "320", "0"], "0 ms"),
         (["--jobs", "0"], "jobs is 0"),
-        (["--encoder-mode", "cached"], "--encoder-mode"),
-        (["--random-weights", "x.yaml", "--forced"], "expected one of them"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_before_the_work(
@@ -125,10 +122,10 @@ def test_random_weights_need_the_forced_writer(
 ) -> None:
     yaml = tmp_path / "system.yaml"
     save_config(SystemConfig(asr_vocab_size=9, st_vocab_size=9, encoder=ENCODER), yaml)
-    command = arguments(yaml, corpus, tmp_path / "out", "--policies", "wait-k:k=2")
-    command[command.index("--checkpoint")] = "--random-weights"
+    system = Path(f"@random_weights={yaml}")
+    command = arguments(system, corpus, tmp_path / "out", "--policies", "wait-k:k=2")
     assert main(command) == 1
-    assert "--random-weights needs --forced:" in capsys.readouterr().err
+    assert "random_weights needs --forced:" in capsys.readouterr().err
     assert main([*command, "--forced"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[1].split()[:4] == ["wait-k:k=2", "320", "320", "-"]
@@ -150,8 +147,8 @@ def test_an_interruption_is_no_traceback(
 
 
 def test_a_language_without_spaces(checkpoint: Path, corpus: Corpus, tmp_path: Path) -> None:
-    command = arguments(checkpoint, corpus, tmp_path, "--policies", "ctc", "--output-unit", "char")
-    assert main(command) == 0
+    system = Path(f"{checkpoint}@output_unit=char")
+    assert main(arguments(system, corpus, tmp_path, "--policies", "ctc")) == 0
     (row,) = json.loads((tmp_path / "sweep.json").read_text())["rows"]
     lines = (Path(row["folder"]) / "instances.log").read_text().splitlines()
     said = [json.loads(line) for line in lines]
