@@ -20,6 +20,7 @@ from echostream.decoder import Decoder, NgramModel, Tokenizer, blank_index, gene
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.generator import Generator, GeneratorParts
 from echostream.decoder.text import TransformerDecoder
+from echostream.decoder.text.int8 import Int8Decoder
 from echostream.encoder.protocol import Encoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.locations import find_checkpoint
@@ -146,7 +147,8 @@ def _compiled(
     if options.backend == "torch" and options.precision == "float32":
         return None
     if not model.encoder.capabilities.compilable:
-        if options.backend == "auto":
+        # The text decoder, which most of the time goes to, has int8 of its own.
+        if options.backend == "auto" or (options.backend == "torch" and text_decoder(model)):
             return None
         raise ConfigError(
             f"--backend {options.backend} --precision {options.precision} was given, but the "
@@ -204,7 +206,7 @@ def build_generator(
         frame_ms=model.encoder.frame_ms,
         output_unit=options.output_unit,
         pause_ms=options.pause_ms,
-        text_decoder=text_decoder(model),
+        text_decoder=_text_decoder_of(options, model),
         text_tokenizer=_tokens(paths.get(TEXT), model),
         source_language=_spoken(options, model),
         task=options.task,
@@ -229,6 +231,12 @@ def wanted_heads(options: SystemOptions, model: SpeechModel) -> tuple[str, ...]:
 def text_decoder(model: SpeechModel) -> TransformerDecoder | None:
     """The model's text decoder, if it has one."""
     return getattr(model, "text_decoder", None)
+
+
+def _text_decoder_of(options: SystemOptions, model: SpeechModel) -> TransformerDecoder | None:
+    """The text decoder in the precision that was asked for."""
+    decoder = text_decoder(model)
+    return Int8Decoder(decoder) if decoder is not None and options.precision == "int8" else decoder
 
 
 def _spoken(options: SystemOptions, model: SpeechModel) -> str | None:

@@ -1,0 +1,48 @@
+"""A text decoder in int8 against float32."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from echostream.decoder.text.int8 import Int8Decoder, Int8Linear
+
+from .plain_decoder import CONFIG, random_decoder
+
+WIDE = dataclasses.replace(CONFIG, vocab_size=400, embed_dim=48, ffn_dim=96)
+
+
+@torch.no_grad()
+def test_weights_of_int8_are_within_their_step() -> None:
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(70, 48), torch.randn(70), torch.randn(5, 48)
+    error = Int8Linear(weight, bias)(x) - (x @ weight.T + bias)
+    # Both are rounded, the inputs perhaps to 7 bits: errors of about 1/64 of the largest value in
+    # each of 48 products.
+    bound = 48**0.5 * (weight.abs().max() * x.abs().max()) / 64
+    assert error.abs().max() < bound
+    assert error.std() > 0
+
+
+@torch.no_grad()
+def test_the_decoder_says_what_it_says_in_float32() -> None:
+    decoder = random_decoder(config=WIDE)
+    int8 = Int8Decoder(decoder)
+    frames = torch.randn(30, 48)
+    source = decoder.source(frames)
+    torch.testing.assert_close(int8.source(frames), source)
+    rows = decoder.source_position_rows()
+    assert rows is not None
+    kept, tokens = source + rows[..., :30, :], torch.arange(9)
+    exact = decoder.step(tokens, (), (kept,), decoder.silence_rows())
+    near = int8.step(tokens, (), (kept,), int8.silence_rows())
+    difference = (near.output - exact.output).std() / exact.output.std()
+    # Weights this random make more of every rounding than trained ones do.
+    assert 0 < difference < 0.35
+    # The tokens that count are scored as in float32, in every form of the argument.
+    scores, own = int8.logits(exact.output), decoder.logits(exact.output)
+    best = own.topk(10, dim=1).indices
+    torch.testing.assert_close(scores.gather(1, best), own.gather(1, best))
+    torch.testing.assert_close(int8.logits(exact.output[3]).max(), own[3].max())
+    assert not torch.equal(scores, own)
