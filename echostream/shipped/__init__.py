@@ -1,7 +1,7 @@
-"""What comes with the package: a checkpoint and the configurations.
+"""What comes with the package: checkpoints and the configurations.
 
-In the repository the two folders are links to ``checkpoints/tiny-es-en`` and ``configs``; a wheel
-holds the files themselves.
+In the repository the folders are links into ``checkpoints`` and to ``configs``; a wheel holds the
+files themselves.
 """
 
 from __future__ import annotations

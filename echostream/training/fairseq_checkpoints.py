@@ -71,10 +71,10 @@ def last_checkpoints(folder: Path, count: int, update: int | None = None) -> lis
     return [*before, last][-count:]
 
 
-def read_checkpoint(path: Path) -> TrainingState:
-    """A checkpoint of EchoStream's task.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What fairseq wrote: tensors and plain values.
 
-    Raises `CheckpointError` if it is missing, damaged, of another task, or would run code.
+    Raises `CheckpointError` if it is missing, damaged, or would run code.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -85,6 +85,16 @@ def read_checkpoint(path: Path) -> TrainingState:
             f"{path} is damaged, or holds more than tensors and plain values: "
             f"{str(error).splitlines()[0]}; expected a checkpoint that fairseq wrote here"
         ) from error
+    return saved
+
+
+def read_checkpoint(path: Path) -> TrainingState:
+    """A checkpoint of EchoStream's task.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, of another task, or would run code.
+    """
+    saved = load_checkpoint(path)
     try:
         extra = saved["extra_state"]
         return TrainingState(

@@ -33,6 +33,10 @@ class Prefix:
     views: tuple[int, ...] = ()
     """For each fixed token the frames of the stream at the time that its successor was
     committed."""
+    looked: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """``[T]`` attention of all tokens that were committed since the window began, summed."""
+    num_looked: int = 0
+    """How many tokens that are."""
 
     @property
     def open(self) -> tuple[int, ...]:
@@ -67,8 +71,23 @@ class Draft:
     own: list[Tensor] = field(default_factory=list)
     """``[L, 2, H, any, d]`` keys and values of the open tokens of the prefix and then of
     ``tokens``, but for the last one or more of them, in parts."""
+    rows: list[Tensor] = field(default_factory=list)
+    """``[T]`` of each token how the alignment heads looked at the frames."""
     no_speech: list[float] = field(default_factory=list)
     """Probability that nothing is spoken, if the search was asked for it: at most one."""
+
+
+def usual(prefix: Prefix, frames: int) -> Tensor:
+    """``[frames]`` how tokens looked at each frame so far, in the mean.
+
+    Some frames (a pause, the first ones) are looked at whatever is said. What a token looks at more
+    than others do is what it is about, as in Whisper's own alignment of words.
+    """
+    return _padded(prefix.looked, frames) / max(1, prefix.num_looked)
+
+
+def _padded(row: Tensor, frames: int) -> Tensor:
+    return torch.nn.functional.pad(row, (0, frames - len(row)))
 
 
 MOST_REPEATED = 8
@@ -145,7 +164,7 @@ class GreedySearch:
             tokens = torch.tensor(prefix.tokens[:fixed], device=self.decoder.device)
             views = views.clamp(1, source.num_frames)
             past = self.decoder.step(tokens, (), source.parts, self._silence, views).own
-        return dataclasses.replace(prefix, past=past)
+        return Prefix(prefix.tokens, past, prefix.views)
 
     @torch.no_grad()
     def grow(
@@ -171,8 +190,8 @@ class GreedySearch:
         skipped = len(fed) - 1
         logits = self.decoder.logits(decoded.output[skipped:]).float().cpu()
         attention = decoded.attention[:, skipped:].mean(dim=0)
-        heard = attention[:, : source.num_frames]
-        frames = heard.argmax(dim=1).tolist()
+        heard = attention[:, : source.num_frames].float().cpu()
+        frames = (heard - usual(prefix, source.num_frames)).argmax(dim=1).tolist()
         silent = (1 - heard.sum(dim=1)).tolist()
         if start is not None and self._no_speech is not None and not draft.own:
             chances = self.decoder.logits(decoded.output[start]).float().softmax(dim=0)
@@ -180,7 +199,7 @@ class GreedySearch:
         barred = self._barred_first if first and not draft.tokens else self._barred
         accepted = 0
         said = [*prefix.tokens, *(token.id for token in draft.tokens)]
-        for row, frame, share in zip(logits, frames, silent, strict=True):
+        for row, look, frame, share in zip(logits, heard, frames, silent, strict=True):
             row = row + barred
             row[repeating(said, self._most_repeated)] = -torch.inf
             if share < ENDED and frame < source.num_frames - NEAR_END:
@@ -189,6 +208,7 @@ class GreedySearch:
             best = int(row.argmax())
             log_prob = float(row[best] - row.logsumexp(dim=0))
             draft.tokens.append(DraftToken(best, source.base + frame, share, log_prob))
+            draft.rows.append(look)
             said.append(best)
             if best == self.end or accepted == len(proposed) or best != proposed[accepted]:
                 break
@@ -206,11 +226,19 @@ class GreedySearch:
             prefix.tokens + tuple(token.id for token in draft.tokens[:count]),
             torch.cat((prefix.past.to(own.device), own[..., :fixed, :]), dim=3),
             prefix.views + (source.end,) * fixed,
+            _padded(prefix.looked, source.num_frames) + sum(draft.rows[:count]),
+            prefix.num_looked + count,
         )
         rest = own[..., fixed:, :]
         # Nothing is left of it if the last committed token has not been fed yet.
         kept = [rest.clone()] if rest.shape[3] else []
-        return after, Draft((), draft.tokens[count:], kept)
+        # What is usual has changed for those that are left.
+        rows, unusual = draft.rows[count:], usual(after, source.num_frames)
+        tokens = [
+            dataclasses.replace(token, frame=source.base + int((row - unusual).argmax()))
+            for token, row in zip(draft.tokens[count:], rows, strict=True)
+        ]
+        return after, Draft((), tokens, kept, rows)
 
     def outdated(self, draft: Draft) -> Draft:
         """The draft after new frames: to be verified."""

@@ -6,7 +6,6 @@ Symbols: ``T`` encoder frames, ``C`` channels.
 from __future__ import annotations
 
 import logging
-import pickle
 from pathlib import Path
 
 import torch
@@ -17,13 +16,12 @@ from echostream.decoder.text.transformer import SILENCE_STRIDE, TransformerDecod
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.encoder.whisper.encoder import SILENCE
-from echostream.errors import CheckpointError
 from echostream.model import load_model
 from echostream.model.checkpoint import save_difference
 from echostream.training.adaptation.encoder import base_encoder
 from echostream.training.adaptation.teacher import Teacher
 from echostream.training.adaptation.windows import Recordings, WindowMaker
-from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST
+from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -90,14 +88,9 @@ def silence_of(encoder: WhisperEncoder) -> Tensor:
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        return {
-            name.removeprefix("encoder."): tensor
-            for name, tensor in saved["model"].items()
-            if name.startswith("encoder.")
-        }
-    except (OSError, pickle.UnpicklingError, RuntimeError, KeyError) as error:
-        raise CheckpointError(
-            f"cannot read the checkpoint {path}: {error}; expected what `echostream adapt` wrote"
-        ) from error
+    tensors: dict[str, Tensor] = load_checkpoint(path)["model"]
+    return {
+        name.removeprefix("encoder."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("encoder.")
+    }
