@@ -88,6 +88,8 @@ class Writer:
         self._separator = separator
         self._no_frames = torch.zeros(0, frame_dim, dtype=torch.float32)
         self._keeps_history = needs_encoder_history(policy)
+        # Where words are made as the policy looks at them, most of the time goes to that.
+        self._deciding = "decoder" if getattr(generator, "on_demand", False) else "policy"
 
     def init_state(self, reference: str | None = None) -> WriterState:
         """A stream of which nothing has been heard; with ``reference`` a forced one."""
@@ -115,14 +117,14 @@ class Writer:
             if chunk.is_whole:
                 turn, state = self._decide(chunk.frames, state, source_finished=False)
                 turns.append(turn)
-            watch.lap("policy")
+            watch.lap(self._deciding)
         if is_final:
             finished = self.generator.finish(state.generator)
             state = dataclasses.replace(state, generator=finished)
             watch.lap("decoder")
             turn, state = self._decide(self._no_frames, state, source_finished=True)
             turns.append(turn)
-            watch.lap("policy")
+            watch.lap(self._deciding)
         return tuple(turns), watch.costs, state
 
     def _observe(self, chunk: EncodedChunk, state: WriterState) -> WriterState:

@@ -42,8 +42,8 @@ class TextState:
     """The latest frame that a committed word looked at."""
     repetition: RepetitionState = field(default_factory=RepetitionState)
     finished: bool = False
-    in_silence: int = 0
-    """Words that were drafted where there was no speech for them, and were not shown."""
+    without_speech: int = 0
+    """Chunks after which words were drafted and not shown, since nothing had been spoken."""
     num_cuts: int = 0
     """Times that old frames left the window."""
 
@@ -146,6 +146,7 @@ class TransformerGenerator:
     """
 
     heads: tuple[str, ...] = ()
+    on_demand = True
 
     def __init__(
         self,
@@ -197,7 +198,11 @@ class TransformerGenerator:
     @torch.no_grad()
     def observe(self, chunk: EncodedChunk, state: TextState) -> TextState:
         """Make keys and values of the frames; frames leave if there are too many."""
-        state = dataclasses.replace(state, draft=self.search.outdated(state.draft))
+        state = dataclasses.replace(
+            state,
+            draft=self.search.outdated(state.draft),
+            without_speech=state.without_speech + self._is_silent(state.draft),
+        )
         if not len(chunk.frames):
             return state
         made = self._decoder.source(chunk.frames)
@@ -244,7 +249,7 @@ class TransformerGenerator:
             "source_tokens": state.source.end,
             "target_tokens": state.num_tokens,
             "words_dropped": state.repetition.dropped,
-            "words_in_silence": state.in_silence,
+            "chunks_without_speech": state.without_speech,
             "windows_cut": state.num_cuts,
         }
 
@@ -284,7 +289,11 @@ class TransformerGenerator:
         first = len(prefix.tokens) == state.prompt_tokens
         start = self.vocabulary.start_place(prefix.open) if first else None
         self.search.grow(prefix, state.source, draft, first=first, start=start)
-        return not (draft.no_speech and draft.no_speech[0] > self._no_speech)
+        return not self._is_silent(draft)
+
+    def _is_silent(self, draft: Draft) -> bool:
+        """Whether the decoder says that nothing is spoken, in a window without words so far."""
+        return bool(draft.no_speech) and draft.no_speech[0] > self._no_speech
 
     def _shortened(self, state: TextState) -> TextState:
         """Drop old frames, and make the words before them the prompt."""

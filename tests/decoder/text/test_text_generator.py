@@ -266,3 +266,11 @@ def test_what_does_not_fit_is_refused(options: dict[str, Any], window: int, mess
     given_parts = dataclasses.replace(parts(decoder()), **options)
     with pytest.raises(ConfigError, match=message):
         TransformerGenerator(given_parts, window_ms=window)
+
+
+def test_nothing_is_said_where_nothing_is_spoken() -> None:
+    made = generator(no_speech=0.0)
+    said, state = walk(made, 1, frames(5 * CHUNK))
+    assert said == []
+    # The last draft is not counted before the next chunk.
+    assert made.counters(state)["chunks_without_speech"] == 4
