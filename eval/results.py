@@ -6,8 +6,8 @@ Each recording of the test part is streamed in segments as long as the chunk, on
 (policy of the checkpoint) and once for transcription (all of it, when it has ended). Printed with
 95 % intervals, by a bootstrap over recordings: WER of the transcripts, BLEU and chrF of the
 translations, LAAL, compute RTF. With several checkpoints each is tested against the first, at each
-chunk size, by approximate randomisation. References are lower-cased and without punctuation, as the
-models write text. Interrupted, the same command goes on where it was.
+chunk size, by approximate randomisation. Texts are compared in lower case, without punctuation and
+without accents, which not all references have. Interrupted, the same command goes on where it was.
 
 With ``--join 60`` recordings of a corpus are first put end to end, a minute or more at a time. One
 such table has an output folder of its own. Options of the agent make another system of a
@@ -31,6 +31,7 @@ from echostream.scoring.log import read_log
 from echostream.scoring.markdown import markdown_table
 from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
+from echostream.text import normalise, without_marks
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import ended, heading, parser_of, progress, write_results
 from eval.recordings import join_recordings, listed_sources, read_corpus_part
@@ -153,7 +154,10 @@ def run(
         output=args.output / "runs" / measured.name / f"{task}-{chunk_ms}",
         policy="offline" if task == "asr" else None,
     )
-    return read_log(folder, is_strict=True).instances
+    return tuple(
+        replace(instance, prediction=without_marks(normalise(instance.prediction)))
+        for instance in read_log(folder, is_strict=True).instances
+    )
 
 
 def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
