@@ -125,14 +125,16 @@ class System:
             head: build.decoder_settings(self.options, self.model, head)
             for head in self.model.heads
         }
+        searches = build.build_searches(self.options, self.model)
         return {
-            "name": by_head["asr"][0],
+            "names": {head: name for head, (name, _) in by_head.items()},
             "options": {head: options for head, (_, options) in by_head.items()},
+            "generator": (self.options.generator, self.options.generator_options),
             "unit": self.options.output_unit,
             "pause_ms": self.options.pause_ms,
             "vocabularies": _digests(build.vocabulary_paths(self.options, self.model)),
             "language_models": _digests(build.language_model_paths(self.options, self.model)),
-            "plugin": plugin_digest(build.build_searches(self.options, self.model)["asr"]),
+            "plugins": {head: plugin_digest(search) for head, search in searches.items()},
         }
 
 
