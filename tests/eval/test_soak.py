@@ -45,7 +45,7 @@ def test_a_leak_is_seen(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> No
     original = agent.translator.step
 
     def step(samples: Any, *rest: Any, **options: Any) -> Any:
-        hoard.append(np.ones(400_000))  # 3 MB a segment
+        hoard.append(np.ones(2_500_000))  # 20 MB a segment
         return original(samples, *rest, **options)
 
     monkeypatch.setattr(agent.translator, "step", step)
