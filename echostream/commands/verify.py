@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="checkpoint folder (default: the one shipped)",
     )
     add("--random-weights", metavar="YAML", help="an untrained model of this configuration")
+    add("--source-language", metavar="CODE", help="of a checkpoint that knows several, such as es")
     add_settings(parser, defaults, SETTINGS, precision={"choices": PRECISIONS})
     lengths = {"seconds": "longest recording", "trials": "draws of each scenario"}
     for name, text in lengths.items():
@@ -113,5 +114,9 @@ def _verified(args: argparse.Namespace) -> Certificate:
         **{name: value for name, value in given.items() if value is not None},
     )
     torch.set_num_threads(settings.threads)
-    options = SystemOptions(checkpoint=args.checkpoint, random_weights=args.random_weights)
+    options = SystemOptions(
+        checkpoint=args.checkpoint,
+        random_weights=args.random_weights,
+        source_language=args.source_language,
+    )
     return verify_system(options, settings, cache=args.cache)

@@ -39,7 +39,7 @@ class Recorder:
     def __init__(self, encoder: Encoder | None, model: SpeechModel | None = None) -> None:
         self._watched = {} if encoder is None else watched_modules(encoder)
         self._heads: dict[str, nn.Module] = (
-            {} if model is None else {"asr_head": model.asr_head, "st_head": model.st_head}
+            {} if model is None else {f"{name}_head": head for name, head in model.heads.items()}
         )
         self._pooled = {name: watched.pooled for name, watched in self._watched.items()}
         self._outputs: dict[str, list[Any]] = {}

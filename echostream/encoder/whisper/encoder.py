@@ -27,7 +27,7 @@ from torch.nn import functional
 from echostream.config_whisper import WhisperEncoderConfig
 from echostream.constants import SUBSAMPLING
 from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of
-from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks, Watched
+from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks
 from echostream.encoder.registry import register
 from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
 from echostream.encoder.whisper.layer import Place, WhisperLayer
@@ -105,10 +105,6 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
     def fingerprint(self) -> str:
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
         return fingerprint_of(self.layout, self)
-
-    def watched_modules(self) -> dict[str, Watched]:
-        """See :func:`echostream.encoder.protocol.watched_modules`."""
-        return {f"layers.{number}": Watched(layer) for number, layer in enumerate(self.layers)}
 
     def init_state(self, batch_size: int = 1, *, chunk_size: int | None = None) -> WhisperState:
         """The state of streams that have heard nothing.
