@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from echostream.errors import ConfigError
 
-MAX_PERIOD = 4
+MAX_PERIOD = 10
 """Longest repeated phrase that is recognised, in words."""
 
 DEFAULT_MAX_REPEATS = 16

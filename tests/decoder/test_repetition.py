@@ -41,9 +41,9 @@ def test_the_rule_by_looking_back(words: list[str], max_repeats: int) -> None:
 
 def test_phrases_of_each_length() -> None:
     for period in range(1, MAX_PERIOD + 1):
-        phrase = list("abcd"[:period])
+        phrase = list("abcdefghij"[:period])
         assert said(phrase * 9, 3) == phrase * 3
-    longer = list("abcde")
+    longer = list("abcdefghijk")
     assert said(longer * 9, 3) == longer * 9
 
 

@@ -21,6 +21,7 @@ from echostream.decoder.text.vocabulary import TextVocabulary
 from echostream.decoder.text.window import WrittenWord, cut, ends_sentence
 from echostream.decoder.words import Word
 from echostream.errors import ConfigError
+from echostream.text import normalise
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class TextState:
     """Tokens committed so far."""
     last_frame: int = 0
     """The latest frame that a committed word looked at."""
+    last_turn: int = 0
+    """Frames of the stream when a word was committed or frames were dropped last."""
     repetition: RepetitionState = field(default_factory=RepetitionState)
     finished: bool = False
     without_speech: int = 0
@@ -89,8 +92,9 @@ class _Words(Sequence[Word]):
             return False
         word = self._generator.next_word(self._state, self._found)
         if word is not None:
+            # A circle goes through other commas and capitals each time.
             admitted, self._repetition = self._generator.guard.admit(
-                word.word.text, self._repetition
+                normalise(word.word.text), self._repetition
             )
             if admitted:
                 word = dataclasses.replace(word, repetition=self._repetition)
@@ -113,6 +117,9 @@ class DraftWord:
 GROUNDED = 0.8
 """Tokens of which more attention goes to silence are not about what was heard."""
 
+
+STALLED = 250
+"""After so many frames without a new word the decoder begins anew."""
 
 REWOUND = 200
 """A word that looks so many frames further back than another before it is said again in a circle,
@@ -153,7 +160,7 @@ class TransformerGenerator:
         parts: GeneratorParts,
         window_ms: int | None = None,
         history: int = 30,
-        max_repeats: int = 4,
+        max_repeats: int = 3,
         no_speech: float = 0.6,
     ) -> None:
         decoder = parts.text_decoder
@@ -207,6 +214,8 @@ class TransformerGenerator:
             return state
         made = self._decoder.source(chunk.frames)
         state = dataclasses.replace(state, source=appended(state.source, made, self._rows))
+        if state.source.end - state.last_turn > STALLED and (state.written or state.history):
+            return self._begun_anew(state)
         text = len(state.prefix.tokens) - state.prompt_tokens
         if state.source.num_frames > self._window or text > self._most_tokens:
             return self._shortened(state)
@@ -236,6 +245,7 @@ class TransformerGenerator:
             written=state.written + written,
             num_tokens=state.num_tokens + len(tokens),
             last_frame=max(state.last_frame, *(each.word.frame for each in words)),
+            last_turn=state.source.end,
             repetition=words[-1].repetition,
         )
 
@@ -323,6 +333,24 @@ class TransformerGenerator:
             written=state.written[count:],
             history=history,
             num_cuts=state.num_cuts + 1,
+            last_turn=source.end,
+        )
+
+    def _begun_anew(self, state: TextState) -> TextState:
+        """Drop all text and the frames that it looked at: it may be what stands in the way."""
+        source = state.source
+        base = min(max(source.base, state.last_frame + 1), source.end - 1)
+        prompt = self.vocabulary.prompt(())
+        return dataclasses.replace(
+            state,
+            prefix=self.search.start(prompt),
+            prompt_tokens=len(prompt),
+            source=dropped(source, base, self._rows),
+            draft=Draft(),
+            written=(),
+            history=(),
+            num_cuts=state.num_cuts + 1,
+            last_turn=source.end,
         )
 
     def _recent(self, state: TextState, leaving: tuple[int, ...], count: int) -> tuple[int, ...]:
