@@ -7,13 +7,21 @@ and range when the dataclass is made, so that nothing wrong survives until the f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from echostream.config_mapping import PATH_OF_CLASS, check_types, from_mapping, to_mapping
+from echostream.config_mapping import (
+    PATH_OF_CLASS,
+    check_types,
+    from_mapping,
+    require,
+    require_name,
+    to_mapping,
+    without_name,
+)
 from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
 from echostream.constants import CHANNELS, CHUNK_MULTIPLE, DOWNSAMPLING, FEATURES, NUM_MEL_BINS
 from echostream.errors import ConfigError
@@ -47,22 +55,9 @@ _FFN_RATIOS = (1 / 3, 0.475, 0.6, 1.0, 0.6, 0.475)
 PerStack = int | tuple[int, ...]
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-def _without_name(config: Any) -> dict[str, Any]:
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.name != "name"}
-
-
-def _require_name(name: str, expected: str) -> None:
-    _require(name == expected, f"encoder.name is {name!r}; expected {expected!r} for these keys")
-
-
 def _per_stack(name: str, value: PerStack) -> None:
     values = (value,) if isinstance(value, int) else value
-    _require(
+    require(
         len(values) in (1, NUM_STACKS) and all(v > 0 for v in values),
         f"encoder.{name} is {value}; expected one positive number or {NUM_STACKS} of them, "
         "one for each stack",
@@ -80,19 +75,19 @@ class AudioConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _require(
+        require(
             0 <= self.lead_in_samples <= 16_000,
             f"audio.lead_in_samples is {self.lead_in_samples}; expected 0 to 16000 samples",
         )
-        _require(
+        require(
             self.nan_policy in ("error", "zero"),
             f"audio.nan_policy is {self.nan_policy!r}; expected 'error' or 'zero'",
         )
-        _require(
+        require(
             self.channel in CHANNELS,
             f"audio.channel is {self.channel!r}; expected one of {', '.join(CHANNELS)}",
         )
-        _require(
+        require(
             self.features in FEATURES,
             f"audio.features is {self.features!r}; expected one of {', '.join(FEATURES)}",
         )
@@ -131,47 +126,47 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _require_name(self.name, "zipformer")
+        require_name(self.name, "zipformer")
         for name in ("embed_dim", "num_heads", "ffn_dim", "num_layers_per_stack", "conv_kernel"):
             _per_stack(name, getattr(self, name))
-        _require(
+        require(
             all(k % 2 == 1 for k in self.conv_kernels),
             f"encoder.conv_kernel is {self.conv_kernel}; expected odd numbers",
         )
-        _require(
+        require(
             len(self.stem_channels) == 3 and min(self.stem_channels) > 0,
             f"encoder.stem_channels is {self.stem_channels}; expected three positive numbers",
         )
         for name in ("input_dim", "query_head_dim", "value_head_dim", "pos_head_dim", "memory_dim"):
             value = getattr(self, name)
-            _require(value > 0, f"encoder.{name} is {value}; expected a positive number")
-        _require(
+            require(value > 0, f"encoder.{name} is {value}; expected a positive number")
+        require(
             min(self.widths) >= 2,
             f"encoder.embed_dim is {self.embed_dim}; expected at least 2 channels in each stack",
         )
-        _require(
+        require(
             min(self.ffn_dims) >= 16,
             f"encoder.ffn_dim is {self.ffn_dim}; expected at least 16 in each stack",
         )
-        _require(
+        require(
             self.memory_dim >= max(self.heads),
             f"encoder.memory_dim is {self.memory_dim}; expected at least one channel for each of "
             f"the widest stack's {max(self.heads)} heads",
         )
-        _require(
+        require(
             self.pos_dim > 0 and self.pos_dim % 2 == 0,
             f"encoder.pos_dim is {self.pos_dim}; expected a positive even number",
         )
-        _require(
+        require(
             self.memory_size >= 0,
             f"encoder.memory_size is {self.memory_size}; expected 0 (no memory bank) or more",
         )
-        _require(
+        require(
             self.memory_segment > 0 and self.memory_segment % CHUNK_MULTIPLE == 0,
             f"encoder.memory_segment is {self.memory_segment} encoder frames; expected a positive "
             f"multiple of {CHUNK_MULTIPLE}",
         )
-        _require(
+        require(
             0.0 <= self.dropout < 1.0, f"encoder.dropout is {self.dropout}; expected 0.0 to below 1"
         )
         check_chunking(self.chunk_size, self.left_context, self.max_future_frames)
@@ -209,22 +204,22 @@ class EncoderConfig:
     @property
     def options(self) -> dict[str, Any]:
         """Arguments of the encoder's class."""
-        return _without_name(self)
+        return without_name(self)
 
 
 def check_chunking(chunk_size: int, left_context: int, max_future_frames: int | None) -> None:
     """Raise :class:`ConfigError` unless the three can be used by every stack of the encoder."""
-    _require(
+    require(
         chunk_size > 0 and chunk_size % CHUNK_MULTIPLE == 0,
         f"chunk_size is {chunk_size} encoder frames; expected a positive multiple of "
         f"{CHUNK_MULTIPLE} (160 ms), the frames that the slowest stack pools into one",
     )
-    _require(
+    require(
         left_context >= 0 and left_context % CHUNK_MULTIPLE == 0,
         f"left_context is {left_context} encoder frames; expected 0 or a multiple of "
         f"{CHUNK_MULTIPLE} (160 ms)",
     )
-    _require(
+    require(
         max_future_frames is None or max_future_frames >= 0,
         f"max_future_frames is {max_future_frames}; expected None (whole chunk), 0 (causal) or "
         "a positive number of frames",
@@ -262,27 +257,27 @@ class ChunkConformerConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _require_name(self.name, "chunk-conformer")
+        require_name(self.name, "chunk-conformer")
         for name in ("input_dim", "embed_dim", "ffn_dim", "num_layers", "num_heads"):
             value = getattr(self, name)
-            _require(value > 0, f"encoder.{name} is {value}; expected a positive number")
-        _require(
+            require(value > 0, f"encoder.{name} is {value}; expected a positive number")
+        require(
             self.embed_dim % (2 * self.num_heads) == 0,
             f"encoder.embed_dim is {self.embed_dim}; expected a multiple of {2 * self.num_heads}, "
             "an even number of channels for each attention head",
         )
-        _require(
+        require(
             self.conv_channels > 0 and self.conv_channels % 4 == 0,
             f"encoder.conv_channels is {self.conv_channels}; expected a positive multiple of 4",
         )
-        _require(
+        require(
             self.conv_kernel > 0 and self.conv_kernel % 2 == 1,
             f"encoder.conv_kernel is {self.conv_kernel}; expected a positive odd number",
         )
-        _require(
+        require(
             0.0 <= self.dropout < 1.0, f"encoder.dropout is {self.dropout}; expected 0.0 to below 1"
         )
-        _require(
+        require(
             self.mode in CONFORMER_MODES,
             f"encoder.mode is {self.mode!r}; expected one of {', '.join(CONFORMER_MODES)}",
         )
@@ -295,7 +290,7 @@ class ChunkConformerConfig:
     @property
     def options(self) -> dict[str, Any]:
         """Arguments of the encoder's class."""
-        return _without_name(self)
+        return without_name(self)
 
 
 @dataclass(frozen=True)
@@ -363,12 +358,12 @@ class SystemConfig:
         check_types(self)
         for name in ("asr_vocab_size", "st_vocab_size"):
             value = getattr(self, name)
-            _require(
+            require(
                 value > 1 or value == 0,
                 f"{name} is {value}; expected at least 2 units, or 0 for a system without that "
                 "head",
             )
-        _require(
+        require(
             bool(self.source_languages) == (self.source_language == MULTILINGUAL),
             f"source_language is {self.source_language!r} and source_languages has "
             f"{len(self.source_languages)}; expected codes there for {MULTILINGUAL!r}, and for "

@@ -20,6 +20,23 @@ PATH_OF_CLASS = "package.module:Class"
 """As the ``name`` of a dataclass in a union: it is meant by every name with a colon."""
 
 
+def require(condition: bool, message: str) -> None:
+    """Raise :class:`ConfigError` with the message unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_name(name: str, expected: str) -> None:
+    """Raise :class:`ConfigError` unless an encoder's keys stand under its own name."""
+    require(name == expected, f"encoder.name is {name!r}; expected {expected!r} for these keys")
+
+
+def without_name(config: Any) -> dict[str, Any]:
+    """The fields of a dataclass but for ``name``: arguments of the class that it describes."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {name: value for name, value in values.items() if name != "name"}
+
+
 def check_types(config: object) -> None:
     """A dataclass made in code is held to the same types as one read from a file."""
     hints = typing.get_type_hints(type(config))

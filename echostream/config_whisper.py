@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from echostream.config_mapping import check_types
+from echostream.config_mapping import check_types, require, require_name, without_name
 from echostream.constants import CHUNK_MULTIPLE, NUM_MEL_BINS
-from echostream.errors import ConfigError
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 def _require_positive(config: Any, part: str, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        _require(value > 0, f"{part}.{name} is {value}; expected a positive number")
+        require(value > 0, f"{part}.{name} is {value}; expected a positive number")
 
 
 @dataclass(frozen=True)
@@ -44,24 +38,21 @@ class WhisperEncoderConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _require(
-            self.name == "whisper",
-            f"encoder.name is {self.name!r}; expected 'whisper' for these keys",
-        )
+        require_name(self.name, "whisper")
         _require_positive(
             self, "encoder", "input_dim", "embed_dim", "num_layers", "num_heads", "ffn_dim"
         )
-        _require(
+        require(
             self.embed_dim % (2 * self.num_heads) == 0,
             f"encoder.embed_dim is {self.embed_dim}; expected a multiple of {2 * self.num_heads}, "
             "an even number of channels for each attention head",
         )
-        _require(
+        require(
             self.chunk_size > 0 and self.chunk_size % CHUNK_MULTIPLE == 0,
             f"encoder.chunk_size is {self.chunk_size} encoder frames; expected a positive multiple "
             f"of {CHUNK_MULTIPLE} (160 ms)",
         )
-        _require(
+        require(
             0 <= self.window_overlap <= self.window_stride
             and self.window_stride > 0
             and self.window_stride + self.window_overlap <= self.max_positions,
@@ -78,7 +69,7 @@ class WhisperEncoderConfig:
     @property
     def options(self) -> dict[str, Any]:
         """Arguments of the encoder's class."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+        return without_name(self)
 
 
 @dataclass(frozen=True)
@@ -107,12 +98,12 @@ class TextDecoderConfig:
             *("vocab_size", "embed_dim", "num_layers", "num_heads", "ffn_dim"),
             *("max_tokens", "max_source"),
         )
-        _require(
+        require(
             self.embed_dim % self.num_heads == 0,
             f"text_decoder.embed_dim is {self.embed_dim}; expected a multiple of "
             f"text_decoder.num_heads, {self.num_heads}",
         )
-        _require(
+        require(
             all(
                 0 <= layer < self.num_layers and 0 <= head < self.num_heads
                 for layer, head in self.alignment_heads
