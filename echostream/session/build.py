@@ -45,19 +45,28 @@ TEXT = "text"
 
 
 def build_translator(
-    options: SystemOptions, device: torch.device | str = "cpu", *, clock: Clock = DEFAULT_CLOCK
+    options: SystemOptions,
+    device: torch.device | str = "cpu",
+    *,
+    clock: Clock = DEFAULT_CLOCK,
+    like: Translator | None = None,
 ) -> Translator:
     """Load or make the model and put the chosen generator and policy around it.
 
-    ``clock`` measures what the stages cost.
+    Args:
+        options: what is wanted.
+        device: of the model.
+        clock: measures what the stages cost.
+        like: a translator of options that differ only in languages, or in a task whose heads it
+            has; its model is used again.
 
     Raises:
         CheckpointError: if the checkpoint is missing, damaged, or does not fit together.
         ConfigError: if an option is wrong.
     """
-    model = build_model(options, device)
+    model = build_model(options, device) if like is None else like.listener.model
     require_languages(model.config, options.source_language, options.target_language)
-    listener = build_listener(options, model, clock)
+    listener = build_listener(options, model, clock) if like is None else like.listener
     # First, since it says what is wrong with the files whose sums are taken below.
     writer = build_writer(options, model, build_generator(options, model), clock)
     settings = {

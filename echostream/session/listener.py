@@ -124,6 +124,12 @@ class Listener:
         """The encoder that is run: the model's, or a compiled form of it."""
         return self._encoder
 
+    @property
+    def chunk_ms(self) -> int:
+        """Audio of a chunk, ms; pushing that much at a time gives words as early as they can be."""
+        milliseconds: int = self.init_state().encoder.chunk_size * self._encoder.frame_ms
+        return milliseconds
+
     def init_state(self) -> ListenerState:
         """A stream of which nothing has been heard."""
         encoder = self._encoder.init_state(1, **self._chunking)

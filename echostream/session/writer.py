@@ -52,6 +52,9 @@ class Turn:
     reason: str
     output: Output
     """Without words it is READ."""
+    times_ms: tuple[int, ...] = ()
+    """Of each word the audio, ms, by whose end it was known to be complete, or which a decoder with
+    attention looked at."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -104,6 +107,19 @@ class Writer:
             "words_written": state.num_written,
             **self.generator.counters(state.generator),
         }
+
+    @property
+    def separator(self) -> str:
+        """Between written words."""
+        return self._separator
+
+    def at_hand(self, state: WriterState) -> tuple[str, ...]:
+        """Words behind those that were written, as far as the generator has them without further
+        work; what comes next may change them, and the last may be half a word."""
+        if state.reference is not None:
+            return ()
+        look = getattr(self.generator, "at_hand", None)
+        return () if look is None else look(state.generator)
 
     def step(
         self, chunks: Sequence[EncodedChunk], state: WriterState, *, is_final: bool
@@ -164,9 +180,8 @@ class Writer:
         count = len(candidates) if source_finished else decision.write
         if state.reference is None:
             words, generator = self.generator.commit(count, generator)
-            written = tuple(word.text for word in words)
         else:
-            written = state.reference[:count]
+            words = tuple(candidates)[:count]
             # The generator's own words are never written and must not pile up.
             _, generator = self.generator.commit(len(own.stable), generator)
             state = dataclasses.replace(state, reference=state.reference[count:])
@@ -174,13 +189,16 @@ class Writer:
             state,
             generator=generator,
             policy=decision.state,
-            num_written=state.num_written + len(written),
+            num_written=state.num_written + len(words),
         )
         turn = Turn(
             num_chunks=state.num_chunks,
             audio_ms=state.num_frames * self._frame_ms,
             reason=decision.reason,
-            output=Text(written, self._separator),
+            output=Text(tuple(word.text for word in words), self._separator),
+            times_ms=tuple(
+                min(word.frame + 1, state.num_frames) * self._frame_ms for word in words
+            ),
         )
         return turn, state
 

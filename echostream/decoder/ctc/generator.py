@@ -93,6 +93,12 @@ class CtcGenerator:
         flushed = self._hypotheses[-1].flush(output, state.num_frames)
         return dataclasses.replace(state, hypotheses=(*others, flushed))
 
+    def at_hand(self, state: CtcState) -> tuple[str, ...]:
+        """All words that are not written, and the one that is not complete."""
+        output = state.hypotheses[-1]
+        begun = () if output.tentative_words else (output.assembler.text,)
+        return tuple(filter(None, (*(word.text for word in output.pending), *begun)))
+
     def counters(self, state: CtcState) -> Mapping[str, int]:
         """Tokens of source and target, and what limits and pauses did."""
         assembler = state.hypotheses[-1].assembler

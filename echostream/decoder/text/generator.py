@@ -253,6 +253,17 @@ class TransformerGenerator:
         """Every word to the end of the text is complete."""
         return dataclasses.replace(state, finished=True)
 
+    def at_hand(self, state: TextState) -> tuple[str, ...]:
+        """The words of the draft as far as it was decoded."""
+        words: list[list[int]] = []
+        for token in state.draft.tokens:
+            if token.id == self.vocabulary.end:
+                break
+            if not words or self.vocabulary.starts_word(token.id):
+                words.append([])
+            words[-1].append(token.id)
+        return tuple(filter(None, map(self.vocabulary.text, words)))
+
     def counters(self, state: TextState) -> Mapping[str, int]:
         """Frames and tokens, and what the guards did."""
         return {

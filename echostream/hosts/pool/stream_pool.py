@@ -142,6 +142,11 @@ class StreamPool:
         with self._lock:
             return self._stream(stream).waiting_ms
 
+    def at_hand(self, stream: int) -> tuple[str, ...]:
+        """:meth:`Writer.at_hand` of a stream; to be asked between batches, not while one runs."""
+        with self._lock:
+            return self.translator.writer.at_hand(self._stream(stream).writer)
+
     def open(
         self,
         reference: str | None = None,
@@ -235,9 +240,8 @@ class StreamPool:
                     self._note(stream, portion, outcome.step, encoded)
                 if outcome.finished:
                     self._drop(stream)
-                    continue
-                stream.served = False
-                self._queue(stream)
+                else:
+                    self._queue(stream)
         return served
 
     def _stream(self, number: int) -> WaitingStream:
@@ -333,8 +337,7 @@ class StreamPool:
 
     def _put_back(self, batch: list[Portion]) -> None:
         """Undo a batch that came to nothing: its streams are first in the line again."""
-        line = self._line
-        self._line = {}
+        line, self._line = self._line, {}
         for portion in batch:
             portion.stream.put_back(portion)
             if portion.stream.number in self._streams:
@@ -376,10 +379,8 @@ class StreamPool:
         """Search and policy of one stream."""
         stream = portion.stream
         share = encoded.get(stream.number)
-        chunks = () if share is None else share.chunks
-        costs: Costs = {"front_end": portion.front_end_ms}
-        if share is not None:
-            costs = sum_costs(costs, share.costs)
+        chunks, shared = ((), {}) if share is None else (share.chunks, share.costs)
+        costs: Costs = sum_costs({"front_end": portion.front_end_ms}, shared)
         try:
             turns, own, writer = self.translator.writer.step(
                 chunks, stream.writer, is_final=portion.is_final
