@@ -17,6 +17,8 @@ COMMANDS = {
     "import-streamspeech": "make a checkpoint folder of a released StreamSpeech checkpoint",
     "import-whisper": "make a checkpoint folder of a Whisper checkpoint",
     "fetch": "have a checkpoint that does not come with the package, such as whisper-base",
+    "transcribe": "recordings as text or subtitles",
+    "live": "words of a microphone or of raw audio from a pipe as they are spoken",
     "check": "look at all recordings of a list before a run",
     "score": "quality and latency from the logs of SimulEval runs",
     "verify": "certify that streaming equals offline",
@@ -36,8 +38,8 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "`echostream COMMAND --help` tells the options of a command. Translation runs in",
-            "SimulEval: simuleval --agent agents/echostream_agent.py --help",
+            "`echostream COMMAND --help` tells the options of a command. Scored runs are",
+            "SimulEval's: simuleval --agent agents/echostream_agent.py --help",
         )
     )
 
