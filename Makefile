@@ -1,5 +1,6 @@
 # make demo     translate recorded Spanish speech and print the scores
 # make test     run the test suite, but for what takes minutes (make test-all)
+# make live     translate your microphone in the browser, on this machine
 # make compare  EchoStream beside the StreamSpeech baseline, with a report in runs/compare
 # Each makes the virtual environment first when it is missing.
 
@@ -8,6 +9,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 SIMULEVAL = simuleval==1.1.4
+SIMULSTREAM = simulstream==1.0.0
 # Workers that the tests are shared among; each keeps to one core.
 WORKERS ?= 2
 PARALLEL = -n $(WORKERS) --dist worksteal
@@ -15,10 +17,10 @@ FAIRSEQ = ve-fairseq==0.12.3
 HAS_FAIRSEQ_WHEEL = $(BIN)/python -c 'import platform, sys; sys.exit(not (sys.platform == "linux" \
   and platform.machine() == "x86_64" and sys.version_info < (3, 13)))'
 
-.PHONY: help install demo test test-all lint bench compare faults train train-mini clean
+.PHONY: help install demo live test test-all lint bench compare faults train train-mini clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
 
 install: $(INSTALLED)
 
@@ -29,15 +31,19 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	  { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,report,backends,simuleval-needs,fairseq-needs]'
-	# SimulEval's dependencies need a C compiler for a package it never imports.
-	$(BIN)/python -m pip install --quiet --no-deps $(SIMULEVAL)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,report,backends,server,simuleval-needs,fairseq-needs]'
+	# SimulEval's dependencies need a C compiler for a package it never imports; what simulstream asks
+	# for beyond websockets is for evaluation, which the tests do not do.
+	$(BIN)/python -m pip install --quiet --no-deps $(SIMULEVAL) $(SIMULSTREAM)
 	# fairseq, which trains, asks for much that it never imports, and has wheels for this only.
 	if $(HAS_FAIRSEQ_WHEEL); then $(BIN)/python -m pip install --quiet --no-deps $(FAIRSEQ); fi
 	touch $@
 
 demo: $(INSTALLED)
 	$(BIN)/python -m eval.demo
+
+live: $(INSTALLED)
+	$(BIN)/echostream serve
 
 test: lint
 	$(BIN)/python -m pytest tests -m "not slow" $(PARALLEL)

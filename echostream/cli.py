@@ -19,6 +19,7 @@ COMMANDS = {
     "fetch": "have a checkpoint that does not come with the package, such as whisper-base",
     "transcribe": "recordings as text or subtitles",
     "live": "words of a microphone or of raw audio from a pipe as they are spoken",
+    "serve": "a WebSocket server and a page that translate for many at once",
     "check": "look at all recordings of a list before a run",
     "score": "quality and latency from the logs of SimulEval runs",
     "verify": "certify that streaming equals offline",

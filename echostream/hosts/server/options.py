@@ -1,0 +1,62 @@
+"""What a server allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from echostream.errors import ConfigError
+
+HEARD_AT_ONCE_MS = 20
+"""Smaller pieces of audio are joined: browsers send 3 ms at a time."""
+
+MAX_BAD_MESSAGES = 20
+"""Of one client; then the connection is closed."""
+
+MAX_AHEAD_MS = 10_000
+"""Audio of one client that may wait; a client that sends faster is read from more slowly."""
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Limits are per client unless they say otherwise; times are in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 takes any that is free."""
+    max_clients: int = 16
+    """Together; further ones are refused with HTTP 503."""
+    max_batch: int = 8
+    """Streams in one call of the encoder."""
+    max_message_bytes: int = 1 << 20
+    max_messages: int = 1000
+    """A second; more are taken more slowly."""
+    idle_s: float = 60.0
+    """Without a message a connection is closed."""
+    send_s: float = 60.0
+    """In which a message must have left; a client that does not read is dropped then."""
+    drain_s: float = 20.0
+    """For which running streams may go on after SIGTERM, before the server ends them."""
+    origins: tuple[str, ...] = ()
+    """Hosts whose pages may connect besides the server's own, such as ``example.org``."""
+    token: str | None = None
+    """That clients must show."""
+    certificate: Path | None = None
+    """PEM, for TLS."""
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 0 if field.name in ("port", "drain_s") else 1
+            if field.type in ("int", "float") and value < least:
+                raise ConfigError(
+                    f"--{field.name.replace('_', '-')} is {value}; expected at least {least}"
+                )
+        if self.token is not None and len(self.token) < 8:
+            raise ConfigError(
+                f"the token has {len(self.token)} characters; expected at least 8, such as "
+                "`openssl rand -hex 16` gives"
+            )
+        if self.key is not None and self.certificate is None:
+            raise ConfigError("--key was given without --certificate; expected both")

@@ -1,0 +1,194 @@
+"""The server: who is let in, what runs, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import Any
+
+from websockets.asyncio.server import Server as Listening
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from echostream.errors import ConfigError
+from echostream.hosts.server import web
+from echostream.hosts.server.conversation import Conversation
+from echostream.hosts.server.engine import Engine
+from echostream.hosts.server.meter import Meter
+from echostream.hosts.server.options import ServerOptions
+from echostream.hosts.server.voices import Voices
+from echostream.session import SystemOptions, Translator
+
+_log = logging.getLogger(__name__)
+
+TRY_AGAIN = 1013
+"""Code of a WebSocket server that has no room."""
+
+
+class Server:
+    """One model, many clients; ``async with Server(...)`` serves until the block ends.
+
+    Args:
+        translator: what all share.
+        system: the options that it was made of.
+        options: where to listen, and limits.
+
+    Raises:
+        ConfigError: for an encoder that takes one stream at a time.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        system: SystemOptions,
+        options: ServerOptions | None = None,
+    ) -> None:
+        self.options = options or ServerOptions()
+        self.meter = Meter()
+        self._voices = Voices(translator, system, self.options.max_batch)
+        self._engine = Engine(self._voices, self.meter)
+        self._conversations: set[Conversation] = set()
+        self._page = web.page_files()
+        self._draining = False
+        self._listening: Listening | None = None
+
+    @property
+    def url(self) -> str:
+        """Of the page, once it is served."""
+        if self._listening is None:
+            raise ConfigError("the server has no address yet; expected to be asked once it serves")
+        port = next(iter(self._listening.sockets)).getsockname()[1]
+        scheme = "http" if self.options.certificate is None else "https"
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"{scheme}://{host}:{port}/"
+
+    async def __aenter__(self) -> Server:
+        self._engine.start()
+        try:
+            self._listening = await serve(
+                self._converse,
+                self.options.host,
+                self.options.port,
+                process_request=self._admit,
+                ssl=_tls(self.options),
+                compression=None,
+                max_size=self.options.max_message_bytes,
+                # Clients that send a file do not read meanwhile, and answer no ping: who is gone
+                # is found by the silence.
+                ping_timeout=None,
+                server_header=None,
+            )
+        except OSError as error:
+            await self._engine.stop()
+            raise ConfigError(
+                f"{self.options.host}:{self.options.port} cannot be listened on "
+                f"({error.strerror or error}); expected an address of this machine and a port that "
+                "is free: --host, --port"
+            ) from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            await self._listening.wait_closed()
+        await self._engine.stop()
+
+    async def drain(self) -> None:
+        """Let nobody in any more; streams may go on for a while, and are then ended whole."""
+        self._draining = True
+        self._emptied = asyncio.Event()
+        self._note()
+        try:
+            await asyncio.wait_for(self._emptied.wait(), self.options.drain_s)
+        except TimeoutError:
+            for conversation in tuple(self._conversations):
+                conversation.leave()
+            await self._emptied.wait()
+
+    def refusal(self) -> str | None:
+        """Why another client would not be let in now."""
+        if self._draining:
+            return "the server is shutting down"
+        if len(self._conversations) >= self.options.max_clients:
+            return (
+                f"{len(self._conversations)} clients are connected, which is all that this server "
+                "takes; try again later"
+            )
+        if self.meter.is_late(self._engine.chunk_ms / 1000):
+            return (
+                "the server is overloaded: words come later after their chunk of audio than the "
+                f"{self._engine.chunk_ms} ms that it lasts; try again later"
+            )
+        return None
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """The answer to a request; ``None`` lets a WebSocket in."""
+        if not web.wants_websocket(request):
+            return self._answer(request)
+        if not web.is_welcome(request, self.options):
+            return web.answer(403, "pages of other hosts may not connect; see --origin\n")
+        if not web.has_token(request, self.options.token):
+            return web.answer(401, "a token is needed\n", WWW_Authenticate="Bearer")
+        reason = self.refusal()
+        if reason is not None:
+            self.meter.refused += 1
+            return web.answer(503, reason + "\n", Retry_After="5")
+        return None
+
+    def _answer(self, request: Request) -> Response:
+        path = web.path_of(request)
+        if path == "/health":
+            reason = self.refusal()
+            told: dict[str, Any] = {"status": "ok", "clients": len(self._conversations)}
+            if reason is not None:
+                told |= {"status": "refusing", "reason": reason}
+            return web.json_answer(503 if self._draining else 200, told)
+        if path == "/about":
+            needs = self.options.token is not None
+            about = {
+                **self._voices.describe(),
+                "chunk_ms": self._engine.chunk_ms,
+                "separator": self._voices.separator,
+                "needs_token": needs,
+            }
+            return web.json_answer(200, about)
+        if path == "/metrics":
+            if not web.has_token(request, self.options.token):
+                return web.answer(401, "a token is needed\n", WWW_Authenticate="Bearer")
+            return web.answer(
+                200, self.meter.prometheus(self._engine.behind_s()), "text/plain; version=0.0.4"
+            )
+        return self._page.get(path) or web.answer(404, "there is nothing here\n")
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        if self.refusal() is not None:  # Others came in since the handshake began.
+            await connection.close(TRY_AGAIN, "no room; try again later")
+            return
+        conversation = Conversation(connection, self._engine, self.options, self._voices.separator)
+        self._conversations.add(conversation)
+        self._note()
+        try:
+            await conversation.run()
+        finally:
+            self._conversations.discard(conversation)
+            self._note()
+
+    def _note(self) -> None:
+        self.meter.clients = len(self._conversations)
+        if self._draining and not self._conversations:
+            self._emptied.set()
+
+
+def _tls(options: ServerOptions) -> ssl.SSLContext | None:
+    if options.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(options.certificate, options.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"the certificate {options.certificate} cannot be used ({error}); expected a PEM file "
+            "with its chain, and its key there or in --key"
+        ) from error
+    return context

@@ -1,0 +1,111 @@
+"""Messages that nobody expects, and a client that does not read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosedOK
+
+from echostream.errors import EchoStreamError
+from echostream.hosts.server import ServerOptions
+from echostream.hosts.server.conversation import Conversation
+from echostream.hosts.server.messages import Control, Written, read_control
+from echostream.hosts.server.meter import Meter
+from echostream.hosts.server.outbox import MOST_WORDS, Outbox
+from echostream.hosts.transcript import WrittenWord
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=3,
+)
+names = st.sampled_from(
+    ("sample_rate", "source_lang", "target_lang", "tentative", "end_of_stream", "metrics_metadata")
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text() | st.dictionaries(names | st.text(), values).map(json.dumps))
+def test_any_text_is_a_control_or_a_named_error(text: str) -> None:
+    try:
+        control = read_control(text)
+    except EchoStreamError:
+        return
+    assert control.sample_rate is None or 1_000 < control.sample_rate < 1_000_000
+    assert control.source_language is None or isinstance(control.source_language, str)
+
+
+def test_what_simulstreams_page_sends_first() -> None:
+    told = {"target_lang": "en", "source_lang": "", "sample_rate": 48000}
+    assert read_control(json.dumps(told)) == Control(48_000, None, "en")
+
+
+class Deaf:
+    """A connection that sends audio for ever and takes no message."""
+
+    def __init__(self) -> None:
+        self.sending = asyncio.Event()
+
+    async def recv(self) -> bytes:
+        await asyncio.sleep(0.01)
+        return b"?"
+
+    async def send(self, message: str) -> None:
+        self.sending.set()
+        await asyncio.Event().wait()
+
+    async def close(self, code: int, reason: str) -> None:
+        raise ConnectionClosedOK(None, None)
+
+
+def test_a_client_that_does_not_read_is_dropped() -> None:
+    class Engine:
+        meter = Meter()
+
+    async def work() -> float:
+        engine: Any = Engine()
+        connection: Any = Deaf()
+        conversation = Conversation(connection, engine, ServerOptions(send_s=1.0), " ")
+        began = asyncio.get_running_loop().time()
+        async with asyncio.timeout(30):
+            await conversation.run()
+        return asyncio.get_running_loop().time() - began
+
+    assert 0.9 < asyncio.run(work()) < 20
+
+
+def test_words_that_wait_are_one_message_and_are_bounded() -> None:
+    async def work() -> None:
+        outbox = Outbox()
+        for number in range(MOST_WORDS + 1):
+            assert not outbox.is_full
+            word = WrittenWord("a", number, number)
+            outbox.write(Written(" a", (word,), "tail", number, 0, 1.0))
+        assert outbox.is_full
+        outbox.tell("{}")
+        told = json.loads(await outbox.take())
+        assert told["new"] == " a" * (MOST_WORDS + 1) and told["audio_ms"] == MOST_WORDS
+        assert len(told["words"]) == told["compute_ms"] == MOST_WORDS + 1
+        assert await outbox.take() == "{}"
+        assert not outbox.is_full
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(0.2, False), (0.4, True)])
+def test_a_server_is_late_when_chunks_wait_longer_than_they_last(
+    seconds: float, late: bool
+) -> None:
+    now = [0.0]
+    meter = Meter(clock=lambda: now[0])
+    for _ in range(8):
+        assert not meter.is_late(0.32)
+        meter.served(seconds, 0.01, 1)
+    assert meter.is_late(0.32) is late
+    now[0] = 60.0
+    assert not meter.is_late(0.32), "what was long ago says nothing"

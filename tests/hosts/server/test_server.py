@@ -1,0 +1,264 @@
+"""What clients of a server get, whatever other clients do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import urllib.request
+import wave
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import numpy as np
+import pytest
+from simulstream.client import wav_reader_client
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from echostream.errors import ConfigError
+from echostream.hosts.pool import StreamPool
+from echostream.hosts.server import Server, ServerOptions
+
+from .clients import SYSTEM, Told, address, alone, client, gone, pcm, serving, speak
+
+
+async def refused(server: Server, query: str = "", **more: Any) -> tuple[int, str]:
+    """Status and reason with which a client is not let in."""
+    with pytest.raises(InvalidStatus) as found:
+        async with client(server, query, **more):
+            pass
+    response = found.value.response
+    return response.status_code, (response.body or b"").decode()
+
+
+async def closed(connection: Any) -> tuple[list[str], int, str]:
+    """The errors that a client is told, and how the server then hangs up."""
+    errors = []
+    with pytest.raises(ConnectionClosed) as found:
+        while True:
+            errors += [json.loads(await connection.recv()).get("error")]
+    received = found.value.rcvd
+    return [each for each in errors if each], received.code, received.reason
+
+
+async def plain(server: Server, path: str, token: str | None = None) -> tuple[int, str]:
+    """Plain HTTP."""
+    request = urllib.request.Request(server.url + path)
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+
+    def get() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(request) as response:
+                return response.status, response.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+
+    return await asyncio.to_thread(get)
+
+
+def test_clients_get_what_they_would_get_alone_whatever_others_do(checkpoint: Path) -> None:
+    sources = [(pcm(1.5 + 0.4 * n, n), rate) for n, rate in enumerate((8_000, 16_000, 44_100))]
+    results: list[Told] = []
+
+    async def mischief(server: Server) -> None:
+        async with client(server) as garbage:
+            for message in ("", "{", "[" * 50_000, "3", '{"sample_rate": "x"}', b"\x01", "null"):
+                await garbage.send(message)
+            for _ in range(13):
+                await garbage.send("?")
+            errors, code, reason = await closed(garbage)
+            assert len(errors) == 21 and code == 1008 and "20 messages" in reason
+        async with client(server) as large:
+            await large.send(bytes(70_000))
+            assert (await closed(large))[1] == 1009
+        vanishing = await client(server)
+        await vanishing.send(pcm(1.0, 7).tobytes())
+        vanishing.transport.abort()
+        deaf = await client(server, max_queue=1)
+        for _ in range(30):
+            await deaf.send(pcm(0.3, 8).tobytes())
+        deaf.transport.abort()
+
+    async def good(server: Server, samples: Any, rate: int, piece: int) -> None:
+        async with client(server) as connection:
+            results.append(await speak(connection, samples, rate, piece, tentative=True))
+
+    async def work(server: Server) -> None:
+        tasks = [
+            good(server, samples, rate, piece)
+            for (samples, rate), piece in zip(sources, (128, 3_333, 30_000), strict=True)
+        ]
+        await asyncio.gather(mischief(server), *tasks)
+        await gone(server)
+        assert server.meter.errors == 20
+
+    translator = serving(checkpoint, work, max_message_bytes=65_536)
+    assert sorted(told.text for told in results) == sorted(
+        " ".join(alone(translator, samples, rate)) for samples, rate in sources
+    )
+    for told in results:
+        assert told.text == " ".join(word["text"] for word in told.words) != ""
+        assert all(word["end_ms"] <= word["written_ms"] for word in told.words)
+        assert told.tentative and not told.errors
+
+
+def test_streams_follow_one_another_in_languages_that_there_are(checkpoint: Path) -> None:
+    first, second = pcm(1.6, 1), pcm(1.3, 2)
+    results: list[Told] = []
+
+    async def work(server: Server) -> None:
+        async with client(server) as connection:
+            results.append(await speak(connection, first, 44_100, target_lang="en"))
+            # The rate is simulstream's again, and the source as target is a transcript.
+            about = {"source_lang": "es", "target_lang": "es"}
+            results.append(await speak(connection, second, **about))
+            results.append(await speak(connection, second[:0]))
+            await connection.send(json.dumps({"target_lang": "it"}))
+            errors, code, reason = await closed(connection)
+            assert "'it'" in errors[0] and code == 1008 and "'it'" in reason
+        async with client(server) as connection:
+            await connection.send(second.tobytes())
+            await connection.send('{"sample_rate": 8000}')
+            told = Told()
+            while not told.errors:
+                told.take(str(await connection.recv()))
+            assert "middle of a stream" in told.errors[0]
+
+    translator = serving(checkpoint, work)
+    transcriber = serving_task(checkpoint, "asr")
+    assert results[0].text == " ".join(alone(translator, first, 44_100))
+    assert results[1].text == " ".join(alone(transcriber, second, 16_000))
+    assert results[2].text == "" and results[0].text and results[1].text
+
+
+def serving_task(checkpoint: Path, task: str) -> Any:
+    from echostream.session import SystemOptions, build_translator
+
+    return build_translator(SystemOptions(checkpoint=str(checkpoint), task=task, **SYSTEM))
+
+
+def test_a_draining_server_loses_no_word(checkpoint: Path) -> None:
+    samples = pcm(1.9, 3)
+    told = Told()
+
+    async def work(server: Server) -> None:
+        connection = await client(server)
+        await connection.send(samples.tobytes())
+        while server.meter.audio_s < len(samples) / 16_000:
+            await asyncio.sleep(0.01)
+        draining = asyncio.create_task(server.drain())
+        await asyncio.sleep(0)
+        assert await refused(server) == (503, "the server is shutting down\n")
+        assert (await plain(server, "health"))[0] == 503
+        while not told.take(str(await connection.recv())):
+            pass
+        with pytest.raises(ConnectionClosed) as found:
+            await connection.recv()
+        assert found.value.rcvd is not None and found.value.rcvd.code == 1001
+        await draining
+
+    translator = serving(checkpoint, work, drain_s=0.3)
+    assert told.text == " ".join(alone(translator, samples, 16_000)) != ""
+
+
+def test_who_is_let_in(checkpoint: Path) -> None:
+    secret = "a secret of some length"
+
+    async def work(server: Server) -> None:
+        assert (await refused(server))[0] == 401
+        assert (await refused(server, "?token=another"))[0] == 401
+        query = "?token=a%20secret%20of%20some%20length"
+        assert (await refused(server, query, origin="http://elsewhere.org"))[0] == 403
+        for origin in ("http://127.0.0.1:9999", "https://example.org"):
+            async with client(server, query, origin=origin):
+                pass
+        await gone(server)
+        header = {"Authorization": f"Bearer {secret}"}
+        async with client(server, additional_headers=header):
+            status, reason = await refused(server, query)
+            assert status == 503 and "1 clients are connected" in reason
+            health = json.loads((await plain(server, "health"))[1])
+            assert health["status"] == "refusing" and "1 clients" in health["reason"]
+        await gone(server)
+        server.meter.late.extend([(server.meter.clock(), 0.5)] * 8)
+        status, reason = await refused(server, query)
+        assert status == 503 and "overloaded" in reason and "320 ms" in reason
+        assert (await plain(server, "metrics"))[0] == 401
+        status, metrics = await plain(server, "metrics", secret)
+        assert status == 200 and "\nechostream_refused_total 2\n" in metrics
+        assert '\nechostream_chunk_seconds{quantile="0.95"} 0.500000\n' in metrics
+        about = json.loads((await plain(server, "about"))[1])
+        assert about["source_languages"] == ["es"] and about["needs_token"]
+        assert "<title>" in (await plain(server, ""))[1]
+        assert (await plain(server, "../options.py"))[0] == 404
+
+    serving(checkpoint, work, token=secret, max_clients=1, origins=("example.org",))
+
+
+def test_silent_clients_go(checkpoint: Path) -> None:
+    async def work(server: Server) -> None:
+        async with client(server) as connection:
+            errors, code, _ = await closed(connection)
+            assert errors == ["nothing came for 1 s"] and code == 1008
+
+    serving(checkpoint, work, idle_s=1.0)
+
+
+def test_a_batch_that_fails_ends_its_streams_and_no_others(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = pcm(1.2, 5)
+    run = StreamPool.run_ready
+    results: list[Told] = []
+
+    def fail(pool: StreamPool) -> Any:
+        monkeypatch.setattr(StreamPool, "run_ready", run)
+        raise MemoryError("no room")
+
+    async def work(server: Server) -> None:
+        async with client(server) as connection:
+            monkeypatch.setattr(StreamPool, "run_ready", fail)
+            await connection.send(samples.tobytes())
+            told = Told()
+            while not told.errors:
+                told.take(str(await connection.recv()))
+            assert told.errors == ["the stream was ended: computing failed: MemoryError: no room"]
+        async with client(server) as connection:
+            results.append(await speak(connection, samples))
+
+    translator = serving(checkpoint, work)
+    assert results[0].text == " ".join(alone(translator, samples, 16_000))
+
+
+def test_simulstreams_own_client(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    samples = pcm(1.5, 6)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    caplog.set_level(logging.DEBUG, "simulstream.wav_reader_client")
+
+    async def work(server: Server) -> None:
+        files = [str(tmp_path / "a.wav")]
+        await wav_reader_client.stream_wav_files(address(server), files, 100, "en", "es")
+
+    translator = serving(checkpoint, work)
+    messages = [record.getMessage() for record in caplog.records]
+    told = Told()
+    ends = [told.take(message) for message in messages if message.startswith("{")]
+    assert ends[-1] and not any(ends[:-1])
+    # It sends the last piece of a file twice.
+    last = (len(samples) - 1) // 800 * 800
+    heard = np.concatenate((samples, samples[last:]))
+    assert told.text == " ".join(alone(translator, heard, 8_000)) != ""
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_clients": 0}, {"idle_s": 0.5}, {"port": -1}, {"token": "short"}, {"key": "k"}]
+)
+def test_limits_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="--|token"):
+        ServerOptions(**wrong)
