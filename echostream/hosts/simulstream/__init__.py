@@ -1,0 +1,1 @@
+"""simulstream's server and evaluation with this system: see :mod:`.processor`."""
