@@ -55,10 +55,11 @@ class Tab:
 
     async def press(self, name: str) -> None:
         """A key."""
-        for kind in ("keyDown", "keyUp"):
-            await self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name,
-                text="\r" if name == "Enter" and kind == "keyDown" else "",
-                windowsVirtualKeyCode={"Enter": 13, "Tab": 9, "Escape": 27}.get(name, 0))  # fmt: skip
+        codes = {"Enter": 13, "Tab": 9, "Escape": 27}
+        about = {"key": name, "code": name, "windowsVirtualKeyCode": codes[name]}
+        text = {"text": "\r"} if name == "Enter" else {}
+        await self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
     async def picture(self, path: Path) -> None:
         """Of what is seen, as PNG."""
@@ -67,9 +68,7 @@ class Tab:
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    url: str, folder: Path, recording: Path | None, *flags: str
-) -> AsyncIterator[Tab]:
+async def opened(url: str, folder: Path, recording: Path | None, *flags: str) -> AsyncIterator[Tab]:
     """A tab of the page; without a recording the microphone is refused."""
     command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio",
         "--remote-debugging-port=0", f"--user-data-dir={folder}", "--window-size=900,720",
@@ -97,4 +96,5 @@ async def opened(
                 yield tab
     finally:
         process.terminate()
+        # Its helpers write into the folder until they are gone too.
         process.wait(timeout=20)

@@ -1,0 +1,89 @@
+"""The page in a browser with a microphone that plays a recording."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from echostream.hosts.server import Server
+from echostream.hosts.transcript import WrittenWord, transcript
+from tests.small_system import audio
+
+from .browser import CHROMIUM, Tab, opened
+from .clients import client, serving
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
+
+START = "document.getElementById('start')"
+
+
+async def text(tab: Tab, name: str) -> str:
+    return await tab.run(f"document.getElementById('{name}').textContent")
+
+
+async def started(tab: Tab) -> None:
+    """By keyboard alone: the button is found by tabulator."""
+    await tab.until(f"!{START}.disabled")
+    while await tab.run("document.activeElement.id") != "start":
+        await tab.press("Tab")
+    await tab.press("Enter")
+
+
+def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "speech.wav", audio(6.0, 1), 48_000)
+    words: list[WrittenWord] = []
+
+    async def work(server: Server) -> None:
+        async with opened(server.url, tmp_path / "chromium", tmp_path / "speech.wav") as tab:
+            await started(tab)
+            await tab.until("Number(document.getElementById('count').textContent) > 3")
+            assert await text(tab, "status") == "Listening"
+            await tab.until("document.getElementById('tail').textContent")
+            await tab.press("Escape")
+            await tab.until(f"{START}.textContent === 'Start'")
+            assert await text(tab, "tail") == "" and await text(tab, "error") == ""
+            await tab.run("window.saved = {}")
+            await tab.run(
+                "URL.createObjectURL = (blob) => {"
+                " blob.text().then((text) => { window.saved[blob.type] = text; }); return '#'; }"
+            )
+            for form in ("txt", "srt", "vtt", "json"):
+                await tab.run(f"document.querySelector('[data-form={form}]').click()")
+            await tab.until("Object.keys(window.saved).length === 4")
+            saved = await tab.run("window.saved")
+            told = json.loads(saved["application/json"])
+            words.extend(WrittenWord(**word) for word in told["words"])
+            assert len(words) == server.meter.words > 3
+            assert saved["text/plain"] == await text(tab, "words") + "\n"
+            for kind, form in (("plain", "txt"), ("vtt", "vtt")):
+                assert saved[f"text/{kind}"] == transcript(words, form)
+            assert saved["application/x-subrip"] == transcript(words, "srt")
+            assert not tab.complaints
+
+    serving(checkpoint, work)
+
+
+def test_errors_are_said_in_words(checkpoint: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "speech.wav", audio(1.0, 1), 48_000)
+
+    async def work(server: Server) -> None:
+        async with opened(server.url, tmp_path / "refused", None) as tab:
+            await started(tab)
+            await tab.until("!document.getElementById('error').hidden")
+            assert "microphone" in await text(tab, "error")
+        async with (
+            client(server),
+            opened(server.url, tmp_path / "busy", tmp_path / "speech.wav") as tab,
+        ):
+            await started(tab)
+            await tab.until("!document.getElementById('error').hidden")
+            assert "takes no more now: 1 clients are connected" in await text(tab, "error")
+            assert await tab.run(f"{START}.textContent") == "Start"
+
+    serving(checkpoint, work, max_clients=1)
