@@ -1,4 +1,4 @@
-"""``echostream adapt``: Whisper's encoder is made streaming, from recordings without texts."""
+"""``echostream adapt``: Whisper is made streaming, its encoder first and then with its decoder."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="echostream adapt",
         description="Teach Whisper's encoder to give in chunks, from the past and the chunk alone, "
         "what it gives for a whole window. It needs no transcripts, and any languages will do. "
+        "With --first-stage encoder and decoder learn together, from recordings with texts. "
         "Stop it at any time: run the same command again and it goes on. It leaves a checkpoint "
         "that holds the difference from CHECKPOINT, and the held-out error by update in "
         "history.jsonl.",
@@ -40,6 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="corpora of the manifests that are kept for tests (none)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--first-stage",
+        type=Path,
+        metavar="RUN",
+        help="second stage: the decoder learns too, beside the encoder of this run; of --audio "
+        "only recordings with texts are used",
+    )
     parser.add_argument("--updates", type=int, default=2000, help="windows of 30 s (%(default)s)")
     parser.add_argument("--minutes", type=float, help="stop after this wall time in all (none)")
     parser.add_argument("--peak-rate", type=float, default=2e-4, help="(%(default)s)")
@@ -88,6 +96,7 @@ def adapt(args: argparse.Namespace) -> None:
         leave_out=args.leave_out,
         seed=args.seed,
         save_every=args.save_every,
+        first_stage=args.first_stage,
     )
     checkpoint = find_checkpoint(args.checkpoint)
     recordings = find_recordings(args.audio, [name for name in args.leave_out.split(",") if name])

@@ -27,6 +27,7 @@ from echostream.locations import find_checkpoint
 from echostream.model.difference import FILE as DIFFERENCE
 from echostream.model.difference import (
     SILENCE_ROWS,
+    Factors,
     base_of,
     has_difference,
     read_difference,
@@ -162,12 +163,18 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Speech
 
 
 def save_difference(
-    model: SpeechModel, base: str | Path, folder: str | Path, *, exact: Collection[str] = ()
+    model: SpeechModel,
+    base: str | Path,
+    folder: str | Path,
+    *,
+    exact: Collection[str] = (),
+    low_rank: Mapping[str, Factors] | None = None,
 ) -> None:
     """Write configuration and weights as a difference from the checkpoint ``base``.
 
     The name of ``base``'s folder is what it is found by. ``exact`` names tensors that are stored
-    whole; see :func:`echostream.model.difference.write_difference`.
+    whole, ``low_rank`` gives changes as factors, which come on top of the model's weights; see
+    :func:`echostream.model.difference.write_difference`.
 
     Raises:
         CheckpointError: if the base has no weights of its own, or a weight is not finite.
@@ -179,7 +186,8 @@ def save_difference(
             f"the checkpoint {base} stands on another itself; expected one with a {WEIGHTS}"
         )
     tensors, _ = _load_tensors(base)
-    write_difference(model.state_dict(), tensors, base.resolve().name, folder, exact=exact)
+    state, name = model.state_dict(), base.resolve().name
+    write_difference(state, tensors, name, folder, exact=exact, low_rank=low_rank)
     save_config_json(model.config, folder)
 
 

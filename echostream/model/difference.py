@@ -10,8 +10,9 @@ and of ``NAME`` with the two tensors
     NAME:scales   float16 [G]
 
 the flattened numbers are the base's plus ``(v - 8) * scale``, ``v`` being 1 to 15. The last group
-is filled up with zeros. The header names the base and has a sum of its weights, so that a
-difference is never added to other weights than those that it was taken from.
+is filled up with zeros. A change of low rank is stored as two such tensors, ``NAME:left`` and
+``NAME:right``, whose product it is. The header names the base and has a sum of its weights, so
+that a difference is never added to other weights than those that it was taken from.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ _SMALL = 4096
 SILENCE_ROWS = "text_decoder.silence"
 """Made of the other weights, with last bits that depend on the machine: no sum counts it."""
 _VALUES, _SCALES = ":values", ":scales"
+_LEFT, _RIGHT = ":left", ":right"
+
+Factors = tuple[Tensor, Tensor]
+"""``[O, r]`` and ``[r, I]``, whose product is what is added to a weight ``[O, I]``."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def write_difference(
     folder: str | Path,
     *,
     exact: Collection[str] = (),
+    low_rank: Mapping[str, Factors] | None = None,
 ) -> None:
     """Write the difference between two states.
 
@@ -83,6 +89,8 @@ def write_difference(
         base_name: what it is found by.
         folder: where to write.
         exact: names of tensors to store whole.
+        low_rank: by name, the changes that are kept as factors; the state has the base's weights
+            there.
 
     Raises:
         CheckpointError: if a weight is not finite as float16.
@@ -104,6 +112,10 @@ def write_difference(
             continue
         tensors[name + _VALUES], tensors[name + _SCALES] = _packed(new.float() - old.float())
         shapes[name] = tuple(new.shape)
+    for name, factors in (low_rank or {}).items():
+        for side, factor in zip((_LEFT, _RIGHT), factors, strict=True):
+            tensors[name + side + _VALUES], tensors[name + side + _SCALES] = _packed(factor)
+            shapes[name + side] = tuple(factor.shape)
     metadata = {
         "format": FORMAT,
         "base": base_name,
@@ -141,12 +153,18 @@ def read_difference(folder: str | Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not name.endswith((_VALUES, _SCALES)):
             result[name] = tensor.float()
-    for name, shape in header.shapes.items():
-        change = _unpacked(tensors, name, shape, path)
-        old = result.get(name, torch.zeros(shape))
+    changes = {name: _unpacked(tensors, name, shape, path) for name, shape in header.shapes.items()}
+    for name in [name for name in changes if name.endswith(_LEFT)]:
+        left, right = changes.pop(name), changes.pop(name.removesuffix(_LEFT) + _RIGHT, None)
+        if right is None or left.ndim != 2 or left.shape[1:] != right.shape[:1]:
+            raise CheckpointError(f"{path} has half of a difference, {name}; copy the file again")
+        changes[name.removesuffix(_LEFT)] = left @ right
+    for name, change in changes.items():
+        old = result.get(name, torch.zeros(change.shape))
         if old.shape != change.shape:
             raise CheckpointError(
-                f"{path} changes {name} of shape {shape}; the base has {tuple(old.shape)}"
+                f"{path} changes {name} of shape {tuple(change.shape)}; the base has "
+                f"{tuple(old.shape)}"
             )
         result[name] = old + change
     logger.info("%s: the weights of %s and %s", folder, base_folder, path.name)

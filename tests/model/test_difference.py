@@ -251,3 +251,28 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "/root-of-somebody")
     assert cache_folder() == Path("/root-of-somebody/.cache/echostream")
+
+
+def test_a_change_of_low_rank_comes_back_as_its_product(tmp_path: Path, cache: Path) -> None:
+    state, base = write(tmp_path, cache / "basis")
+    base["wide"] = state["wide"] = torch.randn(70, 50).half()
+    safetensors.torch.save_file(base, cache / "basis" / WEIGHTS)
+    left, right = torch.randn(70, 4), torch.randn(4, 50)
+    write_difference(state, base, "basis", tmp_path, low_rank={"wide": (left, right)})
+    found = read_difference(tmp_path)["wide"] - base["wide"].float()
+    # Each factor is off by at most a fourteenth of its largest number.
+    largest = (
+        left.abs().max() * right.abs().sum(0).max(),
+        right.abs().max() * left.abs().sum(1).max(),
+    )
+    torch.testing.assert_close(found, left @ right, rtol=0, atol=float(sum(largest) / 12))
+    assert torch.linalg.matrix_rank(found) == 4
+    stored = safetensors.torch.load_file(tmp_path / FILE)
+    with safetensors.safe_open(tmp_path / FILE, framework="pt") as file:
+        metadata = file.metadata()
+    metadata["shapes"] = json.dumps(
+        {k: v for k, v in json.loads(metadata["shapes"]).items() if k != "wide:right"}
+    )
+    safetensors.torch.save_file(stored, tmp_path / FILE, metadata=metadata)
+    with pytest.raises(CheckpointError, match="half of a difference, wide:left"):
+        read_difference(tmp_path)

@@ -1,12 +1,16 @@
-"""The encoder that is adapted."""
+"""What is adapted, and where it stands."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
+from echostream.decoder.text.transformer import TransformerDecoder
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import CheckpointError
 from echostream.model import load_model
+from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 
 
 def base_encoder(checkpoint: Path) -> WhisperEncoder:
@@ -22,3 +26,27 @@ def base_encoder(checkpoint: Path) -> WhisperEncoder:
             "`echostream fetch whisper-base` and `echostream import-whisper` write it"
         )
     return encoder
+
+
+def base_decoder(checkpoint: Path) -> TransformerDecoder:
+    """The text decoder of a checkpoint folder, in evaluation mode.
+
+    Raises:
+        CheckpointError: if it has none.
+    """
+    decoder = load_model(checkpoint).text_decoder
+    if decoder is None:
+        raise CheckpointError(f"{checkpoint} has no text decoder; expected a Whisper checkpoint")
+    return decoder
+
+
+def adapted_weights(run: Path, part: str) -> dict[str, Tensor]:
+    """Weights of the latest checkpoint of a run whose names begin with ``part``, without it.
+
+    Raises:
+        CheckpointError: if the run has no checkpoint.
+    """
+    tensors: dict[str, Tensor] = load_checkpoint(run / FAIRSEQ / LAST)["model"]
+    return {
+        name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)
+    }

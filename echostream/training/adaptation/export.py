@@ -18,10 +18,10 @@ from echostream.encoder.whisper import WhisperEncoder
 from echostream.encoder.whisper.encoder import SILENCE
 from echostream.model import load_model
 from echostream.model.checkpoint import save_difference
-from echostream.training.adaptation.encoder import base_encoder
+from echostream.training.adaptation.encoder import adapted_weights, base_encoder
+from echostream.training.adaptation.low_rank import low_rank_factors
 from echostream.training.adaptation.teacher import Teacher
 from echostream.training.adaptation.windows import Recordings, WindowMaker
-from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ encoder takes out is what the decoder puts back."""
 def export_adaptation(
     run: Path, checkpoint: Path, recordings: Recordings, output: Path, *, seed: int = 1
 ) -> None:
-    """Write the adapted encoder as a difference from the checkpoint that it started from.
+    """Write what a run adapted as a difference from the checkpoint that it started from.
 
     The mean of the output at each position is found, taken out of the encoder's output, and given
     to the decoder, which puts it back wherever a frame stands in its view of the source.
@@ -50,14 +50,16 @@ def export_adaptation(
     encoder, decoder = model.encoder, model.text_decoder
     assert isinstance(encoder, WhisperEncoder) and isinstance(decoder, TransformerDecoder)
     original = base_encoder(checkpoint)
-    encoder.load_state_dict(_weights(run / FAIRSEQ / LAST))
+    encoder.load_state_dict(adapted_weights(run, "encoder."))
     encoder.eval()
     table = position_means(encoder, WindowMaker(recordings.train, seed + 1))
     encoder.position_mean.copy_(table)
     decoder.source_positions.copy_(table)
     decoder.silence.copy_(silence_of(original) - table[::SILENCE_STRIDE])
     output.mkdir(parents=True, exist_ok=True)
-    save_difference(model, checkpoint, output, exact=EXACT)
+    factors = low_rank_factors(adapted_weights(run, "decoder."))
+    low_rank = {f"text_decoder.{name}": pair for name, pair in factors.items()}
+    save_difference(model, checkpoint, output, exact=EXACT, low_rank=low_rank)
     logger.info("%s stands on %s", output, checkpoint)
 
 
@@ -85,12 +87,3 @@ def silence_of(encoder: WhisperEncoder) -> Tensor:
     features = torch.full((1, 2 * config.max_positions, config.input_dim), SILENCE)
     frames: Tensor = encoder(features, chunk_size=WHOLE_RECORDING)["encoder_out"][0]
     return frames[::SILENCE_STRIDE] + encoder.position_mean[::SILENCE_STRIDE]
-
-
-def _weights(path: Path) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = load_checkpoint(path)["model"]
-    return {
-        name.removeprefix("encoder."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("encoder.")
-    }

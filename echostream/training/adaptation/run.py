@@ -24,6 +24,8 @@ class AdaptationOptions:
     leave_out: str = ""
     seed: int = 1
     save_every: int = 100
+    first_stage: Path | None = None
+    """Run whose encoder the decoder learns with, in the second stage."""
 
     def __post_init__(self) -> None:
         for name in ("updates", "save_every"):
@@ -70,6 +72,13 @@ def adaptation_arguments(
         "log-format": "simple",
         "num-workers": 1,
     }
+    if options.first_stage is not None:
+        values |= {
+            "task": "echostream_decoder_adaptation",
+            "arch": "echostream_whisper_system",
+            "criterion": "echostream_decoder_distillation",
+            "start-from": options.first_stage,
+        }
     arguments = [":".join(map(str, folders))]
     for name, value in values.items():
         arguments += [f"--{name}", str(value)]

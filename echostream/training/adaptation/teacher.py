@@ -14,7 +14,12 @@ from torch import Tensor
 
 from echostream.audio.frontend import LEAD_IN_SAMPLES
 from echostream.audio.log_mel import USUAL_PEAK, LogMel, normalised
-from echostream.constants import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, SUBSAMPLING
+from echostream.constants import (
+    FRAME_LENGTH_SAMPLES,
+    FRAME_SHIFT_SAMPLES,
+    SAMPLE_RATE,
+    SUBSAMPLING,
+)
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import WhisperEncoder
 
@@ -26,7 +31,7 @@ class Example:
     features: NDArray[np.float32]
     """``[f, F]`` of a stream, scaled by the loudest value so far."""
     target: NDArray[np.float32]
-    """``[T, C]`` of the whole window, scaled by the loudest value in it."""
+    """``[T, C]`` of a window that is heard whole, scaled by the loudest value in it."""
 
 
 class Teacher:
@@ -40,6 +45,7 @@ class Teacher:
     def __init__(self, encoder: WhisperEncoder, frames: int) -> None:
         self.encoder = encoder.eval()
         self.frames = frames
+        self.frames_per_second = SAMPLE_RATE // (FRAME_SHIFT_SAMPLES * SUBSAMPLING)
         self._bank = LogMel()
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -47,13 +53,15 @@ class Teacher:
         return self._streamed(self._energies(samples))
 
     @torch.no_grad()
-    def __call__(self, samples: NDArray[np.float32]) -> Example:
-        """The example of a window of samples ``[n]`` at 16 kHz."""
+    def __call__(self, samples: NDArray[np.float32], *, whole: bool = False) -> Example:
+        """The example of a window of samples ``[n]`` at 16 kHz; ``whole``: its target, too, is of
+        all frames that were heard."""
         energies = self._energies(samples)
-        whole = normalised(energies, np.full(len(energies), energies.max(), np.float32))
+        scaled = normalised(energies, np.full(len(energies), energies.max(), np.float32))
         frames = min(len(energies) // SUBSAMPLING, self.encoder.config.max_positions)
-        heard = torch.from_numpy(whole[: frames * SUBSAMPLING])[None]
-        y = self.encoder(heard, chunk_size=WHOLE_RECORDING)["encoder_out"][0, : self.frames]
+        heard = torch.from_numpy(scaled[: frames * SUBSAMPLING])[None]
+        y = self.encoder(heard, chunk_size=WHOLE_RECORDING)["encoder_out"][0]
+        y = y if whole else y[: self.frames]
         return Example(self._streamed(energies), y.numpy())
 
     def _energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -44,6 +44,10 @@ _LATE_CHANCE = 0.15
 """That speech begins up to half a window late."""
 _CUT_CHANCE = 0.3
 """That a window begins in the middle of a recording."""
+_ALONE_CHANCE = 0.5
+"""That a window of recordings with texts has one recording, as most streams of a test do."""
+_ALONE_AFTER = (0.1, 1.5)
+"""Seconds that are heard after it."""
 _ROOM_CHANCE = 0.25
 _TELEPHONE_CHANCE = 0.2
 
@@ -58,6 +62,29 @@ _MICROPHONE = Augmentation(
     snr=(8.0, 40.0),
     noise_chance=0.5,
 )
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recording in a window."""
+
+    path: Path
+    begin: int
+    """Sample of the window."""
+    end: int
+    is_whole: bool
+    """Whether nothing of it is cut off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Mixed speech, and what is spoken in it."""
+
+    samples: Samples
+    """``[480000]``."""
+    spoken: tuple[Spoken, ...]
+    end: int
+    """Sample after which a stream of it ends."""
 
 
 @dataclass(frozen=True)
@@ -116,41 +143,64 @@ class WindowMaker:
     Args:
         groups: recordings by folder; a folder is drawn as often as the root of its size says.
         seed: of the run.
+        with_texts: whether what is said in a window must be known: its recordings are of one
+            group, none is cut at its beginning, and half of the windows have one alone.
     """
 
-    def __init__(self, groups: Sequence[Sequence[Path]], seed: int) -> None:
+    def __init__(
+        self, groups: Sequence[Sequence[Path]], seed: int, *, with_texts: bool = False
+    ) -> None:
+        self._with_texts = with_texts
         self._groups = [tuple(group) for group in groups]
         weights = np.sqrt([len(group) for group in self._groups])
         self._weights = weights / weights.sum()
         self._seed = seed
 
     def __call__(self, number: int) -> Samples:
+        """The samples of the window of that number."""
+        return self.window(number).samples
+
+    def window(self, number: int) -> Window:
         """The window of that number."""
         chance = np.random.default_rng(seed_of(self._seed, "window", number))
-        window = np.zeros(WINDOW_SAMPLES, np.float32)
+        samples = np.zeros(WINDOW_SAMPLES, np.float32)
+        spoken: list[Spoken] = []
+        end = WINDOW_SAMPLES
         at = int(chance.integers(SAMPLE_RATE // 2))
         if chance.random() < _LATE_CHANCE:
             at = int(chance.integers(WINDOW_SAMPLES // 2))
-        cut = chance.random() < _CUT_CHANCE
+        cut = not self._with_texts and chance.random() < _CUT_CHANCE
+        alone = self._with_texts and chance.random() < _ALONE_CHANCE
+        group = self._group(chance)
         while at < WINDOW_SAMPLES - SAMPLE_RATE // 2:
-            clip = self._clip(chance)
+            path, clip = self._clip(group, chance)
+            if not self._with_texts:
+                group = self._group(chance)
             if cut:
                 clip, at, cut = clip[int(chance.integers(max(1, clip.size // 2))) :], 0, False
+            whole = clip.size <= WINDOW_SAMPLES - at
             clip = clip[: WINDOW_SAMPLES - at]
-            window[at : at + clip.size] += clip
+            samples[at : at + clip.size] += clip
+            spoken.append(Spoken(path, at, at + clip.size, whole))
             pause = chance.choice(_PAUSES) * 2 * chance.random()
             at += clip.size + int(pause * SAMPLE_RATE)
-            if chance.random() < _END_CHANCE:
+            if alone:
+                after = int(chance.uniform(*_ALONE_AFTER) * SAMPLE_RATE)
+                end = min(end, spoken[0].end + after)
+            if alone or chance.random() < _END_CHANCE:
                 break
         if chance.random() < _TELEPHONE_CHANCE:
-            window = _telephone(window)
+            samples = _telephone(samples)
         if chance.random() < _ROOM_CHANCE:
-            window = _room(window, chance)
-        return augment(window, chance, _MICROPHONE)[:WINDOW_SAMPLES]
+            samples = _room(samples, chance)
+        samples = augment(samples, chance, _MICROPHONE)[:WINDOW_SAMPLES]
+        return Window(samples, tuple(spoken), end)
 
-    def _clip(self, chance: np.random.Generator) -> Samples:
+    def _group(self, chance: np.random.Generator) -> tuple[Path, ...]:
+        return self._groups[int(chance.choice(len(self._groups), p=self._weights))]
+
+    def _clip(self, group: Sequence[Path], chance: np.random.Generator) -> tuple[Path, Samples]:
         while True:
-            group = self._groups[int(chance.choice(len(self._groups), p=self._weights))]
             path = group[int(chance.integers(len(group)))]
             try:
                 samples, rate = read_audio(path)
@@ -165,7 +215,7 @@ class WindowMaker:
                     samples, round(float(chance.uniform(*_OTHER_VOICES)), 2), 0.0
                 )
             peak = float(np.abs(samples).max()) + 1e-6
-            return samples * np.float32(10.0 ** (chance.uniform(-14.0, -1.0) / 20.0) / peak)
+            return path, samples * np.float32(10.0 ** (chance.uniform(-14.0, -1.0) / 20.0) / peak)
 
 
 def _telephone(samples: Samples) -> Samples:

@@ -9,6 +9,7 @@
 | criterion | ``--criterion echostream_multitask``: weighted sum of the tasks' losses |
 | optimizer | ``--optimizer echostream_adamw``, ``--lr-scheduler echostream_cosine`` |
 | adaptation | ``--task echostream_adaptation``: Whisper's encoder learns to stream |
+| decoder_adaptation | ``--task echostream_decoder_adaptation``: with its decoder |
 
 fairseq imports this folder under the name ``fairseq_plugin``; everything in it is imported under
 its full name, so that nothing is registered twice.
@@ -23,12 +24,13 @@ from echostream.training.fairseq_plugin import (
     adaptation,
     criterion,
     dataset,
+    decoder_adaptation,
     model,
     optimizer,
     task,
 )
 
-__all__ = ["adaptation", "criterion", "dataset", "model", "optimizer", "task"]
+__all__ = ["adaptation", "criterion", "dataset", "decoder_adaptation", "model", "optimizer", "task"]
 
 if __name__ == "fairseq_plugin":
     # fairseq has put the folder above on sys.path, where its modules would be found as top-level

@@ -34,9 +34,6 @@ from echostream.training.run_record import append_history
 
 logger = logging.getLogger(__name__)
 
-VALID_CHUNKS = (8, 16, 32, 64)
-"""Encoder frames of the chunks that the held-out error is found for."""
-
 Sample = dict[str, Any]
 
 
@@ -88,15 +85,18 @@ class WindowDataset(FairseqDataset):  # type: ignore[misc]
         number = int((self.epoch - 1) * self.windows + index)
         if number in self._kept:
             return self._kept[number]
-        example = self.teacher(self.maker(number))
-        sample = {
-            "number": number,
-            "features": torch.from_numpy(example.features),
-            "target": torch.from_numpy(example.target),
-        }
+        sample = {"number": number, **self.make(number)}
         if not self.training:
             self._kept[number] = sample
         return sample
+
+    def make(self, number: int) -> Sample:
+        """The sample of the window of that number."""
+        example = self.teacher(self.maker(number))
+        return {
+            "features": torch.from_numpy(example.features),
+            "target": torch.from_numpy(example.target),
+        }
 
     def collater(self, samples: Sequence[Sample]) -> Sample:
         """All windows are of the same length."""
@@ -112,9 +112,16 @@ class WindowDataset(FairseqDataset):  # type: ignore[misc]
         }
 
 
+def _measures(log: dict[str, Any]) -> list[str]:
+    return sorted(log.keys() - {"loss", "ntokens", "nsentences", "sample_size"})
+
+
 @register_task("echostream_adaptation", dataclass=AdaptationConfig)
 class AdaptationTask(FairseqTask):  # type: ignore[misc]
     """Windows of speech, a teacher, and the held-out error."""
+
+    valid_chunks: tuple[int, ...] = (8, 16, 32, 64)
+    """Encoder frames of the chunks that the held-out error is found for."""
 
     def __init__(self, cfg: AdaptationConfig) -> None:
         super().__init__(cfg)
@@ -128,8 +135,8 @@ class AdaptationTask(FairseqTask):  # type: ignore[misc]
             [name for name in cfg.leave_out.split(",") if name],
         )
         self.folder = Path(cfg.work_dir)
-        self.errors: dict[int, list[float]] = {}
-        self._running: list[float] = []
+        self._held_out: list[dict[str, float]] = []
+        self._running: dict[str, list[float]] = {}
         self._updates = 0
 
     @classmethod
@@ -142,14 +149,15 @@ class AdaptationTask(FairseqTask):  # type: ignore[misc]
         if split in self.datasets:
             return
         training = split == "train"
+        windows = self.cfg.epoch_windows if training else self.cfg.valid_windows
+        self.datasets[split] = self.make_dataset(split, training, windows)
+
+    def make_dataset(self, split: str, training: bool, windows: int) -> WindowDataset:
+        """``train`` or ``valid``."""
         groups = self.recordings.train if training else self.recordings.held_out
-        self.datasets[split] = WindowDataset(
-            WindowMaker(groups, self.cfg.window_seed if training else 0),
-            self.teacher,
-            self.cfg.epoch_windows if training else self.cfg.valid_windows,
-            training,
-        )
         logger.info("%s: %d recordings", split, sum(map(len, groups)))
+        maker = WindowMaker(groups, self.cfg.window_seed if training else 0)
+        return WindowDataset(maker, self.teacher, windows, training)
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """The student; its loss is scaled by the spread of the held-out targets."""
@@ -175,31 +183,37 @@ class AdaptationTask(FairseqTask):  # type: ignore[misc]
         loss, size, log = criterion(model, {**sample, "chunk_size": chunk})
         optimizer.backward(loss * 0 if ignore_grad else loss)
         self._updates = update_num + 1
-        self._running.append(float(log["loss"]))
+        for name in _measures(log):
+            self._running.setdefault(name, []).append(float(log[name]))
         if (update_num + 1) % 25 == 0:
-            mean = sum(self._running) / len(self._running)
-            self._write("train", update_num + 1, {"error": mean})
-            self._running = []
+            means = {name: float(np.mean(own)) for name, own in self._running.items()}
+            self._write("train", update_num + 1, means)
+            self._running = {}
         return loss, size, log
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         """Forget what the last validation found."""
-        self.errors = {chunk: [] for chunk in VALID_CHUNKS}
+        self._held_out = []
 
     def valid_step(
         self, sample: Sample, model: Any, criterion: Any
     ) -> tuple[Tensor, int, dict[str, Any]]:
-        """The error under each of the chunks; the mean of them is what fairseq sees."""
+        """What is measured in each of the chunks; fairseq sees the last one's loss."""
         model.eval()
+        found: dict[str, float] = {}
         with torch.no_grad():
-            for chunk in VALID_CHUNKS:
+            for chunk in self.valid_chunks:
                 loss, size, log = criterion(model, {**sample, "chunk_size": chunk})
-                self.errors[chunk].append(float(log["loss"]))
+                found |= {f"{name}_{chunk}": float(log[name]) for name in _measures(log)}
+        self._held_out.append(found)
         return loss, size, log
 
     def post_validate(self, model: Any, stats: dict[str, Any], agg: Any) -> None:
-        """Write down the errors."""
-        found = {f"error_{chunk}": float(np.mean(own)) for chunk, own in self.errors.items()}
+        """Write down the means."""
+        found = {
+            name: float(np.mean([own[name] for own in self._held_out]))
+            for name in self._held_out[0]
+        }
         logger.info("held out: %s", ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
         self._write("held out", self._updates, found)
 
@@ -260,6 +274,7 @@ class DistillationCriterion(FairseqCriterion):  # type: ignore[misc]
         loss = ((y - sample["target"]) / model.spread).square().mean()
         log = {
             "loss": loss.detach(),
+            "error": loss.detach(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
             "sample_size": 1,

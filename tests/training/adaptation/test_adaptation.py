@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,22 @@ import torch
 
 from echostream.config import SystemConfig
 from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
+from echostream.decoder.token_file import write_tokens
 from echostream.model import SpeechModel, load_model, save_model
+from echostream.model.checkpoint import TOKENS
 from echostream.training.adaptation import export as export_module
+from echostream.training.adaptation.decoder_teacher import DecoderTeacher
+from echostream.training.adaptation.encoder import adapted_weights
 from echostream.training.adaptation.export import export_adaptation
+from echostream.training.adaptation.low_rank import low_rank_factors
 from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
+from echostream.training.adaptation.texts import Dictation, TargetToken
 from echostream.training.adaptation.windows import find_recordings
+from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from echostream.training.fairseq_run import run_fairseq
 from echostream.training.run_record import read_history
+from tests.decoder.text.small_vocabulary import tokenizer
+from tests.training.conftest import ROW
 
 from .test_windows import write_tones
 
@@ -27,11 +38,18 @@ SYSTEM = SystemConfig(
     st_vocab_size=0,
     encoder=WhisperEncoderConfig(embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16),
     text_decoder=TextDecoderConfig(
-        vocab_size=20, embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16
+        vocab_size=tokenizer().vocab_size, embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16
     ),
 )
 OPTIONS = AdaptationOptions(updates=6, warmup=1, peak_rate=1e-2, save_every=3)
 SMALL = ("--valid-windows", "1", "--epoch-windows", "4", "--num-workers", "0")
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> Iterator[None]:
+    """Training flushes them, which other tests of the process must not see."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +58,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     torch.manual_seed(0)
     save_model(SpeechModel(SYSTEM), folder / "small-whisper")
-    write_tones(folder / "audio", 70)
+    paths = write_tones(folder / "audio", 70)
+    rows = [
+        dataclasses.replace(ROW, id=p.stem, audio=p.name, src_text="a", tgt_text="b") for p in paths
+    ]
+    write_manifest(folder / "audio" / MANIFEST, rows)
+    write_tokens(tokenizer().table, folder / "small-whisper" / TOKENS)
     return folder
 
 
@@ -75,3 +98,41 @@ def test_a_resumed_run_ends_like_one_that_was_not(
     assert torch.equal(before.text_decoder.positions, after.text_decoder.positions)
     # With the table taken out, what is left has no mean of its own.
     assert after.text_decoder.silence.any()
+
+
+def test_the_second_stage_teaches_the_decoder_what_is_said(base: Path, tmp_path: Path) -> None:
+    run(base, tmp_path / "first", updates=2)
+    run(base, tmp_path / "second", updates=30, save_every=15, first_stage=tmp_path / "first")
+    begun, *_, ended = read_history(tmp_path / "second", "held out")
+    assert ended["cross_entropy_32"] < begun["cross_entropy_32"] < 6
+    recordings = find_recordings([base / "audio"])
+    export_adaptation(tmp_path / "second", base / "small-whisper", recordings, base / "both")
+    factors = low_rank_factors(adapted_weights(tmp_path / "second", "decoder."))
+    before, after = (load_model(base / name).text_decoder for name in ("small-whisper", "both"))
+    assert len(factors) == 10
+    for name, (left, right) in factors.items():
+        change = after.get_parameter(name) - before.get_parameter(name)
+        product = left @ right
+        # Both factors are stored in 4 bits.
+        assert float((change - product).norm()) < 0.25 * float(product.norm())
+    assert torch.equal(before.embedding.weight, after.embedding.weight)
+
+
+def test_the_decoder_teacher_answers_as_the_decoder_does_offline() -> None:
+    torch.manual_seed(0)
+    decoder = SpeechModel(SYSTEM).text_decoder.eval()
+    decoder.source_positions.normal_()
+    teacher = DecoderTeacher(decoder, 20)
+    frames, prompt = torch.randn(50, 16), (1, 2, 3)
+    said = tuple(
+        TargetToken(id, begin, begin + 0.2) for id, begin in ((9, 0.1), (10, 0.5), (0, 0.9))
+    )
+    lesson = teacher(Dictation(prompt, said, True), frames, 50, random.Random(1))
+    assert lesson.tokens.tolist() == [1, 2, 3, 9, 10, 0]
+    whole = decoder(lesson.tokens[None, :-1], frames[None], torch.full((1, 5), 50))
+    expected = whole[0, 2:].log_softmax(dim=-1).half()
+    torch.testing.assert_close(lesson.log_probs, expected, rtol=1e-2, atol=1e-2)
+    views = lesson.views.tolist()
+    # The prompt sees what the first word sees, words wait for what they are about.
+    assert views[0] == views[1] == views[2] and views == sorted(views)
+    assert views[2] > 0.1 * 50 and views[3] > 0.5 * 50 and views[-1] == 50

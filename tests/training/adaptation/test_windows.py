@@ -38,6 +38,20 @@ def test_a_window_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
         assert np.isfinite(window).all() and 0.001 < np.abs(window).max() <= 1.0
 
 
+def test_what_is_spoken_in_a_window_of_known_texts(tmp_path: Path) -> None:
+    groups = [write_tones(tmp_path / "a", 5), write_tones(tmp_path / "b", 3, 20.0)]
+    maker = WindowMaker(groups, 1, with_texts=True)
+    windows = [maker.window(number) for number in range(8)]
+    for window in windows:
+        assert len({each.path.parent for each in window.spoken}) == 1
+        for each, following in zip(window.spoken, window.spoken[1:], strict=False):
+            assert each.is_whole and each.end <= following.begin
+        assert window.end == WINDOW_SAMPLES or window.end > window.spoken[0].end
+    assert {len(window.spoken) == 1 for window in windows} == {True, False}
+    last = [window.spoken[-1] for window in windows]
+    assert {each.end == WINDOW_SAMPLES for each in last if not each.is_whole} == {True}
+
+
 def test_held_out_recordings_are_in_no_training_window(tmp_path: Path) -> None:
     paths = write_tones(tmp_path / "a", 200, 0.01)
     found = find_recordings([tmp_path / "a"])

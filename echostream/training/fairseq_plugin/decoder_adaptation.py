@@ -1,0 +1,211 @@
+"""``--task echostream_decoder_adaptation``: encoder and text decoder learn to stream together.
+
+The second stage of an adaptation. To the error of the encoder's output come the divergence of the
+decoder's answers from those that it gives offline, and the cross-entropy of transcripts and
+translations, all under chunk masks and with what a decoder has heard when it writes. The encoder's
+weights all learn, the decoder's by low-rank changes. See ``docs/whisper.md``.
+
+Without ``from __future__ import annotations``: fairseq reads the types of the fields.
+
+Symbols: ``T`` encoder frames, ``n`` tokens, ``V`` vocabulary.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel, register_model
+from fairseq.tasks import register_task
+from torch import Tensor
+
+from echostream.constants import SAMPLE_RATE
+from echostream.decoder.bpe import ByteLevelTokenizer
+from echostream.model.checkpoint import tokens_path
+from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesson
+from echostream.training.adaptation.encoder import adapted_weights, base_decoder, base_encoder
+from echostream.training.adaptation.low_rank import make_low_rank
+from echostream.training.adaptation.teacher import Teacher
+from echostream.training.adaptation.texts import Dictator, grouped, read_texts
+from echostream.training.adaptation.windows import WindowMaker
+from echostream.training.drawn_chunks import choices_for
+from echostream.training.fairseq_plugin.adaptation import (
+    AdaptationConfig,
+    AdaptationTask,
+    Sample,
+    WindowDataset,
+)
+from echostream.training.features import seed_of
+
+_FEW_TOKENS = 20
+"""So many count for half, so that a window of a word does not weigh as much as one of a hundred."""
+
+MEASURES = ("error", "divergence", "cross_entropy", "accuracy")
+
+
+@dataclass
+class DecoderAdaptationConfig(AdaptationConfig):
+    """What ``fairseq-train`` can be told about the task."""
+
+    start_from: str = field(default="", metadata={"help": "run of the first stage"})
+
+
+class LessonDataset(WindowDataset):
+    """Windows whose texts are known, with the answers of both teachers."""
+
+    def __init__(
+        self,
+        maker: WindowMaker,
+        teacher: Teacher,
+        windows: int,
+        training: bool,
+        dictator: Dictator,
+        decoder_teacher: DecoderTeacher,
+    ) -> None:
+        super().__init__(maker, teacher, windows, training)
+        self._dictator, self._decoder_teacher = dictator, decoder_teacher
+
+    def make(self, number: int) -> Sample:
+        """The sample of the window of that number."""
+        window = self.maker.window(number)
+        teacher = self.teacher
+        frames = round(window.end / SAMPLE_RATE * teacher.frames_per_second)
+        heard = max(1, min(teacher.frames, frames))
+        chance = random.Random(seed_of(1, "lesson", number))
+        while True:
+            dictation = self._dictator(window, heard / teacher.frames_per_second, chance)
+            if dictation.tokens:
+                break
+            # Somebody speaks longer than the stream: another window.
+            number += 1 << 20
+            window = self.maker.window(number)
+        example = teacher(window.samples, whole=True)
+        target = torch.from_numpy(example.target)
+        lesson = self._decoder_teacher(dictation, target, heard, chance)
+        return {
+            "features": torch.from_numpy(example.features[: 2 * heard]),
+            "target": target[:heard],
+            "lesson": lesson,
+        }
+
+    def collater(self, samples: Sequence[Sample]) -> Sample:
+        """One window at a time, since their lengths differ."""
+        return {**super().collater(samples), "lesson": samples[0]["lesson"]} if samples else {}
+
+
+@register_task("echostream_decoder_adaptation", dataclass=DecoderAdaptationConfig)
+class DecoderAdaptationTask(AdaptationTask):
+    """Windows of recordings with texts, two teachers, and held-out measures."""
+
+    valid_chunks = (32,)
+
+    def __init__(self, cfg: DecoderAdaptationConfig) -> None:
+        super().__init__(cfg)
+        checkpoint = Path(cfg.checkpoint)
+        texts = read_texts([Path(folder) for folder in cfg.data.split(":")])
+        self._groups = {
+            "train": grouped(self.recordings.train, texts),
+            "valid": grouped(self.recordings.held_out, texts),
+        }
+        heard = {path for part in self._groups.values() for group in part for path in group}
+        known = {path: own for path, own in texts.items() if path in heard}
+        self._dictator = Dictator(ByteLevelTokenizer.from_file(tokens_path(checkpoint)), known)
+        self._decoder_teacher = DecoderTeacher(
+            base_decoder(checkpoint), 1000 // self.teacher.frames_per_second
+        )
+
+    def make_dataset(self, split: str, training: bool, windows: int) -> WindowDataset:
+        """``train`` or ``valid``."""
+        seed = self.cfg.window_seed if training else 0
+        maker = WindowMaker(self._groups[split], seed, with_texts=True)
+        return LessonDataset(
+            maker, self.teacher, windows, training, self._dictator, self._decoder_teacher
+        )
+
+
+@register_model("echostream_whisper_system", dataclass=FairseqDataclass)
+class AdaptedSystem(BaseFairseqModel):  # type: ignore[misc]
+    """The students: an encoder from the first stage, and the decoder as it was released."""
+
+    def __init__(self, checkpoint: Path, start_from: str, chunk_sizes: str) -> None:
+        super().__init__()
+        self.encoder = base_encoder(checkpoint)
+        if start_from:
+            self.encoder.load_state_dict(adapted_weights(Path(start_from), "encoder."))
+        self.decoder = base_decoder(checkpoint)
+        make_low_rank(self.decoder)
+        self.choices = choices_for(self.encoder, chunk_sizes)
+        self.register_buffer("spread", torch.zeros(self.encoder.output_dim))
+
+    @classmethod
+    def build_model(cls, cfg: Any, task: DecoderAdaptationTask) -> "AdaptedSystem":
+        """As fairseq makes models."""
+        return cls(Path(task.cfg.checkpoint), task.cfg.start_from, task.cfg.chunk_sizes)
+
+    def forward(self, features: Tensor, chunk_size: int, lesson: Lesson) -> tuple[Tensor, Tensor]:
+        """``[1, 2 T, F]`` to ``[1, T, C]`` and logits ``[n, V]``."""
+        y: Tensor = self.encoder(features, chunk_size=chunk_size)["encoder_out"]
+        answers = self.decoder(lesson.tokens[None, :-1], y, lesson.views[None])
+        return y, answers[0, lesson.prompt - 1 :]
+
+    def max_positions(self) -> None:
+        """Any."""
+
+
+@dataclass
+class DecoderDistillationConfig(FairseqDataclass):  # type: ignore[misc]
+    """Weights of the parts of the loss."""
+
+    error_weight: float = field(default=1.0, metadata={"help": "of the encoder's error"})
+    divergence_weight: float = field(default=0.5, metadata={"help": "from the teacher's answers"})
+    text_weight: float = field(default=0.5, metadata={"help": "of the texts' cross-entropy"})
+
+
+@register_criterion("echostream_decoder_distillation", dataclass=DecoderDistillationConfig)
+class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
+    """See the module."""
+
+    def __init__(self, cfg: DecoderDistillationConfig, task: DecoderAdaptationTask) -> None:
+        super().__init__(task)
+        self._weights = (cfg.error_weight, cfg.divergence_weight, cfg.text_weight)
+
+    def forward(
+        self, model: Any, sample: Sample, reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """The weighted sum, 1, and what is logged."""
+        lesson: Lesson = sample["lesson"]
+        y, logits = model(**sample["net_input"], chunk_size=sample["chunk_size"], lesson=lesson)
+        error = ((y - sample["target"]) / model.spread).square().mean()
+        log_probs = logits.log_softmax(dim=-1)
+        theirs = lesson.log_probs.float()
+        divergence = (theirs.exp() * (theirs - log_probs)).sum(dim=-1).mean()
+        asked = lesson.tokens[lesson.prompt :]
+        cross_entropy = torch.nn.functional.nll_loss(log_probs, asked)
+        values = (error, divergence, cross_entropy)
+        trust = len(asked) / (len(asked) + _FEW_TOKENS)
+        error_weight, *others = self._weights
+        loss = error_weight * error
+        for weight, value in zip(others, values[1:], strict=True):
+            loss = loss + trust * weight * value
+        right = (log_probs.argmax(dim=-1) == asked).float().mean()
+        log = {name: value.detach() for name, value in zip(MEASURES, (*values, right), strict=True)}
+        count = {"ntokens": sample["ntokens"], "nsentences": 1, "sample_size": 1}
+        return loss, 1, {"loss": loss.detach(), **log, **count}
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Means."""
+        for name in ("loss", *MEASURES):
+            values = [float(log[name]) for log in logging_outputs]
+            metrics.log_scalar(name, float(np.mean(values)), len(values), round=4)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """They are averaged."""
+        return False
