@@ -28,6 +28,7 @@ NUMBERS = {
     "max_messages": (int, "of a client a second; more are read more slowly (1000)"),
     "idle_s": (float, "seconds after which a silent client is dropped (60)"),
     "send_s": (float, "seconds in which a client must read a message (60)"),
+    "resume_s": (float, "seconds that a stream waits for a client whose connection broke (30)"),
     "drain_s": (float, "seconds that streams may go on after SIGTERM (20)"),
 }
 

@@ -1,98 +1,74 @@
-"""One client: what it sends into a stream, what it is told, and when it has to go."""
+"""One connection: messages in and out, and when the client has to go."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError, EchoStreamError
-from echostream.hosts.pool import Served
-from echostream.hosts.server.engine import Engine, Stream
-from echostream.hosts.server.messages import (
-    END,
-    Control,
-    MessageError,
-    Written,
-    error_json,
-    joined,
-    read_audio,
-    read_control,
-)
-from echostream.hosts.server.options import HEARD_AT_ONCE_MS, MAX_BAD_MESSAGES, ServerOptions
-from echostream.hosts.server.outbox import Outbox
-from echostream.hosts.transcript import words_of
+from echostream.hosts.server.absent import Absences
+from echostream.hosts.server.messages import Control, error_json, read_control
+from echostream.hosts.server.meter import Meter
+from echostream.hosts.server.options import MAX_BAD_MESSAGES, ServerOptions
+from echostream.hosts.server.speech import Speech
 
-_log = logging.getLogger(__name__)
-
-GOING_AWAY, POLICY = 1001, 1008
+NORMAL, GOING_AWAY, POLICY = 1000, 1001, 1008
 """Codes of RFC 6455, section 7.4.1."""
 
 LEAVING = "the server is shutting down"
 
 
 class Conversation:
-    """A connection and the streams that come over it, one after the other.
+    """A connection and the speech that comes over it.
 
     Args:
         connection: of the client, after the handshake.
-        engine: which computes the streams.
+        speech: a new one; a client that is back gets its own in its place.
+        absences: those whom a client may be one of.
         options: the limits.
-        separator: between words.
+        meter: counts what was wrong.
     """
 
     def __init__(
         self,
         connection: ServerConnection,
-        engine: Engine,
+        speech: Speech,
+        absences: Absences,
         options: ServerOptions,
-        separator: str,
+        meter: Meter,
     ) -> None:
-        self._connection, self._engine, self._options = connection, engine, options
-        self._separator = separator
-        self._outbox = Outbox()
-        self._stream: Stream | None = None
-        self._control = Control()
-        self._held = b""
-        self._begun = False
-        self._tentative = False
-        self._shown = ""
-        self._bad = 0
-        self._pace = 0.0
+        self._connection, self._speech, self._absences = connection, speech, absences
+        self._options, self._meter = options, meter
+        self._speaking: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[str] | None = None
         self._receiving = self._leaving = False
+        self._bad = 0
+        self._pace = 0.0
 
     async def run(self) -> None:
-        """Until the client goes, or has to; its stream is dropped then."""
-        speaking = asyncio.create_task(self._speak())
+        """Until the client goes, or has to."""
+        self._speaking = asyncio.create_task(self._speak())
         self._listening = asyncio.create_task(self._listen())
+        broken = True
         try:
-            await asyncio.wait({speaking, self._listening}, return_when=asyncio.FIRST_COMPLETED)
-            if speaking.done():
-                return
-            reason = self._listening.result()
-            if reason:
-                code = GOING_AWAY if reason == LEAVING else POLICY
-                if code == GOING_AWAY:
-                    await self._end()
-                else:
-                    self._outbox.tell(error_json(reason))
-                told = asyncio.create_task(self._outbox.emptied())
-                await asyncio.wait({told, speaking}, return_when=asyncio.FIRST_COMPLETED)
-                told.cancel()
-                await self._connection.close(code, reason[:120])
+            await asyncio.wait(
+                {self._speaking, self._listening}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._listening.done() and (reason := self._listening.result()):
+                broken = False
+                await self._dismiss(reason)
         except ConnectionClosed:
             pass
         finally:
-            for task in (speaking, self._listening):
+            for task in (self._speaking, self._listening):
                 task.cancel()
-            await asyncio.gather(speaking, self._listening, return_exceptions=True)
-            if self._stream is not None:
-                self._stream.close()
+            await asyncio.gather(self._speaking, self._listening, return_exceptions=True)
+            if self._connection.close_code in (NORMAL, GOING_AWAY):  # It did not want to stay.
+                broken = False
+            self._absences.release(self._speech, broken=broken)
 
     def leave(self) -> None:
         """End the stream, tell what is left of it, and hang up."""
@@ -101,12 +77,30 @@ class Conversation:
         if self._receiving and self._listening is not None:
             self._listening.cancel()
 
+    def hang_up(self) -> None:
+        """The client has come back over another connection."""
+        self._connection.transport.abort()
+
+    async def _dismiss(self, reason: str) -> None:
+        """Tell everything that is to be told, and close."""
+        if reason == LEAVING:
+            await self._speech.end()
+        else:
+            self._speech.outbox.tell(error_json(reason))
+        told = asyncio.create_task(self._speech.outbox.emptied())
+        sent = self._speaking
+        await asyncio.wait({told, sent} if sent else {told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        code = GOING_AWAY if reason == LEAVING else POLICY
+        await self._connection.close(code, reason[:120])
+
     async def _listen(self) -> str:
         """Take messages; why the client has to go, or nothing if it went."""
         while not self._leaving:
             self._receiving = True
             try:
-                message = await asyncio.wait_for(self._connection.recv(), self._options.idle_s)
+                async with asyncio.timeout(self._options.idle_s):
+                    message = await self._connection.recv()
             except TimeoutError:
                 return f"nothing came for {self._options.idle_s:g} s"
             except ConnectionClosed:
@@ -118,28 +112,43 @@ class Conversation:
             finally:
                 self._receiving = False
             await self._keep_pace()
-            if self._outbox.is_full:
+            if self._speech.outbox.is_full:
                 return "messages are not read"
             try:
                 if isinstance(message, bytes):
-                    await self._hear(message)
+                    await self._speech.hear(message)
                 else:
                     await self._obey(read_control(message))
             except ConfigError as error:  # Languages that there are not: all else would be in vain.
                 return str(error)
             except EchoStreamError as error:
-                self._engine.meter.errors += 1
+                self._meter.errors += 1
                 self._bad += 1
-                self._outbox.tell(error_json(str(error)))
+                self._speech.outbox.tell(error_json(str(error)))
                 if self._bad >= MAX_BAD_MESSAGES:
                     return f"{self._bad} messages could not be used"
         return LEAVING
 
+    async def _obey(self, control: Control) -> None:
+        if isinstance(control.resume, str):
+            if control.resume != self._speech.token:
+                back = await self._absences.take(control.resume, self.hang_up)
+                previous, self._speech = self._speech, back
+                self._absences.release(previous, broken=False)
+                previous.outbox.tell("")
+            self._speech.tell_again(control.words)
+        elif control.resume:
+            self._absences.name(self._speech, self.hang_up)
+        await self._speech.obey(control)
+
     async def _speak(self) -> None:
         while True:
-            message = await self._outbox.take()
+            message = await self._speech.outbox.take()
+            if not message:  # The client was found to be one that is back.
+                continue
             try:
-                await asyncio.wait_for(self._connection.send(message), self._options.send_s)
+                async with asyncio.timeout(self._options.send_s):
+                    await self._connection.send(message)
             except (ConnectionClosed, TimeoutError):
                 return
 
@@ -149,79 +158,3 @@ class Conversation:
         self._pace = max(self._pace, now - 1.0) + 1 / self._options.max_messages
         if self._pace > now:
             await asyncio.sleep(self._pace - now)
-
-    async def _obey(self, control: Control) -> None:
-        if control.tentative is not None:
-            self._tentative = control.tentative
-        languages = (control.source_language, control.target_language)
-        about = (control.sample_rate, *languages)
-        if any(each is not None for each in about):
-            if self._stream is not None or self._held:
-                raise MessageError(
-                    "sample_rate and languages were given in the middle of a stream; expected them "
-                    "before its first audio"
-                )
-            kept = self._control
-            self._engine.require(*languages)
-            self._control = Control(
-                control.sample_rate or kept.sample_rate,
-                control.source_language or kept.source_language,
-                control.target_language or kept.target_language,
-            )
-        if control.ends:
-            await self._end()
-
-    async def _hear(self, message: bytes) -> None:
-        read_audio(message)
-        self._held += message
-        rate = self._control.sample_rate or SAMPLE_RATE
-        if len(self._held) < 2 * rate * HEARD_AT_ONCE_MS // 1000:
-            return
-        await self._push()
-
-    async def _push(self) -> None:
-        held, self._held = self._held, b""
-        samples = read_audio(held)
-        rate = self._control.sample_rate or SAMPLE_RATE
-        if self._stream is None:
-            self._stream = await self._engine.open(
-                self._control.source_language, self._control.target_language, self._served
-            )
-            self._begun = False
-        for start in range(0, len(samples), rate):
-            await self._stream.push(samples[start : start + rate], rate)
-
-    async def _end(self) -> None:
-        """What is left of the stream; the next audio begins another one."""
-        if self._held:
-            await self._push()
-        if self._stream is not None:
-            await self._stream.finish()
-        self._stream, self._control = None, Control()
-        self._outbox.tell(END)
-
-    def _served(self, served: Served, tail: tuple[str, ...]) -> None:
-        """A chunk was computed."""
-        step = served.step
-        words = words_of(step.turns)
-        texts = [word.text for word in words]
-        text = joined(texts, self._separator, begun=self._begun)
-        self._begun = self._begun or bool(words)
-        shown = joined(tail, self._separator, begun=self._begun) if self._tentative else ""
-        if words or shown != self._shown:
-            waiting = 0 if served.finished or self._stream is None else self._stream.waiting_ms
-            self._outbox.write(
-                Written(
-                    text,
-                    words,
-                    shown,
-                    step.turns[-1].audio_ms if step.turns else 0,
-                    waiting,
-                    sum(step.costs.values()),
-                )
-            )
-        self._shown = shown
-        if served.error is not None:
-            _log.error("a stream was ended: %s", served.error)
-            self._outbox.tell(error_json(f"the stream was ended: {served.error}"))
-            self._stream = None

@@ -35,6 +35,10 @@ class Control:
     """Whether words that may still change are wanted."""
     ends: bool = False
     """Whether the stream ends here."""
+    resume: str | bool | None = None
+    """True for a token to come back with, or that token."""
+    words: int = 0
+    """That a client which is back has of its stream."""
 
 
 def read_control(text: str) -> Control:
@@ -61,12 +65,20 @@ def read_control(text: str) -> Control:
     tentative = told.get("tentative")
     if not isinstance(tentative, bool | None):
         raise MessageError(f"tentative is {_short(tentative)}; expected true or false")
+    resume, words = told.get("resume"), told.get("words", 0)
+    if not isinstance(resume, str | bool | None) or not isinstance(words, int) or words < 0:
+        raise MessageError(
+            f"resume is {_short(resume)} and words {_short(words)}; expected true, or the token "
+            "and how many words of the stream are there"
+        )
     return Control(
         rate,
         _language(told, "source_lang"),
         _language(told, "target_lang"),
         tentative,
         "end_of_stream" in told,
+        resume,
+        words,
     )
 
 
@@ -131,9 +143,14 @@ END = json.dumps({"end_of_processing": True})
 """Everything of a stream was told."""
 
 
+def event_json(**event: object) -> str:
+    """Something else; simulstream's page takes it for a message without words."""
+    return json.dumps({"new": "", "deleted": "", **event}, ensure_ascii=False)
+
+
 def error_json(reason: str) -> str:
-    """An error in words; simulstream's page takes it for a message without words."""
-    return json.dumps({"new": "", "deleted": "", "error": reason}, ensure_ascii=False)
+    """An error in words."""
+    return event_json(error=reason)
 
 
 def joined(words: Sequence[str], separator: str, *, begun: bool) -> str:

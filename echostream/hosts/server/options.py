@@ -35,6 +35,8 @@ class ServerOptions:
     """Without a message a connection is closed."""
     send_s: float = 60.0
     """In which a message must have left; a client that does not read is dropped then."""
+    resume_s: float = 30.0
+    """For which a stream whose connection broke is kept, if its client asked for that."""
     drain_s: float = 20.0
     """For which running streams may go on after SIGTERM, before the server ends them."""
     origins: tuple[str, ...] = ()
@@ -48,7 +50,7 @@ class ServerOptions:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name in ("port", "drain_s") else 1
+            least = 0 if field.name in ("port", "drain_s", "resume_s") else 1
             if field.type in ("int", "float") and value < least:
                 raise ConfigError(
                     f"--{field.name.replace('_', '-')} is {value}; expected at least {least}"

@@ -34,13 +34,17 @@ class Outbox:
         else:
             self._put(written)
 
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._waiting.clear()
+
     def tell(self, message: str) -> None:
         """Anything else, as JSON."""
         self._put(message)
 
     async def take(self) -> str:
         """The next message; it counts as waiting until the one after it is asked for."""
-        if not self._waiting:
+        while not self._waiting:
             self._emptied.set()
             self._filled.clear()
             await self._filled.wait()

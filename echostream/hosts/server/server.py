@@ -13,10 +13,12 @@ from websockets.http11 import Request, Response
 
 from echostream.errors import ConfigError
 from echostream.hosts.server import web
+from echostream.hosts.server.absent import Absences
 from echostream.hosts.server.conversation import Conversation
 from echostream.hosts.server.engine import Engine
 from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.options import ServerOptions
+from echostream.hosts.server.speech import Speech
 from echostream.hosts.server.voices import Voices
 from echostream.session import SystemOptions, Translator
 
@@ -49,6 +51,7 @@ class Server:
         self._voices = Voices(translator, system, self.options.max_batch)
         self._engine = Engine(self._voices, self.meter)
         self._conversations: set[Conversation] = set()
+        self._absences = Absences(self.options.resume_s, self.options.max_clients)
         self._page = web.page_files()
         self._draining = False
         self._listening: Listening | None = None
@@ -92,11 +95,13 @@ class Server:
         if self._listening is not None:
             self._listening.close()
             await self._listening.wait_closed()
+        self._absences.give_up_all()
         await self._engine.stop()
 
     async def drain(self) -> None:
         """Let nobody in any more; streams may go on for a while, and are then ended whole."""
         self._draining = True
+        self._absences.give_up_all()
         self._emptied = asyncio.Event()
         self._note()
         try:
@@ -165,7 +170,8 @@ class Server:
         if self.refusal() is not None:  # Others came in since the handshake began.
             await connection.close(TRY_AGAIN, "no room; try again later")
             return
-        conversation = Conversation(connection, self._engine, self.options, self._voices.separator)
+        speech = Speech(self._engine, self._voices.separator)
+        conversation = Conversation(connection, speech, self._absences, self.options, self.meter)
         self._conversations.add(conversation)
         self._note()
         try:

@@ -9,6 +9,7 @@ from echostream.hosts.languages import spoken_options
 from echostream.hosts.pool import StreamPool
 from echostream.hosts.server.options import MAX_AHEAD_MS
 from echostream.session import SystemOptions, Translator, build_translator
+from echostream.session.build import text_decoder
 
 MOST_POOLS = 8
 """Beyond so many, those without streams are dropped."""
@@ -52,6 +53,7 @@ class Voices:
 
     def describe(self) -> dict[str, Any]:
         """What a client can choose; codes of languages, the default first."""
+        model = self._first.listener.model
         own = self._config.source_languages or (self._config.source_language,)
         first = self._options.source_language
         sources = sorted(own, key=lambda code: code != first) if first else list(own)
@@ -59,7 +61,7 @@ class Voices:
         return {
             "source_languages": sources,
             "target_languages": [self._config.target_language] if translates else [],
-            "transcribes": True,
+            "transcribes": "asr" in model.heads or text_decoder(model) is not None,
         }
 
     def open(self, source: str | None, target: str | None) -> tuple[StreamPool, int]:

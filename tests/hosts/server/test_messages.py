@@ -13,10 +13,12 @@ from websockets.exceptions import ConnectionClosedOK
 
 from echostream.errors import EchoStreamError
 from echostream.hosts.server import ServerOptions
+from echostream.hosts.server.absent import Absences
 from echostream.hosts.server.conversation import Conversation
 from echostream.hosts.server.messages import Control, Written, read_control
 from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.outbox import MOST_WORDS, Outbox
+from echostream.hosts.server.speech import Speech
 from echostream.hosts.transcript import WrittenWord
 
 values = st.recursive(
@@ -48,15 +50,13 @@ def test_what_simulstreams_page_sends_first() -> None:
 class Deaf:
     """A connection that sends audio for ever and takes no message."""
 
-    def __init__(self) -> None:
-        self.sending = asyncio.Event()
+    close_code = 1006
 
     async def recv(self) -> bytes:
         await asyncio.sleep(0.01)
         return b"?"
 
     async def send(self, message: str) -> None:
-        self.sending.set()
         await asyncio.Event().wait()
 
     async def close(self, code: int, reason: str) -> None:
@@ -64,13 +64,13 @@ class Deaf:
 
 
 def test_a_client_that_does_not_read_is_dropped() -> None:
-    class Engine:
-        meter = Meter()
-
     async def work() -> float:
-        engine: Any = Engine()
+        nothing: Any = None
         connection: Any = Deaf()
-        conversation = Conversation(connection, engine, ServerOptions(send_s=1.0), " ")
+        limits = ServerOptions(send_s=1.0)
+        conversation = Conversation(
+            connection, Speech(nothing, " "), Absences(30.0, 1), limits, Meter()
+        )
         began = asyncio.get_running_loop().time()
         async with asyncio.timeout(30):
             await conversation.run()

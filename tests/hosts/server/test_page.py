@@ -36,7 +36,7 @@ async def started(tab: Tab) -> None:
 
 
 def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "speech.wav", audio(6.0, 1), 48_000)
+    soundfile.write(tmp_path / "speech.wav", audio(9.0, 1), 48_000)
     words: list[WrittenWord] = []
 
     async def work(server: Server) -> None:
@@ -45,6 +45,12 @@ def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:
             await tab.until("Number(document.getElementById('count').textContent) > 3")
             assert await text(tab, "status") == "Listening"
             await tab.until("document.getElementById('tail').textContent")
+            for conversation in tuple(server._conversations):
+                conversation.hang_up()
+            await tab.until("document.getElementById('status').textContent !== 'Listening'")
+            await tab.until("document.getElementById('status').textContent === 'Listening'")
+            written = server.meter.words
+            await tab.until(f"Number(document.getElementById('count').textContent) > {written}")
             await tab.press("Escape")
             await tab.until(f"{START}.textContent === 'Start'")
             assert await text(tab, "tail") == "" and await text(tab, "error") == ""
@@ -65,6 +71,7 @@ def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:
                 assert saved[f"text/{kind}"] == transcript(words, form)
             assert saved["application/x-subrip"] == transcript(words, "srt")
             assert not tab.complaints
+            assert server.meter.opened == 1
 
     serving(checkpoint, work)
 

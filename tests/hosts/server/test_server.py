@@ -163,6 +163,67 @@ def test_a_draining_server_loses_no_word(checkpoint: Path) -> None:
     assert told.text == " ".join(alone(translator, samples, 16_000)) != ""
 
 
+@pytest.mark.parametrize("notices", [True, False])
+def test_a_client_comes_back(checkpoint: Path, notices: bool) -> None:
+    """Whether the server has noticed that the first connection broke, or has not."""
+    samples = pcm(3.5, 9)
+    told, later = Told(), Told()
+
+    async def work(server: Server) -> None:
+        first = await client(server)
+        await first.send('{"sample_rate": 8000, "resume": true}')
+        token = json.loads(await first.recv())["token"]
+        await first.send(samples[:17_000].tobytes())
+        while not told.words:
+            told.take(str(await first.recv()))
+        if notices:
+            first.transport.abort()
+            while server.meter.clients:
+                await asyncio.sleep(0.01)
+        assert server.meter.streams == 1
+        async with client(server) as second:
+            about = {"resume": token, "words": len(told.words)}
+            await second.send(json.dumps(about))
+            back = json.loads(await second.recv())
+            assert back["resumed"] and back["samples"] == 17_000
+            await second.send(samples[back["samples"] :].tobytes())
+            await second.send('{"end_of_stream": true}')
+            while not told.take(str(await second.recv())):
+                pass
+            # What was told may have been lost too, to the last message.
+            await second.send(json.dumps({"resume": token, "words": 1}))
+            while not later.take(str(await second.recv())):
+                pass
+            await second.send('{"resume": "another"}')
+            assert "no stream with this token" in json.loads(await second.recv())["error"]
+        first.transport.abort()
+        await gone(server)
+        async with client(server) as third:
+            await third.send(json.dumps({"resume": token}))
+            assert "no stream with this token" in json.loads(await third.recv())["error"]
+
+    translator = serving(checkpoint, work)
+    expected = alone(translator, samples, 8_000)
+    assert told.text == " ".join(expected) and len(expected) > 2
+    assert later.text == "".join(f" {word}" for word in expected[1:])
+
+
+def test_who_stays_away_is_given_up(checkpoint: Path) -> None:
+    async def work(server: Server) -> None:
+        connection = await client(server)
+        await connection.send('{"resume": true}')
+        await connection.send(pcm(1.0, 1).tobytes())
+        while not server.meter.streams:
+            await asyncio.sleep(0.01)
+        connection.transport.abort()
+        while server.meter.clients:
+            await asyncio.sleep(0.01)
+        assert server.meter.streams == 1
+        await gone(server)
+
+    serving(checkpoint, work, resume_s=0.5)
+
+
 def test_who_is_let_in(checkpoint: Path) -> None:
     secret = "a secret of some length"
 

@@ -9,6 +9,9 @@ let begunMs = 0; // Audio of the streams before, so that times go on.
 
 class Problem extends Error {}
 
+const TRIES = [500, 1500, 3000, 5000, 8000]; // Pauses between attempts to connect again, ms.
+const KEPT_SAMPLES = 60 * 48000; // Sent last, for a server that lost them with the connection.
+
 const MICROPHONE_ERRORS = {
   NotAllowedError: "The microphone was not allowed. Allow it for this page beside its address.",
   NotFoundError: "No microphone was found. Connect one and start again.",
@@ -24,10 +27,12 @@ class Stream {
     this.media = await navigator.mediaDevices.getUserMedia({ audio: true });
     this.context = new AudioContext();
     await this.context.audioWorklet.addModule("microphone.js");
+    this.sent = 0; // Samples.
+    this.kept = [];
+    this.written = 0; // Words.
     await this.connect();
     const node = new AudioWorkletNode(this.context, "microphone");
     node.port.onmessage = ({ data }) => this.hear(data);
-    this.sentMs = 0;
     this.context.createMediaStreamSource(this.media).connect(node);
     this.media.getAudioTracks()[0].onended = () => this.stop();
   }
@@ -41,41 +46,73 @@ class Stream {
     this.socket.onclose = (event) => this.closed(event);
     return new Promise((resolve, reject) => {
       this.socket.onopen = () => {
-        const source = $("source").value;
         this.opened = true;
-        this.socket.send(JSON.stringify({
-          sample_rate: this.context.sampleRate,
-          source_lang: source,
-          target_lang: $("target").value || source,
-          tentative: $("tentative").checked,
-        }));
+        this.tries = undefined;
+        this.socket.send(JSON.stringify(this.token ?
+          { resume: this.token, words: this.written } : this.wishes()));
         resolve();
       };
       this.refuse = reject;
     });
   }
 
+  wishes() {
+    const source = $("source").value;
+    return {
+      sample_rate: this.context.sampleRate,
+      source_lang: source,
+      target_lang: $("target").value || source,
+      tentative: $("tentative").checked,
+      resume: true,
+    };
+  }
+
+  get sentMs() {
+    return this.context ? 1000 * (this.sent || 0) / this.context.sampleRate : 0;
+  }
+
   hear({ samples, peak }) {
     $("level").value = Math.max(0, 60 + 20 * Math.log10(peak + 1e-6));
-    if (this.stopping || this.socket.readyState !== WebSocket.OPEN) return;
-    this.socket.send(samples.buffer);
-    this.sentMs += 1000 * samples.length / this.context.sampleRate;
+    if (this.stopping) return;
+    this.sent += samples.length;
+    this.kept.push(samples);
+    if (this.kept.length * samples.length > KEPT_SAMPLES) this.kept.shift();
+    if (!this.away) this.socket.send(samples);
     $("audio").textContent = seconds(begunMs + this.sentMs);
   }
 
+  // Send what the server has not heard: it has ``count`` samples.
+  sendFrom(count) {
+    let place = this.sent - this.kept.reduce((sum, samples) => sum + samples.length, 0);
+    for (const samples of this.kept) {
+      if (place + samples.length > count) this.socket.send(samples.subarray(Math.max(0, count - place)));
+      place += samples.length;
+    }
+    this.away = false;
+    say(this.stopping ? "Finishing" : "Listening");
+    if (this.stopping) this.socket.send(JSON.stringify({ end_of_stream: true }));
+  }
+
   take(message) {
+    if (message.token) this.token = message.token;
+    if (message.resumed) this.sendFrom(message.samples);
+    if (message.token || message.resumed) return;
     if (message.end_of_processing) {
       this.socket.close(1000);
       return;
     }
     if (message.error) {
       showError(message.error);
+      if (this.away) { // The server has given the stream up.
+        this.token = null;
+        this.socket.close();
+      }
       return;
     }
     const atEnd = $("text").scrollTop + $("text").clientHeight > $("text").scrollHeight - 40;
     if (message.words.length) {
       const again = words.length && !this.written ? "\n" : "";
-      this.written = true;
+      this.written += message.words.length;
       $("words").append(again + message.new);
       words.push(...message.words.map((word) => ({
         ...word, end_ms: begunMs + word.end_ms, written_ms: begunMs + word.written_ms,
@@ -92,10 +129,8 @@ class Stream {
     if (this.stopping) return;
     this.stopping = true;
     this.release();
-    if (this.socket.readyState === WebSocket.OPEN) {
-      this.socket.send(JSON.stringify({ end_of_stream: true }));
-      say("Finishing");
-    }
+    say("Finishing");
+    if (!this.away) this.socket.send(JSON.stringify({ end_of_stream: true }));
   }
 
   release() {
@@ -106,6 +141,16 @@ class Stream {
 
   async closed(event) {
     const refused = !this.opened;
+    if (this.token && event.code === 1006) {
+      this.away = true;
+      this.tries ??= [...TRIES];
+      const pause = this.tries.shift();
+      if (pause !== undefined) {
+        say("Connecting again");
+        setTimeout(() => this.connect().catch(() => {}), pause);
+        return;
+      }
+    }
     this.release();
     $("tail").textContent = "";
     if (refused) {
@@ -114,7 +159,7 @@ class Stream {
       showError(`The connection ended: ${event.reason || "the server cannot be reached"}. ` +
         "What was written stays; Start goes on behind it.");
     }
-    begunMs += this.sentMs || 0;
+    begunMs += this.sentMs;
     running = null;
     showRunning();
   }

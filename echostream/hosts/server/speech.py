@@ -1,0 +1,165 @@
+"""What one client says and is told: its streams, one after the other, whatever its connection does.
+
+Legend: n samples of a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from echostream.constants import SAMPLE_RATE
+from echostream.hosts.pool import Served
+from echostream.hosts.server.engine import Engine, Stream
+from echostream.hosts.server.messages import (
+    END,
+    Control,
+    MessageError,
+    Written,
+    error_json,
+    event_json,
+    joined,
+    read_audio,
+)
+from echostream.hosts.server.options import HEARD_AT_ONCE_MS
+from echostream.hosts.server.outbox import Outbox
+from echostream.hosts.transcript import WrittenWord, words_of
+
+_log = logging.getLogger(__name__)
+
+KEPT_WORDS = 1_000
+"""Of a stream that may be taken up again: what was on its way when the connection broke."""
+
+
+class Speech:
+    """Changes in place; belongs to the event loop.
+
+    Args:
+        engine: computes the streams.
+        separator: between words.
+    """
+
+    def __init__(self, engine: Engine, separator: str) -> None:
+        self._engine, self._separator = engine, separator
+        self.outbox = Outbox()
+        self.token: str | None = None
+        """With which it can be taken up after its connection broke; ``None`` if it cannot."""
+        self.released = asyncio.Event()
+        """That no connection has it."""
+        self._stream: Stream | None = None
+        self._control = Control()
+        self._held = b""
+        self._samples = 0
+        self._words: list[WrittenWord] = []
+        """The last ones, for a client that may come back."""
+        self._num_words = 0
+        self._tentative = False
+        self._shown = ""
+        self._ended = False
+
+    async def obey(self, control: Control) -> None:
+        """A message about the audio.
+
+        Raises:
+            ConfigError: for a language that the model does not have.
+            MessageError: for what cannot be said now.
+            AudioFormatError: for audio that cannot be used.
+        """
+        if control.tentative is not None:
+            self._tentative = control.tentative
+        languages = (control.source_language, control.target_language)
+        if any(each is not None for each in (control.sample_rate, *languages)):
+            if self._samples:
+                raise MessageError(
+                    "sample_rate and languages were given in the middle of a stream; expected them "
+                    "before its first audio"
+                )
+            self._engine.require(*languages)
+            kept = self._control
+            self._control = Control(
+                control.sample_rate or kept.sample_rate,
+                control.source_language or kept.source_language,
+                control.target_language or kept.target_language,
+            )
+        if control.ends:
+            await self.end()
+
+    async def hear(self, message: bytes) -> None:
+        """Audio.
+
+        Raises:
+            AudioFormatError: if it cannot be used.
+            StreamClosedError: if the stream was ended by an error.
+        """
+        samples = read_audio(message)
+        if not self._samples:
+            self._words, self._num_words, self._shown, self._ended = [], 0, "", False
+        self._samples += len(samples)
+        self._held += message
+        if len(self._held) >= 2 * self._rate * HEARD_AT_ONCE_MS // 1000:
+            await self._push()
+
+    async def end(self) -> None:
+        """The stream is over: what is left of it is told. The next audio begins another one."""
+        if self._held:
+            await self._push()
+        if self._stream is not None:
+            await self._stream.finish()
+        self._stream, self._control, self._samples = None, Control(), 0
+        self._ended = True
+        self.outbox.tell(END)
+
+    def close(self) -> None:
+        """Nobody will hear of it any more."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def tell_again(self, count: int) -> None:
+        """To a client that is back and has ``count`` words: where its audio and its words go on."""
+        self.outbox.clear()
+        self.outbox.tell(event_json(resumed=True, samples=self._samples))
+        first = self._num_words - len(self._words)
+        missing = self._words[max(0, count - first) :]
+        if missing:
+            text = self._text(missing, begun=count > 0)
+            self.outbox.write(Written(text, tuple(missing), self._shown, missing[-1].written_ms))
+        if self._ended:
+            self.outbox.tell(END)
+
+    @property
+    def _rate(self) -> int:
+        return self._control.sample_rate or SAMPLE_RATE
+
+    async def _push(self) -> None:
+        held, self._held = self._held, b""
+        samples = read_audio(held)
+        if self._stream is None:
+            self._stream = await self._engine.open(
+                self._control.source_language, self._control.target_language, self._served
+            )
+        for start in range(0, len(samples), self._rate):
+            await self._stream.push(samples[start : start + self._rate], self._rate)
+
+    def _text(self, words: Sequence[WrittenWord], *, begun: bool) -> str:
+        return joined([word.text for word in words], self._separator, begun=begun)
+
+    def _served(self, served: Served, tail: tuple[str, ...]) -> None:
+        """A chunk was computed."""
+        step = served.step
+        words = words_of(step.turns)
+        text = self._text(words, begun=self._num_words > 0)
+        self._num_words += len(words)
+        if self.token is not None:
+            self._words = [*self._words, *words][-KEPT_WORDS:]
+        shown = joined(tail, self._separator, begun=self._num_words > 0) if self._tentative else ""
+        if words or shown != self._shown:
+            audio_ms = step.turns[-1].audio_ms if step.turns else 0
+            waiting_ms = 0 if self._stream is None else self._stream.waiting_ms
+            compute_ms = sum(step.costs.values())
+            self.outbox.write(Written(text, words, shown, audio_ms, waiting_ms, compute_ms))
+        self._shown = shown
+        if served.error is not None:
+            _log.error("a stream was ended: %s", served.error)
+            self.outbox.tell(error_json(f"the stream was ended: {served.error}"))
+            self._stream = None
