@@ -26,6 +26,7 @@ from eval.compare.page import write_report
 from eval.compare.plan import load_plan
 from eval.compare.points import paired_of, pairs_of, point_of, system_of
 from eval.compare.schema import Data, Results
+from eval.compare.side_by_side import require_base, run_side_by_side
 from eval.compare.timelines import shown_recordings, utterance_of
 from eval.recordings import listed_sources, long_recording, read_corpus_part
 from eval.sweep import CLOCKS, Work
@@ -55,6 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="what compute is measured in: CPU time, which other load hardly changes, or wall "
         "time, with --jobs 1 and nothing else running (default: %(default)s)",
     )
+    add(
+        "--whisper",
+        type=int,
+        nargs="?",
+        const=24,
+        metavar="N",
+        help="also N recordings, evenly spread, with Whisper base: streaming, encoded anew at "
+        "every segment as it is used today, and offline (default: without; N is %(const)s)",
+    )
     return parser
 
 
@@ -69,8 +79,12 @@ def main(argv: list[str] | None = None) -> int:
 def compare(args: argparse.Namespace, head: dict[str, Any]) -> list[Path]:
     """Everything; the paths written."""
     plan = load_plan(args.plan)
-    if args.limit is not None and args.limit < 2:
-        raise DataError(f"--limit is {args.limit}; expected at least 2 recordings")
+    for name in ("limit", "whisper"):
+        number = getattr(args, name)
+        if number is not None and number < 2:
+            raise DataError(f"--{name} is {number}; expected at least 2 recordings")
+    if args.whisper is not None:
+        require_base()
     rows = spread(read_corpus_part(args.data, args.split), args.limit)
     sources = listed_sources(rows, args.data, args.output / "lists", progress=progress)
     systems = [
@@ -79,16 +93,23 @@ def compare(args: argparse.Namespace, head: dict[str, Any]) -> list[Path]:
     ]
     work = Work(args.output / "cache", args.jobs, args.clock, progress)
     runs = list(run_grid(plan, sources, args.output / "runs", work))
-    points = [
-        point_of(run, plan, str((run.folder / "instances.log").relative_to(args.output)))
-        for run in progress(runs, len(runs), "intervals")
-    ]
     of = {(run.entry.name, *run.key): run for run in runs}
     matches = [
         (of[a.name, *key], of[b.name, *key])
         for a, b in pairs_of(systems)
         for key in dict.fromkeys(run.key for run in runs)
         if (a.name, *key) in of and (b.name, *key) in of
+    ]
+    if args.whisper is not None:
+        heard = spread(sources, args.whisper)
+        beside = run_side_by_side(heard, rows[0].src_lang, args.output / "runs", work)
+        systems += [system for system, _ in beside]
+        (_, ours), *others = beside
+        runs += [run for _, run in beside]
+        matches += [(ours, theirs) for _, theirs in others]
+    points = [
+        point_of(run, plan, str((run.folder / "instances.log").relative_to(args.output)))
+        for run in progress(runs, len(runs), "intervals")
     ]
     paired = [
         row

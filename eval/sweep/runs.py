@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import echostream
 from echostream.errors import ConfigError
-from echostream.session.costs import sum_costs
+from echostream.session.costs import Costs, sum_costs
 from echostream.session.segment_log import LOG_NAME as SEGMENT_LOG_NAME
 from echostream.session.segment_log import SegmentRecord, segment_line
 from echostream.session.writer import Writer
@@ -100,29 +101,30 @@ def run_compute_ms(folder: str | Path) -> float:
     return sum(sum(segment["costs_ms"].values()) for segment in segments)
 
 
-def _replay(
-    encoding: Encoding, writer: Writer, source: Source, forced: bool, separator: str
+def log_lines(
+    source: Source, answers: Iterable[tuple[float, Costs, Sequence[str]]], separator: str
 ) -> tuple[str, str]:
-    """One recording, as the agent goes through it: its lines of the two logs."""
-    state = writer.init_state(source.reference if forced else None)
+    """The lines of a recording in ``instances.log`` and ``segments.log``.
+
+    Args:
+        source: the recording.
+        answers: for each segment the audio sent so far, ms, what it cost, and the words written.
+        separator: between words; empty where every character counts by itself.
+    """
     words: list[str] = []
     delays: list[float] = []
     elapsed: list[float] = []
     segments: list[SegmentRecord] = []
     compute_ms = 0.0
-    for number, (segment, chunks) in enumerate(encoding.chunks(), 1):
-        is_final = number == len(encoding.segments)
-        turns, costs, state = writer.step(chunks, state, is_final=is_final)
-        costs = sum_costs(segment.costs, costs)
+    for audio_ms, costs, written in answers:
         compute_ms += sum(costs.values())
-        written = [word for turn in turns for word in turn.words]
         # Joined and cut again, as the evaluator does.
         said = separator.join(written).split()
         new = said if separator else list("".join(said))
         words += new
-        delays += [segment.audio_ms] * len(new)
-        elapsed += [segment.audio_ms + compute_ms] * len(new)
-        segments.append(SegmentRecord(segment.audio_ms, costs, len(written)))
+        delays += [audio_ms] * len(new)
+        elapsed += [audio_ms + compute_ms] * len(new)
+        segments.append(SegmentRecord(audio_ms, costs, len(written)))
     instance = {
         "index": source.index,
         "prediction": separator.join(words),
@@ -134,6 +136,22 @@ def _replay(
         "source_length": source.length_ms,
     }
     return json.dumps(instance) + "\n", segment_line(source.index, segments)
+
+
+def _replay(
+    encoding: Encoding, writer: Writer, source: Source, forced: bool, separator: str
+) -> tuple[str, str]:
+    """One recording, as the agent goes through it: its lines of the two logs."""
+
+    def answers() -> Iterator[tuple[float, Costs, list[str]]]:
+        state = writer.init_state(source.reference if forced else None)
+        for number, (segment, chunks) in enumerate(encoding.chunks(), 1):
+            is_final = number == len(encoding.segments)
+            turns, costs, state = writer.step(chunks, state, is_final=is_final)
+            words = [word for turn in turns for word in turn.words]
+            yield segment.audio_ms, sum_costs(segment.costs, costs), words
+
+    return log_lines(source, answers(), separator)
 
 
 def _settings(encodings: Encodings, system: System, forced: bool) -> dict[str, Any]:

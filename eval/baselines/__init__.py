@@ -1,0 +1,1 @@
+"""Systems of others, rebuilt from this project's parts, for comparison."""
