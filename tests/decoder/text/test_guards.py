@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from echostream.decoder.text import TextState, TransformerGenerator, search
 from echostream.decoder.text import generator as module
 from echostream.decoder.text.search import repeating
 
-from .test_text_generator import CHUNK, PROMPT, frames, generator, heard
+from .small_vocabulary import TOKENS
+from .test_text_generator import CHUNK, END, PROMPT, decoder, frames, generator, heard, parts
 
 
 def test_what_would_be_a_copy_is_named() -> None:
@@ -34,3 +38,40 @@ def test_a_stream_that_stands_still_begins_anew(monkeypatch: pytest.MonkeyPatch)
     # And it goes on.
     candidates, state = made.candidates(state)
     assert isinstance(candidates.tentative[:1], tuple) and not torch.isnan(state.prefix.past).any()
+
+
+def one_chunk(made: TransformerGenerator, count: int) -> TextState:
+    return made.observe(heard(frames(count)), made.init_state())
+
+
+def test_an_end_that_looks_at_speech_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder()
+    usual = model.logits
+    always = 1e4 * torch.nn.functional.one_hot(torch.tensor(END), len(TOKENS))
+    monkeypatch.setattr(model, "logits", lambda output: usual(output) + always)
+    made = TransformerGenerator(parts(model), window_ms=800, no_speech=1.0)
+
+    def drafted(near: int) -> list[tuple[bool, int]]:
+        """Of each token of a draft whether it is an end, and the frame that it looks at."""
+        monkeypatch.setattr(search, "NEAR_END", near)
+        state = one_chunk(made, 30)
+        candidates, state = made.candidates(state)
+        assert len(candidates.tentative[:9]) < 9
+        return [(token.id == END, token.frame) for token in state.draft.tokens]
+
+    # Wherever it looks it would end, were it not for the rule.
+    assert all(is_end for is_end, _ in drafted(near=30))
+    found = drafted(near=3)
+    assert [is_end for is_end, _ in found] == [frame >= 27 for _, frame in found]
+    assert len(found) > 1
+
+
+def test_a_word_that_looks_far_back_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REWOUND", 5)
+    made = generator(window=60)
+    state = one_chunk(made, 30)
+    (word,), _ = made.commit(1, state)
+    for behind, shown in ((5, True), (6, False)):
+        later = dataclasses.replace(state, last_frame=word.frame + behind)
+        candidates, _ = made.candidates(later)
+        assert bool(candidates.tentative[:1]) is shown
