@@ -118,6 +118,11 @@ GROUNDED = 0.8
 """Tokens of which more attention goes to silence are not about what was heard."""
 
 
+UNSURE = -2.0
+"""Log-probability of a first token below which a window without speech is believed to have none.
+A short word is often taken for no speech, but the decoder is sure of it; Whisper, too, asks for both
+(``logprob_threshold``, of a whole segment)."""
+
 STALLED = 250
 """After so many frames without a new word the decoder begins anew."""
 
@@ -146,7 +151,8 @@ class TransformerGenerator:
             look at, which is 20 s.
         history: tokens of what was written before the window, as a prompt.
         max_repeats: copies of a phrase in a row that are let through.
-        no_speech: probability of no speech from which on nothing is written.
+        no_speech: probability of no speech from which on a first word that is unlikely, too, is not
+            written.
 
     Raises:
         ConfigError: without a text decoder, or if an option is out of range.
@@ -313,8 +319,11 @@ class TransformerGenerator:
         return not self._is_silent(draft)
 
     def _is_silent(self, draft: Draft) -> bool:
-        """Whether the decoder says that nothing is spoken, in a window without words so far."""
-        return bool(draft.no_speech) and draft.no_speech[0] > self._no_speech
+        """Whether the decoder says that nothing is spoken, in a window without words so far, and
+        does not know what it would say."""
+        if not draft.no_speech or not draft.tokens:
+            return False
+        return draft.no_speech[0] > self._no_speech and draft.tokens[0].log_prob < UNSURE
 
     def _shortened(self, state: TextState) -> TextState:
         """Drop old frames, and make the words before them the prompt."""
