@@ -120,8 +120,8 @@ GROUNDED = 0.8
 
 UNSURE = -2.0
 """Log-probability of a first token below which a window without speech is believed to have none.
-A short word is often taken for no speech, but the decoder is sure of it; Whisper, too, asks for both
-(``logprob_threshold``, of a whole segment)."""
+A short word is often taken for no speech, but the decoder is sure of it; Whisper, too, asks for
+both (``logprob_threshold``, of a whole segment)."""
 
 STALLED = 250
 """After so many frames without a new word the decoder begins anew."""
