@@ -27,7 +27,6 @@ from echostream.constants import (
     FRAME_LENGTH_SAMPLES,
     FRAME_SHIFT_SAMPLES,
     NUM_MEL_BINS,
-    SAMPLE_RATE,
 )
 from echostream.errors import AudioFormatError, ConfigError, StreamClosedError
 
@@ -119,14 +118,6 @@ class FrontEnd:
         self.nan_policy: NanPolicy = nan_policy
         self.channel: Channel = channel
         self.fbank = LogMel() if features == "whisper" else Fbank()
-
-    @property
-    def look_ahead_ms(self) -> float:
-        """How long after 10 (f + 1) ms of audio frame f is known, in milliseconds.
-
-        0 with the default lead-in; below 0 frames wait, known, for their multiple of 10 ms.
-        """
-        return 1000 * (LEAD_IN_SAMPLES - self.lead_in_samples) / SAMPLE_RATE
 
     def init_state(self) -> FrontEndState:
         """State of a stream of which nothing has been heard."""

@@ -126,16 +126,6 @@ class Resampler:
         """How far the output lags behind the source at the end of a block, in samples at 16 kHz."""
         return 0 if self._is_identity else self._look_ahead
 
-    @property
-    def look_ahead_ms(self) -> float:
-        """`look_ahead_samples` in milliseconds: 6.3 at rates from 16 kHz up, 12.6 at 8 kHz."""
-        return 1000 * self.look_ahead_samples / SAMPLE_RATE
-
-    @property
-    def block_ms(self) -> int:
-        """Duration of a block in milliseconds; at worst output waits this long in addition."""
-        return 0 if self._is_identity else 1000 * self._block // SAMPLE_RATE
-
     def init_state(self) -> ResamplerState:
         """State of a stream of which nothing has been heard."""
         return ResamplerState()

@@ -110,11 +110,6 @@ class ByteLevelTokenizer:
             )
         return self.special(f"<|{code}|>")
 
-    def is_special(self, index: int) -> bool:
-        """Whether the id is one of ``<|...|>``."""
-        self._check(index)
-        return index in self.table.special
-
     def encode(self, text: str) -> list[int]:
         """Ids of ``text``; what looks like a special token in it is text."""
         return [index for word in words_of(text) for index in self._encode_word(word)]

@@ -92,7 +92,7 @@ class PolicyContext:
 
 @dataclass(frozen=True)
 class Decision:
-    """READ or WRITE. Made by :meth:`read`, :meth:`write_words` and :meth:`up_to`."""
+    """READ or WRITE. Made by :meth:`read` and :meth:`up_to`."""
 
     write: int
     """Pending words to write now; 0 is READ. More than there are means all of them."""
@@ -110,13 +110,6 @@ class Decision:
     def read(cls, reason: str = "", *, state: Any = None) -> Decision:
         """Wait for more audio."""
         return cls(0, state=state, reason=reason)
-
-    @classmethod
-    def write_words(cls, count: int, reason: str = "", *, state: Any = None) -> Decision:
-        """Write the first ``count >= 1`` pending words; ``ValueError`` below 1."""
-        if count < 1:
-            raise ValueError(f"write_words({count}); expected at least 1, or Decision.read()")
-        return cls(count, state=state, reason=reason)
 
     @classmethod
     def up_to(cls, count: int, reason: str = "", *, state: Any = None) -> Decision:

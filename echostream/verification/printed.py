@@ -11,12 +11,12 @@ _SHOWN = 12
 """Characters of a fingerprint."""
 
 
-def format_certificate(certificate: Certificate, *, layers: bool = True) -> str:
+def format_certificate(certificate: Certificate) -> str:
     """What was verified, a line for each scenario, a line for each layer, and the verdict."""
-    return "\n".join(_lines(certificate, layers)) + "\n"
+    return "\n".join(_lines(certificate)) + "\n"
 
 
-def _lines(certificate: Certificate, layers: bool) -> Iterator[str]:
+def _lines(certificate: Certificate) -> Iterator[str]:
     system, settings = certificate.system, certificate.settings
     kind = "" if system.trained else ", random weights"
     yield f"{system.name}: {system.encoder}, {system.parameters / 1e6:.2f}M parameters{kind}"
@@ -32,9 +32,8 @@ def _lines(certificate: Certificate, layers: bool) -> Iterator[str]:
     for subject in certificate.subjects:
         yield ""
         yield from _scenarios(" ".join(subject), certificate.results_of(subject))
-        if layers:
-            yield ""
-            yield from _layers(certificate.modules_of(subject))
+        yield ""
+        yield from _layers(certificate.modules_of(subject))
     if certificate.left_out:
         yield ""
         yield from (f"not verified: {note}" for note in certificate.left_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,6 @@ def verify_system(
     settings: Settings,
     *,
     cache: Path | None = None,
-    progress: Callable[[str], None] = logger.info,
 ) -> Certificate:
     """Verify a checkpoint, by default the shipped one, or random weights with a forced writer.
 
@@ -70,7 +69,6 @@ def verify_system(
         name=name,
         trained=trained,
         cache=cache,
-        progress=progress,
     )
 
 
@@ -82,7 +80,6 @@ def verify(
     trained: bool = True,
     cache: Path | None = None,
     backends: Backends | None = None,
-    progress: Callable[[str], None] = logger.info,
 ) -> Certificate:
     """Compare streams with offline runs.
 
@@ -93,7 +90,6 @@ def verify(
         trained: whether the model can say words; otherwise they are forced.
         cache: folder for exported graphs.
         backends: besides torch; ``None`` for those that are installed.
-        progress: told what is being done.
 
     Raises:
         ConfigError: if there is no such scenario, backend or precision.
@@ -114,7 +110,7 @@ def verify(
     results = [
         result
         for subject in subjects
-        for result in _verify_subject(subject, translator, settings, trained, progress)
+        for result in _verify_subject(subject, translator, settings, trained)
     ]
     return Certificate(
         system=System.of(name, model, trained=trained),
@@ -132,14 +128,13 @@ def _verify_subject(
     translator: Translator,
     settings: Settings,
     trained: bool,
-    progress: Callable[[str], None],
 ) -> Iterator[ScenarioResult]:
     tolerance = settings.tolerance * subject.tolerance_factor
     placed = with_encoder(translator, subject.encoder)
     for name, scenario in _scenarios(subject, translator).items():
         if settings.scenarios and name not in settings.scenarios:
             continue
-        progress(f"{subject.name}: {name}")
+        logger.info("%s: %s", subject.name, name)
         started = time.monotonic()
         tally = Tally(tolerance)
         for tally.trial in range(settings.trials):

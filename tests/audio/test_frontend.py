@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from echostream.audio import Cmvn, FrontEnd, FrontEndState, Resampler
@@ -53,25 +52,6 @@ def test_cuts_do_not_change_a_bit(rate: int, cuts: list[int]) -> None:
     assert state.samples_heard == signal.size
     assert state.samples_16k == (signal.size * 16_000 + rate // 2) // rate
     assert state.frames_out == features.shape[0] == frames_of(state.samples_16k, rate)
-
-
-@settings(deadline=None, max_examples=15)
-@given(cuts=CUTS, kind=st.sampled_from(["int16", "stereo", "list"]))
-def test_cuts_of_other_forms_do_not_change_a_bit(cuts: list[int], kind: str) -> None:
-    mono = np.round(speech_like(0.3) * 32768).astype(np.int16)
-    form = {
-        "int16": mono,
-        "stereo": np.stack((mono, mono), axis=1),
-        "list": mono.astype(np.float32) / 32768,
-    }[kind]
-    state = FRONT_END.init_state()
-    outputs = []
-    for piece in pieces(form, cuts):
-        pushed = piece.tolist() if kind == "list" else piece
-        features, state = FRONT_END.step(pushed, 16_000, state)
-        outputs.append(features)
-    expected = heard(FRONT_END, mono.astype(np.float32) / 32768, 16_000, [])[0]
-    np.testing.assert_array_equal(np.concatenate(outputs), expected)
 
 
 def test_features_are_kaldis_of_the_audio_after_the_lead_in() -> None:
@@ -125,7 +105,6 @@ def test_without_lead_in_the_first_frame_takes_a_whole_window() -> None:
     assert features.shape == (0, 80)
     features, _ = front_end.step(noise(1), 16_000, state)
     assert features.shape == (1, 80)
-    assert front_end.look_ahead_ms == 15
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
