@@ -89,9 +89,7 @@ def command_lines(path: Path) -> Iterator[list[str]]:
     """Words of each command in the code of a document, without what is left open by ``...``."""
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in text.splitlines():
-        found = re.match(
-            r"    (?:\w+=\S+ )*((?:echostream|simuleval|python -m eval\.\w+)\b.*)", line
-        )
+        found = _COMMAND.match(line)
         if found is not None:
             # Remarks stand behind two blanks.
             command = re.split(r"(?<=\S)\s{2,}(?!-)|\s#|\s\(", found[1])[0]

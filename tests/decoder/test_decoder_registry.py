@@ -28,10 +28,6 @@ class Loud:
     def flush(self, state):
         return DecoderOutput(), state
 
-class Deaf:
-    def init_state(self):
-        return None
-
 NOT_A_CLASS = 3
 """
 
@@ -54,33 +50,21 @@ def test_a_class_from_somebody_elses_file(tmp_path: Path, monkeypatch: pytest.Mo
     for loud in made:
         output, state = loud.step(torch.zeros(2, 3), loud.init_state())
         assert [(t.id, t.frame) for t in output.stable] == [(7, 0), (7, 1)]
-    with pytest.raises(ConfigError, match=r"Deaf.* has no method 'step'"):
-        decoder.create("loud_decoder:Deaf")
     with pytest.raises(ConfigError, match="is a int; expected a class"):
         decoder.create("loud_decoder:NOT_A_CLASS")
-    with pytest.raises(ConfigError, match="has no 'Lout'.*did you mean 'Loud'"):
-        decoder.create("loud_decoder:Lout")
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("gredy", {"blank": 1}, "unknown decoder 'gredy'; did you mean 'greedy'"),
-        ("zzz", {"blank": 1}, r"unknown decoder 'zzz'; known: greedy, "),
         ("greedy", {}, "needs the option 'blank'"),
         (
             "greedy",
             {"blank": 1, "beamsize": 3},
             "no option 'beamsize'; known: blank, blank_penalty, suppress",
         ),
-        (
-            "prefix-beam",
-            {"blank": 1, "beamsize": 3},
-            "no option 'beamsize'; did you mean 'beam_size'",
-        ),
         ("prefix-beam", {"blank": 1, "beam_size": True}, "is True .*expected a whole number"),
         ("no_such_module:Thing", {}, "cannot import 'no_such_module'.*PYTHONPATH"),
-        ("no_such_module.Thing", {}, "cannot import 'no_such_module'"),
         ("a b:Thing", {}, r"expected package.module:Class"),
         (":Thing", {}, r"expected package.module:Class"),
         ("..x:Thing", {}, r"expected package.module:Class"),
@@ -89,10 +73,3 @@ def test_a_class_from_somebody_elses_file(tmp_path: Path, monkeypatch: pytest.Mo
 def test_messages(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         decoder.create(name, **options)
-
-
-def test_help_lists_names_and_options() -> None:
-    text = decoder.describe()
-    assert "greedy: Best symbol of each frame" in text
-    assert "    beam_size (a whole number of at least 1, default 8): prefixes kept" in text
-    assert "    blank (" not in text

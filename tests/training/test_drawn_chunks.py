@@ -172,27 +172,3 @@ def test_a_mask_that_is_kept_is_caught(
     monkeypatch.setattr(chunk_conformer, "hidden_keys", stale)
     reach = train_steps(corpus, tmp_path / "run", "conformer")
     assert len(reach.mismatches(FRAMES_OF["conformer"])) >= 2
-
-
-def test_a_model_that_ignores_what_was_drawn_is_caught(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("fairseq", reason="fairseq is not installed")
-    from echostream.training.fairseq_plugin.model import EchoStreamZipformer
-
-    right = EchoStreamZipformer.forward
-
-    def frozen(self: Any, features: Tensor, lengths: Tensor, chunking: Any = None) -> Any:
-        encoder = self.network.encoder
-        whole = type(encoder).forward
-
-        def first_only(features: Tensor, lengths: Tensor, **drawn: Any) -> Any:
-            self.frozen = getattr(self, "frozen", drawn)
-            return whole(encoder, features, lengths, **self.frozen)
-
-        monkeypatch.setattr(encoder, "forward", first_only)
-        return right(self, features, lengths, chunking)
-
-    monkeypatch.setattr(EchoStreamZipformer, "forward", frozen)
-    reach = train_steps(corpus, tmp_path / "run", "zipformer")
-    assert len(reach.mismatches(FRAMES_OF["zipformer"])) >= 2

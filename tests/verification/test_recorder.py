@@ -13,7 +13,7 @@ from echostream.verification.recorder import (
     joined,
     watched_modules,
 )
-from echostream.verification.subjects import Subject, state_frames
+from echostream.verification.subjects import state_frames
 from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
 
 
@@ -103,10 +103,3 @@ def test_joined_parts() -> None:
     assert [len(rows) for rows in whole["stem"]] == [3, 3]
     assert torch.equal(whole["stem"][0], torch.cat((one, two)))
     assert list(whole) == ["stem", "memory"]
-
-
-def test_subject_names() -> None:
-    encoder = small_encoder(4)
-    assert Subject("torch", "float64", None, encoder, {"mode": "cached"}).name == (  # type: ignore[arg-type]
-        "torch float64 cached"
-    )

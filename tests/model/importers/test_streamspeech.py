@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -191,27 +190,9 @@ def test_old_options_and_weights_alone(release: Release) -> None:
     assert convert(release.checkpoint, **release.files()).config.encoder.chunk_size == 8
 
 
-class Intruder:
-    """Unpickling it runs a command."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.system, (f"touch {self.path}",)
-
-
-def test_code_is_refused_and_not_run(release: Release) -> None:
-    trace = release.folder / "trace"
-    release.save(extra_state=Intruder(trace))
-    with pytest.raises(CheckpointError, match=r"object of \w+\.system.*refused.*weights_only"):
-        convert(release.checkpoint, **release.files())
-    assert not trace.exists()
-
-
 def test_other_classes_are_refused(release: Release) -> None:
     release.save(extra_state=collections.UserDict(a=1))
-    with pytest.raises(CheckpointError, match="object of collections.UserDict"):
+    with pytest.raises(CheckpointError, match=r"object of collections.UserDict.*weights_only"):
         read_checkpoint(release.checkpoint)
 
 

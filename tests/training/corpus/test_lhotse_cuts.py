@@ -146,21 +146,3 @@ def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError):
         read_cuts(tmp_path / name, "fr", "en")
-
-
-def test_lhotse_reads_and_writes_the_same(tmp_path: Path) -> None:
-    lhotse = pytest.importorskip("lhotse")
-    audio = tmp_path / ROW.audio
-    audio.parent.mkdir(parents=True)
-    wave = np.sin(np.arange(16_000) / 10).astype(np.float32) / 2
-    soundfile.write(audio, wave, 16_000, subtype="PCM_16")
-    write_cuts(tmp_path / "a.jsonl.gz", [ROW], tmp_path)
-    cuts = lhotse.CutSet.from_file(tmp_path / "a.jsonl.gz")
-    (cut,) = cuts
-    lhotse.validate(cut, read_data=True)
-    assert cut.to_dict() == cut_of(ROW, tmp_path)
-    assert cut.supervisions[0].translation == ROW.tgt_text
-    assert np.abs(cut.load_audio()[0] - wave).max() < 1e-4
-    cuts.to_file(tmp_path / "b.jsonl.gz")
-    (clip,) = read_cuts(tmp_path / "b.jsonl.gz", "", "")
-    assert clip.row(ROW.audio, ROW.num_samples) == ROW

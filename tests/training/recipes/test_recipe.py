@@ -130,16 +130,6 @@ def test_only_some_corpora_and_splits(full_archive: Archive, options: Options) -
     assert names(run(mini_recipe(), demo)) == EXPECTED
 
 
-def test_order_does_not_depend_on_what_was_made_first(
-    full_archive: Archive, options: Options, tmp_path: Path
-) -> None:
-    at_once = run(mini_recipe(), options)
-    pieces = replace(options, output=tmp_path / "pieces", jobs=3)
-    for corpora in (("drascula",), ("tuxpaint", "asterisk")):
-        rows = run(mini_recipe(), replace(pieces, corpora=corpora))
-    assert rows == at_once
-
-
 def test_resumes_after_an_interruption(
     full_archive: Archive, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
