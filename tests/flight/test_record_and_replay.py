@@ -21,19 +21,24 @@ from tests.flight.conftest import lines, make_agent, replay, send
 from tests.small_system import audio
 
 
-@pytest.fixture
-def flown(checkpoint: Path, tmp_path: Path) -> tuple[Path, list[Path], list[str]]:
-    """A record of two recordings, one of them stereo at 44.1 kHz; the recordings; what was said."""
-    record = tmp_path / "new" / "record.jsonl"
-    agent = make_agent(checkpoint, record=str(record))
-    files, said = [], []
+@pytest.fixture(scope="module")
+def flight(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp("flight")
+    agent = make_agent(checkpoint, record=str(folder / "new" / "record.jsonl"))
+    said = []
     stereo = np.stack((audio(4.0, seed=1), audio(4.0, seed=2)), axis=1)
     for name, samples, rate in (("a b.wav", audio(2.0), 16_000), ("stereo.wav", stereo, 44_100)):
-        files.append(tmp_path / name)
-        soundfile.write(files[-1], samples, rate, subtype="FLOAT")
+        soundfile.write(folder / name, samples, rate, subtype="FLOAT")
         agent.reset()
         said.append(send(agent, samples, rate * 320 // 1000, rate))
-    return record, files, said
+    return folder, said
+
+
+@pytest.fixture
+def flown(flight: tuple[Path, list[str]], tmp_path: Path) -> tuple[Path, list[Path], list[str]]:
+    """A record of two recordings, one of them stereo at 44.1 kHz; the recordings; what was said."""
+    copied = Path(shutil.copytree(flight[0], tmp_path / "flight"))
+    return copied / "new/record.jsonl", [copied / "a b.wav", copied / "stereo.wav"], flight[1]
 
 
 def rewritten(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import pytest
@@ -22,25 +21,6 @@ pytest.importorskip("fairseq", reason="fairseq is not installed")
 from echostream.training.fairseq_plugin.model import StreamSpeechConformer  # noqa: E402
 from echostream.training.fairseq_plugin.plugin_options import SpeechModelConfig, SpeechTaskConfig  # noqa: E402
 from echostream.training.fairseq_plugin.task import SpeechTask  # noqa: E402
-
-
-def test_a_run_starts_from_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
-    system = [str(corpus / "zipformer.yaml"), "--data", str(corpus)]
-    few = ["--max-frames", "200", "--workers", "0", "--updates", "2"]
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert cli.main([*system, "--output", str(first), *few]) == 0
-    # Another seed gives other random weights; a rate of next to nothing leaves the first run's.
-    other = ["--seed", "9", "--peak-rate", "1e-12", "--output", str(second), *few]
-    for extra, same in ((["--start-from", str(first)], True), ([], False)):
-        shutil.rmtree(second, ignore_errors=True)
-        assert cli.main([*system, *other, *extra]) == 0
-        a, b = (load_model(run).state_dict() for run in (first, second))
-        assert a["cmvn_mean"].equal(b["cmvn_mean"])
-        assert all(torch.allclose(a[name], b[name], atol=1e-5) for name in a) == same
-    # It brings its own vocabularies and normalisation, whatever the data.
-    (first / "source.model").write_bytes((first / "target.model").read_bytes())
-    start_from(first, ZIPFORMER, tmp_path / "third")
-    assert (tmp_path / "third/source.model").read_bytes() == (first / "target.model").read_bytes()
 
 
 def test_the_baseline_starts_with_small_branches(corpus: Path, tmp_path: Path) -> None:
@@ -75,24 +55,30 @@ def test_training_is_float32_whatever_the_hosts_default(corpus: Path, tmp_path: 
     assert types | {batch["net_input"]["features"].dtype} == {torch.float32}
 
 
-def test_a_run_with_another_vocabulary_starts_from_the_rest(corpus: Path, tmp_path: Path) -> None:
-    """The encoder and the other head are the checkpoint's, the vocabulary is made from the data."""
+def test_a_run_starts_from_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    """A vocabulary of another size is made from the data, the rest is the checkpoint's."""
     few = ["--data", str(corpus), "--max-frames", "200", "--workers", "0", "--updates", "2"]
     first, second = tmp_path / "first", tmp_path / "second"
-    assert cli.main([str(corpus / "zipformer.yaml"), "--output", str(first), *few]) == 0
+    prepare(ZIPFORMER, corpus, first)
+    save_model(SpeechModel(ZIPFORMER), first)
     other = dataclasses.replace(ZIPFORMER, asr_vocab_size=ZIPFORMER.asr_vocab_size + 1)
     save_config(other, tmp_path / "other.yaml")
     command = [str(tmp_path / "other.yaml"), *few, "--start-from", str(first)]
-    command += ["--seed", "9", "--peak-rate", "1e-12", "--output", str(second)]
+    # A rate of next to nothing leaves the weights as they are.
+    command += ["--peak-rate", "1e-12", "--output", str(second)]
     assert cli.main(command) == 0
     a, b = (load_model(run).state_dict() for run in (first, second))
     for name in a:
         kept = a[name].shape == b[name].shape
         assert kept == (not name.startswith("asr_head."))
-        assert not kept or torch.allclose(a[name], b[name], atol=1e-5)
+        # The run is exported in half precision.
+        assert not kept or torch.allclose(a[name], b[name], rtol=1e-3, atol=1e-3)
     sizes = [Tokenizer.from_file(run / "source.model").vocab_size for run in (first, second)]
     assert sizes[1] == sizes[0] + 1
-    assert (first / "target.model").read_bytes() == (second / "target.model").read_bytes()
+    # The vocabularies that fit are the checkpoint's, whatever the data.
+    (first / "target.model").write_bytes((first / "source.model").read_bytes())
+    start_from(first, other, tmp_path / "third")
+    assert (tmp_path / "third/target.model").read_bytes() == (first / "source.model").read_bytes()
 
 
 def test_a_run_starts_from_no_other_network(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -75,12 +76,14 @@ def test_what_is_finished_is_kept_and_what_changed_is_made_again(
     assert len(list((tmp_path / "features").iterdir())) == 2
 
 
-def test_faults_leave_no_archive_and_damage_is_named(corpus: Path, tmp_path: Path) -> None:
-    store_features(corpus, tmp_path, OPTIONS)
-    (archive,) = (tmp_path / "features").iterdir()
+def test_faults_leave_no_archive_and_damage_is_named(
+    stored: tuple[Path, Path], corpus: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(stored[1], tmp_path / "copy")
+    (archive,) = (tmp_path / "copy/features").iterdir()
     os.truncate(archive, archive.stat().st_size // 2)
     with pytest.raises(DataError, match=rf"{archive.name}.*damaged.*remove it"):
-        store_features(corpus, tmp_path, OPTIONS)
+        store_features(stored[0], tmp_path / "copy", OPTIONS)
     (corpus / "5.wav").write_bytes(b"not audio")
     with pytest.raises(Exception, match="5.wav"):
         store_features(corpus, tmp_path / "out", OPTIONS)

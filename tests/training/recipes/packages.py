@@ -9,6 +9,7 @@ import json
 import struct
 import tarfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import G722
@@ -211,6 +212,7 @@ ASTERISK_SEED = (
 )
 
 
+@cache
 def asterisk_packages() -> dict[str, bytes]:
     """Three packages with two train, one dev and two test prompts, and four to leave out."""
     sounds = {f"{SOUNDS}/{name}.g722": g722(tone(s, 16_000)) for name, _, _, s in ASTERISK_SEED}
@@ -228,6 +230,7 @@ def asterisk_packages() -> dict[str, bytes]:
     return {name: tree_deb(files) for name, files in packages.items()}
 
 
+@cache
 def tuxpaint_packages() -> dict[str, bytes]:
     """Four stamps, two of which share a recording: one train, one dev, one test."""
     files = {}
@@ -247,6 +250,7 @@ def tuxpaint_packages() -> dict[str, bytes]:
     return {"tuxpaint-stamps-default": tree_deb(files)}
 
 
+@cache
 def drascula_packages() -> dict[str, bytes]:
     """Speech files in Spanish: one train, one dev, one test; the game's texts in the other."""
     texts = {

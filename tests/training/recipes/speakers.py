@@ -61,7 +61,8 @@ if "--ipa" in arguments:
     sys.stdout.buffer.write((" " + text.replace("ch", "t\\u0283") + "\\n").encode())
     sys.exit(0)
 size = 1000 + 1700 * sum(c.isalnum() for c in text)
-data = b"".join(struct.pack("<h", 8000 if i // 40 % 2 else -8000) for i in range(size))
+wave = 40 * struct.pack("<h", 8000) + 40 * struct.pack("<h", -8000)
+data = (wave * (size // 80 + 1))[: 2 * size]
 head = b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + struct.pack(
     "<IHHIIHH", 16, 1, 1, 22050, 44100, 2, 16) + b"data" + struct.pack("<I", len(data))
 pathlib.Path(arguments[arguments.index("-w") + 1]).write_bytes(head + data)
