@@ -1,7 +1,7 @@
 """Made-up results of a comparison as plain values: 5 systems, 2 policies, 3 segment sizes.
 
-The shapes are those of real measurements (a recomputing encoder costs more with every segment, a
-stateful one does not), the numbers are drawn from a seed.
+The shapes are those of real measurements: a recomputing encoder costs more with every segment, a
+stateful one does not.
 """
 
 from __future__ import annotations
@@ -13,24 +13,39 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-import numpy as np
-
+from echostream.scoring.significance import JointDistribution
+from echostream.session.segment_log import SegmentRecord
 from eval.command import FORMAT
-from eval.compare.schema import Results
+from eval.compare.schema import (
+    Data,
+    Joint,
+    LengthRun,
+    Paired,
+    Point,
+    Results,
+    Score,
+    SegmentCost,
+    System,
+    TimelineRun,
+    Utterance,
+)
+from eval.compare.timelines import timeline_words
 
 SEGMENTS = (160, 320, 640)
 POLICIES: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("ctc", {}, "ctc"),
     ("wait-k", {"k": 3}, "wait-k k=3"),
 )
-SYSTEMS = (
-    ("echostream-tiny", "EchoStream tiny", "echostream", "stateful", True, 3_664_000, 20.0),
-    ("echostream-base", "EchoStream base", "echostream", "stateful", False, 42_150_000, 20.0),
-    ("streamspeech-tiny", "StreamSpeech tiny", "streamspeech", "recompute", True, 3_700_000, 40.0),
-    ("streamspeech-tiny-cached", "StreamSpeech tiny, cached", "streamspeech", "cached", True,
-     3_700_000, 40.0),
-    ("streamspeech", "StreamSpeech", "streamspeech", "recompute", False, 33_000_000, 40.0),
-)  # fmt: skip
+SYSTEMS = tuple(
+    System(name, label, "a family", mode, "checkpoints/tiny-es-en", trained, parameters, 40.0)
+    for name, label, mode, trained, parameters in (
+        ("echostream-tiny", "EchoStream tiny", "stateful", True, 3_664_000),
+        ("echostream-base", "EchoStream base", "stateful", False, 42_150_000),
+        ("streamspeech-tiny", "StreamSpeech tiny", "recompute", True, 3_700_000),
+        ("tiny-cached", "StreamSpeech tiny, cached", "cached", True, 3_700_000),
+        ("streamspeech", "StreamSpeech", "recompute", False, 33_000_000),
+    )
+)
 TEXTS = (
     ("por favor espere mientras le transferimos la llamada",
      "please wait while we transfer your call to the next available person"),
@@ -39,18 +54,7 @@ TEXTS = (
      "please enter your password and then press the pound key"),
 )  # fmt: skip
 LENGTHS = (5, 10, 15, 30, 45, 60)
-FIGURES = {
-    "BLEU": ("", 1.0),
-    "chrF": ("", 1.2),
-    "WER": ("%", 1.5),
-    "LAAL": ("ms", 60.0),
-    "LAAL_CA": ("ms", 90.0),
-    "LAAL_RT": ("ms", 70.0),
-    "AL": ("ms", 70.0),
-    "ATD": ("ms", 50.0),
-    "YAAL": ("ms", 65.0),
-    "compute_RTF": ("", 0.004),
-}
+STATE_BYTES = {"stateful": 460_000, "cached": 900_000, "recompute": 1_900_000}
 
 
 def read_results(value: Any, kind: Any = Results) -> Any:
@@ -68,212 +72,129 @@ def read_results(value: Any, kind: Any = Results) -> Any:
     return value
 
 
-def synthetic_results(utterances: int = 12, runs: int = 5, seed: int = 7) -> dict[str, Any]:
+def synthetic_results(utterances: int, runs: int) -> dict[str, Any]:
     """The content of a ``results.json``; ``runs`` is how many each utterance has."""
-    random = np.random.default_rng(seed)
-    results = {
-        "format": FORMAT,
-        "resampling": {"resamples": 1000, "seed": 12345},
-        "created": "2026-11-22T18:00:00+00:00",
-        "command": "python -m eval.compare --data data/es-en --output runs/compare",
-        "machine": {"cpu": "a processor", "cores": 2},
-        "versions": {"python": "3.11.7", "echostream": "0.1.0"},
-        "data": {
-            "name": "test part of es-en",
-            "recordings": 185,
-            "seconds": 528.0,
-            "note": "Telephone prompts and read speech; references are lower-cased.",
-        },
-        "systems": [
-            {
-                "name": name,
-                "label": label,
-                "family": family,
-                "mode": mode,
-                "weights": "checkpoints/tiny-es-en" if trained else "random, seed 0",
-                "trained": trained,
-                "parameters": parameters,
-                "frame_ms": frame_ms,
-            }
-            for name, label, family, mode, trained, parameters, frame_ms in SYSTEMS
-        ],
-        "points": [
-            _point(random, place, policy, options, label, segment)
+    results = Results(
+        format=FORMAT,
+        created="2026-11-22T18:00:00+00:00",
+        command="python -m eval.compare --data data/es-en --output runs/compare",
+        machine={"cpu": "a processor", "cores": 2},
+        versions={"python": "3.11.7"},
+        resampling={"resamples": 1000, "seed": 12345},
+        data=Data("test part of es-en", 185, 528.0, "References are lower-cased."),
+        systems=SYSTEMS,
+        points=tuple(
+            _point(place, *policy, segment)
             for place in range(len(SYSTEMS))
-            for policy, options, label in POLICIES
+            for policy in POLICIES
             for segment in SEGMENTS
-        ],
-        "paired": _paired(random),
-        "lengths": [
-            _length(random, place, seconds) for place in range(len(SYSTEMS)) for seconds in LENGTHS
-        ],
-        "utterances": [_utterance(random, index, runs) for index in range(utterances)],
-    }
-    return json.loads(json.dumps(results))
+        ),
+        paired=tuple(
+            _paired(b, segment, *metric)
+            for b, segment in [(2, 320), (3, 320), (2, 640), (4, 320)]
+            for metric in [("BLEU", "higher", 1.2), ("LAAL", "lower", -40.0)]
+        ),
+        lengths=tuple(_length(system, seconds) for system in SYSTEMS for seconds in LENGTHS),
+        utterances=tuple(_utterance(index, runs) for index in range(utterances)),
+    )
+    return json.loads(json.dumps(dataclasses.asdict(results)))
 
 
-def _point(
-    random: Any, place: int, policy: str, options: dict[str, Any], label: str, segment: int
-) -> dict[str, Any]:
-    name, trained = SYSTEMS[place][0], SYSTEMS[place][4]
-    recompute = SYSTEMS[place][3] == "recompute"
-    laal = 700 + 1.6 * segment + 500 * (policy == "wait-k") + 90 * place + random.normal(0, 30)
-    quality = 17.5 - 2.2 * place - 2400 / laal + random.normal(0, 0.3)
-    slow = (4.0 if recompute else 0.15) * 320 / segment
-    values = {
-        "BLEU": quality if trained else 0.1,
-        "chrF": 24 + 1.4 * quality,
-        "WER": 96 - 2.1 * quality,
-        "LAAL": laal,
-        "LAAL_CA": laal + 250 * slow,
-        "LAAL_RT": laal + 60 * slow,
-        "AL": laal - 120,
-        "ATD": laal * 0.8,
-        "YAAL": laal - 60,
-        "compute_RTF": 0.07 * slow,
-    }
+def _point(place: int, policy: str, options: dict[str, Any], label: str, segment: int) -> Point:
+    system = SYSTEMS[place]
+    laal = 700 + 1.6 * segment + 500 * (policy == "wait-k") + 90 * place
+    quality = 17.5 - 2.2 * place - 2400 / laal
+    slow = (4.0 if system.mode == "recompute" else 0.15) * 320 / segment
     figures = {
-        metric: {
-            "value": value,
-            "low": value - 1.96 * FIGURES[metric][1],
-            "high": value + 1.96 * FIGURES[metric][1],
-            "unit": FIGURES[metric][0],
-            "signature": f"{metric}|unit:word|seg:{segment}ms|eval:echostream-0.1.0",
-        }
-        for metric, value in values.items()
+        "BLEU": (quality if system.trained else 0.1, 1.0, ""),
+        "chrF": (24 + 1.4 * quality, 1.2, ""),
+        "WER": (96 - 2.1 * quality, 1.5, "%"),
+        "LAAL": (laal, 60.0, "ms"),
+        "LAAL_CA": (laal + 250 * slow, 90.0, "ms"),
+        "LAAL_RT": (laal + 60 * slow, 70.0, "ms"),
+        "AL": (laal - 120, 70.0, "ms"),
+        "ATD": (laal * 0.8, 50.0, "ms"),
+        "YAAL": (laal - 60, 65.0, "ms"),
+        "compute_RTF": (0.07 * slow, 0.004, ""),
     }
-    return {
-        "system": name,
-        "policy": policy,
-        "policy_options": options,
-        "policy_label": label,
-        "segment_ms": segment,
-        "forced": not trained,
-        "log": f"runs/{name}/{policy}/{segment}/instances.log",
-        "instances": 185,
-        "degenerate": policy == "wait-k" and segment == 640 and place == 2,
-        "figures": figures,
-        "joint": {
-            "x": "LAAL",
-            "y": "BLEU",
-            "distribution": {
-                "value": [laal, values["BLEU"]],
-                "covariance": [[3600.0, 18.0], [18.0, 1.0]],
-            },
-        },
-    }
-
-
-def _paired(random: Any) -> list[dict[str, Any]]:
-    rows = []
-    for b, segment in [(2, 320), (3, 320), (2, 640), (4, 320)]:
-        for metric, better, size in [("BLEU", "higher", 1.2), ("LAAL", "lower", -40.0)]:
-            difference = size * (b - 1) * random.uniform(0.6, 1.8)
-            spread = abs(size) * 1.1
-            rows.append(
-                {
-                    "a": SYSTEMS[0][0],
-                    "b": SYSTEMS[b][0],
-                    "policy_label": "ctc",
-                    "segment_ms": segment,
-                    "metric": metric,
-                    "difference": difference,
-                    "low": difference - spread,
-                    "high": difference + spread,
-                    "p": math.erfc(abs(difference) / spread * 1.96 / math.sqrt(2)),
-                    "better": better,
-                }
+    joint = JointDistribution((laal, figures["BLEU"][0]), ((3600.0, 18.0), (18.0, 1.0)))
+    return Point(
+        system=system.name,
+        policy=policy,
+        policy_options=options,
+        policy_label=label,
+        segment_ms=segment,
+        forced=not system.trained,
+        log=f"runs/{system.name}/{policy}/{segment}/instances.log",
+        instances=185,
+        degenerate=policy == "wait-k" and segment == 640 and place == 2,
+        figures={
+            name: Score(
+                value, value - 2 * error, value + 2 * error, unit, f"{name}|seg:{segment}ms"
             )
-    return rows
+            for name, (value, error, unit) in figures.items()
+        },
+        joint=Joint("LAAL", "BLEU", joint),
+    )
 
 
-def _costs(random: Any, place: int, heard_ms: float) -> dict[str, float]:
+def _paired(b: int, segment: int, metric: str, better: str, size: float) -> Paired:
+    """The more places between the two systems, the further apart they are."""
+    difference, spread = size * (b - 1), abs(size) * 1.1
+    ends = (difference - spread, difference + spread)
+    a, other = SYSTEMS[0].name, SYSTEMS[b].name
+    return Paired(a, other, "ctc", segment, metric, difference, *ends, 0.02, better)
+
+
+def _costs(system: System, heard_ms: float, slower: float = 1.0) -> dict[str, float]:
     """Computing time of the segment that ends at ``heard_ms``."""
-    large = SYSTEMS[place][5] / 40e6
-    if SYSTEMS[place][3] == "recompute":
-        encoder = 15 * large + 6 + (heard_ms / 1000) * (18 * large + 2) + (heard_ms / 1000) ** 2
+    large, heard = system.parameters / 40e6, heard_ms / 1000
+    if system.mode == "recompute":
+        encoder = 15 * large + 6 + heard * (18 * large + 2) + heard**2
     else:
-        encoder = 6 + 38 * large + 5 * (SYSTEMS[place][3] == "cached")
-    jitter = float(random.uniform(0.92, 1.1))
-    return {
-        "front_end": 0.45 * jitter,
-        "encoder": encoder * jitter,
-        "heads": 0.4 * jitter,
-        "decoder": 0.7 * jitter,
-        "policy": 0.05 * jitter,
-    }
+        encoder = 6 + 38 * large + 5 * (system.mode == "cached")
+    costs = {"front_end": 0.45, "encoder": encoder * slower, "heads": 0.4, "decoder": 0.7}
+    return costs | {"policy": 0.05}
 
 
-def _length(random: Any, place: int, seconds: int) -> dict[str, Any]:
-    kept = {"stateful": 460_000, "cached": 900_000, "recompute": 32_000 * seconds}
-    segments = [
-        {
-            "audio_ms": min(320 * k, 1000 * seconds),
-            "costs": _costs(random, place, 320 * k),
-            "state_bytes": kept[SYSTEMS[place][3]],
-        }
-        for k in range(1, math.ceil(seconds * 1000 / 320) + 1)
-    ]
-    return {
-        "system": SYSTEMS[place][0],
-        "seconds": seconds,
-        "segment_ms": 320,
-        "repeats": 3,
-        "segments": segments,
-    }
+def _length(system: System, seconds: int) -> LengthRun:
+    ends = [min(320 * k, 1000 * seconds) for k in range(1, math.ceil(seconds / 0.32) + 1)]
+    segments = (SegmentCost(end, _costs(system, end), STATE_BYTES[system.mode]) for end in ends)
+    return LengthRun(system.name, seconds, 320, 3, tuple(segments))
 
 
-def _utterance(random: Any, index: int, runs: int) -> dict[str, Any]:
+def _utterance(index: int, runs: int) -> Utterance:
     source, reference = TEXTS[index % len(TEXTS)]
     length = 3000 + 400 * (index % 5) + 60.5
-    envelope = np.abs(np.sin(np.linspace(0, 9 + index, 400))) * random.uniform(0.2, 0.7, 400)
-    return {
-        "index": index,
-        "id": f"asterisk/vm-{index:02d}",
-        "seconds": length / 1000,
-        "source_text": source,
-        "reference": reference,
-        "waveform": [[-float(e), float(e) * 0.9] for e in envelope],
-        "runs": [_run(random, k % len(SYSTEMS), length, reference) for k in range(runs)],
-    }
+    loud = [abs(math.sin(k * (9 + index) / 400)) / 2 for k in range(400)]
+    return Utterance(
+        index=index,
+        id=f"asterisk/vm-{index:02d}",
+        seconds=length / 1000,
+        source_text=source,
+        reference=reference,
+        waveform=tuple((-value, value * 0.9) for value in loud),
+        runs=tuple(_run(SYSTEMS[k], length, reference) for k in range(runs)),
+    )
 
 
-def _run(random: Any, place: int, length: float, reference: str) -> dict[str, Any]:
+def _run(system: System, length: float, reference: str) -> TimelineRun:
+    """Writes the reference evenly from the fourth segment on; one system cannot keep up."""
     texts = reference.split()
-    segments: list[dict[str, Any]] = []
-    words: list[dict[str, Any]] = []
-    spent = dict.fromkeys(_costs(random, place, 0.0), 0.0)
-    waiting = free = 0.0
-    busy = spent
     count = math.ceil(length / 320)
+    segments: list[SegmentRecord] = []
+    written = 0
     for k in range(count):
         heard = min(320.0 * (k + 1), length)
-        costs = _costs(random, place, heard)
-        if place == 4:  # falls behind the speaker
-            costs["encoder"] *= 5
         due = len(texts) if k == count - 1 else max(0, round(len(texts) * (k - 3) / count))
-        new = max(0, due - len(words))
-        spent = {key: spent[key] + costs[key] for key in spent}
-        if heard >= free:
-            waiting, busy = heard, dict.fromkeys(busy, 0.0)
-        busy = {key: busy[key] + costs[key] for key in busy}
-        free = waiting + sum(busy.values())
-        segments.append({"audio_ms": heard, "costs": costs, "num_words": new})
-        words += [
-            {
-                "text": text,
-                "segment": k,
-                "delay_ms": heard,
-                "elapsed": {"waiting_ms": heard, "costs": spent},
-                "real_time": {"waiting_ms": waiting, "costs": busy},
-            }
-            for text in texts[len(words) : len(words) + new]
-        ]
-    return {
-        "system": SYSTEMS[place][0],
-        "policy_label": "ctc",
-        "segment_ms": 320,
-        "prediction": " ".join(texts),
-        "segments": segments,
-        "words": words,
-    }
+        costs = _costs(system, heard, slower=5.0 if system.name == "streamspeech" else 1.0)
+        segments.append(SegmentRecord(heard, costs, due - written))
+        written = due
+    return TimelineRun(
+        system=system.name,
+        policy_label="ctc",
+        segment_ms=320,
+        prediction=reference,
+        segments=tuple(segments),
+        words=timeline_words(texts, segments),
+    )
