@@ -64,8 +64,8 @@ faults: $(INSTALLED)
 	$(BIN)/python -m eval.faults
 
 bench: $(INSTALLED)
-	$(BIN)/python -m eval.bench --config configs/base.yaml --agent --memory --output runs/bench/base.json --plots runs/bench/base
-	$(BIN)/python -m eval.bench --config configs/tiny.yaml --output runs/bench/tiny.json --plots runs/bench/tiny
+	$(BIN)/python -m eval.bench --config configs/base.yaml --agent --memory --output runs/bench/base.json
+	$(BIN)/python -m eval.bench --config configs/tiny.yaml --output runs/bench/tiny.json
 
 train-mini: $(INSTALLED)
 	$(BIN)/echostream data es-en

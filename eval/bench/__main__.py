@@ -68,7 +68,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="fewer rounds; chunk, look-ahead and position vary in "
         "torch alone")  # fmt: skip
     add("--output", type=Path, metavar="FILE", help="write all figures as JSON")
-    add("--plots", type=Path, metavar="DIR", help="draw them; needs matplotlib")
     add("--rounds", type=_positive, help=f"of every setting ({ROUNDS}, quick {QUICK_ROUNDS})")
     add("--backends", nargs="+", choices=BACKENDS[:-1], help="default: all that are installed")
     add("--chunks", nargs="+", type=_positive, metavar="MS", help="multiples of 160 ms")
@@ -146,10 +145,6 @@ def run(args: argparse.Namespace, head: dict[str, Any]) -> None:
     print(*(f"  {name}: {value}" for name, value in summary.items()), sep="\n")
     if args.output:
         write_results(args.output, figures)
-    if args.plots:
-        from eval.bench.plots import draw_plots
-
-        draw_plots(results, args.plots)
 
 
 def plan_of(args: argparse.Namespace, config: EncoderConfig) -> Plan:

@@ -16,7 +16,6 @@ from jinja2 import Environment, StrictUndefined, select_autoescape
 from echostream.whole_file import write_whole
 from eval.compare import metrics
 from eval.compare.embedded import embedded_json
-from eval.compare.figures import write_figures
 from eval.compare.schema import Results, part_names
 from eval.compare.summary import quality_note, summary
 from eval.compare.tables import (
@@ -26,28 +25,24 @@ from eval.compare.tables import (
     points_table,
     signatures_table,
 )
-from eval.drawing import SYSTEM_COLOURS
 
 SCRIPTS = ("chart.js", "comparison.js", "timeline.js")
 
-
 PAGE_NAME = "report.html"
 TABLES_NAME = "tables.md"
-FIGURES_NAME = "figures"
 
 
 def write_report(results: Results, folder: Path) -> list[Path]:
     """Write all parts of the report; files of the same names are replaced.
 
-    ``report.html`` needs no other file and no network; ``tables.md`` has the tables as Markdown,
-    ``figures/*.svg`` the figures for papers.
+    ``report.html`` needs no other file and no network; ``tables.md`` has the tables as Markdown.
 
     Returns the paths written, the page first. Raises DataError for what cannot be written.
     """
     texts = {PAGE_NAME: page(results), TABLES_NAME: markdown(results)}
     for name, text in texts.items():
         write_whole(folder / name, text)
-    return [*(folder / name for name in texts), *write_figures(results, folder / FIGURES_NAME)]
+    return [folder / name for name in texts]
 
 
 def page(results: Results) -> str:
@@ -71,7 +66,6 @@ def page(results: Results) -> str:
         quality_note=quality_note(results),
         compared=any(map(results.comparable, results.points)),
         parts=part_names(results.stages),
-        colours=SYSTEM_COLOURS,
         points=points_table(results),
         signatures=signatures_table(results),
         paired=paired_table(results),

@@ -75,16 +75,14 @@ def test_the_short_form_writes_the_summary(
 def test_everything_at_once(
     configs: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("matplotlib")
     pytest.importorskip("simuleval")
     monkeypatch.setattr(bench, "AGENT_S", 2)
     # The agents have a process of their own, which only takes longer here.
     monkeypatch.setattr(bench, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
-    plots = tmp_path / "plots"
     found = run(
         configs,
         tmp_path / "x.json",
-        *("--rounds", "2", "--backends", "torch", "--plots", str(plots), "--agent"),
+        *("--rounds", "2", "--backends", "torch", "--agent"),
         *("--chunks", "320", "--positions", "2", "1800", "--threads", "1"),
         *("--streams", "1", "2", "--memory", "0.1"),
     )
@@ -97,8 +95,6 @@ def test_everything_at_once(
         summary["heads_over_encoder"],
     )
     assert summary["agent_recompute_over_echostream"] > 0
-    names = ["chunk-time.svg", "position.svg", "streams.svg"]
-    assert sorted(path.name for path in plots.iterdir()) == names
     assert "torch" in found["memory"]
     assert [agent["name"] for agent in agents] == [
         "EchoStream, torch",
