@@ -9,6 +9,7 @@ from echostream.kernel.build import (
     compiler_command,
     compiler_missing,
     compiler_version,
+    has_int8_layers,
     has_int8_products,
     kernel_version,
 )
@@ -22,7 +23,7 @@ from echostream.kernel.choice import (
 from echostream.kernel.huge_pages import HugePages, in_huge_pages
 from echostream.kernel.library import Kernel, load_kernel, shared_kernel
 from echostream.kernel.mel_bank import MelBank
-from echostream.kernel.operations import NAMES, Operations
+from echostream.kernel.operations import GELU, NAMES, SWOOSH_L, Operations
 from echostream.kernel.packed_weights import (
     TILE,
     pack_weights,
@@ -32,7 +33,9 @@ from echostream.kernel.packed_weights import (
 from echostream.kernel.quantisation import quantise_int8
 
 __all__ = [
+    "GELU",
     "NAMES",
+    "SWOOSH_L",
     "TILE",
     "GraphKernel",
     "HugePages",
@@ -44,6 +47,7 @@ __all__ = [
     "compiler_missing",
     "compiler_version",
     "graph_kernel",
+    "has_int8_layers",
     "has_int8_products",
     "in_huge_pages",
     "is_plain_inference",

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "operation.h"
+#include "softmax.h"
 #include "vector.h"
 
 namespace echostream {
@@ -20,9 +21,6 @@ namespace {
 // place. Each row is prefetched this many rows before it is read. The second-level cache is the target,
 // since the first takes only a few requests at a time.
 constexpr int64_t AHEAD = 64;
-
-// Below every score, hidden ones included; its exponential is zero.
-constexpr float FAR_BELOW = 3e38f;
 
 // Pointers to the rows of keys or values, stream after stream: the left context's, then the chunk's.
 // The last row is repeated AHEAD times, so that prefetching needs no end.
@@ -41,8 +39,6 @@ std::vector<const float*> find_rows(const std::vector<const float*>& past, int64
   return rows;
 }
 
-int64_t filled_up(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
-
 // [W][D] as [filled-up D][filled-up W], with zeros where it is filled up.
 void transpose_keys(const float* const* rows, int64_t column, int64_t W, int64_t D, float* to) {
   const int64_t width = filled_up(W);
@@ -56,28 +52,6 @@ void transpose_keys(const float* const* rows, int64_t column, int64_t W, int64_t
       transpose(block);
       for (int i = 0; i < LANES; i++) store(to + (d + i) * width + w, block[i]);
     }
-}
-
-// Softmax of W scores with a mask added; the scores are filled up with anything, and are changed.
-void softmax(float* scores, const float* mask, int64_t W, float* weights) {
-  const int64_t width = filled_up(W);
-  Vector largest = Vector{} - FAR_BELOW;
-  for (int64_t w = 0; w < width; w += LANES) {
-    const Vector x =
-        blend(load(scores + w) + load_some(mask + w, W - w), W - w, Vector{} - FAR_BELOW);
-    store(scores + w, x);
-    largest = x > largest ? x : largest;
-  }
-  largest = reduce(largest, [](Vector x, Vector y) { return x > y ? x : y; });
-  Vector sums = {};
-  for (int64_t w = 0; w < width; w += LANES) {
-    const Vector x = exponential(load(scores + w) - largest);
-    store(scores + w, x);
-    sums += x;
-  }
-  const Vector scale = 1.0f / reduce(sums, [](Vector x, Vector y) { return x + y; });
-  for (int64_t w = 0; w < width; w += LANES)
-    store_some(weights + w, load(scores + w) * scale, W - w);
 }
 
 // Scores of M queries with all keys: products of queries and keys, and of queries for positions
@@ -143,7 +117,7 @@ OPERATION(attention_weights,
   const int64_t P = blocks * past.tensors[0].size(1), W = P + S, R = W + S - 1;
   const int64_t row = 2 * H * D + H * E, width = filled_up(W);
   float* weights = make(result, {B, H, S, W});
-  AlignedBuffer keys(filled_up(D) * width), scores(4 * width);
+  AlignedBuffer keys(filled_up(D) * width), scores(8 * width);
   const auto rows = find_rows(past.data, P, H * D, projected.data() + H * D, row, B, S);
   for (int64_t b = 0; b < B; b++) {
     for (int64_t h = 0; h < H; h++) {
@@ -158,6 +132,7 @@ OPERATION(attention_weights,
                   weights + ((b * H + h) * S + s + m) * W);
       };
       int64_t s = 0;
+      for (; s + 8 <= S; s += 8) several(score<8>, s, 8);
       for (; s + 4 <= S; s += 4) several(score<4>, s, 4);
       for (; s < S; s++) several(score<1>, s, 1);
     }

@@ -98,8 +98,13 @@ def _processor() -> bytes:
 
 
 def has_int8_products() -> bool:
-    """Whether the processor has the instructions for int8 weights."""
+    """Whether the processor adds products of int8."""
     return b"avx512_vnni" in _processor().split()
+
+
+def has_int8_layers() -> bool:
+    """Whether the kernel has linear layers of int8 weights for the processor."""
+    return has_int8_products() or b"avx2" in _processor().split()
 
 
 def compile_kernel(path: Path, *flags: str) -> None:

@@ -16,6 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+SWOOSH_L, GELU = 1, 2
+"""What a linear layer's result may go through."""
+
 
 class Operations:
     """Each operation as the shape of its result, which is what torch needs in order to trace it.
@@ -25,7 +28,7 @@ class Operations:
 
     @staticmethod
     def packed_linear(
-        x: Tensor, weights: Tensor, offset: int, outputs: int, swoosh_l: int
+        x: Tensor, weights: Tensor, offset: int, outputs: int, activation: int
     ) -> Tensor:
         """A linear layer.
 
@@ -35,7 +38,7 @@ class Operations:
                 :func:`echostream.kernel.pack_weights` packs it.
             offset: where it begins.
             outputs: ``O``.
-            swoosh_l: 1 to apply SwooshL to the result, else 0.
+            activation: applied to the result: :data:`SWOOSH_L`, :data:`GELU`, or 0 for none.
 
         Returns:
             ``[..., O]``.
@@ -49,14 +52,15 @@ class Operations:
 
     @staticmethod
     def packed_linear_int8(
-        x: Tensor, weights: Tensor, offset: int, outputs: int, swoosh_l: int
+        x: Tensor, weights: Tensor, offset: int, outputs: int, activation: int
     ) -> Tensor:
         """:meth:`packed_linear` of :func:`echostream.kernel.pack_weights_int8`.
 
-        Inputs are rounded to int8 too, each row with one scale.
+        Inputs are rounded too, each row with one scale: to int8 where
+        :func:`echostream.kernel.has_int8_products` is true, else to int16.
 
         Raises:
-            RuntimeError: where :func:`echostream.kernel.has_int8_products` is false.
+            RuntimeError: where :func:`echostream.kernel.has_int8_layers` is false.
         """
         return x.new_empty((*x.shape[:-1], outputs))
 
@@ -101,6 +105,31 @@ class Operations:
             ``[B, S, H V]``.
         """
         return values.new_empty(values.shape)
+
+    @staticmethod
+    def cached_weights(
+        queries: Tensor, parts: Sequence[Tensor], mask: Tensor, heads: int
+    ) -> Tensor:
+        """Softmax of products of the queries of ``n`` tokens with keys that lie in parts.
+
+        Args:
+            queries: ``[n, H D]``.
+            parts: ``[2, H, any, D]`` keys and values of ``W`` rows in all.
+            mask: ``[n, W]``, or ``[1, W]`` for all tokens, added to the scores; ``[0, 0]`` for
+                none.
+            heads: ``H``.
+
+        Returns:
+            ``[H, n, W]``.
+        """
+        width = sum(part.shape[2] for part in parts)
+        return queries.new_empty(heads, queries.shape[0], width)
+
+    @staticmethod
+    def cached_mix(weights: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        """Means of the values of the parts, ``[n, H D]``, weighted by ``[H, n, W]``."""
+        heads, count, _ = weights.shape
+        return weights.new_empty(count, heads * parts[0].shape[3])
 
     @staticmethod
     def depthwise_swoosh(past: Tensor, x: Tensor, taps: Tensor, bias: Tensor) -> Tensor:

@@ -5,10 +5,10 @@
 // they lie in memory: tiles of TILE outputs, [N / TILE][K][TILE], padded with zeros, and then the bias,
 // padded alike (see packed_weights.py).
 //
-// An int8 tile is [K / 4][TILE][4], padded with zeros. The inputs are rounded to int8 too, each row
-// with one scale. The processor adds four int8 products at a time.
+// An int8 tile is [K / 4][TILE][4], padded with zeros. The inputs are rounded too, each row with one
+// scale: to int8 where the processor adds four int8 products at a time, else to int16.
 //
-// The epilogue works on sums while they are in registers: SwooshL, or a residual that is added.
+// The epilogue works on sums while they are in registers: SwooshL, GELU, or a residual that is added.
 //
 // Sums run over k in order for every M, so a row gives the same bits alone and in a batch.
 
@@ -31,14 +31,17 @@ constexpr int64_t WIDTH = LANES * VECTORS;
 // such hints only cost time.
 constexpr int64_t AHEAD = 3072;
 
+constexpr int64_t SWOOSH_L = 1, GELU = 2;
+
 // What is done with the sums of a layer.
 struct Epilogue {
-  bool swoosh_l;
+  int64_t activation;
   const float* addend;  // [M, N]; nullptr for nothing.
 
   // Writes the first `count` of `sums` to place `at` of the result.
   void operator()(Vector sums, float* y, int64_t at, int64_t count) const {
-    if (swoosh_l) sums = swoosh(sums, 4.0f, 0.035f);
+    if (activation == SWOOSH_L) sums = swoosh(sums, 4.0f, 0.035f);
+    if (activation == GELU) sums = gelu(sums);
     if (addend) sums = load_some(addend + at, count) + sums;
     store_some(y + at, sums, count);
   }
@@ -128,6 +131,46 @@ inline __attribute__((always_inline)) void block_int8(
     }
 }
 
+#elif defined(__AVX2__)
+
+// M rows, from row `first` on, by 4 V outputs of a tile, from `n` on.
+template <int M, int V>
+inline __attribute__((always_inline)) void block_int8(const QuantisedRows& x, int64_t first,
+                                                      const uint8_t* tile, const float* scales,
+                                                      const float* bias, float* __restrict y,
+                                                      int64_t N, int64_t n, Epilogue epilogue) {
+  const int16_t* rows = x.row(first);
+  // Two sums for each output, of the even and the odd pairs of inputs.
+  __m256i sums[M][V];
+  for (int m = 0; m < M; m++)
+    for (int v = 0; v < V; v++) sums[m][v] = _mm256_setzero_si256();
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < x.inputs; k += 4) {
+    __m256i weights[V];
+    for (int v = 0; v < V; v++)
+      weights[v] = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i*)(tile + k * TILE + 16 * v)));
+    for (int m = 0; m < M; m++) {
+      int64_t four;
+      __builtin_memcpy(&four, rows + m * x.inputs + k, 8);
+      const __m256i factors = _mm256_set1_epi64x(four);
+      for (int v = 0; v < V; v++)
+        sums[m][v] = _mm256_add_epi32(sums[m][v], _mm256_madd_epi16(weights[v], factors));
+    }
+  }
+  for (int m = 0; m < M; m++) {
+    // Weights are stored as w + 128. Sums wrap around until that is taken out.
+    const __m256i surplus = _mm256_set1_epi32((int32_t)(128u * (uint32_t)x.sums[first + m]));
+    for (int v = 0; v < V; v += 2) {
+      const __m256i pairs = _mm256_hadd_epi32(sums[m][v], sums[m][v + 1]);
+      const __m256i whole =
+          _mm256_sub_epi32(_mm256_permute4x64_epi64(pairs, _MM_SHUFFLE(3, 1, 2, 0)), surplus);
+      const Vector scaled = (Vector)_mm256_cvtepi32_ps(whole) * x.scales[first + m] *
+                                load(scales + 4 * v) + load(bias + 4 * v);
+      epilogue(scaled, y, (first + m) * N + n + 4 * v, N - n - 4 * v);
+    }
+  }
+}
+
 #endif
 
 // x: [M, K]. weights: the layer's. y: [M, N].
@@ -181,42 +224,63 @@ void linear_int8(const float* x, int64_t M, int64_t K, const float* weights, int
     if (m + 2 <= M) rows(block_int8<2, 2, 0>, 2, 0);
     if (m < M) rows(block_int8<1, 2, 0>, 1, 0);
   }
+#elif defined(__AVX2__)
+  const QuantisedRows rounded(x, M, K);
+  const int64_t tiles = (N + TILE - 1) / TILE;
+  const uint8_t* bytes = (const uint8_t*)weights;
+  const float* scales = (const float*)(bytes + tiles * TILE * rounded.inputs);
+  const float* bias = scales + tiles * TILE;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (int64_t tile = 0; tile < tiles; tile++) {
+    const uint8_t* own = bytes + tile * TILE * rounded.inputs;
+    int64_t m = 0;
+    // As many outputs at once as there are registers for.
+    const auto rows = [&](auto run, int count, int64_t width) {
+      for (int64_t n = tile * TILE; n < N && n < (tile + 1) * TILE; n += width)
+        run(rounded, m, own + 4 * (n % TILE), scales + n, bias + n, y, N, n, epilogue);
+      m += count;
+    };
+    while (m + 4 <= M) rows(block_int8<4, 2>, 4, 8);
+    if (m + 2 <= M) rows(block_int8<2, 4>, 2, 16);
+    if (m < M) rows(block_int8<1, 8>, 1, 32);
+  }
 #else
-  throw std::runtime_error("this processor has no instructions for int8 weights (AVX512-VNNI)");
+  throw std::runtime_error("this processor has no instructions for int8 weights (AVX2)");
 #endif
 }
 
 AOTITorchError run(decltype(linear) compute, AtenTensorHandle given_x,
-                   AtenTensorHandle given_weights, int64_t offset, int64_t outputs, int64_t swoosh_l,
+                   AtenTensorHandle given_weights, int64_t offset, int64_t outputs, int64_t activation,
                    const float* addend, AtenTensorHandle* result) {
   const Dense x(given_x), weights(given_weights);
   std::vector<int64_t> sizes = x.sizes();
   const int64_t inputs = sizes.back();
   sizes.back() = outputs;
   compute(x.data(), x.count() / inputs, inputs, weights.data() + offset, outputs,
-          {swoosh_l != 0, addend}, make(result, sizes), threads());
+          {activation, addend}, make(result, sizes), threads());
   return 0;
 }
 
 }  // namespace
 }  // namespace echostream
 
-// x: [..., K]. weights: flat, with the layer at `offset`. outputs: N. swoosh_l: whether SwooshL follows.
+// x: [..., K]. weights: flat, with the layer at `offset`. outputs: N. activation: 1 for SwooshL, 2 for GELU, 0
+// for none.
 // Result: [..., N].
 OPERATION(packed_linear,
-          "(Tensor x, Tensor weights, int offset, int outputs, int swoosh_l) -> Tensor",
+          "(Tensor x, Tensor weights, int offset, int outputs, int activation) -> Tensor",
           AtenTensorHandle x, AtenTensorHandle weights, int64_t offset, int64_t outputs,
-          int64_t swoosh_l) {
+          int64_t activation) {
   using namespace echostream;
-  return run(linear, x, weights, offset, outputs, swoosh_l, nullptr, result);
+  return run(linear, x, weights, offset, outputs, activation, nullptr, result);
 }
 
 OPERATION(packed_linear_int8,
-          "(Tensor x, Tensor weights, int offset, int outputs, int swoosh_l) -> Tensor",
+          "(Tensor x, Tensor weights, int offset, int outputs, int activation) -> Tensor",
           AtenTensorHandle x, AtenTensorHandle weights, int64_t offset, int64_t outputs,
-          int64_t swoosh_l) {
+          int64_t activation) {
   using namespace echostream;
-  return run(linear_int8, x, weights, offset, outputs, swoosh_l, nullptr, result);
+  return run(linear_int8, x, weights, offset, outputs, activation, nullptr, result);
 }
 
 // addend: [..., N], which the layer is added to.

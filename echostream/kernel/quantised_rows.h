@@ -1,7 +1,9 @@
-// Rows of numbers rounded to int8, each with one scale: the inputs of int8 layers.
+// Rows of numbers rounded to whole ones, each with one scale: the inputs of int8 layers. They are int8
+// where the processor adds products of int8, else int16, which take it the same time as int8 would.
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -85,6 +87,59 @@ struct QuantisedRows {
       sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), packed);
     }
     sums[m] = _mm512_reduce_add_epi32(sum);
+  }
+};
+
+}  // namespace echostream
+
+#elif defined(__AVX2__)
+
+namespace echostream {
+
+struct QuantisedRows {
+  int64_t inputs;  // Of a row, with zeros up to a multiple of four.
+  std::unique_ptr<int16_t[]> values;  // [M, inputs]
+  std::unique_ptr<float[]> scales;    // [M]
+  std::unique_ptr<int32_t[]> sums;    // [M], of a row's values.
+
+  // x: [M, K].
+  QuantisedRows(const float* x, int64_t M, int64_t K)
+      : inputs((K + 3) / 4 * 4),
+        values(new int16_t[M * inputs]),
+        scales(new float[M]),
+        sums(new int32_t[M]) {
+    // The largest that lets no sum of products with 127 overflow; a multiple of 127, so that what is
+    // whole in int8 is whole here too.
+    const float most = 127 * std::clamp<int64_t>(INT32_MAX / (127 * 127 * K), 1, 258);
+    for (int64_t m = 0; m < M; m++) round(x + m * K, K, m, most);
+  }
+
+  const int16_t* row(int64_t m) const { return values.get() + m * inputs; }
+
+ private:
+  static uint32_t bits(float x) {
+    uint32_t found;
+    std::memcpy(&found, &x, sizeof(found));
+    return found;
+  }
+
+  void round(const float* x, int64_t K, int64_t m, float most) {
+    // A NaN is larger than any number, so that what is made of its row is NaN.
+    uint32_t largest_bits = bits(1e-30f);
+    for (int64_t k = 0; k < K; k++) largest_bits = std::max(largest_bits, bits(x[k]) & 0x7fffffffu);
+    float largest;
+    std::memcpy(&largest, &largest_bits, sizeof(largest));
+    scales[m] = largest / most;
+    const float inverse = most / largest;
+    int16_t* to = values.get() + m * inputs;
+    int32_t sum = 0;
+    for (int64_t k = 0; k < K; k++) {
+      // 1.5 * 2^23: after adding it the lowest bits are the number rounded to a whole one.
+      to[k] = (int16_t)bits(x[k] * inverse + 12582912.0f);
+      sum += to[k];
+    }
+    for (int64_t k = K; k < inputs; k++) to[k] = 0;
+    sums[m] = sum;
   }
 };
 

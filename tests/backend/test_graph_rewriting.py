@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from echostream.backend.inductor.graph_rewriting import rewritten
 from echostream.kernel import (
     Kernel,
-    has_int8_products,
+    has_int8_layers,
     pack_weights,
     pack_weights_int8,
     shared_kernel,
@@ -48,7 +48,7 @@ def names(graph: GraphModule) -> list[str]:
 def checked(function: Callable[..., Tensor], *inputs: Tensor) -> list[str]:
     """The operators of the rewritten graph, which makes the same values."""
     graph = make_fx(function, tracing_mode="fake")(*inputs)
-    here = has_int8_products() or not any("int8" in name for name in names(graph))
+    here = has_int8_layers() or not any("int8" in name for name in names(graph))
     expected = graph(*inputs) if here else None
     again = rewritten(graph)
     assert expected is None or torch.equal(again(*inputs), expected)

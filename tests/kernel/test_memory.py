@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from echostream.kernel import compile_kernel, compiler_command, has_int8_products
+from echostream.kernel import compile_kernel, compiler_command, has_int8_layers, has_int8_products
 
 from .needs import needs_compiler
 
@@ -20,16 +20,20 @@ import numpy as np
 import torch
 from echostream.kernel import MelBank, NAMES, load_kernel, pack_weights, pack_weights_int8
 torch.set_num_threads(1)
-kernel, int8, r = load_kernel(Path(sys.argv[1])), sys.argv[2] == "True", torch.randn
+kernel, r = load_kernel(Path(sys.argv[1])), torch.randn
+products, layers = (argument == "True" for argument in sys.argv[2:])
+int8 = [("_int8", pack_weights_int8)] if layers else []
 called = set()
 def call(name, *given):
     called.add(name)
     return getattr(kernel, name)(*given)
 for frames, left, width in ((1, 0, 1), (3, 2, 5), (9, 16, 17), (16, 5, 40)):
-    for suffix, pack in (("", pack_weights), *([("_int8", pack_weights_int8)] if int8 else [])):
+    for suffix, pack in (("", pack_weights), *int8):
         weights = pack(r(width, 7), r(width))
         y = call("packed_linear" + suffix, r(frames, 7), weights, 0, width, 1)
         call(f"packed_linear{suffix}_add", r(frames, 7), weights, 0, y)
+        if suffix and not products:
+            continue
         outputs = (4, 12, width)
         first, *others = ((4, 9), (12, 36), (width, 108))
         layers = [pack_weights(r(*first), r(4)), *(pack(r(n, i), r(n)) for n, i in others)]
@@ -38,6 +42,9 @@ for frames, left, width in ((1, 0, 1), (3, 2, 5), (9, 16, 17), (16, 5, 40)):
     projected, positions = r(2, frames, 4 * width + 6), r(2, 3, total + frames - 1)
     mixing = call("attention_weights", projected, [past], positions, r(2, 1, frames, total), 2)
     call("attention_mix", mixing, [past], chunk, 2)
+    parts = [r(2, 2, rows, width) for rows in (left, 1, frames)]
+    mask = r(frames, left + 1 + frames)
+    call("cached_mix", call("cached_weights", r(frames, 2 * width), parts, mask, 2), parts)
     call("depthwise_swoosh", past, chunk, r(left + 3, 2 * width), r(2 * width))
     call("gated_sigmoid", chunk, r(2, frames, 1))
     call("gated_tanh", r(2, frames, 3 * width))
@@ -45,7 +52,7 @@ for frames, left, width in ((1, 0, 1), (3, 2, 5), (9, 16, 17), (16, 5, 40)):
     called.add("log_mel")
     bank = MelBank.of(np.ones(400, np.float32), np.eye(257, 80, dtype=np.float32))
     bank.log_mel(kernel, np.zeros(400 + 160 * (frames - 1), np.float32), frames)
-assert int8 or called == {name for name in NAMES if "int8" not in name}, called
+assert {name for name in NAMES if "int8" not in name} <= called, called
 """
 
 
@@ -60,7 +67,10 @@ def test_reading_and_writing_stop_at_the_edge(tmp_path: Path) -> None:
         pytest.skip("the compiler has no address sanitizer")
     compile_kernel(tmp_path / "kernel.so", "-fsanitize=address")
     run = subprocess.run(
-        [sys.executable, "-c", EVERY_OPERATION, tmp_path / "kernel.so", str(has_int8_products())],
+        [
+            *(sys.executable, "-c", EVERY_OPERATION, tmp_path / "kernel.so"),
+            *(str(has_int8_products()), str(has_int8_layers())),
+        ],
         env=os.environ
         | {"LD_PRELOAD": found, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
         capture_output=True,

@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.kernel import Kernel, pack_weights, pack_weights_int8, unpack_weights
+from echostream.kernel import (
+    GELU,
+    SWOOSH_L,
+    Kernel,
+    pack_weights,
+    pack_weights_int8,
+    unpack_weights,
+)
 
-from .needs import needs_compiler, needs_int8
+from .needs import needs_compiler, needs_int8_layers
 from .reference import linear_int8, swoosh_l, torch_threads, unpack_weights_int8
 
 PRECISIONS = [
     pytest.param("float32", marks=needs_compiler),
-    pytest.param("int8", marks=needs_int8),
+    pytest.param("int8", marks=needs_int8_layers),
 ]
 
 
@@ -64,12 +71,15 @@ def linear(kernel: Kernel, x: Tensor, weights: Tensor, outputs: int, precision: 
 
 
 def check_variants(kernel: Kernel, case: Layer, weights: Tensor, y: Tensor, precision: str) -> None:
-    """SwooshL of the result, which must not be rounded otherwise before; an addend, as if it were
-    added afterwards; and a row is the same bits beside any others, on any number of threads."""
+    """SwooshL or GELU of the result, not rounded otherwise before; an addend, as if it
+    were added afterwards; and a row is the same bits beside others, on any number of threads."""
     int8 = precision == "int8"
-    with_swoosh = kernel.packed_linear_int8 if int8 else kernel.packed_linear
-    activated = with_swoosh(case.x, weights, 5, case.outputs, 1)
+    operation = kernel.packed_linear_int8 if int8 else kernel.packed_linear
+    activated = operation(case.x, weights, 5, case.outputs, SWOOSH_L)
     torch.testing.assert_close(activated.double(), swoosh_l(y), atol=2e-6, rtol=1e-6)
+    activated = operation(case.x, weights, 5, case.outputs, GELU)
+    expected = functional.gelu(y.double())
+    torch.testing.assert_close(activated.double(), expected, atol=1e-6, rtol=1e-6)
     addend = torch.randn(y.shape)
     add = kernel.packed_linear_int8_add if int8 else kernel.packed_linear_add
     assert torch.equal(add(case.x, weights, 5, addend), addend + y)
@@ -108,7 +118,7 @@ def test_packed_weights_are_the_layers(case: Layer) -> None:
     assert bool((off.abs() <= sizes * 0.505 / 127 + 1e-4).all())
 
 
-@needs_int8
+@needs_int8_layers
 @settings(deadline=None, max_examples=150)
 @given(case=layers)
 def test_the_int8_kernel_computes_the_reference(kernel: Kernel, case: Layer) -> None:
@@ -123,7 +133,7 @@ def test_the_int8_kernel_computes_the_reference(kernel: Kernel, case: Layer) -> 
     check_variants(kernel, case, weights, y, "int8")
 
 
-@needs_int8
+@needs_int8_layers
 def test_rows_of_zeros_and_large_values_in_int8(kernel: Kernel) -> None:
     case = layer(1, 70, 40, True, 3)
     weights = case.packed("int8")

@@ -63,8 +63,8 @@ def _add_in_layer(node: Any) -> None:
     for layer, addend in (node.args[::-1], node.args):
         if not _is(layer, *with_sum) or len(layer.users) > 1:
             continue
-        x, weights, offset, _, swoosh_l = layer.args
-        if swoosh_l or addend.meta["val"].shape != layer.meta["val"].shape:
+        x, weights, offset, _, activation = layer.args
+        if activation or addend.meta["val"].shape != layer.meta["val"].shape:
             continue
         with node.graph.inserting_before(node):
             summed = node.graph.call_function(with_sum[layer.target], (x, weights, offset, addend))
