@@ -12,6 +12,8 @@ from torch.nn import functional
 from echostream.encoder.activation import swoosh_l
 from echostream.encoder.prepared import PreparedModule
 from echostream.kernel import (
+    GELU,
+    SWOOSH_L,
     HugePages,
     graph_kernel,
     is_plain_inference,
@@ -34,6 +36,13 @@ def _has_packed_product() -> bool:
     )
 
 
+def activated(y: Tensor, activation: int) -> Tensor:
+    """``y`` after ``SWOOSH_L``, ``GELU``, or 0 for nothing."""
+    if activation == SWOOSH_L:
+        return swoosh_l(y)
+    return functional.gelu(y) if activation == GELU else y
+
+
 class Linear(PreparedModule, nn.Linear):
     """:class:`torch.nn.Linear` that keeps its weights in the order in which they are read.
 
@@ -48,15 +57,23 @@ class Linear(PreparedModule, nn.Linear):
         outputs: ``O``.
         bias: whether something is added.
         swoosh_epilogue: whether SwooshL follows, which the kernel does on the way.
+        gelu_epilogue: whether GELU does; not in a graph.
     """
 
     has_packed_product = _has_packed_product()
 
     def __init__(
-        self, inputs: int, outputs: int, bias: bool = True, *, swoosh_epilogue: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        bias: bool = True,
+        *,
+        swoosh_epilogue: bool = False,
+        gelu_epilogue: bool = False,
     ) -> None:
         super().__init__(inputs, outputs, bias)
         self.swoosh_epilogue = swoosh_epilogue
+        self.activation = SWOOSH_L if swoosh_epilogue else GELU if gelu_epilogue else 0
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., I] -> [..., O]``."""
@@ -67,15 +84,27 @@ class Linear(PreparedModule, nn.Linear):
         if is_plain_inference(x) and _can_be_prepared(weight):
             kernel = shared_kernel()
             if kernel is not None:
-                sources = (weight,) if bias is None else (weight, bias)
-                packed = self.prepared("kernel", sources, self._packed_for_kernel)
-                return kernel.packed_linear(x, packed, 0, self.out_features, self.swoosh_epilogue)
+                packed = self._in_kernel(weight, bias)
+                return kernel.packed_linear(x, packed, 0, self.out_features, self.activation)
             if self.has_packed_product and weight.numel() >= _LEAST_PACKED and x.numel() > 0:
                 packed = self.prepared("oneDNN", (weight,), self._packed_for_onednn)
                 y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-                return swoosh_l(y) if self.swoosh_epilogue else y
-        y = functional.linear(x, weight, bias)
-        return swoosh_l(y) if self.swoosh_epilogue else y
+                return activated(y, self.activation)
+        return activated(functional.linear(x, weight, bias), self.activation)
+
+    def added_to(self, addend: Tensor, x: Tensor) -> Tensor:
+        """``addend`` [..., O] and the layer of ``x`` [..., I], which has no activation."""
+        weight, bias = self.weight, self.bias
+        if graph_kernel() is None and is_plain_inference(x) and _can_be_prepared(weight):
+            kernel = shared_kernel()
+            if kernel is not None:
+                return kernel.packed_linear_add(x, self._in_kernel(weight, bias), 0, addend)
+        y: Tensor = addend + self(x)
+        return y
+
+    def _in_kernel(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        sources = (weight,) if bias is None else (weight, bias)
+        return self.prepared("kernel", sources, self._packed_for_kernel)
 
     def _packed_for_kernel(self) -> Tensor:
         return _PACKED.place(pack_weights(self.weight, self.bias))

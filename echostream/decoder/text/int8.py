@@ -1,6 +1,6 @@
 """A text decoder whose weights are int8.
 
-Symbols: ``n`` tokens, ``I`` inputs, ``O`` outputs, ``C`` channels, ``V`` vocabulary.
+Symbols: ``n`` tokens, ``C`` channels, ``V`` vocabulary.
 
 One token needs every weight once, so its time is that of reading them, and most of them are the
 output's. Projections of encoder frames are made once for a frame and stay float32.
@@ -8,21 +8,12 @@ output's. Projections of encoder frames are made once for a frame and stay float
 
 from __future__ import annotations
 
-import warnings
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from echostream.decoder.text.transformer import DecoderLayer, TransformerDecoder
-from echostream.errors import ConfigError
-from echostream.kernel import (
-    has_int8_products,
-    kernel_for,
-    pack_weights_int8,
-    quantise_int8,
-    shared_kernel,
-)
+from echostream.encoder.int8_linear import Int8Linear
+from echostream.encoder.linear import Linear
 
 RESCORED = 64
 """Tokens whose logits are computed once more in float32: the likeliest of each row."""
@@ -30,66 +21,13 @@ RESCORED = 64
 _FLOAT = ("cross_key", "cross_value")
 
 
-class Int8Linear(nn.Module):
-    """A linear layer of int8 weights, one scale an output; inputs are rounded too.
-
-    The product is the project's kernel where the processor has the instructions for it, else
-    torch's.
-
-    Args:
-        weight: ``[O, I]``.
-        bias: ``[O]``.
-
-    Raises:
-        ConfigError: if there is neither.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.out_features = len(weight)
-        weight = weight.detach().cpu()
-        bias = None if bias is None else bias.detach().cpu()
-        self._packed: Tensor | None = None
-        if shared_kernel() is not None and has_int8_products():
-            self._packed = pack_weights_int8(weight, bias)
-            return
-        if not hasattr(torch.ops.quantized, "linear_dynamic"):
-            raise ConfigError(
-                "--precision int8 was given, but this PyTorch has no product of int8 weights and "
-                "the processor no instructions for the project's own; expected float32"
-            )
-        values, scales = quantise_int8(weight.numpy(), 1)
-        with warnings.catch_warnings():
-            # Tensors of int8 are on their way out of PyTorch, but their products are still there.
-            warnings.simplefilter("ignore")
-            quantised = torch._make_per_channel_quantized_tensor(
-                torch.from_numpy(values),
-                torch.from_numpy(scales).flatten().double(),
-                torch.zeros(len(weight), dtype=torch.int64),
-                0,
-            )
-            self._prepacked = torch.ops.quantized.linear_prepack(quantised, bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[..., I] -> [..., O]``."""
-        if self._packed is not None:
-            kernel = kernel_for(x)
-            if kernel is not None:
-                y: Tensor = kernel.packed_linear_int8(x, self._packed, 0, self.out_features, 0)
-                return y
-            raise ConfigError("a decoder in int8 is for inference in float32 on the CPU")
-        # With all 8 bits of the inputs sums would overflow on older processors.
-        z: Tensor = torch.ops.quantized.linear_dynamic(x.contiguous(), self._prepacked, True)
-        return z
-
-
 class _Int8Layer(DecoderLayer):
     def __init__(self, layer: DecoderLayer) -> None:
         nn.Module.__init__(self)
         self.num_heads = layer.num_heads
         for name, module in layer.named_children():
-            if isinstance(module, nn.Linear) and name not in _FLOAT:
-                self.add_module(name, Int8Linear(module.weight, module.bias))
+            if isinstance(module, Linear) and name not in _FLOAT:
+                self.add_module(name, Int8Linear.of(module))
             else:
                 self.add_module(name, module)
 

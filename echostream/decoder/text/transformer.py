@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from echostream.config_whisper import TextDecoderConfig
 from echostream.encoder.linear import Linear
+from echostream.kernel import kernel_for
 
 SILENCE_STRIDE = 10
 """Frames that a row of silence counts for."""
@@ -64,7 +65,7 @@ class DecoderLayer(nn.Module):
         self.cross_value = Linear(dim, dim)
         self.cross_out = Linear(dim, dim)
         self.ffn_norm = nn.LayerNorm(dim)
-        self.ffn_in = Linear(dim, config.ffn_dim)
+        self.ffn_in = Linear(dim, config.ffn_dim, gelu_epilogue=True)
         self.ffn_out = Linear(config.ffn_dim, dim)
 
     def source(self, frames: Tensor) -> Tensor:
@@ -92,14 +93,19 @@ class DecoderLayer(nn.Module):
 
         ``past`` and ``source`` are parts of this layer, ``[2, ..., H, any, d]``.
         """
-        y = self.self_norm(x)
+        query, own = self._projected(self.self_norm(x))
+        mixed, _ = _attend(query, (*past, own), causal, self.num_heads)
+        x = self.self_out.added_to(x, mixed)
+        query = self.cross_query(self.cross_norm(x))
+        mixed, weights = _attend(query, source, views, self.num_heads)
+        x = self.cross_out.added_to(x, mixed)
+        y = self.ffn_in(self.ffn_norm(x))
+        return self.ffn_out.added_to(x, y), weights, own
+
+    def _projected(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries ``[..., n, C]``, and keys and values ``[2, ..., H, n, d]`` of tokens."""
         own = torch.stack((self._split(self.self_key(y)), self._split(self.self_value(y))))
-        mixed, _ = _attend(self._split(self.self_query(y)), (*past, own), causal)
-        x = x + self.self_out(mixed)
-        mixed, weights = _attend(self._split(self.cross_query(self.cross_norm(x))), source, views)
-        x = x + self.cross_out(mixed)
-        y = functional.gelu(self.ffn_in(self.ffn_norm(x)))
-        return x + self.ffn_out(y), weights, own
+        return self.self_query(y), own
 
     def _split(self, x: Tensor) -> Tensor:
         """``[..., n, C] -> [..., H, n, d]``."""
@@ -236,11 +242,19 @@ class TransformerDecoder(nn.Module):
         return list(self.layers)  # type: ignore[arg-type]
 
 
-def _attend(queries: Tensor, parts: Sequence[Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _attend(
+    queries: Tensor, parts: Sequence[Tensor], mask: Tensor | None, heads: int
+) -> tuple[Tensor, Tensor]:
     """Means of values ``[..., n, C]`` and their weights ``[..., H, n, width]``.
 
-    ``parts`` of keys and values are ``[2, ..., H, any, d]``.
+    ``queries`` are ``[..., n, C]``, ``parts`` of keys and values ``[2, ..., H, any, d]``.
     """
+    kernel = kernel_for(queries) if queries.dim() == 2 else None
+    if kernel is not None:
+        added = queries.new_zeros(0, 0) if mask is None else mask.view(-1, mask.shape[-1])
+        weights = kernel.cached_weights(queries, parts, added, heads)
+        return kernel.cached_mix(weights, parts), weights
+    queries = queries.unflatten(-1, (heads, -1)).transpose(-2, -3)
     queries = queries * (1 / math.sqrt(queries.shape[-1]))
     scores = torch.cat([queries @ keys.transpose(-1, -2) for keys, _ in parts], dim=-1)
     weights = (scores if mask is None else scores + mask).softmax(dim=-1)
