@@ -3,6 +3,7 @@
 from echostream.backend.cache import default_cache
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.backend.select import (
+    in_int8,
     installed_backends,
     make_backend,
     precisions_of,
@@ -11,6 +12,7 @@ from echostream.backend.select import (
 __all__ = [
     "CompiledEncoder",
     "default_cache",
+    "in_int8",
     "installed_backends",
     "make_backend",
     "precisions_of",

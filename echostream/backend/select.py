@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from echostream.backend.cache import graphs_of, holds_graph
 from echostream.backend.compiled_encoder import CompiledEncoder
@@ -11,6 +12,7 @@ from echostream.backend.inductor import Inductor
 from echostream.backend.onnxruntime_engine import OnnxRuntime
 from echostream.backend.openvino_engine import OpenVino
 from echostream.constants import BACKENDS, PRECISIONS
+from echostream.encoder.whisper import Int8WhisperEncoder, WhisperEncoder
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 
@@ -87,6 +89,20 @@ def make_backend(
             f"{', '.join(installed_backends())}"
         )
     return CompiledEncoder(encoder, kind, precision=precision, threads=threads, cache=cache)
+
+
+def in_int8(encoder: Any) -> Any:
+    """An encoder that is not compiled, with int8 weights in torch and the project's kernel.
+
+    Raises:
+        ConfigError: if it has no such form.
+    """
+    if isinstance(encoder, WhisperEncoder):
+        return Int8WhisperEncoder(encoder)
+    raise ConfigError(
+        f"--precision int8 was given, but {type(encoder).__name__} has float32 only; expected "
+        "--precision float32"
+    )
 
 
 def _fastest(encoder: ZipformerEncoder, precision: str, cache: Path | None) -> str:

@@ -55,6 +55,8 @@ class Capabilities:
     """States have ``to_bytes(fingerprint)``; the encoder is a :class:`PortableEncoder`."""
     compilable: bool = False
     """:func:`echostream.backend.make_backend` takes it."""
+    int8: bool = False
+    """:func:`echostream.backend.in_int8` takes it."""
     training: TrainingChunks | None = None
     """``None`` to train with the configured chunks only."""
 

@@ -12,7 +12,7 @@ import torch
 
 from echostream import decoder, policy
 from echostream.audio import FrontEnd
-from echostream.backend import default_cache, make_backend
+from echostream.backend import default_cache, in_int8, make_backend
 from echostream.baseline import RecomputingFrontEnd
 from echostream.config import SystemConfig, load_config
 from echostream.config_mapping import parse_options
@@ -156,13 +156,16 @@ def _compiled(
     if options.backend == "torch" and options.precision == "float32":
         return None
     if not model.encoder.capabilities.compilable:
-        # The text decoder, which most of the time goes to, has int8 of its own.
-        if options.backend == "auto" or (options.backend == "torch" and text_decoder(model)):
+        if options.backend not in ("auto", "torch"):
+            raise ConfigError(
+                f"--backend {options.backend} was given, but the model's encoder is "
+                f"{model.config.encoder.name}, which is not compiled; expected --backend torch, "
+                "whose linear layers and attention run in the project's kernel"
+            )
+        if options.precision == "float32":
             return None
-        raise ConfigError(
-            f"--backend {options.backend} --precision {options.precision} was given, but the "
-            f"model's encoder is {model.config.encoder.name}; expected --backend torch for it"
-        )
+        int8: Encoder = in_int8(model.encoder)
+        return int8
     cache = None if options.random_weights is not None else default_cache(_folder(options))
     encoder: Any = make_backend(
         model.encoder,

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from echostream.encoder.stepping import WHOLE_RECORDING
+from echostream.encoder.whisper import Int8WhisperEncoder
 from echostream.errors import ConfigError
 
 from .dense_whisper import whisper_offline
@@ -43,3 +44,30 @@ def test_hours_leave_no_trace() -> None:
     z, other = push(encoder, short, [], encoder.init_state(1))
     assert largest_difference(y[:, -32:], z[:, -32:]) < 1e-10
     assert state.nbytes == other.nbytes == encoder.init_state(1).nbytes
+
+
+@torch.no_grad()
+def test_in_int8_streams_equal_whole_recordings_and_nearly_float32() -> None:
+    encoder = small_whisper(torch.float32, embed_dim=48, ffn_dim=96)
+    int8 = Int8WhisperEncoder(encoder)
+    features = noise(1, 2 * 130, INPUT_DIM, dtype=torch.float32)
+    whole, _ = push(int8, features, [], int8.init_state(1))
+    cut, state = push(int8, features, [3, 70, 71, 200], int8.init_state(1))
+    assert torch.equal(cut, whole)
+    # Not to the bit: attention is computed otherwise, and then something is rounded otherwise.
+    offline = int8(features)["encoder_out"]
+    assert largest_difference(whole, offline) < 0.02
+    exact = encoder(features)["encoder_out"]
+    # Weights this random make more of every rounding than trained ones do.
+    assert 0 < float((whole - exact).std() / exact.std()) < 0.1
+    # A stream gets the same bits beside others, and goes on in the other precision.
+    others = noise(2, 2 * 130, INPUT_DIM, seed=5, dtype=torch.float32)
+    three, _ = push(int8, torch.cat((others, features)), [40], int8.init_state(3))
+    assert torch.equal(three[2:], whole)
+    assert int8.fingerprint() == encoder.fingerprint()
+    encoder.restore(state.to_bytes(int8.fingerprint()))
+
+
+def test_int8_is_made_of_float32_on_the_cpu() -> None:
+    with pytest.raises(ConfigError, match=r"float64 on cpu.*expects torch.float32 on cpu"):
+        Int8WhisperEncoder(small_whisper(torch.float64))

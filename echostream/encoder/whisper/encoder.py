@@ -22,7 +22,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from echostream.config_whisper import WhisperEncoderConfig
 from echostream.constants import SUBSAMPLING
@@ -30,6 +29,7 @@ from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of
 from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks
 from echostream.encoder.registry import register
 from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
+from echostream.encoder.whisper.convolution import RowConvolution
 from echostream.encoder.whisper.layer import Place, WhisperLayer
 from echostream.encoder.whisper.state import LayerCache, WhisperState
 from echostream.errors import ConfigError
@@ -52,6 +52,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         chunking=frozenset({"chunk_size"}),
         batched=True,
         portable_state=True,
+        int8=True,
         training=TrainingChunks(
             whole=WHOLE_RECORDING,
             chunk_sizes=(8, 16, 16, 32, 32, 32, 64, None),
@@ -86,8 +87,8 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             window_stride=window_stride,
             window_overlap=window_overlap,
         )
-        self.conv1 = nn.Conv1d(input_dim, embed_dim, 3)
-        self.conv2 = nn.Conv1d(embed_dim, embed_dim, 3, stride=2)
+        self.conv1 = RowConvolution(input_dim, embed_dim, 3)
+        self.conv2 = RowConvolution(embed_dim, embed_dim, 3, 2)
         self.layers = nn.ModuleList(
             WhisperLayer(embed_dim, num_heads, ffn_dim) for _ in range(num_layers)
         )
@@ -131,8 +132,10 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             pending=like.new_zeros(batch_size, chunk_size * SUBSAMPLING, config.input_dim),
             pending_lengths=counter.clone(),
             features=features,
-            current=self._empty(batch_size, config.window_stride + config.window_overlap),
-            following=self._empty(batch_size, config.window_overlap),
+            current=self._empty(
+                batch_size, chunk_size, config.window_stride + config.window_overlap
+            ),
+            following=self._empty(batch_size, chunk_size, config.window_overlap),
             chunk_size=chunk_size,
             layout=self.layout,
         )
@@ -241,7 +244,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             if over:
                 rows = torch.tensor(over, device=x.device)
                 begun = zip(
-                    self._empty(len(over), stride),
+                    self._empty(len(over), state.chunk_size, stride),
                     (cache.rows(rows) for cache in following),
                     strict=True,
                 )
@@ -269,13 +272,14 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         starts = torch.tensor(places, device=x.device)[:, None]
         positions = starts + torch.arange(frames, device=x.device)
         ends = torch.tensor(lengths, device=x.device)[:, None]
-        reach = max(places) + frames
-        hidden = None
-        if min(places) + min(lengths) < reach:
+        reach = max(places)
+        mask = x.new_zeros(len(places), 1, frames, reach + frames)
+        if min(places) + min(lengths) < reach + frames:
+            before = torch.arange(reach, device=x.device) >= starts
             # Streams that are idle look at one frame, since a softmax over nothing is no number.
-            seen = starts + ends.clamp(min=1)
-            hidden = (torch.arange(reach, device=x.device) >= seen)[:, None, None]
-        place = Place(self.config.window_overlap, tuple(places), reach, hidden)
+            own = torch.arange(frames, device=x.device) >= ends.clamp(min=1)
+            mask.masked_fill_(torch.cat((before, own), 1)[:, None, None], -math.inf)
+        place = Place(tuple(each // frames for each in places), mask)
         x = x + self.positions[positions]
         after = []
         for layer, cache in zip(self.layers, caches, strict=True):
@@ -289,25 +293,20 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
 
     def _stem(self, features: Tensor, at_start: Tensor) -> Tensor:
         """The convolutions of ``[B, 3 + 2 T, F]`` to ``[B, T, C]``; ``at_start`` [B] bool."""
-        x = functional.gelu(self.conv1(features.transpose(1, 2)))
+        x = self.conv1(features)
         if bool(at_start.any()):
             # Before the first frame Whisper's second convolution sees zeros.
             keep = (~at_start).to(x)[:, None, None]
-            x = torch.cat((x[:, :, :1] * keep, x[:, :, 1:]), 2)
-        y: Tensor = functional.gelu(self.conv2(x)).transpose(1, 2)
+            x = torch.cat((x[:, :1] * keep, x[:, 1:]), 1)
+        y: Tensor = self.conv2(x)
         return y
 
-    def _empty(self, batch_size: int, frames: int) -> tuple[LayerCache, ...]:
+    def _empty(self, batch_size: int, chunk_size: int, frames: int) -> tuple[LayerCache, ...]:
         """Caches of so many frames for each layer."""
-        config = self.config
-        like = self.norm.bias.detach()
-        size = (config.num_heads, config.window_overlap, config.embed_dim // config.num_heads)
-
-        def pages() -> tuple[Tensor, ...]:
-            count = frames // config.window_overlap
-            return tuple(like.new_zeros(batch_size, *size) for _ in range(count))
-
-        return tuple(LayerCache(pages(), pages()) for _ in self.layers)
+        block = self.norm.bias.new_zeros(batch_size, chunk_size, self.config.embed_dim)
+        # They may be the same, since nobody writes into one.
+        blocks = (block.detach(),) * (frames // chunk_size)
+        return tuple(LayerCache(blocks, blocks) for _ in self.layers)
 
     def _check_chunk(self, chunk_size: int) -> None:
         config = dataclasses.replace(self.config, chunk_size=chunk_size)

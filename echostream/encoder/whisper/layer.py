@@ -1,6 +1,6 @@
 """A layer of Whisper's encoder, over a chunk with its cache or over a whole window.
 
-Symbols: ``B`` streams, ``c`` frames of this call, ``P`` frames of a page, ``C`` channels, ``H``
+Symbols: ``B`` streams, ``c`` frames of this call, ``P`` frames before them, ``C`` channels, ``H``
 heads, ``d = C / H``.
 """
 
@@ -15,20 +15,18 @@ from torch.nn import functional
 
 from echostream.encoder.linear import Linear
 from echostream.encoder.whisper.state import LayerCache
+from echostream.kernel import graph_kernel, kernel_for
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Where the frames of a chunk stand in the windows of their streams."""
+    """Where the chunks of streams stand in their windows."""
 
-    page: int
-    """Frames of a page, ``P``."""
-    starts: tuple[int, ...]
-    """Position of the first frame of each stream's chunk."""
-    reach: int
-    """Positions of the window that any stream looks at."""
-    hidden: Tensor | None
-    """``[B, 1, 1, reach]`` bool: positions that a stream has not heard; ``None`` for none."""
+    blocks: tuple[int, ...]
+    """Of each stream how many blocks are before its chunk."""
+    mask: Tensor
+    """``[B, 1, c, P + c]``, ``P`` frames of as many blocks as any stream has, and then the chunk:
+    minus infinity where a stream has heard nothing, else 0."""
 
 
 class WhisperLayer(nn.Module):
@@ -43,64 +41,70 @@ class WhisperLayer(nn.Module):
         self.value = Linear(channels, channels)
         self.out = Linear(channels, channels)
         self.ffn_norm = nn.LayerNorm(channels)
-        self.ffn_in = Linear(channels, ffn_dim)
+        self.ffn_in = Linear(channels, ffn_dim, gelu_epilogue=True)
         self.ffn_out = Linear(ffn_dim, channels)
 
     def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
         """A whole window ``[B, c, C]``; ``visible`` [c, c] bool is where a frame may look."""
-        query, key, value = self._projected(x)
+        y = self.attention_norm(x)
+        query, key, value = (self._split(each(y)) for each in (self.query, self.key, self.value))
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        return self._after(x, attended)
+        return self._after(x, attended.transpose(1, 2).flatten(2))
 
     def step(self, x: Tensor, cache: LayerCache, place: Place) -> tuple[Tensor, LayerCache]:
         """A chunk ``[B, c, C]`` behind what the cache holds, and the cache with it."""
-        query, key, value = self._projected(x)
-        cache = LayerCache(_written(cache.keys, key, place), _written(cache.values, value, place))
-        query = query * (1 / math.sqrt(query.shape[-1]))
-        keys, values = _read(cache.keys, place), _read(cache.values, place)
-        scores = torch.cat([query @ page.transpose(2, 3) for page in keys], dim=3)
-        if place.hidden is not None:
-            scores = scores.masked_fill(place.hidden, -math.inf)
-        weights = scores.softmax(dim=3).split(place.page, dim=3)
-        attended = weights[0] @ values[0]
-        for own, page in zip(weights[1:], values[1:], strict=True):
-            attended = attended + own @ page
-        return self._after(x, attended), cache
-
-    def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values ``[B, H, c, d]``."""
         y = self.attention_norm(x)
-        query, key, value = (
-            part(y).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+        query, key, value = self.query(y), self.key(y), self.value(y)
+        past = max(place.blocks)
+        attended = self._attended(
+            query, (*cache.keys[:past], key), (*cache.values[:past], value), place.mask
         )
-        return query, key, value
+        written = LayerCache(
+            _written(cache.keys, key, place.blocks), _written(cache.values, value, place.blocks)
+        )
+        return self._after(x, attended), written
+
+    def _attended(
+        self,
+        query: Tensor,
+        keys: tuple[Tensor, ...],
+        values: tuple[Tensor, ...],
+        mask: Tensor,
+    ) -> Tensor:
+        """``[B, c, C]`` for keys and values in blocks ``[B, c, C]``, those of the chunk last."""
+        query = query * math.sqrt(self.num_heads / query.shape[-1])
+        kernel = kernel_for(query) if graph_kernel() is None else None
+        if kernel is not None:
+            nothing = query[:, :0]
+            projected = torch.cat((query, keys[-1]), 2)
+            # Scores that have no part for relative positions.
+            positions = query.new_zeros(self.num_heads, 0, 0)
+            weights = kernel.attention_weights(
+                projected, keys[:-1] or (nothing,), positions, mask, self.num_heads
+            )
+            return kernel.attention_mix(
+                weights, values[:-1] or (nothing,), values[-1], self.num_heads
+            )
+        key, value = self._split(torch.cat(keys, 1)), self._split(torch.cat(values, 1))
+        weights = (self._split(query) @ key.transpose(2, 3) + mask).softmax(dim=3)
+        return (weights @ value).transpose(1, 2).flatten(2)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """``[B, any, C] -> [B, H, any, d]``."""
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
     def _after(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = x + self.out(attended.transpose(1, 2).flatten(2))
-        y = self.ffn_in(self.ffn_norm(x))
-        return x + self.ffn_out(functional.gelu(y))
+        x = self.out.added_to(x, attended)
+        return self.ffn_out.added_to(x, self.ffn_in(self.ffn_norm(x)))
 
 
-def _written(pages: tuple[Tensor, ...], new: Tensor, place: Place) -> tuple[Tensor, ...]:
-    """Pages ``[B, H, P, d]`` with the chunk ``[B, H, c, d]`` in them; only those are copied.
-
-    A chunk divides a page, so that it never lies across two.
-    """
-    written = list(pages)
-    frames = new.shape[2]
-    for number in {start // place.page for start in place.starts}:
-        page = pages[number].clone()
-        for row, start in enumerate(place.starts):
-            if start // place.page == number:
-                at = start % place.page
-                page[row, :, at : at + frames] = new[row]
-        written[number] = page
+def _written(
+    blocks: tuple[Tensor, ...], new: Tensor, places: tuple[int, ...]
+) -> tuple[Tensor, ...]:
+    """Blocks ``[B, c, C]`` with the chunk ``[B, c, C]`` of each stream at its place."""
+    written = list(blocks)
+    for number in set(places):
+        own = torch.tensor([place == number for place in places], device=new.device)
+        whole = len(set(places)) == 1
+        written[number] = new if whole else torch.where(own[:, None, None], new, blocks[number])
     return tuple(written)
-
-
-def _read(pages: tuple[Tensor, ...], place: Place) -> list[Tensor]:
-    """The pages that are looked at, the last one as far as anybody has heard."""
-    count = -(-place.reach // place.page)
-    rest = place.reach - (count - 1) * place.page
-    return [*pages[: count - 1], pages[count - 1][:, :, :rest]]

@@ -1,7 +1,6 @@
 """What Whisper's encoder remembers of a stream.
 
-Symbols: ``B`` streams, ``H`` heads, ``P`` encoder frames of a page, ``d`` channels of a head, ``F``
-mel bins.
+Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``C`` channels, ``F`` mel bins.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from echostream.encoder.state import State
 class LayerCache(State):
     """Keys and values of one layer, by position in the window; zeros where none is yet.
 
-    They lie in pages ``[B, H, P, d]``, so that a chunk copies one page and not all of them.
+    They lie in blocks of a chunk, ``[B, c, C]``, so that a chunk puts in its own and copies none.
     """
 
     keys: tuple[Tensor, ...]
@@ -34,4 +33,5 @@ class WhisperState(ChunkState):
     current: tuple[LayerCache, ...]
     """By layer, of the window that frames are given out of."""
     following: tuple[LayerCache, ...]
-    """Of the next window, which is encoded beside it before it takes over: one page."""
+    """Of the next window, which is encoded beside it before it takes over: as far as the two
+    overlap."""
