@@ -6,7 +6,7 @@ Symbols: ``n`` frames of one stream at the module's rate, ``C`` what a module gi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,7 +25,7 @@ class Difference:
     """Largest absolute value offline."""
     share: float = 0.0
     """Largest difference as a share of what rounding may do in the same stream; see
-    :func:`allowed`."""
+    :func:`allowed` and :meth:`Tally.add`."""
     frames: int = 0
     """Frames compared, at the module's own rate."""
     trial: int | None = None
@@ -75,15 +75,22 @@ class Tally:
         """Of every module."""
         return tuple(self._found.values())
 
-    def add(self, streamed: Frames, offline: Frames) -> None:
-        """Compare one trial; ``offline`` says which modules, in which order."""
+    def add(
+        self, streamed: Frames, offline: Frames, rounding: Mapping[str, float] | None = None
+    ) -> None:
+        """Compare one trial; ``offline`` says which modules, in which order.
+
+        ``rounding`` is by how much ``offline`` itself was found to differ from the exact result.
+        The stream may be as far from that on the other side: they may differ by twice as much,
+        whatever the tolerance.
+        """
         for name, expected in offline.items():
             found = streamed.get(name, ())
             if len(found) != len(expected):
                 self.fail(name, f"{len(found)} streams, expected {len(expected)}")
                 continue
             for a, b in zip(found, expected, strict=True):
-                self._compare(name, a, b)
+                self._compare(name, a, b, 2 * (rounding or {}).get(name, 0.0))
 
     def fail(self, name: str, problem: str, frame: int | None = None) -> None:
         """Note something that is no difference of numbers."""
@@ -93,7 +100,7 @@ class Tally:
         """Note ``count`` things that were compared otherwise and are equal."""
         self._take(Difference(name, frames=count))
 
-    def _compare(self, name: str, a: Tensor, b: Tensor) -> None:
+    def _compare(self, name: str, a: Tensor, b: Tensor, rounding: float) -> None:
         if a.shape != b.shape:
             return self.fail(name, f"{tuple(a.shape)} in the stream, {tuple(b.shape)} offline")
         if not a.numel():
@@ -103,7 +110,7 @@ class Tally:
         if not bool(good.all()):
             return self.fail(name, "values that are not finite", int((~good).nonzero()[0]))
         largest, scale = float(by_frame.max()), float(b.abs().max())
-        limit = allowed(name, self.tolerance, scale)
+        limit = max(allowed(name, self.tolerance, scale), rounding)
         over = (by_frame > limit).nonzero()
         first = int(over[0]) if len(over) else None
         share = largest / limit

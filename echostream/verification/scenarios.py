@@ -174,7 +174,8 @@ def _push(
             if number < len(cuts):
                 state = between(state)
         last, _ = _step(subject.encoder, features[None, :0], state, recorder, is_final=True)
-    trial.tally.add(joined([*parts, last]) | state_frames(state), offline)
+    rounding = subject.rounding(features, chunking, offline)
+    trial.tally.add(joined([*parts, last]) | state_frames(state), offline, rounding)
 
 
 def _push_batch(
@@ -203,7 +204,12 @@ def _push_batch(
         nothing = like.new_zeros(len(recordings), 0, like.shape[1])
         last, _ = _step(subject.encoder, nothing, state, recorder, is_final=True)
     expected = {name: tuple(frames[name][0] for frames in offline) for name in offline[0]}
-    trial.tally.add(joined([*parts, last]) | state_frames(state), expected)
+    found = [
+        subject.rounding(features, {}, own)
+        for features, own in zip(recordings, offline, strict=True)
+    ]
+    rounding = {name: max(own[name] for own in found) for name in found[0]}
+    trial.tally.add(joined([*parts, last]) | state_frames(state), expected, rounding)
 
 
 def _step(

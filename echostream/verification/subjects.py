@@ -1,22 +1,24 @@
 """What is verified: the encoder in each backend and precision, each with what it must equal.
 
-torch in float64 tells an error of the method from rounding. A compiled encoder in float32 must
-equal the model's own ``forward``; one in int8 computes something a little different, so it must
-equal itself: the same stream pushed whole.
+torch in float64 tells an error of the method from rounding, and how much of that there is in
+float32. A compiled encoder in float32 must equal the model's own ``forward``; one in int8 computes
+something a little different, so it must equal itself: the same stream pushed whole.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from echostream.backend import installed_backends, make_backend, precisions_of
+from echostream.backend import in_int8, installed_backends, make_backend, precisions_of
 from echostream.constants import PRECISIONS as COMPILED_PRECISIONS
 from echostream.encoder.state import State
 from echostream.errors import ConfigError
@@ -120,6 +122,32 @@ class Subject:
         carried = state_frames(self._state_after(whole, chunking))
         return {**found, **carried, ENCODER_OUTPUT: (y[0],)}
 
+    @torch.no_grad()
+    def rounding(
+        self, features: Tensor, chunking: Mapping[str, Any], offline: Frames
+    ) -> dict[str, float]:
+        """How far ``offline`` of features ``[T, F]`` is from the same in float64, by module.
+
+        Only where torch computes both in float32: rounding is then all that can differ. Activations
+        of some models are hundreds of times as large as what comes out in the end, and leave their
+        rounding in it.
+        """
+        if not self.is_torch or self.precision != "float32":
+            return {}
+        encoder = self._exact.encoder
+        with Recorder(encoder, None) as recorder:
+            y = encoder(features[None].double(), **chunking)["encoder_out"]
+            exact = {**recorder.take([(y.shape[1],)]), ENCODER_OUTPUT: (y[0],)}
+        return {
+            name: largest_difference(frames[0], offline[name][0])
+            for name, frames in exact.items()
+            if name in offline
+        }
+
+    @cached_property
+    def _exact(self) -> SpeechModel:
+        return copy.deepcopy(self.model).double()
+
     def _state_after(self, features: Tensor, chunking: Mapping[str, Any]) -> State:
         """The state of the same stream pushed whole, before its end."""
         encoder: Any = self.encoder if self.precision == "int8" else self.model.encoder
@@ -201,12 +229,21 @@ def subjects_of(
                         model.encoder, name, precision=kind, threads=threads, cache=cache
                     )
                     found.append(Subject(name, kind, model, encoder))
+    wanted = backend in ("all", "torch") and precision in ("all", "int8")
+    if wanted and model.encoder.capabilities.int8 and "int8" in backends.precisions:
+        found.append(Subject("torch", "int8", model, in_int8(model.encoder)))
     if not found:
         raise ConfigError(
             f"backend {backend} has no precision {precision} for the encoder "
             f"{model.config.encoder.name}; leave out --backend or --precision"
         )
     return tuple(found)
+
+
+def largest_difference(a: Tensor, b: Tensor) -> float:
+    """Of tensors of one shape; 0 for empty ones and for those that are not finite."""
+    largest = float((a - b).abs().max()) if a.numel() and a.shape == b.shape else 0.0
+    return largest if math.isfinite(largest) else 0.0
 
 
 def _by_row(row: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.verification.subjects import Backends, subjects_of
+from tests.encoder.subjects import small_whisper
 
 Change = Callable[[StreamState], StreamState]
 
@@ -98,6 +99,28 @@ def test_all_means_every_backend_and_precision(translate) -> None:
     ]
     assert found[0].model.encoder.dtype == torch.float64
     assert model.encoder.dtype == torch.float32
+
+
+def test_rounding_is_measured_where_torch_computes_in_float32(translate) -> None:
+    model = translate().listener.model
+    double, single, stand, _ = subjects_of(model, backends=backends(unchanged, "float32", "int8"))
+    torch.manual_seed(0)
+    features = torch.randn(150, model.encoder.input_dim)
+    offline = single.offline(features, {})
+    found = single.rounding(features, {}, offline)
+    assert 0 < found["encoder"] < 1e-5
+    # Of every module that is watched, but not of what a state carries.
+    assert set(found) == {name for name in offline if not name.startswith("state.")}
+    assert stand.rounding(features, {}, offline) == {}
+    assert double.rounding(features.double(), {}, offline) == {}
+
+
+def test_whisper_in_int8_is_verified_in_torch(translate) -> None:
+    model = copy.deepcopy(translate().listener.model)
+    model.encoder = small_whisper(torch.float32)
+    found = subjects_of(model, backends=backends(unchanged, "float32", "int8"))
+    assert [each.name for each in found] == ["torch float64", "torch float32", "torch int8"]
+    assert found[2].encoder.precision == "int8"
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,21 @@ def test_each_trial_is_judged_by_its_own_scale() -> None:
     assert difference.trial == 1
 
 
+@pytest.mark.parametrize(("difference", "breaks"), [(7.9e-5, False), (8.1e-5, True)])
+def test_stream_and_offline_may_be_as_far_from_the_exact_result(
+    difference: float, breaks: bool
+) -> None:
+    """On either side of it; a module without a measured rounding has its tolerance only."""
+    tally = Tally(1e-5)
+    offline = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    streamed = offline + torch.tensor([[0.0], [difference]], dtype=torch.float64)
+    both = {name: (streamed,) for name in ("encoder", "st_head")}
+    tally.add(both, dict.fromkeys(both, (offline,)), {"encoder": 4e-5})
+    encoder, head = tally.differences
+    assert encoder.breaks == breaks
+    assert head.breaks
+
+
 @pytest.mark.parametrize("values", [[math.nan], [math.inf]])
 @pytest.mark.parametrize("both", [True, False])
 def test_what_is_not_finite_breaks(values: list[float], both: bool) -> None:
