@@ -16,7 +16,7 @@ from echostream.commands.system import add_system_arguments, options_of, transla
 from echostream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from echostream.hosts.server import ServerOptions
+    from echostream.hosts.server import Server, ServerOptions
 
 _log = logging.getLogger(__name__)
 
@@ -96,10 +96,11 @@ def _serve(args: argparse.Namespace) -> None:
         ) from error
     options = server_options(args)
     server = Server(translator_of(args), options_of(args), options)
-    asyncio.run(_until_told(server))
+    asyncio.run(serve_until_told(server))
 
 
-async def _until_told(server: Any) -> None:
+async def serve_until_told(server: Server) -> None:
+    """Serve until SIGTERM or Ctrl-C, and then as long as it takes to drain."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with server:

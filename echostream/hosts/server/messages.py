@@ -18,6 +18,11 @@ from echostream.audio.resample import MAX_SOURCE_RATE, MIN_SOURCE_RATE
 from echostream.errors import AudioFormatError, EchoStreamError
 from echostream.hosts.transcript import WrittenWord
 
+_FEWEST_TO_JUDGE = 160
+_QUIETEST_FLOAT, _LOUDEST_FLOAT = 1e-4, 2.0
+_RANDOM_BITS = 4_000
+"""Standard deviation of the lower halves of float32 samples; of uniform bits it is 18,900."""
+
 
 class MessageError(EchoStreamError):
     """A message that is not one of the protocol."""
@@ -94,6 +99,32 @@ def read_audio(message: bytes) -> NDArray[np.int16]:
             "little-endian samples of one channel"
         )
     return np.frombuffer(message, "<i2")
+
+
+def require_int16(samples: NDArray[np.int16]) -> None:
+    """Refuse float32 samples that were sent as if they were 16-bit ones, which would be noise.
+
+    Read as float32, 16-bit speech holds values that are no numbers or beyond all measure, since
+    small negative samples are the exponents of such; and half of what float32 samples are made of
+    looks random.
+
+    Args:
+        samples: ``[n]``; fewer than 20 ms say nothing.
+
+    Raises:
+        AudioFormatError: if they are float32.
+    """
+    samples = samples[: len(samples) // 2 * 2]
+    if len(samples) < _FEWEST_TO_JUDGE:
+        return
+    with np.errstate(invalid="ignore"):
+        peak = np.abs(samples.view("<f4")).max()
+    # False for NaN.
+    if _QUIETEST_FLOAT < peak <= _LOUDEST_FLOAT and samples[::2].std() > _RANDOM_BITS:
+        raise AudioFormatError(
+            f"the binary message looks like float32 samples up to {peak:.3g}; expected 16-bit "
+            "little-endian ones: multiply by 32767 and send int16"
+        )
 
 
 @dataclass(frozen=True)

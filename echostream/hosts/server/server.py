@@ -57,6 +57,11 @@ class Server:
         self._listening: Listening | None = None
 
     @property
+    def serves(self) -> bool:
+        """Whether it has begun to listen."""
+        return self._listening is not None
+
+    @property
     def url(self) -> str:
         """Of the page, once it is served."""
         if self._listening is None:

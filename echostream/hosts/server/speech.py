@@ -21,6 +21,7 @@ from echostream.hosts.server.messages import (
     event_json,
     joined,
     read_audio,
+    require_int16,
 )
 from echostream.hosts.server.options import HEARD_AT_ONCE_MS
 from echostream.hosts.server.outbox import Outbox
@@ -134,6 +135,7 @@ class Speech:
     async def _push(self) -> None:
         held, self._held = self._held, b""
         samples = read_audio(held)
+        require_int16(samples)
         if self._stream is None:
             self._stream = await self._engine.open(
                 self._control.source_language, self._control.target_language, self._served

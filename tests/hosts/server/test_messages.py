@@ -6,20 +6,22 @@ import asyncio
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosedOK
 
-from echostream.errors import EchoStreamError
+from echostream.errors import AudioFormatError, EchoStreamError
 from echostream.hosts.server import ServerOptions
 from echostream.hosts.server.absent import Absences
 from echostream.hosts.server.conversation import Conversation
-from echostream.hosts.server.messages import Control, Written, read_control
+from echostream.hosts.server.messages import Control, Written, read_control, require_int16
 from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.outbox import MOST_WORDS, Outbox
 from echostream.hosts.server.speech import Speech
 from echostream.hosts.transcript import WrittenWord
+from tests.small_system import audio
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -47,6 +49,29 @@ def test_what_simulstreams_page_sends_first() -> None:
     assert read_control(json.dumps(told)) == Control(48_000, None, "en")
 
 
+@pytest.mark.fault("F25")
+@given(st.integers(0, 99), st.floats(0.002, 1.0), st.integers(320, 2_000), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_float32_on_the_wire_is_told_from_int16(
+    seed: int, peak: float, length: int, is_decoded: bool
+) -> None:
+    speech = audio(0.3, seed)[:length]
+    speech *= np.float32(peak / np.abs(speech).max())
+    whole = np.round(speech * 32767).astype("<i2")
+    require_int16(whole)
+    if is_decoded:  # Of a 16-bit file: the last bits of each number are zero.
+        speech = whole.astype("<f4") / np.float32(32768)
+    with pytest.raises(AudioFormatError, match="float32"):
+        require_int16(np.frombuffer(speech.tobytes(), "<i2"))
+
+
+@given(st.integers(-32_768, 32_767), st.integers(0, 60), st.integers(1, 2_000))
+@settings(max_examples=50, deadline=None)
+def test_no_16_bit_hum_is_taken_for_float32(level: int, hertz: int, length: int) -> None:
+    wave = level * np.cos(np.arange(length) * 2 * np.pi * hertz / 16_000)
+    require_int16(wave.astype("<i2"))
+
+
 class Deaf:
     """A connection that sends audio for ever and takes no message."""
 
@@ -63,6 +88,7 @@ class Deaf:
         raise ConnectionClosedOK(None, None)
 
 
+@pytest.mark.fault("F48")
 def test_a_client_that_does_not_read_is_dropped() -> None:
     async def work() -> float:
         nothing: Any = None
