@@ -6,18 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from echostream.config import EncoderConfig
-from echostream.encoder import ZipformerEncoder
+from echostream.config import load_config
+from echostream.encoder import registry
 from echostream.training.evaluation import OutputSpread
-
-TINY = {
-    "embed_dim": (96, 128, 160, 160, 128, 96),
-    "num_heads": 4,
-    "ffn_dim": (256, 320, 384, 448, 320, 256),
-    "num_layers_per_stack": 1,
-    "stem_channels": (8, 16, 32),
-    "memory_dim": 96,
-}
 
 
 def spread(*outputs: torch.Tensor) -> OutputSpread:
@@ -70,7 +61,7 @@ def test_a_stem_with_pytorchs_own_initialisation_is_a_collapse() -> None:
     shares = []
     for own in (True, False):
         torch.manual_seed(1)
-        encoder = ZipformerEncoder.from_config(EncoderConfig(**TINY)).eval()
+        encoder = registry.create(load_config("tiny").encoder).eval()
         if not own:
             for module in encoder.stem.modules():
                 if isinstance(module, (nn.Conv2d, nn.Linear)):

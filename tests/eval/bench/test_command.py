@@ -9,21 +9,11 @@ from typing import Any
 
 import pytest
 
-from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig, save_config
+from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from eval.bench import __main__ as bench
 from eval.bench import cases, limits
+from tests.small_system import ENCODER
 
-ENCODER = EncoderConfig(
-    embed_dim=16,
-    num_heads=2,
-    ffn_dim=32,
-    num_layers_per_stack=1,
-    stem_channels=(2, 2, 2),
-    memory_size=2,
-    memory_dim=16,
-    left_context=32,
-    max_future_frames=None,
-)
 BASELINE = ChunkConformerConfig(
     embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
 )
