@@ -77,12 +77,15 @@ class Told:
 async def speak(
     connection: ClientConnection,
     samples: NDArray[np.int16],
-    rate: int = 16_000,
+    rate: int | None = 16_000,
     piece: int = 4_000,
     **about: Any,
 ) -> Told:
-    """A stream from its first message to its last."""
-    await connection.send(json.dumps({"sample_rate": rate, **about}))
+    """A stream from its first message to its last; without a rate none is said."""
+    if rate is not None:
+        about["sample_rate"] = rate
+    if about:
+        await connection.send(json.dumps(about))
     told = Told()
 
     async def listen() -> None:

@@ -117,11 +117,12 @@ def test_streams_follow_one_another_in_languages_that_there_are(checkpoint: Path
     async def work(server: Server) -> None:
         async with client(server) as connection:
             results.append(await speak(connection, first, 44_100, target_lang="en"))
-            # The rate is simulstream's again, and the source as target is a transcript.
+            # The rate is 16 kHz again, and the source as target is a transcript.
             about = {"source_lang": "es", "target_lang": "es"}
-            results.append(await speak(connection, second, **about))
+            results.append(await speak(connection, second, None, **about))
+            results.append(await speak(connection, second, None))
             results.append(await speak(connection, second[:0]))
-            heard = len(first) / 44_100 + len(second) / 16_000
+            heard = len(first) / 44_100 + 2 * len(second) / 16_000
             assert server.meter.audio_s == pytest.approx(heard)
             await connection.send(json.dumps({"target_lang": "it"}))
             errors, code, reason = await closed(connection)
@@ -138,7 +139,9 @@ def test_streams_follow_one_another_in_languages_that_there_are(checkpoint: Path
     transcriber = serving_task(checkpoint, "asr")
     assert results[0].text == " ".join(alone(translator, first, 44_100))
     assert results[1].text == " ".join(alone(transcriber, second, 16_000))
-    assert results[2].text == "" and results[0].text and results[1].text
+    assert results[2].text == " ".join(alone(translator, second, 16_000))
+    assert results[3].text == "" and all(told.text for told in results[:3])
+    assert results[1].text != results[2].text
 
 
 def serving_task(checkpoint: Path, task: str) -> Any:
