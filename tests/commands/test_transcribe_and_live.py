@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from echostream.cli import main
 from echostream.commands.live import Terminal, listen
+from echostream.errors import ConfigError
 from echostream.hosts import capture
 from echostream.session import Session, Translator
 from tests.small_system import audio
@@ -117,7 +120,41 @@ def test_a_pipe_may_be_cut_anywhere(pieces: list[bytes], channels: int) -> None:
     assert b"".join(samples.tobytes() for samples in heard) == data[:whole]
 
 
+class Sound:
+    """The package sounddevice, with one microphone that says 0, 1, 2, ..."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def query_devices(self, device: object, kind: str) -> dict[str, object]:
+        if device not in (None, 3):
+            raise ValueError(f"No input device matching {device!r}")
+        return {"name": "a microphone", "default_samplerate": 44_100.0}
+
+    def RawInputStream(self, **options: object) -> Sound:  # noqa: N802
+        self.options = options
+        return self
+
+    def start(self) -> None:
+        for number in range(3):
+            block = np.arange(5, dtype="<i2") + 5 * number
+            self.options["callback"](memoryview(block.tobytes()), 5, None, None)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_microphone_is_heard_at_its_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", Sound())
+    microphone = capture.Microphone("3")
+    assert microphone.rate == 44_100
+    blocks = list(itertools.islice(microphone, 3))
+    assert np.concatenate(blocks).tolist() == list(range(15)) and blocks[0].dtype == np.int16
+    with pytest.raises(ConfigError, match="'?other.*--list-devices"):
+        capture.Microphone("other")
+
+
 def test_a_microphone_needs_its_package(monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setitem(__import__("sys").modules, "sounddevice", None)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert main(["live", "--list-devices"]) == 1
     assert "echostream[live]" in capsys.readouterr().err

@@ -125,7 +125,7 @@ class Server:
                 f"{len(self._conversations)} clients are connected, which is all that this server "
                 "takes; try again later"
             )
-        if self.meter.is_late(self._engine.chunk_ms / 1000):
+        if self._conversations and self.meter.is_late(self._engine.chunk_ms / 1000):
             return (
                 "the server is overloaded: words come later after their chunk of audio than the "
                 f"{self._engine.chunk_ms} ms that it lasts; try again later"

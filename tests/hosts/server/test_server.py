@@ -254,15 +254,20 @@ def test_who_is_let_in(checkpoint: Path) -> None:
                 pass
         await gone(server)
         header = {"Authorization": f"Bearer {secret}"}
-        async with client(server, additional_headers=header):
+        async with client(server, query):
+            async with client(server, additional_headers=header):
+                status, reason = await refused(server, query)
+                assert status == 503 and "2 clients are connected" in reason
+                health = json.loads((await plain(server, "health"))[1])
+                assert health["status"] == "refusing" and "2 clients" in health["reason"]
+            while server.meter.clients > 1:
+                await asyncio.sleep(0.01)
+            server.meter.late.extend([(server.meter.clock(), 0.5)] * 8)
             status, reason = await refused(server, query)
-            assert status == 503 and "1 clients are connected" in reason
-            health = json.loads((await plain(server, "health"))[1])
-            assert health["status"] == "refusing" and "1 clients" in health["reason"]
+            assert status == 503 and "overloaded" in reason and "320 ms" in reason
         await gone(server)
-        server.meter.late.extend([(server.meter.clock(), 0.5)] * 8)
-        status, reason = await refused(server, query)
-        assert status == 503 and "overloaded" in reason and "320 ms" in reason
+        async with client(server, query):
+            pass
         assert (await plain(server, "metrics"))[0] == 401
         status, metrics = await plain(server, "metrics", secret)
         assert status == 200 and "\nechostream_refused_total 2\n" in metrics
@@ -272,7 +277,7 @@ def test_who_is_let_in(checkpoint: Path) -> None:
         assert "<title>" in (await plain(server, ""))[1]
         assert (await plain(server, "../options.py"))[0] == 404
 
-    serving(checkpoint, work, token=secret, max_clients=1, origins=("example.org",))
+    serving(checkpoint, work, token=secret, max_clients=2, origins=("example.org",))
 
 
 @pytest.mark.fault("F50")

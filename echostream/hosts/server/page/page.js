@@ -121,6 +121,7 @@ class Stream {
       $("count").textContent = words.length;
       enableExport();
     }
+    $("waiting").textContent = seconds(message.waiting_ms);
     $("tail").textContent = message.tentative;
     if (atEnd) $("text").scrollTop = $("text").scrollHeight;
   }
@@ -239,7 +240,7 @@ function clear() {
   words.length = 0;
   begunMs = 0;
   for (const id of ["words", "tail"]) $(id).textContent = "";
-  for (const id of ["delay", "audio"]) $(id).textContent = "-";
+  for (const id of ["delay", "audio", "waiting"]) $(id).textContent = "-";
   $("count").textContent = 0;
   enableExport();
 }
