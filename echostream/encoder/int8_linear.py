@@ -86,7 +86,9 @@ class Int8Linear(nn.Module):
 
 def _not_for_inference(x: Tensor) -> ConfigError:
     return ConfigError(
-        f"a layer in int8 got {x.dtype} on {x.device}; expected torch.float32 on cpu, for inference"
+        f"a layer in int8 got {x.dtype} on {x.device} with gradients "
+        f"{'on' if torch.is_grad_enabled() else 'off'}; expected torch.float32 on cpu, for "
+        "inference (torch.no_grad())"
     )
 
 

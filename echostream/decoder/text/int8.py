@@ -3,11 +3,12 @@
 Symbols: ``n`` tokens, ``C`` channels, ``V`` vocabulary.
 
 One token needs every weight once, so its time is that of reading them, and most of them are the
-output's. Projections of encoder frames are made once for a frame and stay float32.
+output's.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,15 +19,13 @@ from echostream.encoder.linear import Linear
 RESCORED = 64
 """Tokens whose logits are computed once more in float32: the likeliest of each row."""
 
-_FLOAT = ("cross_key", "cross_value")
-
 
 class _Int8Layer(DecoderLayer):
     def __init__(self, layer: DecoderLayer) -> None:
         nn.Module.__init__(self)
         self.num_heads = layer.num_heads
         for name, module in layer.named_children():
-            if isinstance(module, Linear) and name not in _FLOAT:
+            if isinstance(module, Linear):
                 self.add_module(name, Int8Linear.of(module))
             else:
                 self.add_module(name, module)
@@ -48,6 +47,11 @@ class Int8Decoder(TransformerDecoder):
             _Int8Layer(layer) for layer in decoder.layers if isinstance(layer, DecoderLayer)
         )
         self._output = Int8Linear(decoder.embedding.weight, None)
+
+    @torch.no_grad()
+    def source_position_rows(self) -> Tensor | None:
+        """See :class:`TransformerDecoder`; its layers are for inference only."""
+        return super().source_position_rows()
 
     def logits(self, output: Tensor) -> Tensor:
         """``[n, C]`` or ``[C] -> [..., V]``; those that are likeliest are as in float32."""

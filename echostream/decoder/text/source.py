@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_PART_FRAMES = 256
+_PART_FRAMES = 64
 """A part takes no more frames once it has as many."""
 
 

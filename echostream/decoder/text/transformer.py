@@ -76,9 +76,7 @@ class DecoderLayer(nn.Module):
 
     def position_rows(self, positions: Tensor) -> Tensor:
         """``[P, C] -> [2, H, P, d]`` what positions of the source add to keys and values."""
-        keys = functional.linear(positions, self.cross_key.weight)
-        values = functional.linear(positions, self.cross_value.weight)
-        return torch.stack((self._split(keys), self._split(values)))
+        return self.source(positions) - self.source(torch.zeros_like(positions[:1]))
 
     def forward(
         self,
@@ -217,7 +215,11 @@ class TransformerDecoder(nn.Module):
 
     def logits(self, output: Tensor) -> Tensor:
         """``[..., C] -> [..., V]``."""
-        return functional.linear(output, self.embedding.weight)
+        weight = self.embedding.weight
+        if output.dim() == 2:
+            # The other way round the product would first move all of the vocabulary.
+            return (weight @ output.T).T.contiguous()
+        return functional.linear(output, weight)
 
     def forward(self, tokens: Tensor, frames: Tensor, views: Tensor) -> Tensor:
         """All tokens at once, for training: logits ``[B, n, V]`` of what follows each.

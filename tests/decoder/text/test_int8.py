@@ -19,7 +19,10 @@ def test_the_decoder_says_what_it_says_in_float32() -> None:
     int8 = Int8Decoder(decoder)
     frames = torch.randn(30, 48)
     source = decoder.source(frames)
-    torch.testing.assert_close(int8.source(frames), source)
+    assert 0 < (int8.source(frames) - source).std() / source.std() < 0.03
+    torch.testing.assert_close(
+        int8.source_position_rows(), decoder.source_position_rows(), atol=0.06, rtol=0
+    )
     rows = decoder.source_position_rows()
     assert rows is not None
     kept, tokens = source + rows[..., :30, :], torch.arange(9)
