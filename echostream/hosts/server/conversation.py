@@ -63,9 +63,12 @@ class Conversation:
         except ConnectionClosed:
             pass
         finally:
-            for task in (self._speaking, self._listening):
-                task.cancel()
-            await asyncio.gather(self._speaking, self._listening, return_exceptions=True)
+            # A message that is being heard is heard to its end, so that whoever comes back has lost
+            # nothing of it.
+            self.leave()
+            await asyncio.gather(self._listening, return_exceptions=True)
+            self._speaking.cancel()
+            await asyncio.gather(self._speaking, return_exceptions=True)
             if self._connection.close_code in (NORMAL, GOING_AWAY):  # It did not want to stay.
                 broken = False
             self._absences.release(self._speech, broken=broken)

@@ -1,12 +1,8 @@
-"""The pools behind one thread of their own, and streams that an event loop speaks to.
-
-Legend: n samples of a piece of audio.
-"""
+"""The pools behind one thread of their own."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -14,93 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from numpy.typing import NDArray
-
 from echostream.errors import EchoStreamError, StreamClosedError
 from echostream.hosts.pool import Served, StreamPool
 from echostream.hosts.server.meter import Meter
-from echostream.hosts.server.options import MAX_AHEAD_MS
+from echostream.hosts.server.stream import OnServed, Stream
 from echostream.hosts.server.voices import Voices
 from echostream.session import Step
 
 _log = logging.getLogger(__name__)
-
-OnServed = Callable[[Served, tuple[str, ...]], None]
-"""Takes what a stream got, and the words behind it that may still change."""
-
-
-class Stream:
-    """One stream; all of it belongs to the event loop.
-
-    Args:
-        engine: which computes it.
-        pool: it is in.
-        number: of it there.
-        on_served: told of each chunk, in order, in the event loop.
-    """
-
-    def __init__(self, engine: Engine, pool: StreamPool, number: int, on_served: OnServed) -> None:
-        self._engine, self.pool, self.number = engine, pool, number
-        self._on_served = on_served
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._moved = asyncio.Event()
-        self._whole_since: float | None = None
-
-    @property
-    def waiting_ms(self) -> int:
-        """Audio that was pushed and not encoded; nothing of a stream that is over."""
-        try:
-            return self.pool.waiting_ms(self.number)
-        except StreamClosedError:
-            return 0
-
-    async def push(self, samples: NDArray[Any], rate: int) -> None:
-        """More audio ``[n]``, at most a second; waits while there is much of it already.
-
-        Raises:
-            StreamClosedError: if the stream is over.
-            AudioFormatError: for audio that cannot be used.
-        """
-        duration = 1000 * len(samples) / rate
-        while self.pool.waiting_ms(self.number) + duration > MAX_AHEAD_MS:
-            self._moved.clear()
-            await self._moved.wait()
-        await self._engine.hear(self.pool.push, self.number, samples, rate)
-        self._engine.meter.audio_s += duration / 1000
-        self._wake()
-
-    async def finish(self) -> None:
-        """The source has ended; what is left comes, and then :attr:`ended`."""
-        await self._engine.hear(self.pool.finish, self.number)
-        self._wake()
-        await self.ended
-
-    def close(self) -> None:
-        """Drop it, at whatever point it is."""
-        with contextlib.suppress(StreamClosedError):  # It came to its end by itself.
-            self.pool.close(self.number)
-        self._engine.forget(self)
-
-    def served(self, served: Served, tail: tuple[str, ...]) -> None:
-        """Take what a batch gave."""
-        now = time.monotonic()
-        late = 0.0 if self._whole_since is None else now - self._whole_since
-        compute = sum(served.step.costs.values()) / 1000
-        self._engine.meter.served(late, compute, len(served.words))
-        self._whole_since = None
-        self._moved.set()
-        self._on_served(served, tail)
-        if served.finished:
-            self._engine.forget(self)
-            if not self.ended.done():
-                self.ended.set_result(None)
-        elif self._engine.is_whole(self):
-            self._whole_since = now
-
-    def _wake(self) -> None:
-        if self._whole_since is None and self._engine.is_whole(self):
-            self._whole_since = time.monotonic()
-        self._engine.wake()
 
 
 class Engine:
@@ -156,16 +73,11 @@ class Engine:
         """A stream is over."""
         self._streams.pop((stream.pool, stream.number), None)
         self.meter.streams = len(self._streams)
-        # Who waits for room finds that it is closed.
-        stream._moved.set()
+        stream.left()
 
     def behind_s(self) -> float:
         """Audio that waits in the stream that waits most."""
         return max((each.waiting_ms for each in self._streams.values()), default=0) / 1000
-
-    def is_whole(self, stream: Stream) -> bool:
-        """Whether a chunk of it waits."""
-        return stream.waiting_ms >= self.chunk_ms
 
     async def hear(self, work: Callable[..., Any], *arguments: object) -> Any:
         """Do what takes a moment outside the event loop."""

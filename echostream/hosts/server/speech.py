@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from echostream.constants import SAMPLE_RATE
 from echostream.hosts.pool import Served
-from echostream.hosts.server.engine import Engine, Stream
+from echostream.hosts.server.engine import Engine
 from echostream.hosts.server.messages import (
     END,
     Control,
@@ -25,6 +25,7 @@ from echostream.hosts.server.messages import (
 )
 from echostream.hosts.server.options import HEARD_AT_ONCE_MS
 from echostream.hosts.server.outbox import Outbox
+from echostream.hosts.server.stream import Stream
 from echostream.hosts.transcript import WrittenWord, words_of
 
 _log = logging.getLogger(__name__)
