@@ -315,7 +315,9 @@ class TransformerGenerator:
             return False
         first = len(prefix.tokens) == state.prompt_tokens
         start = self.vocabulary.start_place(prefix.open) if first else None
-        self.search.grow(prefix, state.source, draft, first=first, start=start)
+        self.search.grow(
+            prefix, state.source, draft, first=first, start=start, reached=state.last_frame
+        )
         return not self._is_silent(draft)
 
     def _is_silent(self, draft: Draft) -> bool:

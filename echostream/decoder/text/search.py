@@ -97,8 +97,8 @@ for ever; people do not repeat so much word by word."""
 ENDED = 0.5
 """Share of the attention that goes to the silence after what was heard when a text ends."""
 NEAR_END = 50
-"""An end that looks at one of the last so many frames is one, too. Whisper likes to end after a
-sentence, and would say nothing of the speech that follows."""
+"""An end is one, too, if it or a word before it looks at one of the last so many frames. Whisper
+likes to end after a sentence, and would say nothing of the speech that follows."""
 
 
 def repeating(tokens: Sequence[int], most: int) -> list[int]:
@@ -168,7 +168,14 @@ class GreedySearch:
 
     @torch.no_grad()
     def grow(
-        self, prefix: Prefix, source: Source, draft: Draft, *, first: bool, start: int | None = None
+        self,
+        prefix: Prefix,
+        source: Source,
+        draft: Draft,
+        *,
+        first: bool,
+        start: int | None = None,
+        reached: int = 0,
     ) -> None:
         """Add at least one token to the draft.
 
@@ -178,6 +185,7 @@ class GreedySearch:
             draft: without the end in it.
             first: whether the next token comes right after the prompt.
             start: place among the open tokens after which the probability of no speech is read.
+            reached: frame of the stream up to which there are words.
         """
         if draft.own:
             fed = [draft.tokens[-1].id]
@@ -197,17 +205,20 @@ class GreedySearch:
             chances = self.decoder.logits(decoded.output[start]).float().softmax(dim=0)
             draft.no_speech.append(float(chances[self._no_speech]))
         barred = self._barred_first if first and not draft.tokens else self._barred
+        reached = max((reached, *(token.frame for token in draft.tokens)))
         accepted = 0
         said = [*prefix.tokens, *(token.id for token in draft.tokens)]
         for row, look, frame, share in zip(logits, heard, frames, silent, strict=True):
             row = row + barred
             row[repeating(said, self._most_repeated)] = -torch.inf
-            if share < ENDED and frame < source.num_frames - NEAR_END:
+            at = source.base + frame
+            if share < ENDED and max(at, reached) < source.end - NEAR_END:
                 row[self.end] = -torch.inf
             barred = self._barred
             best = int(row.argmax())
             log_prob = float(row[best] - row.logsumexp(dim=0))
-            draft.tokens.append(DraftToken(best, source.base + frame, share, log_prob))
+            draft.tokens.append(DraftToken(best, at, share, log_prob))
+            reached = max(reached, at) if best != self.end else reached
             draft.rows.append(look)
             said.append(best)
             if best == self.end or accepted == len(proposed) or best != proposed[accepted]:
