@@ -297,6 +297,8 @@ class TransformerGenerator:
             if following == self.vocabulary.end:
                 return None
             place += 1
+        if state.finished and all(token.silent > GROUNDED for token in tokens):
+            return None
         frame = looked_at(tokens, state.source.end)
         furthest = max((state.last_frame, *(each.word.frame for each in found)))
         if frame < furthest - REWOUND:

@@ -76,3 +76,15 @@ def test_a_word_that_looks_far_back_is_not_shown(monkeypatch: pytest.MonkeyPatch
         later = dataclasses.replace(state, last_frame=word.frame + behind)
         candidates, _ = made.candidates(later)
         assert bool(candidates.tentative[:1]) is shown
+
+
+def test_a_word_about_nothing_that_was_heard_is_not_written_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = generator(window=60)
+    state = one_chunk(made, 30)
+    for grounded, finished, shown in ((2.0, True, True), (-1.0, False, True), (-1.0, True, False)):
+        monkeypatch.setattr(module, "GROUNDED", grounded)
+        later = made.finish(state) if finished else state
+        candidates, _ = made.candidates(later)
+        assert bool(candidates.tentative[:1]) is shown
