@@ -10,6 +10,9 @@ from echostream.errors import ConfigError
 TASKS = {"s2tt": "translate", "asr": "transcribe"}
 """Whisper's token of each task."""
 
+_CLOSING = b",.;:!?)"
+"""Marks that stand behind a word, whatever white space the decoder puts before them."""
+
 
 class TextVocabulary:
     """Whisper's vocabulary for one language and task.
@@ -61,13 +64,16 @@ class TextVocabulary:
 
     def completes(self, word: Sequence[int], following: int) -> bool:
         """Whether the tokens ``word`` are a whole word if ``following`` comes after them."""
-        if self._unit == "char" or following == self.end or self._tokenizer.starts_word(following):
+        if self._unit == "char" or following == self.end or self.starts_word(following):
             return bool(self.text(word)) and (self._unit == "word" or not self._held(word))
         return False
 
     def starts_word(self, token: int) -> bool:
-        """Whether it begins with white space."""
-        return self._tokenizer.starts_word(token)
+        """Whether it begins with white space, and is not the mark that closes a word."""
+        if not self._tokenizer.starts_word(token):
+            return False
+        mark = self._tokenizer.table.tokens[token].strip()
+        return not mark or bool(mark.strip(_CLOSING))
 
     def text(self, tokens: Sequence[int]) -> str:
         """Text of a word's tokens, without white space; half characters are dropped."""
