@@ -55,6 +55,9 @@ def test_what_simulstreams_page_sends_first() -> None:
 def test_float32_on_the_wire_is_told_from_int16(
     seed: int, peak: float, length: int, is_decoded: bool
 ) -> None:
+    if is_decoded:
+        # Small 16-bit numbers fill the upper halves of float32 only, and cannot be told.
+        peak = max(peak, 0.05)
     speech = audio(0.3, seed)[:length]
     speech *= np.float32(peak / np.abs(speech).max())
     whole = np.round(speech * 32767).astype("<i2")
