@@ -48,6 +48,7 @@ class CountedWord:
 
     looks = 0
     num_tokens = 1
+    frame = 0
 
     @property
     def text(self) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import urllib.request
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -150,12 +150,16 @@ def serving_task(checkpoint: Path, task: str) -> Any:
 
 @pytest.mark.fault("F52")
 def test_a_server_that_is_told_to_end_loses_no_word(checkpoint: Path) -> None:
+    """The handler is called as the loop would call it: a signal that nobody waits for any more ends
+    the process that runs the tests."""
     samples = pcm(1.9, 3)
     told = Told()
     system = SystemOptions(checkpoint=str(checkpoint), **SYSTEM)
     server = Server(build_translator(system), system, ServerOptions(port=0, drain_s=1.0))
 
     async def work() -> None:
+        handlers: dict[int, Callable[[], None]] = {}
+        asyncio.get_running_loop().add_signal_handler = handlers.__setitem__  # type: ignore
         serving = asyncio.create_task(serve_until_told(server))
         while not server.serves:
             await asyncio.sleep(0.01)
@@ -163,7 +167,8 @@ def test_a_server_that_is_told_to_end_loses_no_word(checkpoint: Path) -> None:
         await connection.send(samples.tobytes())
         while server.meter.audio_s < len(samples) / 16_000:
             await asyncio.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        assert set(handlers) == {signal.SIGTERM, signal.SIGINT}
+        handlers[signal.SIGTERM]()
         while (await plain(server, "health"))[0] == 200:
             await asyncio.sleep(0.01)
         assert await refused(server) == (503, "the server is shutting down\n")
