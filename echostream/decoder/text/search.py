@@ -196,14 +196,18 @@ class GreedySearch:
         past = (prefix.past.to(tokens.device), *draft.own)
         decoded = self.decoder.step(tokens, past, source.parts, self._silence)
         skipped = len(fed) - 1
-        logits = self.decoder.logits(decoded.output[skipped:]).float().cpu()
+        rows = decoded.output[skipped:]
+        if start is not None and self._no_speech is not None and not draft.own:
+            # In one product, since most of its time is that of reading the vocabulary.
+            both = self.decoder.logits(torch.cat((decoded.output[[start]], rows))).float().cpu()
+            draft.no_speech.append(float(both[0].softmax(dim=0)[self._no_speech]))
+            logits = both[1:]
+        else:
+            logits = self.decoder.logits(rows).float().cpu()
         attention = decoded.attention[:, skipped:].mean(dim=0)
         heard = attention[:, : source.num_frames].float().cpu()
         frames = (heard - usual(prefix, source.num_frames)).argmax(dim=1).tolist()
         silent = (1 - heard.sum(dim=1)).tolist()
-        if start is not None and self._no_speech is not None and not draft.own:
-            chances = self.decoder.logits(decoded.output[start]).float().softmax(dim=0)
-            draft.no_speech.append(float(chances[self._no_speech]))
         barred = self._barred_first if first and not draft.tokens else self._barred
         reached = max((reached, *(token.frame for token in draft.tokens)))
         accepted = 0

@@ -103,8 +103,11 @@ def _written(
 ) -> tuple[Tensor, ...]:
     """Blocks ``[B, c, C]`` with the chunk ``[B, c, C]`` of each stream at its place."""
     written = list(blocks)
-    for number in set(places):
+    numbers = set(places)
+    if len(numbers) == 1:
+        written[places[0]] = new
+        return tuple(written)
+    for number in numbers:
         own = torch.tensor([place == number for place in places], device=new.device)
-        whole = len(set(places)) == 1
-        written[number] = new if whole else torch.where(own[:, None, None], new, blocks[number])
+        written[number] = torch.where(own[:, None, None], new, blocks[number])
     return tuple(written)
