@@ -77,12 +77,21 @@ def read_texts(folders: Sequence[Path]) -> dict[Path, Texts]:
 
 
 def grouped(recordings: Sequence[Sequence[Path]], texts: dict[Path, Texts]) -> list[list[Path]]:
-    """Recordings that have texts, by folder and language."""
+    """Recordings that have texts, by folder and language.
+
+    Raises:
+        DataError: if none has.
+    """
     groups: dict[tuple[int, str], list[Path]] = {}
     for number, folder in enumerate(recordings):
         for path in folder:
             if path in texts:
                 groups.setdefault((number, texts[path].language), []).append(path)
+    if not groups:
+        raise DataError(
+            f"none of {sum(map(len, recordings))} recordings has texts; expected some, of those "
+            "that are held out too: more folders with a manifest, or larger ones"
+        )
     return list(groups.values())
 
 

@@ -74,3 +74,5 @@ def test_recordings_are_grouped_by_folder_and_language() -> None:
 def test_folders_without_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected folders that `echostream data` makes"):
         read_texts([tmp_path])
+    with pytest.raises(DataError, match="none of 2 recordings has texts"):
+        grouped([[Path("a")], [Path("b")]], TEXTS)
