@@ -53,7 +53,7 @@ MEASURES = ("error", "divergence", "cross_entropy", "accuracy")
 class DecoderAdaptationConfig(AdaptationConfig):
     """What ``fairseq-train`` can be told about the task."""
 
-    start_from: str = field(default="", metadata={"help": "run of the first stage"})
+    start_from: str = field(default="", metadata={"help": "run of either stage"})
 
 
 class LessonDataset(WindowDataset):
@@ -131,15 +131,17 @@ class DecoderAdaptationTask(AdaptationTask):
 
 @register_model("echostream_whisper_system", dataclass=FairseqDataclass)
 class AdaptedSystem(BaseFairseqModel):  # type: ignore[misc]
-    """The students: an encoder from the first stage, and the decoder as it was released."""
+    """The students: an encoder that was adapted, and the decoder, as released if it was not."""
 
     def __init__(self, checkpoint: Path, start_from: str, chunk_sizes: str) -> None:
         super().__init__()
         self.encoder = base_encoder(checkpoint)
-        if start_from:
-            self.encoder.load_state_dict(adapted_weights(Path(start_from), "encoder."))
         self.decoder = base_decoder(checkpoint)
         make_low_rank(self.decoder)
+        if start_from:
+            self.encoder.load_state_dict(adapted_weights(Path(start_from), "encoder."))
+            if decoder := adapted_weights(Path(start_from), "decoder."):
+                self.decoder.load_state_dict(decoder)
         self.choices = choices_for(self.encoder, chunk_sizes)
         self.register_buffer("spread", torch.zeros(self.encoder.output_dim))
 

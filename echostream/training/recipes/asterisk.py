@@ -109,6 +109,16 @@ class AsteriskColombia(Asterisk):
         return samples, int(rate)
 
 
+@dataclass(frozen=True)
+class AsteriskItaly(Asterisk):
+    """The core sounds in Italian, for tests: nothing is trained on this speaker."""
+
+    name = "asterisk-it"
+    licence = "CC-BY-3.0"
+    attribution = "Asterisk core sounds. Copyright 2012 Carlo Flora (http://www.carloflora.com)."
+    voice = "it_IT_m_Carlo"
+
+
 def read_transcript(path: Path) -> dict[str, str]:
     """Prompt ids and their lines. The first of two lines for one id holds: ``digits/0`` stands
     twice in the Spanish list, the second time by mistake for ``digits/10``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echostream.training.recipes.asterisk import Asterisk, AsteriskColombia
+from echostream.training.recipes.asterisk import Asterisk, AsteriskColombia, AsteriskItaly
 from echostream.training.recipes.drascula import Drascula
 from echostream.training.recipes.recipe import Recipe
 from echostream.training.recipes.tuxpaint import Tuxpaint
@@ -24,12 +24,13 @@ def _recipe(name: str) -> Recipe:
 
 
 RECIPES = {name: _recipe(name) for name in COUNTS} | {
-    # A speaker that no model has heard, with texts that they have: for tests alone.
+    # Speakers that no model has heard, with texts that they have: for tests alone.
     "es-en-stranger": Recipe(
         "es-en-stranger",
         "es",
         "en",
         (AsteriskColombia("es", "en", (219, 7, 22)),),
         frozenset({"es"}),
-    )
+    ),
+    "it-en": Recipe("it-en", "it", "en", (AsteriskItaly("it", "en", (454, 19, 60)),)),
 }
