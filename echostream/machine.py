@@ -46,10 +46,10 @@ def processor_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def resident_bytes() -> int:
-    """Resident set of this process; 0 where the system does not say."""
+def resident_bytes(process: int | str = "self") -> int:
+    """Resident set of a process, this one by default; 0 where the system does not say."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")

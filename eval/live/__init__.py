@@ -1,0 +1,1 @@
+"""Clients in real time against a server: what does one machine carry, and for how long?"""
