@@ -49,21 +49,22 @@ def length_adaptive_average_lagging(
 
 
 def yet_another_average_lagging(
-    times: Sequence[float], source_length: float, reference_length: int
+    times: Sequence[float], source_length: float, reference_length: int, end: float | None = None
 ) -> float | None:
     """YAAL: LAAL over the words that were written before the end of the source.
 
     YAAL = 1/tau * sum_{i=1..tau} (d_i - (i - 1) * S / max(n, R)), tau = number of words before the
-    first d_i >= S. Polak et al. 2025 (arXiv 2509.17349), the short-form variant.
+    first d_i >= end. Polak et al. 2025 (arXiv 2509.17349).
 
-    Arguments and errors as :func:`average_lagging`. Returns ms, or None if the first word is at the
-    end of the source or later: then nothing was simultaneous.
+    end: of the source, in ms; S by default, and for a sentence of a long recording (LongYAAL) the
+        end of the recording. Other arguments and errors as :func:`average_lagging`. Returns ms, or
+        None if the first word is at the end of the source or later: then nothing was simultaneous.
     """
     _require(times, source_length, reference_length)
     step = source_length / max(len(times), reference_length)
     total, words = 0.0, 0
     for time in times:
-        if time >= source_length:
+        if time >= (source_length if end is None else end):
             break
         total += time - words * step
         words += 1

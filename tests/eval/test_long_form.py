@@ -1,0 +1,97 @@
+"""A long recording from four clips: what it holds, and a run that is interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from echostream.constants import SAMPLE_RATE
+from echostream.scoring.sentences import read_sentences
+from echostream.session import Session
+from echostream.training.corpus.manifest import ManifestRow, write_manifest
+from eval import long_form
+from tests.small_system import WORDS
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Four tones, two of each of two speakers."""
+    rows = []
+    for number in range(4):
+        samples = 0.1 * np.sin(np.arange(16_000 + 4000 * number) * 0.1 * (number + 1))
+        soundfile.write(tmp_path / f"{number}.wav", samples, SAMPLE_RATE, "FLOAT")
+        text = " ".join(WORDS[number : number + 4])
+        row = ManifestRow(str(number), "c", "dev", f"{number}.wav", len(samples),
+            len(samples) / SAMPLE_RATE, "ab"[number % 2], "es", "en", text, text, "")  # fmt: skip
+        rows.append(row)
+    write_manifest(tmp_path / "manifest.tsv", rows)
+    return tmp_path
+
+
+def arguments(data: Path, checkpoint: Path, output: str, *more: str) -> list[str]:
+    return ["--data", str(data), "--part", "dev", "--minutes", "0.5", "--checkpoint",
+        str(checkpoint), "--output", str(data / output), *more]  # fmt: skip
+
+
+def test_sentences_are_where_the_list_says(
+    data: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_form, "NOISE_CHANCE", 0.0)
+    assert long_form.main(arguments(data, checkpoint, "out", "--make-only")) == 0
+    samples, _ = soundfile.read(data / "out" / "recording.flac")
+    assert 30 <= len(samples) / SAMPLE_RATE < 60
+    sentences = read_sentences(data / "out" / "segments.yaml", data / "out" / "translations.txt")
+    is_loud = np.zeros(len(samples), bool)
+    for each in sentences:
+        begin, end = (round(time * SAMPLE_RATE / 1000) for time in (each.offset, each.end))
+        number = WORDS.index(each.text.split()[0])
+        assert abs(end - begin - (16_000 + 4000 * number)) <= 1
+        tone = np.abs(np.fft.rfft(samples[begin:end]))
+        assert abs(tone.argmax() * 2 * np.pi / (end - begin) - 0.1 * (number + 1)) < 1e-3
+        is_loud[begin:end] = True
+    assert np.abs(samples[~is_loud]).max() < 1e-3
+    assert len({each.text for each in sentences}) == 4
+
+
+def test_an_interrupted_run_goes_on(
+    data: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert long_form.main(arguments(data, checkpoint, "whole")) == 0
+    assert long_form.main(arguments(data, checkpoint, "parts", "--make-only")) == 0
+    paths = [data / name / "recording.flac" for name in ("whole", "parts")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+    heard, push = [0], Session.push
+
+    def interrupted(self: Session, *given: Any, **more: Any) -> Any:
+        heard[0] += 1
+        if heard[0] in (40, 70):
+            raise KeyboardInterrupt
+        return push(self, *given, **more)
+
+    monkeypatch.setattr(Session, "push", interrupted)
+    monkeypatch.setattr(long_form, "SAVED_EVERY_S", 0.0)
+    again = arguments(data, checkpoint, "parts", "--run", "r")
+    assert [long_form.main(again) for _ in range(3)] == [130, 130, 0]
+    texts = [path.read_text().splitlines() for path in
+        (data / "whole" / f"{checkpoint.name}-s2tt" / "metrics.jsonl",
+         data / "parts" / "r" / "metrics.jsonl")]  # fmt: skip
+    told = [
+        [(each.get("total_audio_processed"), each.get("generated_tokens")) for each in lines]
+        for lines in ([json.loads(line) for line in text] for text in texts)
+    ]
+    assert told[0] == told[1] and sum(len(words or ()) for _, words in told[0]) > 20
+    assert heard[0] == len(texts[0]) - 1 + 2  # nothing was heard twice
+
+    printed = capsys.readouterr().out
+    assert printed.count("LongYAAL ") == 2 and printed.count("last tenth against the first") == 2
+    assert long_form.main([*again, "--pause-ms", "0"]) == 1
+    assert "give --run" in capsys.readouterr().err
