@@ -78,7 +78,8 @@ class TextDecoderConfig:
 
     ``max_tokens`` is the number of token positions, ``max_source`` the number of encoder frames
     that it can look at. ``alignment_heads`` are the (layer, head) pairs whose cross-attention
-    follows the audio.
+    follows the audio. ``activation`` is ``gelu`` (Whisper) or ``relu`` (fairseq), and
+    ``embed_scale`` is what embeddings of the input are multiplied by, not those of the output.
     """
 
     vocab_size: int = 51865
@@ -89,6 +90,8 @@ class TextDecoderConfig:
     max_tokens: int = 448
     max_source: int = 1500
     alignment_heads: tuple[tuple[int, int], ...] = ()
+    activation: str = "gelu"
+    embed_scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -97,6 +100,10 @@ class TextDecoderConfig:
             "text_decoder",
             *("vocab_size", "embed_dim", "num_layers", "num_heads", "ffn_dim"),
             *("max_tokens", "max_source"),
+        )
+        require(
+            self.activation in ("gelu", "relu"),
+            f"text_decoder.activation is {self.activation!r}; expected gelu or relu",
         )
         require(
             self.embed_dim % self.num_heads == 0,

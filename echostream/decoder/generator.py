@@ -53,7 +53,8 @@ class GeneratorParts:
     text_decoder: Any = None
     """The :class:`~echostream.decoder.text.TransformerDecoder`, of a model that has one."""
     text_tokenizer: Any = None
-    """Its :class:`~echostream.decoder.bpe.ByteLevelTokenizer`."""
+    """Its :class:`~echostream.decoder.bpe.ByteLevelTokenizer`, or a
+    :class:`~echostream.decoder.tokenizer.Tokenizer`."""
     source_language: str | None = None
     """Code of the language that is spoken, such as ``es``, where the decoder has to be told."""
     task: str = "s2tt"

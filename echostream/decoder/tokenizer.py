@@ -50,6 +50,8 @@ class Tokenizer:
                 f"{name} has {self.vocab_size} pieces and none begins with U+2581 (word start); "
                 "expected a model trained with SentencePiece's default add_dummy_prefix=true"
             )
+        self.end: int = self._processor.eos_id()
+        """Id of ``</s>``, with which a text decoder ends a text; -1 without one."""
         self.suppressed = tuple(i for i in range(self.vocab_size) if self._is_silent(i))
         """Ids without text (unknown, control, unused): a search must never emit them."""
         silent = frozenset(self.suppressed)

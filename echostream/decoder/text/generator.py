@@ -7,48 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import overload
 
 import torch
 
+from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.candidates import Candidates
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
-from echostream.decoder.repetition import RepetitionGuard, RepetitionState
+from echostream.decoder.repetition import RepetitionGuard
 from echostream.decoder.text.search import Draft, DraftToken, GreedySearch, Prefix
-from echostream.decoder.text.source import Source, appended, dropped
-from echostream.decoder.text.vocabulary import TextVocabulary
-from echostream.decoder.text.window import WrittenWord, cut, ends_sentence
+from echostream.decoder.text.source import appended, dropped
+from echostream.decoder.text.state import DraftWord, TextState
+from echostream.decoder.text.vocabulary import TextVocabulary, WhisperVocabulary
+from echostream.decoder.text.window import WrittenWord, cut, ends_sentence, latest_cut
 from echostream.decoder.words import Word
 from echostream.errors import ConfigError
 from echostream.text import normalise
-
-
-@dataclass(frozen=True)
-class TextState:
-    """One stream; bounded in size."""
-
-    prefix: Prefix
-    prompt_tokens: int
-    """Tokens of the prefix before its text."""
-    source: Source = field(default_factory=Source)
-    draft: Draft = field(default_factory=Draft)
-    written: tuple[WrittenWord, ...] = ()
-    """Words whose tokens are in the prefix."""
-    history: tuple[int, ...] = ()
-    """Tokens of the words before those, which are the prompt."""
-    num_tokens: int = 0
-    """Tokens committed so far."""
-    last_frame: int = 0
-    """The latest frame that a committed word looked at."""
-    last_turn: int = 0
-    """Frames of the stream when a word was committed or frames were dropped last."""
-    repetition: RepetitionState = field(default_factory=RepetitionState)
-    finished: bool = False
-    without_speech: int = 0
-    """Chunks after which words were drafted and not shown, since nothing had been spoken."""
-    num_cuts: int = 0
-    """Times that old frames left the window."""
 
 
 class _Words(Sequence[Word]):
@@ -102,16 +76,6 @@ class _Words(Sequence[Word]):
                 return True
         self._ended = True
         return False
-
-
-@dataclass(frozen=True)
-class DraftWord:
-    """A word of a draft."""
-
-    word: Word
-    end: int
-    """Tokens of the draft up to its last."""
-    repetition: RepetitionState = field(default_factory=RepetitionState)
 
 
 GROUNDED = 0.8
@@ -186,8 +150,12 @@ class TransformerGenerator:
             )
         self._decoder = decoder
         self._rows = decoder.source_position_rows()
-        self.vocabulary = TextVocabulary(
-            parts.text_tokenizer, parts.source_language, parts.task, parts.output_unit
+        self.vocabulary = (
+            WhisperVocabulary(
+                parts.text_tokenizer, parts.source_language, parts.task, parts.output_unit
+            )
+            if isinstance(parts.text_tokenizer, ByteLevelTokenizer)
+            else TextVocabulary(parts.text_tokenizer, parts.output_unit)
         )
         # Half of the positions at most are left to the words of one window.
         self._history = min(history, config.max_tokens // 4)
@@ -211,6 +179,7 @@ class TransformerGenerator:
     @torch.no_grad()
     def observe(self, chunk: EncodedChunk, state: TextState) -> TextState:
         """Make keys and values of the frames; frames leave if there are too many."""
+        asked = bool(state.draft.tokens)
         state = dataclasses.replace(
             state,
             draft=self.search.outdated(state.draft),
@@ -220,39 +189,57 @@ class TransformerGenerator:
             return state
         made = self._decoder.source(chunk.frames)
         state = dataclasses.replace(state, source=appended(state.source, made, self._rows))
-        if state.source.end - state.last_turn > STALLED and (state.written or state.history):
+        stalled = asked and state.source.end - state.last_turn > STALLED
+        if stalled and (state.written or state.history):
             return self._begun_anew(state)
         text = len(state.prefix.tokens) - state.prompt_tokens
         if state.source.num_frames > self._window or text > self._most_tokens:
-            return self._shortened(state)
+            return self._shortened(self._settled(state))
         return state
 
     def candidates(self, state: TextState) -> tuple[Candidates, TextState]:
         """Words that are decoded when they are asked for."""
-        return Candidates(tentative=_Words(self, state), on_demand=True), state
+        words = _Words(self, state)
+        return Candidates(stable=state.waiting, tentative=words, on_demand=True), state
 
     def commit(self, count: int, state: TextState) -> tuple[tuple[Word, ...], TextState]:
         """Write the first ``count`` of them."""
-        words = _Words(self, state).first(count) if count > 0 else []
+        waiting = state.waiting[:count]
+        state = dataclasses.replace(state, waiting=state.waiting[len(waiting) :])
+        words = _Words(self, state).first(count - len(waiting)) if count > len(waiting) else []
+        return (*waiting, *(each.word for each in words)), self._with(words, state)
+
+    def _with(self, words: Sequence[DraftWord], state: TextState) -> TextState:
+        """The state with the first words of its draft in the prefix."""
         if not words:
-            return (), state
+            return state
         number = words[-1].end
-        tokens = state.draft.tokens[:number]
         prefix, draft = self.search.committed(state.prefix, state.draft, number, state.source)
         begins = (0, *(each.end for each in words))
         written = tuple(
             WrittenWord(each.end - begin, each.word.frame, ends_sentence(each.word.text))
             for begin, each in zip(begins, words, strict=False)
         )
-        return tuple(each.word for each in words), dataclasses.replace(
+        return dataclasses.replace(
             state,
             prefix=prefix,
             draft=draft,
             written=state.written + written,
-            num_tokens=state.num_tokens + len(tokens),
+            num_tokens=state.num_tokens + number,
             last_frame=max(state.last_frame, *(each.word.frame for each in words)),
             last_turn=state.source.end,
             repetition=words[-1].repetition,
+        )
+
+    def _settled(self, state: TextState) -> TextState:
+        """Commit the words about frames that may leave, if the policy has let them wait."""
+        latest = latest_cut(state.source.base, state.source.end)
+        draft, words = _Words(self, state), 0
+        while len(found := draft.first(words + 1)) > words and found[words].word.frame < latest:
+            words += 1
+        taken = draft.first(words)
+        return dataclasses.replace(
+            self._with(taken, state), waiting=(*state.waiting, *(each.word for each in taken))
         )
 
     def finish(self, state: TextState) -> TextState:
@@ -262,13 +249,14 @@ class TransformerGenerator:
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""
         words: list[list[int]] = []
+        waiting = tuple(word.text for word in state.waiting)
         for token in state.draft.tokens:
             if token.id == self.vocabulary.end:
                 break
             if not words or self.vocabulary.starts_word(token.id):
                 words.append([])
             words[-1].append(token.id)
-        return tuple(filter(None, map(self.vocabulary.text, words)))
+        return (*waiting, *filter(None, map(self.vocabulary.text, words)))
 
     def counters(self, state: TextState) -> Mapping[str, int]:
         """Frames and tokens, and what the guards did."""

@@ -23,7 +23,7 @@ RESCORED = 64
 class _Int8Layer(DecoderLayer):
     def __init__(self, layer: DecoderLayer) -> None:
         nn.Module.__init__(self)
-        self.num_heads = layer.num_heads
+        self.num_heads, self.relu = layer.num_heads, layer.relu
         for name, module in layer.named_children():
             if isinstance(module, Linear):
                 self.add_module(name, Int8Linear.of(module))

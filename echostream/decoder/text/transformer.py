@@ -4,8 +4,10 @@ Symbols: ``B`` streams, ``n`` tokens of a call, ``m`` tokens before them, ``T`` 
 ``C`` channels, ``H`` attention heads, ``d = C / H``, ``L`` layers, ``A`` alignment heads, ``V``
 vocabulary, ``R`` rows of silence.
 
-Pre-norm, GELU, learned positions of tokens, output weights tied to the embedding: the decoder of
-Whisper (Radford et al. 2022, arXiv 2212.04356) and of StreamSpeech are two configurations of it.
+Pre-norm, a table of positions of tokens, output weights tied to the embedding: the decoders of
+Whisper (Radford et al. 2022, arXiv 2212.04356) and of fairseq (Ott et al. 2019, arXiv 1904.01038),
+which is StreamSpeech's, are two configurations of it. fairseq's keys have a bias, which adds the
+same to all scores of a query and changes no weight.
 
 After the frames that were heard the decoder looks at silence, since it was trained on recordings
 that silence fills up to ``max_source`` frames, and without it repeats itself: rows of ``silence``,
@@ -65,7 +67,8 @@ class DecoderLayer(nn.Module):
         self.cross_value = Linear(dim, dim)
         self.cross_out = Linear(dim, dim)
         self.ffn_norm = nn.LayerNorm(dim)
-        self.ffn_in = Linear(dim, config.ffn_dim, gelu_epilogue=True)
+        self.ffn_in = Linear(dim, config.ffn_dim, gelu_epilogue=config.activation == "gelu")
+        self.relu = config.activation == "relu"
         self.ffn_out = Linear(config.ffn_dim, dim)
 
     def source(self, frames: Tensor) -> Tensor:
@@ -98,6 +101,7 @@ class DecoderLayer(nn.Module):
         mixed, weights = _attend(query, source, views, self.num_heads)
         x = self.cross_out.added_to(x, mixed)
         y = self.ffn_in(self.ffn_norm(x))
+        y = y.relu() if self.relu else y
         return self.ffn_out.added_to(x, y), weights, own
 
     def _projected(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,7 +202,7 @@ class TransformerDecoder(nn.Module):
             silence = silence[..., -(-frames // SILENCE_STRIDE) :, :]
         mask = _source_mask(views, frames, silence.shape[3], self.device)
         parts = (*source, silence) if silence.shape[3] else source
-        x = self.embedding(tokens) + self.positions[before : before + count]
+        x = self._embedded(tokens, before)
         attention, own = [], []
         for index, layer in enumerate(self._layers()):
             x, weights, kept = layer(
@@ -235,10 +239,15 @@ class TransformerDecoder(nn.Module):
         mask = _source_mask(views, length, silence.shape[1], tokens.device)
         mask = None if mask is None else mask[:, None]
         frames = torch.cat((frames + self.source_positions[:length], silence), dim=1)
-        x = self.embedding(tokens) + self.positions[:count]
+        x = self._embedded(tokens, 0)
         for layer in self._layers():
             x, _, _ = layer(x, (), (layer.source(frames),), causal, mask)
         return self.logits(self.norm(x))
+
+    def _embedded(self, tokens: Tensor, before: int) -> Tensor:
+        """``[..., n] -> [..., n, C]`` of tokens that follow ``before`` others."""
+        positions = self.positions[before : before + tokens.shape[-1]]
+        return self.config.embed_scale * self.embedding(tokens) + positions
 
     def _layers(self) -> list[DecoderLayer]:
         return list(self.layers)  # type: ignore[arg-type]

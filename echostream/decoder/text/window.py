@@ -28,13 +28,19 @@ def ends_sentence(text: str) -> bool:
     return text.rstrip("\"'\u00bb\u201d\u2019)")[-1:] in _SENTENCE_END
 
 
+def latest_cut(base: int, end: int) -> int:
+    """The last frame at which the window ``base`` to ``end`` may be cut."""
+    return end - (end - base) // 4
+
+
 def cut(base: int, end: int, words: Sequence[WrittenWord]) -> tuple[int, int]:
     """Where the window ``base`` to ``end`` is cut: the new base, and how many words lie before it.
 
     The new window has between a quarter and three quarters of the frames of the old one.
     """
     length = end - base
-    earliest, latest, middle = base + length // 4, end - length // 4, base + length // 2
+    earliest, latest = base + length // 4, latest_cut(base, end)
+    middle = base + length // 2
     best: tuple[bool, int, int, int] | None = None
     reached = base
     for count, word in enumerate(words, start=1):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from echostream.constants import SAMPLE_RATE
 from echostream.decoder.bpe import ByteLevelTokenizer
-from echostream.decoder.text.vocabulary import TextVocabulary
+from echostream.decoder.text.vocabulary import WhisperVocabulary
 from echostream.decoder.text.window import ends_sentence
 from echostream.errors import DataError
 from echostream.training.adaptation.windows import Window
@@ -114,7 +114,7 @@ class Dictator:
         texts = [self._texts[each.path] for each in window.spoken]
         language = texts[0].language
         translated = all(own.translation for own in texts) and chance.random() < _TRANSLATE_CHANCE
-        vocabulary = TextVocabulary(
+        vocabulary = WhisperVocabulary(
             self._tokenizer, language, "s2tt" if translated else "asr", "word"
         )
         history: list[int] = []

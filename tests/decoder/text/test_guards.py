@@ -27,8 +27,9 @@ def test_a_stream_that_stands_still_begins_anew(monkeypatch: pytest.MonkeyPatch)
     state, committed = made.init_state(), 0
     for part in frames(6 * CHUNK).split(CHUNK):
         state = made.observe(heard(part), state)
+        candidates, state = made.candidates(state)
+        assert candidates.tentative[0]
         if not committed:
-            candidates, state = made.candidates(state)
             words, state = made.commit(1, state)
             committed = len(words)
             spoken_until = state.last_frame

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +18,10 @@ from echostream import codec
 from echostream.decoder.generator import EncodedChunk, GeneratorParts
 from echostream.decoder.text import TextState, TransformerDecoder, TransformerGenerator
 from echostream.decoder.text import generator as module
+from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError
 
+from ...small_system import SENTENCES
 from .plain_decoder import CONFIG, decode, random_decoder
 from .small_vocabulary import PIECES, SPECIAL, TOKENS, WORDS, tokenizer
 
@@ -126,6 +130,14 @@ def test_kept_state_is_decoding_again_under_the_views(data: st.DataObject) -> No
     sizes = data.draw(st.lists(st.integers(1, 12), min_size=4, max_size=14), label="chunks")
     every = frames(sum(sizes))
     state, oracle, cuts = made.init_state(), Oracle(), 0
+    committed = made.search.committed
+
+    def observed(prefix: Any, draft: Any, count: int, source: Any) -> Any:
+        """Words that a policy takes, and those that are settled before frames leave."""
+        oracle.commit([token.id for token in draft.tokens[:count]], source.end)
+        return committed(prefix, draft, count, source)
+
+    made.search.committed = observed  # type: ignore[method-assign]
     for part in every.split(sizes):
         state = made.observe(heard(part), state)
         if state.num_cuts > cuts:
@@ -135,15 +147,12 @@ def test_kept_state_is_decoding_again_under_the_views(data: st.DataObject) -> No
         assert list(state.prefix.tokens) == oracle.tokens
         candidates, state = made.candidates(state)
         looked = data.draw(st.integers(0, 4), label="looked at")
-        seen = [word for word, _ in zip(candidates.tentative, range(looked), strict=False)]
+        seen = [word for word, _ in zip(candidates, range(looked), strict=False)]
         if state.draft.tokens:
             check_draft(model, state, oracle, every)
         count = data.draw(st.integers(0, 3), label="committed")
-        draft = state.draft
         words, state = made.commit(count, state)
-        number = len(state.prefix.tokens) - len(oracle.tokens)
         assert words[: len(seen)] == tuple(seen[: len(words)])
-        oracle.commit([token.id for token in draft.tokens[:number]], state.source.end)
         assert list(state.prefix.tokens) == oracle.tokens
         if state.draft.tokens:
             check_draft(model, state, oracle, every)
@@ -173,6 +182,22 @@ def test_a_saved_stream_goes_on_the_same() -> None:
     assert said == before + after
     assert len(said) > 15
     assert codec.encode(ended.prefix, "state") == codec.encode(state.prefix, "state")
+
+
+def test_words_that_a_policy_lets_wait_outlive_their_frames() -> None:
+    made = generator()
+    every = frames(20 * CHUNK)
+    said: list[str] = []
+    at_once = late = made.init_state()
+    for part in every.split(CHUNK):
+        at_once = made.observe(heard(part), at_once)
+        candidates, at_once = made.candidates(at_once)
+        words, at_once = made.commit(len(candidates.stable), at_once)
+        said += [word.text for word in words]
+        late = made.observe(heard(part), late)
+    assert made.counters(late)["windows_cut"] > 3 and len(said) > 5
+    words, _ = made.commit(len(said), late)
+    assert [word.text for word in words] == said == list(made.at_hand(late))
 
 
 def test_the_state_does_not_grow() -> None:
@@ -237,6 +262,30 @@ def test_words_are_whole_and_half_characters_are_held() -> None:
     characters = TransformerGenerator(parts(decoder(), output_unit="char")).vocabulary
     assert characters.completes([at[b" a"]], at[b"ij"])
     assert not characters.completes([at[b" a"], first], second)
+
+
+def test_words_of_a_sentencepiece_vocabulary() -> None:
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES), model_writer=trained, vocab_size=32, minloglevel=2
+    )
+    tokenizer = Tokenizer(trained.getvalue())
+    config = dataclasses.replace(SMALL, vocab_size=tokenizer.vocab_size, activation="relu")
+    model = random_decoder(2, silence=False, config=config)
+    own = GeneratorParts({}, {}, frame_ms=20, text_decoder=model, text_tokenizer=tokenizer)
+    made = TransformerGenerator(own, window_ms=40 * 20, history=6, max_repeats=8)
+    committed, tokens = made.search.committed, list[int]()
+
+    def observed(prefix: Any, draft: Any, count: int, source: Any) -> Any:
+        tokens.extend(token.id for token in draft.tokens[:count])
+        return committed(prefix, draft, count, source)
+
+    made.search.committed = observed  # type: ignore[method-assign]
+    said, state = walk(made, 5, frames(20 * CHUNK))
+    assert state.num_cuts > 3 and len(said) > 15
+    reference = sentencepiece.SentencePieceProcessor(model_proto=trained.getvalue())
+    assert "".join(said) == "".join(reference.decode(tokens).split())
+    assert not any(reference.is_control(token) or reference.is_unknown(token) for token in tokens)
 
 
 def test_special_tokens_are_never_said() -> None:

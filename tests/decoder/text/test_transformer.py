@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,71 @@ def test_kept_keys_give_what_decoding_from_the_first_token_gives(
             torch.tensor([views, views]),
         )
     np.testing.assert_allclose(whole[1], expected, atol=1e-4)
+
+
+_FAIRSEQ_NAMES = {
+    "self_attn.q_proj": "self_query",
+    "self_attn.k_proj": "self_key",
+    "self_attn.v_proj": "self_value",
+    "self_attn.out_proj": "self_out",
+    "self_attn_layer_norm": "self_norm",
+    "encoder_attn.q_proj": "cross_query",
+    "encoder_attn.k_proj": "cross_key",
+    "encoder_attn.v_proj": "cross_value",
+    "encoder_attn.out_proj": "cross_out",
+    "encoder_attn_layer_norm": "cross_norm",
+    "fc1": "ffn_in",
+    "fc2": "ffn_out",
+    "final_layer_norm": "ffn_norm",
+}
+
+
+def test_fairseqs_decoder_is_a_configuration_of_it() -> None:
+    pytest.importorskip("fairseq")
+    from fairseq.data import Dictionary
+    from fairseq.models.transformer import TransformerConfig, TransformerDecoderBase
+
+    words = Dictionary()
+    for place in range(19):
+        words.add_symbol(f"w{place}")
+    size = {"embed_dim": 12, "ffn_embed_dim": 20, "layers": 3, "attention_heads": 3}
+    theirs_config = TransformerConfig(share_decoder_input_output_embed=True, dropout=0.0)
+    for name, value in {**size, "normalize_before": True, "output_dim": 12}.items():
+        setattr(theirs_config.decoder, name, value)
+    theirs_config.encoder.embed_dim = 12
+    torch.manual_seed(3)
+    embedding = torch.nn.Embedding(len(words), 12, padding_idx=words.pad())
+    theirs = TransformerDecoderBase(theirs_config, words, embedding).eval()
+    for tensor in theirs.parameters():
+        torch.nn.init.normal_(tensor, std=0.5)
+
+    config = dataclasses.replace(
+        CONFIG, vocab_size=len(words), activation="relu", embed_scale=12**0.5, alignment_heads=()
+    )
+    ours = TransformerDecoder(config).eval()
+    tokens = torch.tensor([words.eos(), 7, 5, 5, 11])
+    with torch.no_grad():
+        ours.embedding.weight.copy_(embedding.weight)
+        any_tokens = torch.full((1, config.max_tokens), 5)
+        ours.positions.copy_(theirs.embed_positions(any_tokens)[0])
+        weights = {name: tensor for name, tensor in theirs.state_dict().items()}
+        for index, layer in enumerate(ours.layers):
+            for their_name, own in _FAIRSEQ_NAMES.items():
+                for kind in ("weight", "bias"):
+                    tensor = getattr(layer.get_submodule(own), kind)
+                    if tensor is not None:
+                        tensor.copy_(weights[f"layers.{index}.{their_name}.{kind}"])
+        ours.norm.weight.copy_(theirs.layer_norm.weight)
+        ours.norm.bias.copy_(theirs.layer_norm.bias)
+        encoded = {"encoder_out": [frames()[:, None]], "encoder_padding_mask": []}
+        expected = theirs(tokens[None], encoded)[0][0]
+        kept, past = ours.source(frames()).split(11, dim=3), []
+        for call in tokens.split(2):
+            step = ours.step(call, past, kept, ours.silence_rows())
+            first = sum(part.shape[3] for part in past)
+            past.append(step.own)
+            wanted = expected[first : first + len(call)]
+            torch.testing.assert_close(ours.logits(step.output), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_views_of_all_frames_need_no_mask() -> None:

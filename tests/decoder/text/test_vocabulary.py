@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echostream.decoder.bpe import ByteLevelTokenizer
-from echostream.decoder.text.vocabulary import TextVocabulary
+from echostream.decoder.text.vocabulary import WhisperVocabulary
 from echostream.decoder.token_file import TokenTable
 
 from .small_vocabulary import SPECIAL
@@ -21,7 +21,7 @@ TOKENS = (*SPECIAL, b" a", b" ,", b" ...", b" \xc2\xa1", b" 1.", *_LETTERS)
 )
 def test_a_mark_belongs_to_the_word_before_it(following: bytes, begins: bool) -> None:
     table = TokenTable(TOKENS, frozenset(range(len(SPECIAL))), languages=("es",))
-    vocabulary = TextVocabulary(ByteLevelTokenizer(table), "es", "asr", "word")
+    vocabulary = WhisperVocabulary(ByteLevelTokenizer(table), "es", "asr", "word")
     first, token = TOKENS.index(b" a"), TOKENS.index(following)
     assert vocabulary.completes([first], token) is begins
     # White space before a mark is not shown.

@@ -10,7 +10,7 @@ import torch
 
 from echostream.config_whisper import TextDecoderConfig
 from echostream.constants import SAMPLE_RATE
-from echostream.decoder.text.vocabulary import TextVocabulary
+from echostream.decoder.text.vocabulary import WhisperVocabulary
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.training.adaptation.teacher import Teacher
 from eval.baselines.reencoding import (
@@ -29,7 +29,7 @@ from tests.decoder.text.small_vocabulary import TOKENS, tokenizer
 from tests.small_system import audio
 
 SEGMENT = 640 * SAMPLE_RATE // 1000
-VOCABULARY = TextVocabulary(tokenizer(), "es", "s2tt", "word")
+VOCABULARY = WhisperVocabulary(tokenizer(), "es", "s2tt", "word")
 CONFIG = TextDecoderConfig(
     vocab_size=len(TOKENS), embed_dim=12, num_layers=2, num_heads=3, ffn_dim=20, max_tokens=80
 )
