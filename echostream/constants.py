@@ -33,7 +33,7 @@ DOWNSAMPLING = (1, 2, 4, 8, 4, 2)
 CHUNK_MULTIPLE = max(DOWNSAMPLING)
 """A chunk and a left context are multiples of this many encoder frames (160 ms)."""
 
-BACKENDS = ("torch", "inductor", "openvino", "onnxruntime", "auto")
+BACKENDS = ("torch", "inductor", "openvino", "auto")
 """What can run the encoder; compiled forms fastest first, as measured at one thread."""
 
 PRECISIONS = ("float32", "int8")

@@ -11,7 +11,7 @@ import torch
 
 import echostream
 
-_PACKAGES = ("torch", "numpy", "soxr", "openvino", "onnxruntime", "onnx")
+_PACKAGES = ("torch", "numpy", "soxr", "openvino", "onnx")
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from echostream.backend import onnxruntime_engine, openvino_engine  # noqa: E402
+from echostream.backend import openvino_engine  # noqa: E402
 from echostream.session import SystemOptions, Translator, build_translator  # noqa: E402
 from tests import shared  # noqa: E402
 from tests.backend.compiled import export_once  # noqa: E402
@@ -29,10 +29,9 @@ def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_graphs(_shared_folder: None) -> Iterator[None]:
-    """All engines start from the same file, and OpenVINO keeps what it has compiled."""
+    """Equal graphs start from one file, and OpenVINO keeps what it has compiled."""
     with pytest.MonkeyPatch.context() as patch:
-        for engine in (openvino_engine, onnxruntime_engine):
-            patch.setattr(engine, "export_onnx", export_once)
+        patch.setattr(openvino_engine, "export_onnx", export_once)
         compiled = shared.made_once("openvino", lambda folder: None)
         patch.setitem(openvino_engine.SETTINGS, "CACHE_DIR", str(compiled))
         yield

@@ -113,8 +113,6 @@ class CompiledEncoder(ChunkEncoder[StreamState]):
 
     def batch_sizes(self, most: int) -> frozenset[int]:
         """One stream, a few, and ``most``: a graph of ``base`` takes half a gigabyte."""
-        if self._kind.mixes_streams(self.precision):
-            return super().batch_sizes(most)
         return frozenset(size for size in _BATCH_SIZES if size < most) | {most}
 
     def _encode_chunk(
@@ -133,8 +131,6 @@ class CompiledEncoder(ChunkEncoder[StreamState]):
     def _calls(self, busy: int, state: StreamState) -> tuple[int, ...]:
         """Only sizes whose graphs are there, and the whole batch: making one takes seconds."""
         batch = state.batch_size
-        if self._kind.mixes_streams(self.precision):
-            return (1,) * busy
         if busy == batch:
             return (batch,)
         own = dataclasses.astuple(_settings(state, batch))[1:]

@@ -40,9 +40,6 @@ class EngineKind(Protocol):
     def version(self) -> str | None:
         """Of the package; ``None`` if it is not installed."""
 
-    def mixes_streams(self, precision: str) -> bool:
-        """Whether a stream gives something else in a batch than alone, so that none is made."""
-
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         """Write the graph, ``precision`` being ``float32`` or ``int8``."""
 

@@ -1,4 +1,4 @@
-"""The graph in OpenVINO.
+"""The graph in OpenVINO, by way of an ONNX file.
 
 Symbols: ``O`` outputs and ``I`` inputs of a linear layer.
 
@@ -14,6 +14,7 @@ import importlib.metadata
 import importlib.util
 import tempfile
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ import torch
 from torch import Tensor
 
 from echostream.backend.graph import ChunkGraph
-from echostream.backend.onnx_export import export_onnx
 from echostream.kernel import quantise_int8
 
+_OPSET = 17
 _SMALLEST_SIDE = 32
 """Weights narrower than this stay in float32: there is little to save."""
 _INPUT_GROUP = 64
@@ -86,10 +87,6 @@ class OpenVino:
             return None
         return importlib.metadata.version("openvino")
 
-    def mixes_streams(self, precision: str) -> bool:
-        """See :class:`echostream.backend.engine.EngineKind`; scales are within a frame."""
-        return False
-
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         """See :class:`echostream.backend.engine.EngineKind`."""
         openvino: Any = importlib.import_module("openvino")
@@ -106,6 +103,25 @@ class OpenVino:
     def load(self, folder: Path, precision: str, threads: int) -> OpenVinoEngine:
         """See :class:`echostream.backend.engine.EngineKind`."""
         return OpenVinoEngine(folder / self.file_name, precision, threads)
+
+
+@torch.no_grad()
+def export_onnx(graph: ChunkGraph, path: Path) -> None:
+    """Trace the graph and write it."""
+    example = graph.example()
+    with warnings.catch_warnings():
+        # That shapes become constants is meant: a graph is for one set of shapes. And torch calls
+        # its exporter of traced graphs old; the new one needs another package.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            example,
+            str(path),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=list(graph.input_names),
+            output_names=list(graph.output_names),
+        )
 
 
 def _quantise_weights(model: Any) -> None:

@@ -9,21 +9,19 @@ from echostream.backend.cache import graphs_of, holds_graph
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.backend.engine import EngineKind
 from echostream.backend.inductor import Inductor
-from echostream.backend.onnxruntime_engine import OnnxRuntime
 from echostream.backend.openvino_engine import OpenVino
 from echostream.constants import BACKENDS, PRECISIONS
 from echostream.encoder.whisper import Int8WhisperEncoder, WhisperEncoder
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 
-_ENGINES: tuple[EngineKind, ...] = (Inductor(), OpenVino(), OnnxRuntime())
+_ENGINES: tuple[EngineKind, ...] = (Inductor(), OpenVino())
 """Fastest first, as measured at one thread and 320 ms chunks."""
 _KINDS = {kind.name: kind for kind in _ENGINES}
 
 _GET = {
     "inductor": "it needs a C++ compiler on Linux (on Debian: apt-get install g++)",
     "openvino": "pip install 'echostream[backends]'",
-    "onnxruntime": "pip install 'echostream[backends]'",
 }
 
 
@@ -78,7 +76,7 @@ def make_backend(
     if precision not in precisions_of(backend):
         raise ConfigError(
             f"precision is {precision!r} with backend {backend}, which has float32 only here; use "
-            "openvino or onnxruntime (pip install 'echostream[backends]')"
+            "openvino (pip install 'echostream[backends]')"
         )
     if backend == "torch":
         return encoder

@@ -56,8 +56,6 @@ class ScenarioResult:
     """By module, in the order of computation."""
     seconds: float
     """Wall time."""
-    excuse: str | None = None
-    """Why it is measured but not judged."""
 
     @property
     def worst(self) -> Difference | None:
@@ -67,8 +65,6 @@ class ScenarioResult:
     @property
     def equal(self) -> bool:
         """Whether no module differs by more than rounding, and there was something to compare."""
-        if self.excuse is not None:
-            return True
         return bool(self.differences) and not any(d.breaks for d in self.differences)
 
 
@@ -111,14 +107,8 @@ class Certificate:
         return tuple(r for r in self.results if (r.backend, r.precision) == subject)
 
     def modules_of(self, subject: tuple[str, str]) -> tuple[Difference, ...]:
-        """The largest difference of each module over all scenarios, in order of computation.
-
-        Scenarios that are not judged are left out.
-        """
-        return largest_of(result.differences for result in self._judged(subject))
-
-    def _judged(self, subject: tuple[str, str]) -> tuple[ScenarioResult, ...]:
-        return tuple(r for r in self.results_of(subject) if r.excuse is None)
+        """The largest difference of each module over all scenarios, in order of computation."""
+        return largest_of(result.differences for result in self.results_of(subject))
 
     def first_break_of(self, subject: tuple[str, str]) -> Break | None:
         """The first module that differs in any scenario, where it differs most; if any does."""
@@ -127,7 +117,7 @@ class Certificate:
                 continue
             found = [
                 Break(*subject, result.scenario, difference)
-                for result in self._judged(subject)
+                for result in self.results_of(subject)
                 for difference in result.differences
                 if difference.module == module.module
             ]
@@ -160,7 +150,6 @@ class Certificate:
                         for name in ("backend", "precision", "scenario", "trials", "tolerance")
                     },
                     "equal": result.equal,
-                    "excuse": result.excuse,
                     "seconds": round(result.seconds, 2),
                     "modules": [dataclasses.asdict(d) for d in result.differences],
                 }

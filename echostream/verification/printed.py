@@ -71,8 +71,6 @@ def _scenarios(title: str, results: tuple[ScenarioResult, ...]) -> Iterator[str]
             f"{result.scenario:{width}}  {result.trials:6d}  {result.tolerance:9.0e}  "
             f"{_numbers(worst)}  {_place(worst)}{'' if result.equal else '  NOT EQUAL'}"
         )
-        if result.excuse is not None:
-            yield f"{'':{width}}  not judged: {result.excuse}"
 
 
 def _layers(differences: tuple[Difference, ...]) -> Iterator[str]:

@@ -32,13 +32,6 @@ SCENARIOS = (*PLAIN, *AGENT)
 
 _NOT_FOR_THE_BASELINE = "agent: saved and restored"
 _NOT_FOR_INT8 = "moved between backends"
-_EXCUSES = {
-    ("onnxruntime", "int8", "batch of lengths"): (
-        "the runtime rounds the inputs of all streams of a batch with one scale, so they change "
-        "each other's rounding"
-    )
-}
-"""Scenarios that are measured but cannot be equal, by backend and precision."""
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +148,6 @@ def _verify_subject(
             tolerance=tolerance,
             differences=tally.differences,
             seconds=time.monotonic() - started,
-            excuse=_EXCUSES.get((subject.backend, subject.precision, name)),
         )
 
 

@@ -17,19 +17,17 @@ from echostream.backend import (
     make_backend,
 )
 from echostream.backend.graph import ChunkGraph
-from echostream.backend.onnx_export import export_onnx
+from echostream.backend.openvino_engine import export_onnx
 from echostream.encoder.zipformer import ZipformerEncoder
 from tests import shared
 from tests.encoder.small_encoder import noise, randomise, small_encoder
 
-NAMES = ("openvino", "onnxruntime")
 CHUNKINGS: dict[int, dict[str, Any]] = {
     4: {"chunk_size": 16, "left_context": 32, "max_future_frames": None},
     0: {"chunk_size": 8, "left_context": 0, "max_future_frames": 0},
 }
 """By the encoder's memory size; every further chunking is a further graph to compile."""
 CHUNKING = CHUNKINGS[4]
-backends = pytest.mark.parametrize("backend", NAMES)
 
 
 def export_once(graph: ChunkGraph, path: Path) -> None:
@@ -41,13 +39,18 @@ def export_once(graph: ChunkGraph, path: Path) -> None:
     shutil.copyfile(made / "graph", path)
 
 
+def needs_openvino() -> None:
+    """Skips the test where it is missing."""
+    if "openvino" not in installed_backends():
+        pytest.skip("OpenVINO is not installed: pip install 'echostream[backends]'")
+
+
 @functools.cache
-def compiled(backend: str, memory_size: int = 4) -> CompiledEncoder:
-    """Skips the test where the package is missing."""
-    if backend not in installed_backends():
-        pytest.skip(f"{backend} is not installed: pip install 'echostream[backends]'")
+def compiled(memory_size: int = 4) -> CompiledEncoder:
+    """By OpenVINO; skips the test where it is missing."""
+    needs_openvino()
     cache = shared.made_once("graphs", lambda folder: None)
-    encoder = make_backend(small_encoder(memory_size, torch.float32), backend, cache=cache)
+    encoder = make_backend(small_encoder(memory_size, torch.float32), "openvino", cache=cache)
     assert isinstance(encoder, CompiledEncoder)
     return encoder
 

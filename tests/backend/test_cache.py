@@ -40,9 +40,6 @@ class Pickled:
     def version(self) -> str | None:
         return self._version
 
-    def mixes_streams(self, precision: str) -> bool:
-        return False
-
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         self.exports.append((precision, folder))
         torch.save(graph.encoder.state_dict(), folder / self.file_name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from echostream.backend import CompiledEncoder, installed_backends, make_backend
+from echostream.backend import CompiledEncoder, make_backend
 from tests.encoder.small_encoder import largest_difference, small_encoder
 from tests.encoder.stream_batches import (
     CHUNKING,
@@ -21,20 +21,19 @@ from tests.encoder.stream_batches import (
     turns,
 )
 
-from .compiled import NAMES, backends, compiled
+from .compiled import compiled, needs_openvino
 
 
-def prepared(backend: str) -> CompiledEncoder:
+def prepared() -> CompiledEncoder:
     """With graphs for one stream and all; two and three are computed with idle ones."""
-    encoder = compiled(backend)
+    encoder = compiled()
     for size in (1, STREAMS):
         encoder.prepare(encoder.init_state(size, **CHUNKING))
     return encoder
 
 
-@backends
-def test_each_stream_is_as_if_alone(backend: str) -> None:
-    encoder = prepared(backend)
+def test_each_stream_is_as_if_alone() -> None:
+    encoder = prepared()
 
     @settings(deadline=None, max_examples=8, database=None)
     @given(plan=turns)
@@ -45,24 +44,20 @@ def test_each_stream_is_as_if_alone(backend: str) -> None:
 
 
 @pytest.mark.fault("F45")
-@backends
-def test_what_is_not_finite_stays_with_its_stream(backend: str) -> None:
-    check_what_is_not_finite_stays(prepared(backend))
+def test_what_is_not_finite_stays_with_its_stream() -> None:
+    check_what_is_not_finite_stays(prepared())
 
 
-@backends
-def test_stepping_a_batch_is_pure(backend: str) -> None:
-    check_stepping_is_pure(prepared(backend))
+def test_stepping_a_batch_is_pure() -> None:
+    check_stepping_is_pure(prepared())
 
 
-@backends
-def test_no_one_active_changes_nothing(backend: str) -> None:
-    check_no_one_active_changes_nothing(prepared(backend))
+def test_no_one_active_changes_nothing() -> None:
+    check_no_one_active_changes_nothing(prepared())
 
 
-@backends
-def test_no_graph_is_made_for_a_number_of_busy_streams(backend: str) -> None:
-    encoder = prepared(backend)
+def test_no_graph_is_made_for_a_number_of_busy_streams() -> None:
+    encoder = prepared()
     made = set(encoder._graphs)
     features = torch.stack([recording(row, WINDOW) for row in range(STREAMS)])
     for busy in range(STREAMS + 1):
@@ -71,16 +66,11 @@ def test_no_graph_is_made_for_a_number_of_busy_streams(backend: str) -> None:
     assert set(encoder._graphs) == made
 
 
-@pytest.mark.parametrize(
-    "backend",
-    # OpenVINO takes half a minute to compile the graphs for one stream and two.
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "openvino")) for name in NAMES],
-)
-def test_int8_does_not_depend_on_the_others(backend: str) -> None:
+@pytest.mark.slow  # half a minute to compile the graphs for one stream and two
+def test_int8_does_not_depend_on_the_others() -> None:
     """A loud stream beside a quiet one: scales for all inputs together would ruin the quiet one."""
-    if backend not in installed_backends():
-        pytest.skip(f"{backend} is not installed: pip install 'echostream[backends]'")
-    encoder = make_backend(small_encoder(4, FLOAT), backend, precision="int8")
+    needs_openvino()
+    encoder = make_backend(small_encoder(4, FLOAT), "openvino", precision="int8")
     features = torch.stack([recording(0, WINDOW), 50.0 * recording(1, WINDOW)])
     y, _, _ = encoder.step(features, encoder.init_state(2, **CHUNKING))
     for row in range(2):

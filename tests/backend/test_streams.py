@@ -1,4 +1,4 @@
-"""Each backend gives what ``forward`` gives, however the audio is cut and whoever began it."""
+"""OpenVINO gives what ``forward`` gives, however the audio is cut and whoever began it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from echostream.encoder.stream_state import StreamState
 from echostream.errors import StateMismatchError, StreamClosedError
 from tests.encoder.small_encoder import INPUT_DIM, largest_difference, noise, push, small_encoder
 
-from .compiled import CHUNKING, CHUNKINGS, NAMES, backends, compiled
+from .compiled import CHUNKING, CHUNKINGS, compiled
 
 TOLERANCE = 1e-5
 FLOAT = torch.float32
@@ -29,14 +29,13 @@ def recording(total: int, batch: int = 1) -> Tensor:
 
 
 @pytest.mark.fault("F11")
-@backends
 @settings(deadline=None, max_examples=40)
 @given(case=cases)
-def test_any_cuts(backend: str, case: tuple[int, int, list[int]]) -> None:
+def test_any_cuts(case: tuple[int, int, list[int]]) -> None:
     """First chunks, full left context, a memory ring that has wrapped, ragged ends."""
     memory, total, places = case
     chunking = CHUNKINGS[memory]
-    encoder = compiled(backend, memory)
+    encoder = compiled(memory)
     features = recording(total)
     expected = small_encoder(memory, FLOAT)(features, **chunking)["encoder_out"]
     cuts = sorted(min(place, total) for place in places)
@@ -52,16 +51,15 @@ def test_any_cuts(backend: str, case: tuple[int, int, list[int]]) -> None:
 
 
 @pytest.mark.fault("F39")
-@backends
-def test_a_stream_moves_between_backends(backend: str) -> None:
-    """From torch to the backend, by its bytes to the other one, and back to torch."""
-    first, other = compiled(backend), compiled(NAMES[1 - NAMES.index(backend)])
+def test_a_stream_moves_between_backends() -> None:
+    """From torch to the backend, by its bytes, back to torch, and once more."""
+    graph = compiled()
     torch_encoder = small_encoder(4, FLOAT)
     features = recording(260)
     expected = torch_encoder(features, **CHUNKING)["encoder_out"]
     state, parts = torch_encoder.init_state(**CHUNKING), []
     places = [0, 70, 140, 205, 260]
-    for index, encoder in enumerate((torch_encoder, first, other, torch_encoder)):
+    for index, encoder in enumerate((torch_encoder, graph, torch_encoder, graph)):
         data = state.to_bytes(torch_encoder.fingerprint())
         state = StreamState.from_bytes(data, encoder)  # type: ignore[arg-type]
         piece = features[:, places[index] : places[index + 1]]
@@ -70,9 +68,8 @@ def test_a_stream_moves_between_backends(backend: str) -> None:
     assert largest_difference(torch.cat(parts, dim=1), expected) < TOLERANCE
 
 
-@backends
-def test_states_have_the_shapes_of_torch(backend: str) -> None:
-    encoder = compiled(backend)
+def test_states_have_the_shapes_of_torch() -> None:
+    encoder = compiled()
     state = encoder.init_state(**CHUNKING)
     shapes = [(name, t.shape, t.dtype) for name, t in state.named_tensors()]
     after = encoder.step(recording(170), state)[2]
@@ -81,9 +78,8 @@ def test_states_have_the_shapes_of_torch(backend: str) -> None:
     assert after.nbytes == state.nbytes
 
 
-@backends
-def test_wrong_input_is_refused_as_in_torch(backend: str) -> None:
-    encoder = compiled(backend)
+def test_wrong_input_is_refused_as_in_torch() -> None:
+    encoder = compiled()
     done = encoder.step(recording(40), encoder.init_state(**CHUNKING), is_final=True)[2]
     with pytest.raises(StreamClosedError):
         encoder.step(recording(2), done)

@@ -111,8 +111,8 @@ def test_modules_of_several_tallies_stay_in_order() -> None:
     assert names == ["front_end", "stem", "memory", "state.x", "encoder", "words"]
 
 
-def result(scenario: str, *differences: Difference, excuse: str | None = None) -> ScenarioResult:
-    return ScenarioResult("torch", "float32", scenario, 1, 1e-5, differences, 0.1, excuse)
+def result(scenario: str, *differences: Difference) -> ScenarioResult:
+    return ScenarioResult("torch", "float32", scenario, 1, 1e-5, differences, 0.1)
 
 
 def certificate(*results: ScenarioResult) -> Certificate:
@@ -133,16 +133,6 @@ def test_the_first_module_is_named_where_it_differs_most() -> None:
     text = format_certificate(found)
     assert "NOT EQUAL: stacks.1 is the first module that breaks: differs by 0.2" in text
     assert "from its frame 1 (torch float32, three, trial 1)" in text
-
-
-def test_what_is_excused_is_shown_and_not_judged() -> None:
-    broken = Difference("encoder", 1.0, 1.0, 1e5, 4, 0, 2)
-    found = certificate(
-        result("one", Difference("encoder", frames=4)), result("two", broken, excuse="known")
-    )
-    assert found.equal
-    assert found.first_break is None
-    assert "not judged: known" in format_certificate(found)
 
 
 def test_nothing_compared_is_not_equal() -> None:

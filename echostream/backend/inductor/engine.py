@@ -106,10 +106,6 @@ class Inductor:
         """See :class:`echostream.backend.engine.EngineKind`; torch's own stands beside it."""
         return None if compiler_missing() else f"{kernel_version()}-{compiler_version()}"
 
-    def mixes_streams(self, precision: str) -> bool:
-        """See :class:`echostream.backend.engine.EngineKind`; a stream gives the same bits alone."""
-        return False
-
     @torch.no_grad()
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
         """See :class:`echostream.backend.engine.EngineKind`."""
