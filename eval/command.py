@@ -6,14 +6,14 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from echostream.errors import EchoStreamError
+from echostream.commands import ended as ended
 from echostream.machine import machine, versions
 from echostream.whole_file import write_whole
 
@@ -37,19 +37,6 @@ def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
 def progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
     """A bar on standard error, if that is a terminal and there is something to do."""
     return tqdm(items, total=total, desc=what, disable=None) if total else items
-
-
-def ended(name: str, work: Callable[[], object]) -> int:
-    """Do the work; the exit status. What is wrong, or an interruption, is said in one line."""
-    try:
-        work()
-    except EchoStreamError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
-    return 0
 
 
 def heading(name: str, argv: Sequence[str] | None) -> dict[str, Any]:

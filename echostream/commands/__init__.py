@@ -1,4 +1,4 @@
-"""The sub-commands of ``echostream``: each module has its parser and a ``main`` that does the work.
+"""The sub-commands of ``echostream``: each module has its ``build_parser`` and its ``main``.
 
 What takes long to import (torch, fairseq) is imported when the work begins, never for the parser.
 """
@@ -6,20 +6,51 @@ What takes long to import (torch, fairseq) is imported when the work begins, nev
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from echostream.errors import EchoStreamError
 
+Main = Callable[..., int]
+"""Takes the arguments, by default those of the process, and gives the exit status."""
+
+
+def command(
+    name: str, build_parser: Callable[[], argparse.ArgumentParser], failure: int = 1
+) -> Callable[[Callable[[argparse.Namespace], int | None]], Main]:
+    """Makes the ``main`` of ``echostream NAME`` of what it does with parsed arguments.
+
+    Their ``command_line`` is the whole command. The status is what is given, ``None`` being 0;
+    ``failure`` after an :class:`EchoStreamError`; argparse's own for wrong usage.
+    """
+
+    def made(work: Callable[[argparse.Namespace], int | None]) -> Main:
+        def main(argv: Sequence[str] | None = None) -> int:
+            arguments = sys.argv[1:] if argv is None else argv
+            try:
+                args = build_parser().parse_args(arguments)
+            except SystemExit as stop:  # argparse has printed its message, or the help
+                return stop.code if isinstance(stop.code, int) else 2
+            args.command_line = shlex.join(["echostream", name, *arguments])
+            return ended(f"echostream {name}", lambda: work(args), failure)
+
+        return main
+
+    return made
+
 
 def ended(name: str, work: Callable[[], int | None], failure: int = 1) -> int:
-    """Do the work of ``echostream NAME``; its exit status, or ``failure`` after a line of error."""
+    """Do the work; its exit status. What is wrong, or an interruption, is said in one line."""
     try:
         return work() or 0
     except EchoStreamError as error:
-        print(f"echostream {name}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {error}", file=sys.stderr)
         return failure
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
 
 
 def add_settings(

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from pathlib import Path
 
-from echostream.errors import EchoStreamError
-
-logger = logging.getLogger(__name__)
+from echostream.commands import command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,28 +61,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 on success, 1 after a one-line error."""
-    args = build_parser().parse_args(argv)
-    from echostream.training.fairseq_run import configure_logging
-
-    configure_logging()
-    try:
-        adapt(args)
-    except EchoStreamError as error:
-        logger.error("error: %s", error)
-        return 1
-    return 0
-
-
-def adapt(args: argparse.Namespace) -> None:
+@command("adapt", build_parser)
+def main(args: argparse.Namespace) -> None:
     """Adapt or go on, and leave a checkpoint in ``args.output``."""
     from echostream.locations import find_checkpoint
     from echostream.training.adaptation.export import export_adaptation
     from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
     from echostream.training.adaptation.windows import find_recordings
-    from echostream.training.fairseq_run import require_fairseq, run_fairseq
+    from echostream.training.fairseq_run import configure_logging, require_fairseq, run_fairseq
 
+    configure_logging()
     require_fairseq()
     options = AdaptationOptions(
         updates=args.updates,
@@ -103,7 +87,3 @@ def adapt(args: argparse.Namespace) -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     run_fairseq(adaptation_arguments(checkpoint, args.audio, args.output, options))
     export_adaptation(args.output, checkpoint, recordings, args.output, seed=args.seed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from echostream.commands import command
 from echostream.errors import DataError
 from echostream.text import read_lines
 
@@ -26,19 +27,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+@command("check", build_parser)
+def main(args: argparse.Namespace) -> int:
     """Check the recordings of a list; 0 if all of them can be used, 1 otherwise."""
-    args = build_parser().parse_args(argv)
     from echostream.audio.survey import format_survey, survey
 
-    try:
-        names = [line.strip() for line in read_lines(args.list, "list of recordings")]
-        if not names:
-            raise DataError(f"the list {args.list} is empty; expected one audio file a line")
-        has_mark = args.list.read_bytes().startswith(b"\xef\xbb\xbf")
-    except DataError as error:
-        print(f"echostream check: error: {error}", file=sys.stderr)
-        return 1
+    names = [line.strip() for line in read_lines(args.list, "list of recordings")]
+    if not names:
+        raise DataError(f"the list {args.list} is empty; expected one audio file a line")
+    has_mark = args.list.read_bytes().startswith(b"\xef\xbb\xbf")
     recordings = [survey(name) for name in names]
     if args.json:
         for each in recordings:

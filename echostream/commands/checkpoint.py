@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from echostream.commands import ended
+from echostream.commands import command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,22 +34,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 on success, 1 after a one-line error."""
-    args = build_parser().parse_args(argv)
+@command("checkpoint", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Make the folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     import torch
 
     from echostream.training.export import export
 
-    def work() -> None:
-        export(
-            args.run,
-            args.output,
-            average=max(1, args.average),
-            update=args.update,
-            running=not args.last_weights,
-            dtype=getattr(torch, args.dtype),
-        )
-
-    return ended("checkpoint", work)
+    export(
+        args.run,
+        args.output,
+        average=max(1, args.average),
+        update=args.update,
+        running=not args.last_weights,
+        dtype=getattr(torch, args.dtype),
+    )

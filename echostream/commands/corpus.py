@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
-from echostream.errors import DataError, EchoStreamError
+from echostream.commands import command
+from echostream.errors import DataError
 from echostream.training.corpus.clip import Clip
 from echostream.training.corpus.importing import import_corpus, read_fairseq
 from echostream.training.corpus.lhotse_cuts import read_cuts, write_cuts
@@ -94,38 +94,33 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Command line: 0 when done, 1 with a one-line message otherwise."""
-    arguments = build_parser().parse_args(argv)
+@command("corpus", build_parser)
+def main(arguments: argparse.Namespace) -> None:
+    """Read or write a corpus."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     jobs = max(1, getattr(arguments, "jobs", 1))
-    try:
-        if arguments.command == "import":
-            rows = import_corpus(read_clips(arguments), arguments.output, jobs)
-            print(f"{len(rows)} utterances written to {arguments.output}")
-        elif arguments.command == "features":
-            from echostream.config import load_config
-            from echostream.training.corpus.stored_features import StoringOptions, store_features
+    if arguments.command == "import":
+        rows = import_corpus(read_clips(arguments), arguments.output, jobs)
+        print(f"{len(rows)} utterances written to {arguments.output}")
+    elif arguments.command == "features":
+        from echostream.config import load_config
+        from echostream.training.corpus.stored_features import StoringOptions, store_features
 
-            options = StoringOptions(
-                audio=load_config(arguments.config).audio,
-                augment=arguments.augment,
-                copies=arguments.copies,
-                seed=arguments.seed,
-            )
-            rows = store_features(arguments.folder, arguments.output, options, jobs)
-            print(f"{len(rows)} copies written to {arguments.output}")
-        elif arguments.command == "opus":
-            rows = copy_as_opus(arguments.folder, arguments.output, arguments.kbps, jobs)
-            print(f"{len(rows)} recordings written to {arguments.output}")
-        else:
-            output = arguments.output or arguments.folder / arguments.format
-            for path in export(arguments.format, arguments.folder, output):
-                print(path)
-    except EchoStreamError as error:
-        print(f"echostream corpus: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        options = StoringOptions(
+            audio=load_config(arguments.config).audio,
+            augment=arguments.augment,
+            copies=arguments.copies,
+            seed=arguments.seed,
+        )
+        rows = store_features(arguments.folder, arguments.output, options, jobs)
+        print(f"{len(rows)} copies written to {arguments.output}")
+    elif arguments.command == "opus":
+        rows = copy_as_opus(arguments.folder, arguments.output, arguments.kbps, jobs)
+        print(f"{len(rows)} recordings written to {arguments.output}")
+    else:
+        output = arguments.output or arguments.folder / arguments.format
+        for path in export(arguments.format, arguments.folder, output):
+            print(path)
 
 
 def read_clips(arguments: argparse.Namespace) -> list[Clip]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from echostream.commands import positive
-from echostream.errors import EchoStreamError
+from echostream.commands import command, positive
 from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.corpus.split import SPLITS, Split
 from echostream.training.recipes.language_pairs import RECIPES
@@ -20,44 +18,6 @@ from echostream.training.recipes.recipe import Options, run
 from echostream.training.recipes.synthetic import DEFAULT_TEXTS, ENGINES, add_synthetic
 
 MAX_DEFAULT_JOBS = 4
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line: 0 when the data is complete, 1 with a one-line message otherwise."""
-    arguments = build_parser().parse_args(argv)
-    logging.basicConfig(
-        level=logging.INFO if arguments.verbose else logging.WARNING, format="%(message)s"
-    )
-    recipe = RECIPES[arguments.recipe]
-    output = arguments.output or Path("data") / recipe.name
-    corpora = arguments.corpora or tuple(corpus.name for corpus in recipe.corpora)
-    options = Options(
-        output=output,
-        work=arguments.work or output / "work",
-        corpora=corpora,
-        splits=cast(tuple[Split, ...], arguments.splits),
-        jobs=arguments.jobs,
-        keep_packages=arguments.keep_packages,
-        hours={
-            name: arguments.hours if hours is None else hours
-            for name, hours in arguments.synthetic.items()
-        },
-        texts=arguments.texts,
-        folder=arguments.kokoro_folder,
-    )
-    try:
-        rows = run(recipe, options)
-        if options.hours or options.folder:
-            rows = add_synthetic(recipe, options)
-    except EchoStreamError as error:
-        print(f"echostream data: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("echostream data: interrupted; run it again to go on", file=sys.stderr)
-        return 1
-    print(summary(rows))
-    print(f"written to {output}")
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,6 +73,36 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--verbose", action="store_true", help="log each step")
     return parser
+
+
+@command("data", build_parser)
+def main(arguments: argparse.Namespace) -> None:
+    """Make what is asked for, and print how much it is."""
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING, format="%(message)s"
+    )
+    recipe = RECIPES[arguments.recipe]
+    output = arguments.output or Path("data") / recipe.name
+    corpora = arguments.corpora or tuple(corpus.name for corpus in recipe.corpora)
+    options = Options(
+        output=output,
+        work=arguments.work or output / "work",
+        corpora=corpora,
+        splits=cast(tuple[Split, ...], arguments.splits),
+        jobs=arguments.jobs,
+        keep_packages=arguments.keep_packages,
+        hours={
+            name: arguments.hours if hours is None else hours
+            for name, hours in arguments.synthetic.items()
+        },
+        texts=arguments.texts,
+        folder=arguments.kokoro_folder,
+    )
+    rows = run(recipe, options)
+    if options.hours or options.folder:
+        rows = add_synthetic(recipe, options)
+    print(summary(rows))
+    print(f"written to {output}")
 
 
 def summary(rows: Sequence[ManifestRow]) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from echostream.commands import command
 from echostream.constants import BACKENDS, ENCODER_FRAME_MS, PRECISIONS
-from echostream.errors import ConfigError, EchoStreamError
+from echostream.errors import ConfigError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,25 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+@command("export", build_parser, failure=2)
+def main(args: argparse.Namespace) -> None:
     """Compile for the given settings and say where the graphs lie."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    try:
-        for line in export(args):
-            print(line)
-    except EchoStreamError as error:
-        parser.error(str(error))
-    return 0
-
-
-def export(args: argparse.Namespace) -> list[str]:
-    """A line for each graph.
-
-    Raises:
-        ConfigError: for settings the encoder cannot have.
-        CheckpointError: if the checkpoint cannot be read.
-    """
     from echostream.backend import default_cache, make_backend
     from echostream.locations import find_checkpoint
     from echostream.model import load_model
@@ -67,9 +52,8 @@ def export(args: argparse.Namespace) -> list[str]:
     if compiled is encoder:
         raise ConfigError(
             "backend torch needs no export; choose inductor, which needs a C++ compiler, or "
-            "openvino or onnxruntime (pip install 'echostream[backends]')"
+            "openvino (pip install 'echostream[backends]')"
         )
-    lines = []
     for batch_size in args.batch_size:
         state = compiled.init_state(
             batch_size,
@@ -78,12 +62,11 @@ def export(args: argparse.Namespace) -> list[str]:
             max_future_frames=_future(args.max_future_frames),
         )
         compiled.prepare(state)
-        lines.append(
+        print(
             f"{compiled.name} {compiled.precision}: {batch_size} stream(s), chunk "
             f"{state.chunk_size * compiled.frame_ms} ms, left context "
             f"{state.left_context * compiled.frame_ms} ms, in {cache}"
         )
-    return lines
 
 
 def _frames(option: str, value: int | None) -> int | None:

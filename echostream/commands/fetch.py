@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
-from echostream.commands import ended
+from echostream.commands import command
 from echostream.locations import FETCHED
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch a checkpoint; returns 0, or 1 if it cannot be had."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        return ended("fetch", lambda: _fetch(arguments.checkpoint, not arguments.quiet))
-    except KeyboardInterrupt:
-        print("echostream fetch: interrupted; run it again to go on", file=sys.stderr)
-        return 1
-
-
-def _fetch(name: str, show: bool) -> None:
-    from echostream.model.fetching import fetch
-
-    print(fetch(name, report=lambda line: print(line, file=sys.stderr, flush=True), show=show))
-
-
 def build_parser() -> argparse.ArgumentParser:
+    """The options of ``echostream fetch``."""
     known = ", ".join(f"{name} ({size} MB)" for name, size in FETCHED.items())
     parser = argparse.ArgumentParser(
         prog="echostream fetch",
@@ -39,5 +23,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@command("fetch", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Fetch a checkpoint and print its folder."""
+    from echostream.model.fetching import fetch
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    print(fetch(args.checkpoint, report=report, show=not args.quiet))

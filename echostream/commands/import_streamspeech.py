@@ -5,71 +5,22 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echostream.errors import CheckpointError, EchoStreamError
+from echostream.commands import command
+from echostream.errors import CheckpointError
 
 if TYPE_CHECKING:
     from echostream.model.importers.streamspeech import Converted
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Convert a checkpoint; returns 0, 1 if it cannot be converted, 2 for wrong usage."""
-    try:
-        arguments = build_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed its message, or the help
-        return stop.code if isinstance(stop.code, int) else 2
-    from echostream.model.importers.streamspeech import convert
-
-    try:
-        given = dict(vars(arguments))
-        out = given.pop("out")
-        converted = convert(given.pop("checkpoint"), **given)
-        _save(converted, arguments)
-    except EchoStreamError as error:
-        print(f"echostream import-streamspeech: error: {error}", file=sys.stderr)
-        return 1
-    print(
-        f"{out}: {sum(t.numel() for t in converted.state_dict().values()):,} numbers, "
-        f"chunks of {converted.config.encoder.options['chunk_size']} frames (40 ms), "
-        f"{converted.config.asr_vocab_size} source and {converted.config.st_vocab_size} target "
-        "pieces"
-    )
-    if converted.cmvn is None:
-        print(
-            "echostream import-streamspeech: warning: no --gcmvn was given, so features will not "
-            "be normalised; the published models need theirs",
-            file=sys.stderr,
-        )
-    return 0
-
-
-def _save(converted: Converted, arguments: argparse.Namespace) -> None:
-    """Write the checkpoint folder."""
-    from echostream.model import SpeechModel, save_model
-    from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
-
-    model = SpeechModel(converted.config)
-    model.load_state_dict(model.state_dict() | converted.state_dict())
-    out = Path(arguments.out)
-    try:
-        save_model(model, out)
-        for given, name in (
-            (arguments.source_spm, SOURCE_VOCABULARY),
-            (arguments.target_spm, TARGET_VOCABULARY),
-        ):
-            if given is not None:
-                shutil.copyfile(given, out / name)
-            elif not (out / name).exists():
-                print(
-                    f"echostream import-streamspeech: warning: {out} has no {name} yet; the agent "
-                    "needs the SentencePiece model of that name there to write words",
-                    file=sys.stderr,
-                )
-    except OSError as error:
-        raise CheckpointError(f"cannot write the checkpoint {out}: {error}") from error
+_LANGUAGES = {"source": "fr", "target": "en"}
+OPTIONS = (
+    *(f"{side}_{what}" for side in _LANGUAGES for what in ("spm", "dict", "language")),
+    *("gcmvn", "chunk_size"),
+)
+"""What the converter is told."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -112,4 +63,49 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_LANGUAGES = {"source": "fr", "target": "en"}
+@command("import-streamspeech", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Convert a checkpoint."""
+    from echostream.model.importers.streamspeech import convert
+
+    given = {name: value for name, value in vars(args).items() if name in OPTIONS}
+    converted = convert(args.checkpoint, **given)
+    _save(converted, args)
+    print(
+        f"{args.out}: {sum(t.numel() for t in converted.state_dict().values()):,} numbers, "
+        f"chunks of {converted.config.encoder.options['chunk_size']} frames (40 ms), "
+        f"{converted.config.asr_vocab_size} source and {converted.config.st_vocab_size} target "
+        "pieces"
+    )
+    if converted.cmvn is None:
+        print(
+            "echostream import-streamspeech: warning: no --gcmvn was given, so features will not "
+            "be normalised; the published models need theirs",
+            file=sys.stderr,
+        )
+
+
+def _save(converted: Converted, arguments: argparse.Namespace) -> None:
+    """Write the checkpoint folder."""
+    from echostream.model import SpeechModel, save_model
+    from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
+
+    model = SpeechModel(converted.config)
+    model.load_state_dict(model.state_dict() | converted.state_dict())
+    out = Path(arguments.out)
+    try:
+        save_model(model, out)
+        for given, name in (
+            (arguments.source_spm, SOURCE_VOCABULARY),
+            (arguments.target_spm, TARGET_VOCABULARY),
+        ):
+            if given is not None:
+                shutil.copyfile(given, out / name)
+            elif not (out / name).exists():
+                print(
+                    f"echostream import-streamspeech: warning: {out} has no {name} yet; the agent "
+                    "needs the SentencePiece model of that name there to write words",
+                    file=sys.stderr,
+                )
+    except OSError as error:
+        raise CheckpointError(f"cannot write the checkpoint {out}: {error}") from error

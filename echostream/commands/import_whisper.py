@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from echostream.commands import ended
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Convert a checkpoint; returns 0, or 1 if it cannot be converted."""
-    arguments = build_parser().parse_args(argv)
-    return ended("import-whisper", lambda: _import(arguments.folder, arguments.output))
-
-
-def _import(folder: str, output: Path) -> None:
-    from echostream.model.importers.whisper import read_whisper
-    from echostream.model.importers.whisper_folder import write_folder
-
-    imported = read_whisper(folder)
-    write_folder(imported, output)
-    print(
-        f"{output}: {sum(t.numel() for t in imported.tensors.values()):,} numbers, "
-        f"{imported.config.encoder.options['num_layers']} layers of the encoder, "
-        f"{len(imported.vocabulary.tokens)} tokens, {len(imported.vocabulary.languages)} languages"
-    )
+from echostream.commands import command
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The options of ``echostream import-whisper``."""
     parser = argparse.ArgumentParser(
         prog="echostream import-whisper",
         description="Make a folder that --checkpoint takes of a Whisper checkpoint: OpenAI's .pt, "
@@ -45,5 +25,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@command("import-whisper", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Convert a checkpoint."""
+    from echostream.model.importers.whisper import read_whisper
+    from echostream.model.importers.whisper_folder import write_folder
+
+    imported = read_whisper(args.folder)
+    write_folder(imported, args.output)
+    print(
+        f"{args.output}: {sum(t.numel() for t in imported.tensors.values()):,} numbers, "
+        f"{imported.config.encoder.options['num_layers']} layers of the encoder, "
+        f"{len(imported.vocabulary.tokens)} tokens, {len(imported.vocabulary.languages)} languages"
+    )

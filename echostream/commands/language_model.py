@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from echostream.commands import ended
+from echostream.commands import command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,9 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 on success, 1 after a one-line error."""
-    args = build_parser().parse_args(argv)
+@command("language-model", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Estimate or import the models."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from echostream.training.corpus.utterances import parse_corpora
     from echostream.training.language_model import (
@@ -83,24 +83,21 @@ def main(argv: list[str] | None = None) -> int:
         set_weights,
     )
 
-    def work() -> None:
-        given = {side: getattr(args, f"{side}_arpa") for side in SIDES}
-        for side, path in given.items():
-            if path is not None:
-                import_arpa(args.checkpoint, side, path)
-        if not any(given.values()):
-            make_language_models(
-                args.checkpoint,
-                args.data,
-                corpora=parse_corpora(args.corpora),
-                texts=args.texts,
-                source_is_english=args.source_is_english,
-                repeat=args.repeat,
-                order=args.order,
-                least_count=args.least_count,
-                sides=SIDES if args.only is None else (args.only,),
-            )
-        if args.weight is not None:
-            set_weights(args.checkpoint, args.weight, args.bonus)
-
-    return ended("language-model", work)
+    given = {side: getattr(args, f"{side}_arpa") for side in SIDES}
+    for side, path in given.items():
+        if path is not None:
+            import_arpa(args.checkpoint, side, path)
+    if not any(given.values()):
+        make_language_models(
+            args.checkpoint,
+            args.data,
+            corpora=parse_corpora(args.corpora),
+            texts=args.texts,
+            source_is_english=args.source_is_english,
+            repeat=args.repeat,
+            order=args.order,
+            least_count=args.least_count,
+            sides=SIDES if args.only is None else (args.only,),
+        )
+    if args.weight is not None:
+        set_weights(args.checkpoint, args.weight, args.bonus)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from echostream.commands import command
+
 
 def build_parser() -> argparse.ArgumentParser:
     """A parser without options."""
@@ -12,13 +14,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
+@command("list", build_parser)
+def main(args: argparse.Namespace) -> None:
     """Print every registered policy and decoder with its options."""
-    build_parser().parse_args(argv)
     from echostream import decoder, policy
 
     print("Policies (--policy NAME --policy-options K=V,...)\n")
     print(policy.describe())
     print("\nDecoders (--decoder NAME --decoder-options K=V,...)\n")
     print(decoder.describe())
-    return 0

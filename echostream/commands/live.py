@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from echostream.commands import ended, positive
+from echostream.commands import command, positive
 from echostream.commands.system import add_system_arguments, translator_of
 
 if TYPE_CHECKING:
@@ -40,31 +40,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command("live", build_parser)
+def main(args: argparse.Namespace) -> None:
     """Listen until the source or the user ends it."""
-    args = build_parser().parse_args(argv)
-    return ended("live", lambda: _live(args))
-
-
-def _live(args: argparse.Namespace) -> int:
     from echostream.hosts.capture import Microphone, from_pipe, microphones
 
     if args.list_devices:
         print(microphones())
-        return 0
+        return
     terminal = Terminal(sys.stdout)
     translator = translator_of(args)
     if args.source == "-":
         source = from_pipe(sys.stdin.fileno(), args.rate, args.channels)
         listen(translator, source, args.rate, terminal, tentative=args.tentative)
-        return 0
+        return
     microphone = Microphone(args.input_device)
     print(f"listening to {microphone.name}; Ctrl-C ends it", file=sys.stderr)
     try:
         listen(translator, microphone, microphone.rate, terminal, tentative=args.tentative)
     finally:
         microphone.close()
-    return 0
 
 
 def listen(

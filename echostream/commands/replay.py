@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from echostream.commands import ended
+from echostream.commands import command
 
 if TYPE_CHECKING:
     from echostream.flight.record import FlightRecord
@@ -41,14 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+@command("replay", build_parser, failure=IMPOSSIBLE)
+def main(args: argparse.Namespace) -> int:
     """Replay one record."""
-    args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return ended("replay", lambda: _replay(args), failure=IMPOSSIBLE)
-
-
-def _replay(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 

@@ -6,10 +6,10 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from echostream.commands import positive
+from echostream.commands import command, positive
 from echostream.errors import EchoStreamError
 from echostream.scoring.folder import ScoreOptions, format_scores, read_run, score_folder
 from echostream.scoring.intervals import TESTED, paired_tests
@@ -18,73 +18,6 @@ from echostream.scoring.scores import Scores
 from echostream.scoring.side_by_side import format_comparison, format_paired_tests
 from echostream.scoring.significance import NUM_RESAMPLES
 from echostream.text import read_lines
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Score each folder, print its figures, and write scores.tsv and scores.json into it.
-
-    A folder that cannot be scored costs one line on standard error; the others are still scored.
-    Returns 0, 1 if a folder could not be scored or its log is damaged or contradicts itself, 2 for
-    wrong usage.
-    """
-    try:
-        arguments = build_parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed its message, or the help
-        return stop.code if isinstance(stop.code, int) else 2
-    runs: dict[str, Scores] = {}
-    try:
-        options = _options(arguments)
-    except EchoStreamError as error:
-        return _failed(error)
-    status = 0
-    for folder in arguments.folders:
-        try:
-            runs[folder] = score_folder(folder, arguments.segment_size, options)
-        except EchoStreamError as error:
-            status = _failed(error)
-            continue
-        if arguments.json:
-            print(json.dumps({"folder": folder, **runs[folder].details()}, ensure_ascii=False))
-        else:
-            print(format_scores(runs[folder], folder))
-    if len(runs) > 1 and not arguments.json:
-        print("\n" + format_comparison(runs))
-        if arguments.intervals is not None:
-            try:
-                print("\n" + _tests(runs, options))
-            except EchoStreamError as error:
-                status = _failed(f"no tests between runs: {error}")
-    return int(status or any(scores.has_errors for scores in runs.values()))
-
-
-def _failed(error: object) -> int:
-    print(f"echostream score: error: {error}", file=sys.stderr)
-    return 1
-
-
-def _tests(runs: Mapping[str, Scores], options: ScoreOptions) -> str:
-    """The runs against the first in the figures that all of them have."""
-    names = [name for name in TESTED if all(name in scores.values for scores in runs.values())]
-    logs = {folder: read_run(folder, options).instances for folder in runs}
-    tests = paired_tests(
-        logs, options.num_resamples or NUM_RESAMPLES, names=names, quality=options.quality
-    )
-    return format_paired_tests(tests, next(iter(runs)))
-
-
-def _options(arguments: argparse.Namespace) -> ScoreOptions:
-    expected = arguments.num_instances
-    if arguments.source is not None:
-        expected = len(read_lines(Path(arguments.source), "list of SimulEval's --source"))
-    return ScoreOptions(
-        spm_model=arguments.spm_model,
-        references=arguments.references,
-        expected=expected,
-        is_strict=arguments.strict,
-        quality=QualityOptions(arguments.quality, arguments.tokenizer, arguments.normalise),
-        writes_files=not arguments.print_only,
-        num_resamples=arguments.intervals,
-    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -149,6 +82,67 @@ def build_parser() -> argparse.ArgumentParser:
     add("--print-only", action="store_true", help="write neither scores.tsv nor scores.json")
     add("--strict", action="store_true", help="refuse logs with damaged lines")
     return parser
+
+
+@command("score", build_parser)
+def main(arguments: argparse.Namespace) -> int:
+    """Score each folder, print its figures, and write scores.tsv and scores.json into it.
+
+    A folder that cannot be scored costs one line on standard error; the others are still scored.
+    Returns 0, 1 if a folder could not be scored or its log is damaged or contradicts itself, 2 for
+    wrong usage.
+    """
+    runs: dict[str, Scores] = {}
+    options = _options(arguments)
+    status = 0
+    for folder in arguments.folders:
+        try:
+            runs[folder] = score_folder(folder, arguments.segment_size, options)
+        except EchoStreamError as error:
+            status = _failed(error)
+            continue
+        if arguments.json:
+            print(json.dumps({"folder": folder, **runs[folder].details()}, ensure_ascii=False))
+        else:
+            print(format_scores(runs[folder], folder))
+    if len(runs) > 1 and not arguments.json:
+        print("\n" + format_comparison(runs))
+        if arguments.intervals is not None:
+            try:
+                print("\n" + _tests(runs, options))
+            except EchoStreamError as error:
+                status = _failed(f"no tests between runs: {error}")
+    return int(status or any(scores.has_errors for scores in runs.values()))
+
+
+def _failed(error: object) -> int:
+    print(f"echostream score: error: {error}", file=sys.stderr)
+    return 1
+
+
+def _tests(runs: Mapping[str, Scores], options: ScoreOptions) -> str:
+    """The runs against the first in the figures that all of them have."""
+    names = [name for name in TESTED if all(name in scores.values for scores in runs.values())]
+    logs = {folder: read_run(folder, options).instances for folder in runs}
+    tests = paired_tests(
+        logs, options.num_resamples or NUM_RESAMPLES, names=names, quality=options.quality
+    )
+    return format_paired_tests(tests, next(iter(runs)))
+
+
+def _options(arguments: argparse.Namespace) -> ScoreOptions:
+    expected = arguments.num_instances
+    if arguments.source is not None:
+        expected = len(read_lines(Path(arguments.source), "list of SimulEval's --source"))
+    return ScoreOptions(
+        spm_model=arguments.spm_model,
+        references=arguments.references,
+        expected=expected,
+        is_strict=arguments.strict,
+        quality=QualityOptions(arguments.quality, arguments.tokenizer, arguments.normalise),
+        writes_files=not arguments.print_only,
+        num_resamples=arguments.intervals,
+    )
 
 
 def _milliseconds(text: str) -> float:

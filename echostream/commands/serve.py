@@ -7,11 +7,10 @@ import asyncio
 import ipaddress
 import logging
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from echostream.commands import ended
+from echostream.commands import command
 from echostream.commands.system import add_system_arguments, options_of, translator_of
 from echostream.errors import ConfigError
 
@@ -54,14 +53,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C."""
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("websockets").setLevel(logging.WARNING)
-    return ended("serve", lambda: _serve(args))
-
-
 def server_options(args: argparse.Namespace) -> ServerOptions:
     """The limits that were given.
 
@@ -86,7 +77,11 @@ def server_options(args: argparse.Namespace) -> ServerOptions:
     return ServerOptions(token=token, origins=tuple(args.origin), **given)
 
 
-def _serve(args: argparse.Namespace) -> None:
+@command("serve", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("websockets").setLevel(logging.WARNING)
     try:
         from echostream.hosts.server import Server
     except ModuleNotFoundError as error:

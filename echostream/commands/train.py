@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shlex
-import sys
 from pathlib import Path
 
-from echostream.commands import add_settings, ended
+from echostream.commands import add_settings, command
 from echostream.training.features import AUGMENTATIONS
 from echostream.training.run_options import TrainingOptions
 
@@ -78,23 +76,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 on success, 1 after a one-line error."""
-    arguments = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args(arguments)
-    from echostream.training.fairseq_run import configure_logging
-
-    configure_logging()
-    return ended("train", lambda: train(args, "echostream train " + shlex.join(arguments)))
-
-
-def train(args: argparse.Namespace, command: str) -> None:
+@command("train", build_parser)
+def main(args: argparse.Namespace) -> None:
     """Prepare, train or go on, and leave a checkpoint folder in ``args.output``."""
     from echostream.config import load_config
     from echostream.training.corpus.utterances import parse_corpora, parse_repeat, repeated, select
     from echostream.training.export import export
     from echostream.training.fairseq_checkpoints import FAIRSEQ, last_checkpoints
     from echostream.training.fairseq_run import (
+        configure_logging,
         fairseq_arguments,
         require_fairseq,
         run_fairseq,
@@ -103,6 +93,7 @@ def train(args: argparse.Namespace, command: str) -> None:
     from echostream.training.preparation import SYSTEM, prepare, start_from
     from echostream.training.run_record import record_run
 
+    configure_logging()
     require_fairseq()
     options = TrainingOptions(
         **{name: getattr(args, name) for name in OPTIONS},
@@ -115,7 +106,7 @@ def train(args: argparse.Namespace, command: str) -> None:
     training, dev = (select(prepared.utterances, part) for part in ("train", "dev"))
     training = repeated(training, parse_repeat(args.repeat))
     done = updates_done(args.output)
-    record_run(args.output, command, options.seed, training, updates=done)
+    record_run(args.output, args.command_line, options.seed, training, updates=done)
     logger.info(
         "%d training recordings (%.1f min), %d for development; %s",
         len(training),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echostream.commands import ended
+from echostream.commands import command
 from echostream.commands.system import add_system_arguments, translator_of
 from echostream.errors import ConfigError, EchoStreamError
 
@@ -41,12 +41,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Do all recordings; 0, or 1 if one failed."""
-    args = build_parser().parse_args(argv)
-    return ended("transcribe", lambda: _transcribe(args))
-
-
 def outputs(files: Sequence[str], folder: Path, form: str) -> list[Path]:
     """Where each recording's words go.
 
@@ -65,7 +59,9 @@ def outputs(files: Sequence[str], folder: Path, form: str) -> list[Path]:
     return paths
 
 
-def _transcribe(args: argparse.Namespace) -> int:
+@command("transcribe", build_parser)
+def main(args: argparse.Namespace) -> int:
+    """Do all recordings; 0, or 1 if one failed."""
     paths: list[Path | None] = [None] * len(args.files)
     if args.output is not None:
         paths = [*outputs(args.files, args.output, args.format)]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echostream.commands import add_settings
-from echostream.errors import ConfigError, EchoStreamError
+from echostream.commands import add_settings, command
+from echostream.errors import ConfigError
 from echostream.verification.settings import PRECISIONS, Settings
 
 if TYPE_CHECKING:
@@ -76,25 +74,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@command("verify", build_parser, failure=2)
+def main(args: argparse.Namespace) -> int:
     """Verify and print the certificate; 0 equal, 1 not equal, 2 wrong usage."""
-    parser = build_parser()
-    try:
-        args = parser.parse_args(argv)
-    except SystemExit as stop:  # argparse has printed its message, or the help
-        return stop.code if isinstance(stop.code, int) else 2
     from echostream.verification.printed import format_certificate
 
     logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(message)s")
-    try:
-        if args.output is not None and not args.output.absolute().parent.is_dir():
-            raise ConfigError(
-                f"--output is {args.output}, whose folder does not exist; expected an existing one"
-            )
-        certificate = _verified(args)
-    except EchoStreamError as error:
-        print(f"echostream verify: error: {error}", file=sys.stderr)
-        return 2
+    if args.output is not None and not args.output.absolute().parent.is_dir():
+        raise ConfigError(
+            f"--output is {args.output}, whose folder does not exist; expected an existing one"
+        )
+    certificate = _verified(args)
     if args.output is not None:
         args.output.write_text(certificate.to_json(), encoding="utf-8")
     print(format_certificate(certificate), end="")
