@@ -115,6 +115,8 @@ class TransformerGenerator:
             look at, which is 20 s.
         history: tokens of what was written before the window, as a prompt.
         max_repeats: copies of a phrase in a row that are let through.
+        beam: hypotheses of the search for what is left when frames leave or the source ends, which
+            policy ``offline`` leaves all to; 1 is greedy.
         no_speech: probability of no speech from which on a first word that is unlikely, too, is not
             written.
 
@@ -131,6 +133,7 @@ class TransformerGenerator:
         window_ms: int | None = None,
         history: int = 30,
         max_repeats: int = 3,
+        beam: int = 1,
         no_speech: float = 0.6,
     ) -> None:
         decoder = parts.text_decoder
@@ -161,7 +164,7 @@ class TransformerGenerator:
         self._history = min(history, config.max_tokens // 4)
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
-        self._no_speech = no_speech
+        self._no_speech, self._beam = no_speech, beam
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
@@ -234,6 +237,7 @@ class TransformerGenerator:
     def _settled(self, state: TextState) -> TextState:
         """Commit the words about frames that may leave, if the policy has let them wait."""
         latest = latest_cut(state.source.base, state.source.end)
+        state = self._searched(state)
         draft, words = _Words(self, state), 0
         while len(found := draft.first(words + 1)) > words and found[words].word.frame < latest:
             words += 1
@@ -244,7 +248,22 @@ class TransformerGenerator:
 
     def finish(self, state: TextState) -> TextState:
         """Every word to the end of the text is complete."""
-        return dataclasses.replace(state, finished=True)
+        return dataclasses.replace(self._searched(state), finished=True)
+
+    def _searched(self, state: TextState) -> TextState:
+        """The state with a draft that a beam search found, if there is to be one."""
+        most = self._most_drafted(state)
+        if self._beam <= 1 or not state.source.num_frames or most < 1:
+            return state
+        found = self.search.beam(
+            state.prefix,
+            state.source,
+            width=self._beam,
+            most=most,
+            first=len(state.prefix.tokens) == state.prompt_tokens,
+            reached=state.last_frame,
+        )
+        return dataclasses.replace(state, draft=Draft(found, chosen=True))
 
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""
@@ -298,10 +317,7 @@ class TransformerGenerator:
     def _grow(self, state: TextState) -> bool:
         """One more token of the draft; False if there must be none."""
         draft, prefix = state.draft, state.prefix
-        ahead = state.source.end - max(state.last_frame, state.source.base)
-        most = 16 + 12 * ahead // self._frames_per_second
-        room = self._decoder.config.max_tokens - len(prefix.tokens) - len(draft.tokens) - 1
-        if len(draft.tokens) >= min(most, room):
+        if len(draft.tokens) >= self._most_drafted(state):
             return False
         first = len(prefix.tokens) == state.prompt_tokens
         start = self.vocabulary.start_place(prefix.open) if first else None
@@ -309,6 +325,12 @@ class TransformerGenerator:
             prefix, state.source, draft, first=first, start=start, reached=state.last_frame
         )
         return not self._is_silent(draft)
+
+    def _most_drafted(self, state: TextState) -> int:
+        """Tokens that a draft may have: what can be said in the time, as far as there is room."""
+        ahead = state.source.end - max(state.last_frame, state.source.base)
+        most = 16 + 12 * ahead // self._frames_per_second
+        return min(most, self._decoder.config.max_tokens - len(state.prefix.tokens) - 1)
 
     def _is_silent(self, draft: Draft) -> bool:
         """Whether the decoder says that nothing is spoken, in a window without words so far, and

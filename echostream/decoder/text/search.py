@@ -75,6 +75,36 @@ class Draft:
     """``[T]`` of each token how the alignment heads looked at the frames."""
     no_speech: list[float] = field(default_factory=list)
     """Probability that nothing is spoken, if the search was asked for it: at most one."""
+    chosen: bool = False
+    """Whether ``stale`` is taken as it is, since a beam search found it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Where a token looked."""
+
+    heard: Tensor
+    """``[T]`` mean attention of the alignment heads to the frames."""
+    frame: int
+    """Encoder frame of the stream that it looked at most."""
+    silent: float
+    """Share that went to the silence after them."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Hypothesis:
+    tokens: tuple[int, ...] = ()
+    log_prob: float = 0.0
+    own: tuple[Tensor, ...] = ()
+    reached: int = 0
+
+    def with_token(self, token: int, log_prob: float, own: Tensor, frame: int) -> _Hypothesis:
+        return _Hypothesis(
+            (*self.tokens, token),
+            self.log_prob + log_prob,
+            (*self.own, own),
+            max(self.reached, frame),
+        )
 
 
 def usual(prefix: Prefix, frames: int) -> Tensor:
@@ -204,32 +234,85 @@ class GreedySearch:
             logits = both[1:]
         else:
             logits = self.decoder.logits(rows).float().cpu()
-        attention = decoded.attention[:, skipped:].mean(dim=0)
-        heard = attention[:, : source.num_frames].float().cpu()
-        frames = (heard - usual(prefix, source.num_frames)).argmax(dim=1).tolist()
-        silent = (1 - heard.sum(dim=1)).tolist()
+        looks = self._looks(prefix, source, decoded.attention[:, skipped:])
         barred = self._barred_first if first and not draft.tokens else self._barred
         reached = max((reached, *(token.frame for token in draft.tokens)))
         accepted = 0
         said = [*prefix.tokens, *(token.id for token in draft.tokens)]
-        for row, look, frame, share in zip(logits, heard, frames, silent, strict=True):
-            row = row + barred
-            row[repeating(said, self._most_repeated)] = -torch.inf
-            at = source.base + frame
-            if share < ENDED and max(at, reached) < source.end - NEAR_END:
-                row[self.end] = -torch.inf
+        for row, look in zip(logits, looks, strict=True):
+            row = self._allowed(row + barred, said, look, reached, source)
             barred = self._barred
-            best = int(row.argmax())
+            is_proposed = accepted < len(proposed)
+            best = proposed[accepted] if draft.chosen and is_proposed else int(row.argmax())
             log_prob = float(row[best] - row.logsumexp(dim=0))
-            draft.tokens.append(DraftToken(best, at, share, log_prob))
-            reached = max(reached, at) if best != self.end else reached
-            draft.rows.append(look)
+            draft.tokens.append(DraftToken(best, look.frame, look.silent, log_prob))
+            reached = max(reached, look.frame) if best != self.end else reached
+            draft.rows.append(look.heard)
             said.append(best)
-            if best == self.end or accepted == len(proposed) or best != proposed[accepted]:
+            if best == self.end or not is_proposed or best != proposed[accepted]:
                 break
             accepted += 1
         own = decoded.own
         draft.own.append(own if accepted == len(proposed) else own[..., : len(fed) + accepted, :])
+
+    def _looks(self, prefix: Prefix, source: Source, attention: Tensor) -> list[Look]:
+        """Where tokens looked; ``attention`` [A, n, T + any] is what the decoder gives."""
+        attention = attention.mean(dim=0)
+        heard = attention[:, : source.num_frames].float().cpu()
+        frames = (heard - usual(prefix, source.num_frames)).argmax(dim=1).tolist()
+        silent = (1 - heard.sum(dim=1)).tolist()
+        return [
+            Look(row, source.base + frame, share)
+            for row, frame, share in zip(heard, frames, silent, strict=True)
+        ]
+
+    def _allowed(
+        self, row: Tensor, said: Sequence[int], look: Look, reached: int, source: Source
+    ) -> Tensor:
+        """Logits ``row`` [V] after the tokens ``said``, without copies and ends that are none."""
+        row[repeating(said, self._most_repeated)] = -torch.inf
+        if look.silent < ENDED and max(look.frame, reached) < source.end - NEAR_END:
+            row[self.end] = -torch.inf
+        return row
+
+    @torch.no_grad()
+    def beam(
+        self, prefix: Prefix, source: Source, *, width: int, most: int, first: bool, reached: int
+    ) -> tuple[int, ...]:
+        """The tokens to the end of the text whose mean log-probability is highest.
+
+        Args:
+            prefix: what is committed.
+            source: of at least one frame, to which none will be added.
+            width: hypotheses that are kept.
+            most: tokens at most.
+            first: see :meth:`grow`.
+            reached: see :meth:`grow`.
+        """
+        device = self.decoder.device
+        past = prefix.past.to(device)
+        live, ended = [_Hypothesis(reached=reached)], list[_Hypothesis]()
+        for place in range(most):
+            barred = self._barred_first if first and not place else self._barred
+            longer = []
+            for each in live:
+                fed = torch.tensor(each.tokens[-1:] or prefix.open, device=device)
+                made = self.decoder.step(fed, (past, *each.own), source.parts, self._silence)
+                row = self.decoder.logits(made.output[-1:])[0].float().cpu() + barred
+                [look] = self._looks(prefix, source, made.attention[:, -1:])
+                said = (*prefix.tokens, *each.tokens)
+                chances = self._allowed(row, said, look, each.reached, source).log_softmax(dim=0)
+                best = chances.topk(min(width + 1, len(chances)))
+                for log_prob, token in zip(
+                    best.values.tolist(), best.indices.tolist(), strict=True
+                ):
+                    longer.append(each.with_token(token, log_prob, made.own, look.frame))
+            longer.sort(key=lambda each: each.log_prob, reverse=True)
+            ended += [each for each in longer[:width] if each.tokens[-1] == self.end]
+            live = [each for each in longer if each.tokens[-1] != self.end][:width]
+            if len(ended) >= width:
+                break
+        return max(ended or live, key=lambda each: each.log_prob / len(each.tokens)).tokens
 
     def committed(
         self, prefix: Prefix, draft: Draft, count: int, source: Source
