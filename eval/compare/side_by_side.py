@@ -49,6 +49,13 @@ ENTRIES = (
         policies=("alignatt",),
     ),
     SystemEntry(
+        "whisper-streaming-int8",
+        "Whisper base, streaming, int8",
+        checkpoint="checkpoints/whisper-base-streaming",
+        precision="int8",
+        policies=("alignatt",),
+    ),
+    SystemEntry(
         "whisper-local-agreement",
         "Whisper base, encoded anew, local agreement",
         checkpoint=BASE,
@@ -126,7 +133,12 @@ def agent_of(entry: SystemEntry, language: str) -> Any:
 
     if entry.checkpoint != BASE:
         folder = str(ROOT / str(entry.checkpoint))
-        options = {"checkpoint": folder, "source_language": language, "chunk_ms": SEGMENT_MS}
+        options = {
+            "checkpoint": folder,
+            "source_language": language,
+            "chunk_ms": SEGMENT_MS,
+            "precision": entry.precision,
+        }
         return EchoStreamAgent(SimpleNamespace(**options))
     spec = parse_policy((entry.policies or ())[0])
     arguments = ["--checkpoint", BASE, "--source-language", language, "--way", spec.name]
