@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="echostream score",
         description="Compute quality (BLEU, chrF, WER, CER) and latency (LAAL, AL, AP, DAL, ATD, "
         "YAAL, offsets, compute RTF; ideal, computation-aware as SimulEval has it, and in real "
-        "time) from the instances.log of SimulEval runs, or from simulstream's metrics.jsonl. Each "
+        "time) from the instances.log of SimulEval runs, or from simulstream's metrics.jsonl; "
+        "of long recordings StreamLAAL and LongYAAL, sentence by sentence (--segments). Each "
         "figure is printed with its signature. scores.tsv in the folder is replaced, what stood in "
         "it is kept in scores.json. docs/metrics.md says what each figure is.",
         epilog="Exit status: 0; 1 if a folder cannot be scored, or its log is damaged or "
@@ -66,7 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--references", metavar="FILE",
         help="for simulstream's logs, which hold none: a line for each recording, in their "
-        "order")  # fmt: skip
+        "order; with --segments a line for each segment")  # fmt: skip
+    add("--segments", metavar="FILE",
+        help="sentences of long recordings, YAML or JSON with wav, offset and duration (s) of "
+        "each: words are given to sentences, for StreamLAAL and LongYAAL")  # fmt: skip
+    add("--language", metavar="CODE",
+        help="with --segments: align tokens of Moses, as OmniSTEval's --lang; needs mosestokenizer "
+        "(default: whole words)")  # fmt: skip
     length = parser.add_mutually_exclusive_group().add_argument
     length("--source", metavar="FILE", help="the runs' list of sources, to find missing lines")
     length("--num-instances", type=positive, metavar="N", help="how many instances the runs have")
@@ -137,6 +144,8 @@ def _options(arguments: argparse.Namespace) -> ScoreOptions:
     return ScoreOptions(
         spm_model=arguments.spm_model,
         references=arguments.references,
+        segments=arguments.segments,
+        language=arguments.language,
         expected=expected,
         is_strict=arguments.strict,
         quality=QualityOptions(arguments.quality, arguments.tokenizer, arguments.normalise),

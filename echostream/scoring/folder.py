@@ -11,12 +11,15 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from echostream.errors import DataError
 from echostream.scoring.earlier import earlier_scores, notes_on_earlier, parse_table
 from echostream.scoring.intervals import with_intervals
 from echostream.scoring.lines import LOG_NAME
 from echostream.scoring.log import Log, find_log, read_log
+from echostream.scoring.long_form import score_long
 from echostream.scoring.pieces import load_tokenizer
 from echostream.scoring.quality import DEFAULT_QUALITY, QualityOptions
+from echostream.scoring.resegmentation import moses
 from echostream.scoring.scores import (
     DECIMALS,
     Scores,
@@ -24,6 +27,7 @@ from echostream.scoring.scores import (
     score_instances,
     score_speech,
 )
+from echostream.scoring.sentences import read_sentences
 from echostream.text import read_lines
 from echostream.whole_file import write_whole
 
@@ -40,7 +44,12 @@ class ScoreOptions:
     spm_model: str | None = None
     """Path of the SentencePiece model of the predictions, for logs of pieces that were joined."""
     references: str | None = None
-    """Path of a list, a line for each recording of a log of simulstream, which holds none."""
+    """Path of a list, a line for each recording of a log of simulstream, which holds none; with
+    ``segments`` a line for each sentence of any log."""
+    segments: str | None = None
+    """Path of the list of sentences of long recordings, see :mod:`echostream.scoring.sentences`."""
+    language: str | None = None
+    """Whose tokens are aligned with sentences; None for whole words."""
     expected: int | None = None
     """Number of instances of the run."""
     is_strict: bool = False
@@ -58,7 +67,7 @@ def read_run(folder: str | os.PathLike[str], options: ScoreOptions) -> Log:
         tokenize=None if options.spm_model is None else load_tokenizer(options.spm_model),
         expected=options.expected,
         is_strict=options.is_strict,
-        references=options.references,
+        references=None if options.segments else options.references,
     )
 
 
@@ -69,8 +78,8 @@ def score_folder(
 ) -> Scores:
     """Score the log of a folder and write ``scores.json`` and ``scores.tsv`` there.
 
-    Doing it again changes neither file. ``scores.tsv`` is left alone where the scores have errors
-    and for a log of simulstream, and both files are if the options say so.
+    Doing it again changes neither file. ``scores.tsv`` is left alone where the scores have errors,
+    for a log of simulstream and for long recordings, and both files are if the options say so.
 
     folder: or the log itself, or a pipe; beside a file of another name than SimulEval's nothing is
         written. segment_size: as :func:`echostream.scoring.scores.score_instances`.
@@ -85,7 +94,9 @@ def score_folder(
     earlier = earlier_scores(path / TABLE_NAME, path / DETAILS_NAME) if is_simuleval else None
     quality = _with_error_rates(options.quality or QualityOptions(), parse_table(earlier))
     log = read_run(log_path, options)
-    if log.has_text:
+    if options.segments is not None:
+        scores = _score_sentences(log, segment_size, quality, options)
+    elif log.has_text:
         scores = score_instances(
             log.instances, segment_size, quality, has_references=log.has_references
         )
@@ -94,13 +105,16 @@ def score_folder(
     else:
         transcripts = _transcripts(path / TRANSCRIPTS_NAME, len(log.speech))
         scores = score_speech(log.speech, segment_size, transcripts, quality)
-    scores = replace(scores, problems=(*log.problems, *scores.problems), earlier=earlier)
+    kept = [
+        each for each in log.problems if not (options.segments and each.kind == "no-references")
+    ]
+    scores = replace(scores, problems=(*kept, *scores.problems), earlier=earlier)
     if earlier is not None:
         notes = notes_on_earlier(earlier, by_tool_names(scores.values))
         if scores.has_errors:
             notes.append(f"{TABLE_NAME} was left as it was, because of what is wrong with the log")
         scores = replace(scores, notes=tuple(notes))
-    if is_simuleval and not scores.has_errors:
+    if is_simuleval and not scores.has_errors and options.segments is None:
         scores = replace(scores, written_table=scores.table())
     if not options.writes_files or not (is_simuleval or Path(folder).is_dir()):
         return scores
@@ -116,6 +130,8 @@ def format_scores(scores: Scores, title: str) -> str:
     """A table for the terminal: each figure with unit and signature, then what is to be known."""
     counts = scores.counts
     head = f"{title}: {counts['instances']} instances, {counts['latency_instances']} with latency"
+    if "recordings" in counts:
+        head += f", of {counts['recordings']} recordings"
     if "latency_instances_ca" in counts:
         head += f", {counts['latency_instances_ca']} with computation-aware latency"
     lines = [head]
@@ -132,6 +148,23 @@ def format_scores(scores: Scores, title: str) -> str:
 def show(value: float | None) -> str:
     """A value with three decimals; ``-`` if there is none."""
     return "-" if value is None else f"{value:.{DECIMALS}f}"
+
+
+def _score_sentences(
+    log: Log, segment_size: float | None, quality: QualityOptions, options: ScoreOptions
+) -> Scores:
+    if not log.has_text or options.references is None or options.num_resamples is not None:
+        raise DataError(
+            "long recordings are scored from a log with text output, with --segments and "
+            "--references, a line for each segment, and without --intervals"
+        )
+    return score_long(
+        log.instances,
+        read_sentences(Path(options.segments or ""), Path(options.references)),
+        quality,
+        tokenize=None if options.language is None else moses(options.language),
+        segment_size=segment_size,
+    )
 
 
 def _with_error_rates(options: QualityOptions, table: dict[str, float] | None) -> QualityOptions:

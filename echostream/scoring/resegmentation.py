@@ -78,6 +78,22 @@ def sentence_of_words(
     return [owner[places[start]] for start in starts.tolist()]
 
 
+def moses(language: str) -> Tokenizer:
+    """The tokenizer of Moses, which OmniSTEval uses for ``--lang``.
+
+    Raises DataError where it is not installed.
+    """
+    try:
+        from mosestokenizer import MosesTokenizer
+    except ImportError as error:
+        raise DataError(
+            "tokens of a language need Moses; pip install mosestokenizer (and Perl), or align "
+            "whole words without --language"
+        ) from error
+    tokenizer: Tokenizer = MosesTokenizer(lang=language, no_escape=True)
+    return tokenizer
+
+
 def _tokens(word: str, tokenize: Tokenizer | None) -> list[str]:
     text = unicodedata.normalize("NFKC", word).lower()
     return (tokenize(text) if tokenize else None) or [text]

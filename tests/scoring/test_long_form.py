@@ -1,0 +1,145 @@
+"""Words given to sentences: by hand, by definition, and as OmniSTEval does it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echostream.commands.score import main
+from echostream.errors import DataError
+from echostream.scoring.instance import Instance
+from echostream.scoring.long_form import score_long
+from echostream.scoring.quality import edits
+from echostream.scoring.resegmentation import Rule, sentence_of_words
+from echostream.scoring.sentences import Sentence, read_sentences, write_sentences
+
+from .logs import record, write_log
+
+WORDS = st.sampled_from(["a", "ab", "abc", "cab", "dog", "god", "Good", ".", ",", "e"])
+TEXTS = st.lists(st.lists(WORDS, max_size=4), min_size=1, max_size=5).filter(any)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(WORDS, max_size=14), TEXTS, st.booleans())
+def test_soft_alignment_is_omnistevals(
+    words: list[str], sentences: list[list[str]], is_exact: bool
+) -> None:
+    alignment = pytest.importorskip("omnisteval.alignment")
+    references = [
+        alignment.Word(word.lower(), seq_id=number)
+        for number, sentence in enumerate(sentences)
+        for word in sentence
+    ]
+    said = [alignment.Word(word.lower(), original=place) for place, word in enumerate(words)]
+    kept = alignment._process_single_recording((0, references, said, is_exact))
+    ours = sentence_of_words(words, sentences, is_exact=is_exact)
+    assert len(ours) == len(words) and ours == sorted(ours)
+    for word in kept:
+        assert ours[word.original] == word.seq_id
+    # What it loses stands before everything else, a mark where there is a word or the other way.
+    lost = len(words) - len(kept)
+    assert len(set(ours[:lost])) <= 1 and {word.original for word in kept}.isdisjoint(range(lost))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(WORDS, max_size=7), TEXTS)
+def test_mwer_has_the_fewest_errors_of_all_segmentations(
+    words: list[str], sentences: list[list[str]]
+) -> None:
+    words = [word.lower() for word in words]
+    sentences = [[word.lower() for word in sentence] for sentence in sentences]
+
+    def errors(bounds: tuple[int, ...]) -> int:
+        parts = itertools.pairwise((0, *bounds, len(words)))
+        return sum(
+            edits("WER", " ".join(words[begin:end]), " ".join(sentence))[0]
+            for (begin, end), sentence in zip(parts, sentences, strict=True)
+        )
+
+    owners = sentence_of_words(words, sentences, Rule.MWER)
+    found = errors(tuple(sum(of <= n for of in owners) for n in range(len(sentences) - 1)))
+    cuts = itertools.combinations_with_replacement(range(len(words) + 1), len(sentences) - 1)
+    assert found == min(map(errors, cuts))
+
+
+def test_a_word_goes_where_its_first_token_goes() -> None:
+    sentences = [["ja", ",", "gut"], ["nein"]]
+    tokens = {"gut-nein": ["gut", "-", "nein"]}
+    owners = sentence_of_words(
+        ["ja", "gut-nein"], sentences, tokenize=lambda word: tokens.get(word, [word])
+    )
+    assert owners == [0, 0]
+
+
+TALK = [
+    Sentence("a/talk.wav", 1000.0, 2000.0, "one two"),
+    Sentence("a/talk.wav", 4000.0, 1000.0, "three"),
+    Sentence("a/talk.wav", 6000.0, 2000.0, "four five"),
+]
+
+
+def talk() -> Instance:
+    return Instance(0, "one two three four five", "", (1500, 3500, 5500, 8000, 8000), (), 8500,
+        "b/talk.flac")  # fmt: skip
+
+
+def test_by_hand() -> None:
+    values = score_long([talk()], TALK).values
+    # 500, 2500 - 1000; 1500, after its end; 2000, which is the end of the last sentence
+    assert values["LongLAAL"] == values["StreamLAAL"] == pytest.approx((1000 + 1500 + 2000) / 3)
+    assert values["LongYAAL"] == pytest.approx((1000 + 1500) / 2)
+    assert values["chrF"] == 100
+    assert values["LongYAAL_CA"] is None
+
+
+def test_sentences_are_read_as_they_were_written(tmp_path: Path) -> None:
+    segments, references = tmp_path / "segments.yaml", tmp_path / "references.txt"
+    write_sentences(TALK, segments, references)
+    assert read_sentences(segments, references) == TALK
+    listed = [{"wav": "x", "offset": 1, "duration": 2, "speaker_id": "s"}]
+    (tmp_path / "segments.json").write_text(json.dumps(listed))
+    references.write_text(" hello \n")
+    found = read_sentences(tmp_path / "segments.json", references)
+    assert found == [Sentence("x", 1000, 2000, "hello")]
+    for text, told in (
+        ("- {wav: x, offset: 1}", "expected wav, and offset"),
+        ("- {wav: x, offset: 1, duration: -1}", "from 0 up"),
+        ("- {wav: x, offset: 1, duration: 1}\n" * 2, "1 lines for 2 segments"),
+        ("wav: x", "holds no list"),
+        ("- {", "cannot be read"),
+    ):
+        segments.write_text(text)
+        with pytest.raises(DataError, match=told):
+            read_sentences(segments, references)
+
+
+def test_recordings_and_sentences_must_be_the_same() -> None:
+    other = Sentence("other.wav", 0.0, 1000.0, "six")
+    with pytest.raises(DataError, match="in both or there twice: other"):
+        score_long([talk()], [*TALK, other])
+    with pytest.raises(DataError, match="there twice: talk"):
+        score_long([talk(), talk()], TALK)
+
+
+def test_score_of_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = record(prediction="one two three four five", delays=[1500, 3500, 5500, 8000, 8000],
+        elapsed=[1600, 3700, 5800, 8400, 8400], prediction_length=5, source=["talk.wav"],
+        source_length=90_000)  # fmt: skip
+    write_log(tmp_path / "instances.log", [log])
+    write_sentences(TALK, tmp_path / "segments.yaml", tmp_path / "references.txt")
+    folder = [str(tmp_path), "--segments", str(tmp_path / "segments.yaml")]
+    assert main(folder) == 1
+    assert "--references" in capsys.readouterr().err
+    folder += ["--references", str(tmp_path / "references.txt")]
+    assert main(folder) == 0
+    told = capsys.readouterr().out
+    assert "3 instances, 3 with latency, of 1 recordings" in told and "long-recording" not in told
+    saved = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert saved["LongYAAL"] == pytest.approx(1250) and not (tmp_path / "scores.tsv").exists()
+    assert saved["LongYAAL_CA"] == pytest.approx((1150 + 1800) / 2)
+    assert main([*folder, "--intervals"]) == 1
