@@ -44,6 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--host", help="address to listen on (127.0.0.1, this machine only)")
     for name, (kind, text) in NUMBERS.items():
         add("--" + name.replace("_", "-"), type=kind, metavar="N", help=text)
+    add("--streams", type=Path, metavar="FOLDER", help="keeps the streams of clients whose "
+        "connection broke, and at SIGTERM of all that have a token, for any server of the same "
+        "system that shares it")  # fmt: skip
     add("--token-file", type=Path, metavar="FILE", help="holds a token that clients must show")
     add("--certificate", type=Path, metavar="PEM", help="for TLS, which browsers want for a "
         "microphone on another machine")  # fmt: skip
@@ -62,7 +65,7 @@ def server_options(args: argparse.Namespace) -> ServerOptions:
     from echostream.hosts.server import ServerOptions
 
     given: dict[str, Any] = {
-        name: getattr(args, name) for name in ("host", "certificate", "key", *NUMBERS)
+        name: getattr(args, name) for name in ("host", "certificate", "key", "streams", *NUMBERS)
     }
     given = {name: value for name, value in given.items() if value is not None}
     token = None

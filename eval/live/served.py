@@ -59,13 +59,13 @@ class Served:
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "echostream", "serve", "--port", "0", *arguments]
         with log.open("wb") as file:
-            self._process = subprocess.Popen(command, stdout=file, stderr=file)
+            self.process = subprocess.Popen(command, stdout=file, stderr=file)
         self._began = time.monotonic()
 
     def __enter__(self) -> Served:
         while (found := re.search(r"^serving on (\S+)$", self._said(), re.MULTILINE)) is None:
-            if self._process.poll() is not None or time.monotonic() > self._began + START_S:
-                self._process.kill()
+            if self.process.poll() is not None or time.monotonic() > self._began + START_S:
+                self.process.kill()
                 raise ServerError(f"the server did not start; {self._log} ends with: {self._end()}")
             time.sleep(0.1)
         self.url = found[1]
@@ -78,12 +78,12 @@ class Served:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGTERM)
         try:
-            status = self._process.wait(_END_S)
+            status = self.process.wait(_END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
+            self.process.kill()
+            status = self.process.wait()
         if status and error is None:
             raise ServerError(f"the server ended with {status}; {self._log}: {self._end()}")
 
@@ -92,7 +92,7 @@ class Served:
         with urllib.request.urlopen(self.url + "metrics", timeout=_END_S) as response:
             text = response.read().decode()
         told = dict(re.findall(r"^echostream_(\w+) (\S+)$", text, re.MULTILINE))
-        process = self._process.pid
+        process = self.process.pid
         times = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return Moment(
             time.monotonic() - self._began,

@@ -3,6 +3,7 @@
 Grouping only; how audio comes in and words go out is the host's.
 """
 
-from echostream.hosts.pool.stream_pool import OverloadError, Served, StreamPool
+from echostream.hosts.pool.stream_pool import OverloadError, StreamPool
+from echostream.hosts.pool.waiting_stream import Detached, Served
 
-__all__ = ["OverloadError", "Served", "StreamPool"]
+__all__ = ["Detached", "OverloadError", "Served", "StreamPool"]

@@ -12,18 +12,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from echostream.audio.samples import Samples, as_array, join_segments
 from echostream.constants import FRAME_SHIFT_MS
-from echostream.decoder.generator import EncodedChunk
 from echostream.encoder.call_sizes import call_sizes
 from echostream.encoder.state import EncoderState
 from echostream.errors import AudioFormatError, ConfigError, EchoStreamError, StreamClosedError
-from echostream.hosts.pool.waiting_stream import Portion, WaitingStream
+from echostream.hosts.pool.waiting_stream import Detached, Portion, Served, Share, WaitingStream
 from echostream.session.costs import Costs, sum_costs
 from echostream.session.listener import ListenerState
 from echostream.session.session import Observer, Segment, Session
@@ -35,23 +33,6 @@ _log = logging.getLogger(__name__)
 
 class OverloadError(EchoStreamError):
     """More than the pool takes now; the same call may succeed later."""
-
-
-@dataclass(frozen=True)
-class Served:
-    """What one stream got from a batch."""
-
-    step: Step
-    """Its costs are its own and its share of what was computed together."""
-    finished: bool = False
-    """Whether this was the stream's last; it is no longer in the pool."""
-    error: Exception | None = None
-    """What its search or policy raised; it is no longer in the pool then."""
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Words to write now."""
-        return self.step.words
 
 
 class StreamPool:
@@ -153,8 +134,10 @@ class StreamPool:
         *,
         recording: int = 0,
         observers: Sequence[Observer] = (),
+        detached: Detached | None = None,
     ) -> int:
-        """Begin a stream, see :class:`Session`; its number, never used again.
+        """Begin a stream, see :class:`Session`, or go on with a detached one; its number, never
+        used again.
 
         Raises:
             OverloadError: if ``max_streams`` are open.
@@ -168,10 +151,30 @@ class StreamPool:
             number = self._opened
             self._opened += 1
             session = Session(
-                self.translator, recording=recording, reference=reference, observers=observers
+                self.translator,
+                recording=recording,
+                reference=reference,
+                observers=observers,
+                state=None if detached is None else detached.state,
             )
-            self._streams[number] = WaitingStream(number, session)
+            self._streams[number] = stream = WaitingStream(number, session)
+            if detached is not None:
+                stream.put(detached.features)
+                self._queue(stream)
         return number
+
+    def detach(self, stream: int) -> Detached:
+        """Take a stream out, to go on in this pool or another one of an equal translator.
+
+        To be called between batches, not while one runs. Observers are told of what was served.
+
+        Raises:
+            StreamClosedError: if the stream is not in the pool.
+        """
+        with self._lock:
+            found = self._stream(stream)
+            self._drop(found)
+            return found.detached()
 
     def push(self, stream: int, samples: Samples, sample_rate: int | None) -> None:
         """More audio of a stream, in any form the front end takes; it is not encoded yet.
@@ -288,7 +291,7 @@ class StreamPool:
             self._tell(stream, is_final=False)
 
     def _note(
-        self, stream: WaitingStream, portion: Portion, step: Step, encoded: dict[int, _Encoded]
+        self, stream: WaitingStream, portion: Portion, step: Step, encoded: dict[int, Share]
     ) -> None:
         """Take what a batch gave a stream."""
         if stream.number in encoded:
@@ -344,7 +347,7 @@ class StreamPool:
                 self._queue(portion.stream)
         self._line |= line
 
-    def _encode(self, batch: list[Portion]) -> dict[int, _Encoded]:
+    def _encode(self, batch: list[Portion]) -> dict[int, Share]:
         """The encoder and the CTC heads for all streams together."""
         if not batch:
             return {}
@@ -371,11 +374,11 @@ class StreamPool:
             "heads": 1000 * (listener.clock() - encoded) / len(batch),
         }
         return {
-            portion.stream.number: _Encoded(state, own_chunks, costs)
+            portion.stream.number: Share(state, own_chunks, costs)
             for portion, state, own_chunks in zip(batch, own, chunks, strict=True)
         }
 
-    def _write(self, portion: Portion, encoded: dict[int, _Encoded]) -> tuple[Served, WriterState]:
+    def _write(self, portion: Portion, encoded: dict[int, Share]) -> tuple[Served, WriterState]:
         """Search and policy of one stream."""
         stream = portion.stream
         share = encoded.get(stream.number)
@@ -389,12 +392,3 @@ class StreamPool:
             _log.exception("stream %d is dropped: its search or policy failed", stream.number)
             return Served(Step((), costs), finished=True, error=error), stream.writer
         return Served(Step(turns, sum_costs(costs, own)), portion.is_final), writer
-
-
-@dataclass(frozen=True, eq=False)
-class _Encoded:
-    """What a batch gave one stream."""
-
-    state: EncoderState
-    chunks: tuple[EncodedChunk, ...]
-    costs: Costs

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.constants import FRAME_SHIFT_MS
+from echostream.decoder.generator import EncodedChunk
+from echostream.encoder.state import EncoderState
 from echostream.session.costs import Costs
+from echostream.session.listener import ListenerState
 from echostream.session.session import Segment, Session
+from echostream.session.translator import Step, TranslatorState
 from echostream.session.writer import Turn
 
 
@@ -23,8 +27,9 @@ class WaitingStream:
 
     Args:
         number: of the stream in its pool.
-        session: of which nothing has been heard. It is told of audio once all that was pushed is
-            served as far as whole chunks go, so that whoever watches sees what a stream alone does.
+        session: of a stream that begins or goes on. It is told of audio once all that was pushed
+            is served as far as whole chunks go, so that whoever watches sees what a stream does
+            alone.
     """
 
     def __init__(self, number: int, session: Session) -> None:
@@ -32,9 +37,9 @@ class WaitingStream:
         self.session = session
         state = session.state
         self.front_end: Any = state.listener.front_end
-        self.encoder: Any = state.listener.encoder
+        self.encoder: Any = state.listener.encoder.to(session.translator.listener.device)
         self.writer = state.writer
-        self.ending = False
+        self.ending = state.finished
         """Whether the source has ended."""
         self.served = False
         """Whether a batch is being computed with it right now."""
@@ -114,6 +119,20 @@ class WaitingStream:
         """``[T, F]`` of all that waits."""
         return torch.cat(self._parts or [self._nothing])
 
+    def detached(self) -> Detached:
+        """All of it that matters elsewhere."""
+        listener = ListenerState(self.front_end, self.encoder, self.ending)
+        return Detached(TranslatorState(listener, self.writer), self.waiting_features())
+
+
+@dataclass(frozen=True, eq=False)
+class Detached:
+    """A stream that is in no pool; :mod:`echostream.codec` can save it."""
+
+    state: TranslatorState
+    features: Tensor
+    """``[T, F]``, heard and not encoded."""
+
 
 @dataclass(frozen=True, eq=False)
 class Portion:
@@ -131,3 +150,29 @@ class Portion:
     def has_frames(self) -> bool:
         """Whether the encoder gives frames for it."""
         return len(self.features) >= self.stream.unit
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """What a stream gets of what a batch computed together."""
+
+    state: EncoderState
+    chunks: tuple[EncodedChunk, ...]
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one stream got from a batch."""
+
+    step: Step
+    """Its costs are its own and its share of what was computed together."""
+    finished: bool = False
+    """Whether this was the stream's last; it is no longer in the pool."""
+    error: Exception | None = None
+    """What its search or policy raised; it is no longer in the pool then."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words to write now."""
+        return self.step.words

@@ -15,10 +15,11 @@ from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.options import MAX_BAD_MESSAGES, ServerOptions
 from echostream.hosts.server.speech import Speech
 
-NORMAL, GOING_AWAY, POLICY = 1000, 1001, 1008
-"""Codes of RFC 6455, section 7.4.1."""
+NORMAL, GOING_AWAY, POLICY, RESTART = 1000, 1001, 1008, 1012
+"""Codes of RFC 6455, section 7.4.1, and its registry."""
 
 LEAVING = "the server is shutting down"
+MOVING = f"{LEAVING}; another one goes on with the stream: connect again and show its token"
 
 
 class Conversation:
@@ -44,7 +45,9 @@ class Conversation:
         self._options, self._meter = options, meter
         self._speaking: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[str] | None = None
-        self._receiving = self._leaving = False
+        self._receiving = False
+        self._reason = ""
+        """Why the client has to go."""
         self._bad = 0
         self._pace = 0.0
 
@@ -57,9 +60,9 @@ class Conversation:
             await asyncio.wait(
                 {self._speaking, self._listening}, return_when=asyncio.FIRST_COMPLETED
             )
-            if self._listening.done() and (reason := self._listening.result()):
+            if self._listening.done() and self._listening.result() not in ("", MOVING):
                 broken = False
-                await self._dismiss(reason)
+                await self._dismiss(self._listening.result())
         except ConnectionClosed:
             pass
         finally:
@@ -71,11 +74,18 @@ class Conversation:
             await asyncio.gather(self._speaking, return_exceptions=True)
             if self._connection.close_code in (NORMAL, GOING_AWAY):  # It did not want to stay.
                 broken = False
-            self._absences.release(self._speech, broken=broken)
+            await self._absences.release(self._speech, broken=broken)
+            if self._reason == MOVING:
+                await self._connection.close(RESTART, MOVING)
 
-    def leave(self) -> None:
-        """End the stream, tell what is left of it, and hang up."""
-        self._leaving = True
+    def move(self) -> None:
+        """Save the stream for another server, if its client can take it up there."""
+        if self._speech.token is not None:
+            self.leave(MOVING)
+
+    def leave(self, reason: str = LEAVING) -> None:
+        """Hang up; but for :data:`MOVING`, end the stream and tell what is left of it."""
+        self._reason = self._reason or reason
         # In the middle of a message it looks by itself, and no audio is lost.
         if self._receiving and self._listening is not None:
             self._listening.cancel()
@@ -99,7 +109,7 @@ class Conversation:
 
     async def _listen(self) -> str:
         """Take messages; why the client has to go, or nothing if it went."""
-        while not self._leaving:
+        while not self._reason:
             self._receiving = True
             try:
                 async with asyncio.timeout(self._options.idle_s):
@@ -109,7 +119,7 @@ class Conversation:
             except ConnectionClosed:
                 return ""
             except asyncio.CancelledError:
-                if self._leaving:
+                if self._reason:
                     break
                 raise
             finally:
@@ -130,14 +140,14 @@ class Conversation:
                 self._speech.outbox.tell(error_json(str(error)))
                 if self._bad >= MAX_BAD_MESSAGES:
                     return f"{self._bad} messages could not be used"
-        return LEAVING
+        return self._reason
 
     async def _obey(self, control: Control) -> None:
         if isinstance(control.resume, str):
             if control.resume != self._speech.token:
                 back = await self._absences.take(control.resume, self.hang_up)
                 previous, self._speech = self._speech, back
-                self._absences.release(previous, broken=False)
+                await self._absences.release(previous, broken=False)
                 previous.outbox.tell("")
             self._speech.tell_again(control.words)
         elif control.resume:

@@ -7,11 +7,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 from echostream.errors import EchoStreamError, StreamClosedError
-from echostream.hosts.pool import Served, StreamPool
+from echostream.hosts.pool import Detached, Served, StreamPool
 from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.stream import OnServed, Stream
 from echostream.hosts.server.voices import Voices
@@ -32,6 +33,7 @@ class Engine:
         self._voices, self.meter = voices, meter
         self._streams: dict[tuple[StreamPool, int], Stream] = {}
         self._ears = ThreadPoolExecutor(2, thread_name_prefix="echostream-ears")
+        self._errands: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
         self._ready = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="echostream-engine", daemon=True)
@@ -49,16 +51,24 @@ class Engine:
         await asyncio.to_thread(self._thread.join)
         self._ears.shutdown()
 
-    async def open(self, source: str | None, target: str | None, on_served: OnServed) -> Stream:
-        """A stream of the given languages.
+    async def open(
+        self,
+        source: str | None,
+        target: str | None,
+        on_served: OnServed,
+        detached: Detached | None = None,
+    ) -> Stream:
+        """A stream of the given languages, or one that goes on.
 
         Raises:
             ConfigError: for languages that the model does not have.
         """
-        pool, number = await self.hear(self._voices.open, source, target)
+        pool, number = await self.hear(self._voices.open, source, target, detached)
         stream = Stream(self, pool, number, on_served)
         self._streams[pool, number] = stream
-        self.meter.streams, self.meter.opened = len(self._streams), self.meter.opened + 1
+        self.meter.streams = len(self._streams)
+        self.meter.opened += detached is None
+        self.wake()
         return stream
 
     def require(self, source: str | None, target: str | None) -> None:
@@ -83,6 +93,13 @@ class Engine:
         """Do what takes a moment outside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._ears, work, *arguments)
 
+    async def between_batches(self, work: Callable[..., Any], *arguments: object) -> Any:
+        """Do something while no batch runs, and all that was computed before has been told."""
+        errand: Future[Any] = Future()
+        self._errands.put((errand, lambda: work(*arguments)))
+        self.wake()
+        return await asyncio.wrap_future(errand)
+
     def wake(self) -> None:
         """There may be something to compute."""
         self._ready.set()
@@ -91,8 +108,21 @@ class Engine:
         while not self._stopping:
             self._ready.wait()
             self._ready.clear()
-            while not self._stopping and any([self._batch(pool) for pool in self._voices.pools]):
+            while not self._stopping and any(
+                [self._run_errands(), *(self._batch(pool) for pool in self._voices.pools)]
+            ):
                 pass
+
+    def _run_errands(self) -> bool:
+        """Do what is to be done between batches; whether there was anything."""
+        count = self._errands.qsize()
+        for _ in range(count):
+            errand, work = self._errands.get()
+            try:
+                errand.set_result(work())
+            except Exception as error:
+                errand.set_exception(error)
+        return count > 0
 
     def _batch(self, pool: StreamPool) -> bool:
         """Compute one; whether there was anything to do."""

@@ -37,6 +37,9 @@ class ServerOptions:
     """In which a message must have left; a client that does not read is dropped then."""
     resume_s: float = 30.0
     """For which a stream whose connection broke is kept, if its client asked for that."""
+    streams: Path | None = None
+    """Folder in which such streams are kept, so that other servers which share it can take them
+    up, and to which SIGTERM sends them."""
     drain_s: float = 20.0
     """For which running streams may go on after SIGTERM, before the server ends them."""
     origins: tuple[str, ...] = ()

@@ -16,11 +16,13 @@ from echostream.hosts.server import web
 from echostream.hosts.server.absent import Absences
 from echostream.hosts.server.conversation import Conversation
 from echostream.hosts.server.engine import Engine
+from echostream.hosts.server.keeping import InFolder, InMemory, Keeper, Kept
 from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.options import ServerOptions
 from echostream.hosts.server.speech import Speech
 from echostream.hosts.server.voices import Voices
 from echostream.session import SystemOptions, Translator
+from echostream.session.saved_stream import fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class Server:
         self._voices = Voices(translator, system, self.options.max_batch)
         self._engine = Engine(self._voices, self.meter)
         self._conversations: set[Conversation] = set()
-        self._absences = Absences(self.options.resume_s, self.options.max_clients)
+        self._absences = Absences(_keeper(translator, self.options), self._speech)
         self._page = web.page_files()
         self._draining = False
         self._listening: Listening | None = None
@@ -100,15 +102,19 @@ class Server:
         if self._listening is not None:
             self._listening.close()
             await self._listening.wait_closed()
-        self._absences.give_up_all()
         await self._engine.stop()
 
     async def drain(self) -> None:
-        """Let nobody in any more; streams may go on for a while, and are then ended whole."""
+        """Let nobody in any more; streams may go on for a while, and are then ended whole.
+
+        Where another server can take them up, those that have a token are saved instead.
+        """
         self._draining = True
-        self._absences.give_up_all()
         self._emptied = asyncio.Event()
         self._note()
+        if self.options.streams is not None:
+            for conversation in self._conversations:
+                conversation.move()
         try:
             await asyncio.wait_for(self._emptied.wait(), self.options.drain_s)
         except TimeoutError:
@@ -175,8 +181,9 @@ class Server:
         if self.refusal() is not None:  # Others came in since the handshake began.
             await connection.close(TRY_AGAIN, "no room; try again later")
             return
-        speech = Speech(self._engine, self._voices.separator)
-        conversation = Conversation(connection, speech, self._absences, self.options, self.meter)
+        conversation = Conversation(
+            connection, self._speech(), self._absences, self.options, self.meter
+        )
         self._conversations.add(conversation)
         self._note()
         try:
@@ -185,10 +192,19 @@ class Server:
             self._conversations.discard(conversation)
             self._note()
 
+    def _speech(self, kept: Kept | None = None) -> Speech:
+        return Speech(self._engine, self._voices.separator, kept)
+
     def _note(self) -> None:
         self.meter.clients = len(self._conversations)
         if self._draining and not self._conversations:
             self._emptied.set()
+
+
+def _keeper(translator: Translator, options: ServerOptions) -> Keeper:
+    if options.streams is None:
+        return InMemory(options.resume_s, options.max_clients)
+    return InFolder(options.streams, fingerprint(translator), options.resume_s)
 
 
 def _tls(options: ServerOptions) -> ssl.SSLContext | None:

@@ -6,12 +6,16 @@ Legend: n samples of a message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections import deque
 from collections.abc import Sequence
 
 from echostream.constants import SAMPLE_RATE
-from echostream.hosts.pool import Served
+from echostream.errors import StreamClosedError
+from echostream.hosts.pool import Detached, Served
 from echostream.hosts.server.engine import Engine
+from echostream.hosts.server.keeping import Kept
 from echostream.hosts.server.messages import (
     END,
     Control,
@@ -40,25 +44,24 @@ class Speech:
     Args:
         engine: computes the streams.
         separator: between words.
+        kept: what it was before its client was away.
     """
 
-    def __init__(self, engine: Engine, separator: str) -> None:
+    def __init__(self, engine: Engine, separator: str, kept: Kept | None = None) -> None:
         self._engine, self._separator = engine, separator
         self.outbox = Outbox()
         self.token: str | None = None
         """With which it can be taken up after its connection broke; ``None`` if it cannot."""
         self.released = asyncio.Event()
         """That no connection has it."""
+        kept = kept or Kept()
         self._stream: Stream | None = None
-        self._control = Control()
-        self._held = b""
-        self._samples = 0
-        self._words: list[WrittenWord] = []
-        """The last ones, for a client that may come back."""
-        self._num_words = 0
-        self._tentative = False
-        self._shown = ""
-        self._ended = False
+        self._detached = kept.stream
+        """Which :meth:`go_on` opens again."""
+        self._control, self._tentative = kept.control, kept.tentative
+        self._held, self._samples = kept.held, kept.samples
+        self._words = deque(kept.words, KEPT_WORDS)
+        self._num_words, self._shown, self._ended = kept.num_words, kept.shown, kept.ended
 
     async def obey(self, control: Control) -> None:
         """A message about the audio.
@@ -96,7 +99,8 @@ class Speech:
         """
         samples = read_audio(message)
         if not self._samples:
-            self._words, self._num_words, self._shown, self._ended = [], 0, "", False
+            self._words.clear()
+            self._num_words, self._shown, self._ended = 0, "", False
         self._samples += len(samples)
         self._held += message
         if len(self._held) >= 2 * self._rate * HEARD_AT_ONCE_MS // 1000:
@@ -112,6 +116,31 @@ class Speech:
         self._ended = True
         self.outbox.tell(END)
 
+    async def keep(self) -> Kept:
+        """All of it, for one that goes on; nothing is computed of this one any more."""
+        stream = None
+        if self._stream is not None:
+            with contextlib.suppress(StreamClosedError):  # It was ended by an error.
+                stream = await self._stream.detach()
+            self._stream = None
+        return Kept(
+            self._control,
+            self._tentative,
+            self._held,
+            self._samples,
+            tuple(self._words),
+            self._num_words,
+            self._shown,
+            self._ended,
+            stream,
+        )
+
+    async def go_on(self) -> None:
+        """Compute what was kept."""
+        if self._detached is not None:
+            self._stream = await self._open(self._detached)
+            self._detached = None
+
     def close(self) -> None:
         """Nobody will hear of it any more."""
         if self._stream is not None:
@@ -122,7 +151,7 @@ class Speech:
         self.outbox.clear()
         self.outbox.tell(event_json(resumed=True, samples=self._samples))
         first = self._num_words - len(self._words)
-        missing = self._words[max(0, count - first) :]
+        missing = list(self._words)[max(0, count - first) :]
         if missing:
             text = self._text(missing, begun=count > 0)
             self.outbox.write(Written(text, tuple(missing), self._shown, missing[-1].written_ms))
@@ -138,11 +167,13 @@ class Speech:
         samples = read_audio(held)
         require_int16(samples)
         if self._stream is None:
-            self._stream = await self._engine.open(
-                self._control.source_language, self._control.target_language, self._served
-            )
+            self._stream = await self._open()
         for start in range(0, len(samples), self._rate):
             await self._stream.push(samples[start : start + self._rate], self._rate)
+
+    async def _open(self, detached: Detached | None = None) -> Stream:
+        source, target = self._control.source_language, self._control.target_language
+        return await self._engine.open(source, target, self._served, detached)
 
     def _text(self, words: Sequence[WrittenWord], *, begun: bool) -> str:
         return joined([word.text for word in words], self._separator, begun=begun)
@@ -154,7 +185,7 @@ class Speech:
         text = self._text(words, begun=self._num_words > 0)
         self._num_words += len(words)
         if self.token is not None:
-            self._words = [*self._words, *words][-KEPT_WORDS:]
+            self._words.extend(words)
         shown = joined(tail, self._separator, begun=self._num_words > 0) if self._tentative else ""
         if words or shown != self._shown:
             audio_ms = step.turns[-1].audio_ms if step.turns else 0

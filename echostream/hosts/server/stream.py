@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from echostream.errors import StreamClosedError
-from echostream.hosts.pool import Served, StreamPool
+from echostream.hosts.pool import Detached, Served, StreamPool
 from echostream.hosts.server.options import MAX_AHEAD_MS
 
 if TYPE_CHECKING:
@@ -74,6 +74,16 @@ class Stream:
         await self._engine.hear(self.pool.finish, self.number)
         self._wake()
         await self.ended
+
+    async def detach(self) -> Detached:
+        """Take it out of the pool once all that was computed of it has been told.
+
+        Raises:
+            StreamClosedError: if it is over.
+        """
+        detached: Detached = await self._engine.between_batches(self.pool.detach, self.number)
+        self._engine.forget(self)
+        return detached
 
     def close(self) -> None:
         """Drop it, at whatever point it is."""

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from echostream.hosts.languages import spoken_options
-from echostream.hosts.pool import StreamPool
+from echostream.hosts.pool import Detached, StreamPool
 from echostream.hosts.server.options import MAX_AHEAD_MS
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.build import text_decoder
@@ -64,8 +64,12 @@ class Voices:
             "transcribes": "asr" in model.heads or text_decoder(model) is not None,
         }
 
-    def open(self, source: str | None, target: str | None) -> tuple[StreamPool, int]:
+    def open(
+        self, source: str | None, target: str | None, detached: Detached | None = None
+    ) -> tuple[StreamPool, int]:
         """A stream of a client's languages; the source as target stands for a transcript.
+
+        One that was detached goes on.
 
         It takes a moment the first time that a language is asked for.
 
@@ -76,7 +80,7 @@ class Voices:
         # A pool that is empty may be dropped, so it must not be between being found and used.
         with self._lock:
             pool = self._pool(wanted)
-            return pool, pool.open()
+            return pool, pool.open(detached=detached)
 
     def _pool(self, wanted: SystemOptions) -> StreamPool:
         pool = self._pools.get(wanted)

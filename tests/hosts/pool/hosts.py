@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from echostream.codec import decode, encode
 from echostream.hosts.pool import OverloadError, Served, StreamPool
 from echostream.session import Translator, Turn
 from tests.small_system import audio
@@ -72,6 +73,15 @@ class Host:
         except OverloadError:
             return
         self.given[which] = start + one.segment
+
+    def move(self, which: int) -> None:
+        """Take a stream out of the pool, and into it again out of bytes."""
+        number = self.opened.get(which)
+        if number is not None:
+            saved = encode(self.pool.detach(number), "stream")
+            assert number not in self.pool
+            self.opened[which] = self.pool.open(detached=decode(saved, "stream"))
+            self.numbers[self.opened[which]] = which
 
     def run(self) -> dict[int, Served]:
         """One batch."""

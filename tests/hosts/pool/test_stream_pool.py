@@ -36,12 +36,19 @@ streams = st.lists(
 @settings(deadline=None, max_examples=15)
 @given(what=streams, max_batch=st.integers(1, 8), seed=st.integers(0, 1000))
 def test_any_interleaving(translator, expected, what, max_batch: int, seed: int) -> None:  # type: ignore[no-untyped-def]
-    """Some streams begin late, some are pushed far ahead, some between any two batches."""
+    """Some streams begin late, some are pushed far ahead or moved, between any two batches."""
     chance = random.Random(seed)
     pool = StreamPool(translator, max_batch, max_ahead_ms=4_000)
     sources = [source(seconds, number, rate, cut) for seconds, number, rate, cut in what]
     host = Host(pool, sources)
-    host.run_to_the_end(lambda left: chance.choices(left, k=chance.randint(0, 3 * len(left))))
+
+    def choose(left: list[int]) -> list[int]:
+        for which in left:
+            if chance.random() < 0.1:
+                host.move(which)
+        return chance.choices(left, k=chance.randint(0, 3 * len(left)))
+
+    host.run_to_the_end(choose)
     for (seconds, number, rate, _), turns in zip(what, host.turns, strict=True):
         assert turns == expected(seconds, number, rate)
     assert len(pool) == 0 and pool.num_ready == 0 and pool.nbytes == 0

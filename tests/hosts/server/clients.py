@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,12 +29,18 @@ def alone(translator: Translator, samples: NDArray[np.int16], rate: int) -> list
     return [*session.push(samples, rate).words, *session.finish().words]
 
 
+@functools.cache
+def translator_of(checkpoint: Any, **options: Any) -> Translator:
+    """Of the small checkpoint; nothing in it changes, so one is enough."""
+    return build_translator(SystemOptions(checkpoint=str(checkpoint), **SYSTEM, **options))
+
+
 def serving(
     checkpoint: Any, work: Callable[[Server], Awaitable[None]], **options: Any
 ) -> Translator:
     """Do some work with a server of the small checkpoint; the translator that it had."""
     system = SystemOptions(checkpoint=str(checkpoint), **SYSTEM)
-    translator = build_translator(system)
+    translator = translator_of(checkpoint)
 
     async def serve() -> None:
         given = ServerOptions(port=0, **options)

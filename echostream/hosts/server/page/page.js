@@ -142,7 +142,7 @@ class Stream {
 
   async closed(event) {
     const refused = !this.opened;
-    if (this.token && event.code === 1006) {
+    if (this.token && (event.code === 1006 || event.code === 1012)) {
       this.away = true;
       this.tries ??= [...TRIES];
       const pause = this.tries.shift();

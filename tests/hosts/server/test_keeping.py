@@ -1,0 +1,132 @@
+"""Streams that go on in another server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from echostream.errors import StateMismatchError
+from echostream.hosts.server import Server, ServerOptions
+from echostream.hosts.server.keeping import InFolder, Kept
+from echostream.hosts.transcript import WrittenWord
+from echostream.session import SystemOptions, build_translator
+from eval.live.served import Served
+
+from .clients import SYSTEM, Told, address, alone, pcm, translator_of
+from .test_server import closed
+
+
+async def begin(url: str, samples: Any, told: Told) -> tuple[Any, str]:
+    """A client that has heard the first words of a transcript; its connection and its token."""
+    connection = await connect(url)
+    await connection.send('{"target_lang": "es", "resume": true, "tentative": true}')
+    token = json.loads(await connection.recv())["token"]
+    await connection.send(samples.tobytes())
+    while not told.words:
+        told.take(str(await connection.recv()))
+    return connection, token
+
+
+async def go_on(connection: Any, token: str, samples: Any, told: Told) -> int:
+    """Take the stream up again and end it; how many samples the server had."""
+    await connection.send(json.dumps({"resume": token, "words": len(told.words)}))
+    back = json.loads(await connection.recv())
+    await connection.send(samples[back["samples"] :].tobytes())
+    await connection.send('{"end_of_stream": true}')
+    while not told.take(str(await connection.recv())):
+        pass
+    return back["samples"]
+
+
+@pytest.mark.parametrize("drains", [True, False])
+def test_a_stream_goes_on_in_another_server(checkpoint: Path, tmp_path: Path, drains: bool) -> None:
+    """The first server drains, or only the connection to it breaks."""
+    samples, told = pcm(1.9, 9), Told()
+    system = SystemOptions(checkpoint=str(checkpoint), **SYSTEM)
+
+    def server() -> Server:
+        options = ServerOptions(port=0, streams=tmp_path / "streams")
+        return Server(build_translator(system), system, options)
+
+    async def work() -> None:
+        async with server() as first, server() as second, asyncio.timeout(120):
+            connection, token = await begin(address(first), samples[:17_001], told)
+            async with connect(address(first)) as other:
+                await other.send('{"target_lang": "es"}')
+                if drains:
+                    draining = asyncio.create_task(first.drain())
+                    errors, code, reason = await closed(connection)
+                    assert code == 1012 and "show its token" in reason and not errors
+                else:
+                    connection.transport.abort()
+                async with connect(address(second)) as back:
+                    assert await go_on(back, token, samples, told) == 17_001
+                # Who has no token is not sent away at once.
+                await other.send('{"end_of_stream": true}')
+                assert json.loads(await other.recv()) == {"end_of_processing": True}
+            if drains:
+                await draining
+        assert not list((tmp_path / "streams").iterdir())
+
+    asyncio.run(work())
+    expected = alone(translator_of(checkpoint, task="asr"), samples, 16_000)
+    assert told.text == " ".join(expected) and len(expected) > 2
+
+
+@pytest.mark.slow
+def test_a_stream_goes_on_in_another_process(checkpoint: Path, tmp_path: Path) -> None:
+    samples, told = pcm(1.9, 9), Told()
+    arguments = [f"--checkpoint={checkpoint}", f"--streams={tmp_path / 'streams'}"]
+    arguments += [f"--{name.replace('_', '-')}={value}" for name, value in SYSTEM.items()]
+
+    async def work(first: Served, second: Served) -> None:
+        connection, token = await begin(first.url.replace("http", "ws"), samples[:17_001], told)
+        os.kill(first.process.pid, signal.SIGTERM)
+        assert (await closed(connection))[1] == 1012
+        async with connect(second.url.replace("http", "ws")) as back:
+            assert await go_on(back, token, samples, told) == 17_001
+
+    with (
+        Served(arguments, tmp_path / "first.log") as first,
+        Served(arguments, tmp_path / "second.log") as second,
+    ):
+        asyncio.run(work(first, second))
+    expected = alone(translator_of(checkpoint, task="asr"), samples, 16_000)
+    assert told.text == " ".join(expected) and len(expected) > 2
+
+
+def test_what_is_kept_is_taken_once_and_not_for_ever(tmp_path: Path) -> None:
+    kept = Kept(held=b"\x00\xff", samples=7, words=(WrittenWord("¿a?", 20, 320),), num_words=1)
+
+    async def work() -> None:
+        several = [InFolder(tmp_path, "system", 30.0, wait_s=0.2) for _ in range(3)]
+        await several[0].put("../token", kept)
+        (file,) = tmp_path.iterdir()
+        assert "token" not in file.name
+        taken = await asyncio.gather(*(each.take("../token") for each in several))
+        (found,) = [each for each in taken if each is not None]
+        assert vars(found) == vars(kept) and not list(tmp_path.iterdir())
+
+        waiting = asyncio.create_task(several[1].take("late"))
+        await asyncio.sleep(0.05)
+        await several[0].put("late", kept)
+        assert await waiting is not None
+
+        await several[0].put("old", kept)
+        (file,) = tmp_path.iterdir()
+        os.utime(file, (time.time() - 31, time.time() - 31))
+        assert await several[1].take("old") is None and not list(tmp_path.iterdir())
+
+        await several[0].put("token", kept)
+        with pytest.raises(StateMismatchError, match="fingerprint"):
+            await InFolder(tmp_path, "another", 30.0).take("token")
+
+    asyncio.run(work())
