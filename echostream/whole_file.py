@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from echostream.errors import DataError
 
@@ -14,15 +15,15 @@ from echostream.errors import DataError
 def replacing(path: str | Path) -> Iterator[Path]:
     """A name in the same folder to write to; the file takes the place of ``path`` on success.
 
-    The folder is made. Whatever ends the block early leaves the old file as it was. The name holds
-    the process number, because two programs may fill one folder at once.
+    The folder is made. Whatever ends the block early leaves the old file as it was. The name is of
+    this block alone, because programs on several machines may fill one folder at once.
 
     Raises:
         OSError: if the folder cannot be made or the file not be put in its place.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     try:
         yield part
         os.replace(part, path)

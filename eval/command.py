@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,16 @@ def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """``--jobs`` and ``--ray``: who works on the recordings."""
+    parser.add_argument("--jobs", type=int, metavar="N", default=os.cpu_count() or 1,
+        help="recordings worked on at a time, each on one thread (default: all cores, "
+        "%(default)s)")  # fmt: skip
+    parser.add_argument("--ray", metavar="auto|ADDRESS",
+        help="on a Ray cluster instead, with all its processors; auto: the one that runs, else one "
+        "on this machine (docs/scale.md)")  # fmt: skip
 
 
 def progress(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:

@@ -17,7 +17,7 @@ from echostream.text import normalise
 from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.whole_file import replacing, write_whole
 from eval.sweep import Source, read_sources
-from eval.sweep.workers import Progress, quiet
+from eval.sweep.work import Progress, quiet
 
 
 def read_corpus_part(data: Path, split: str, corpora: str | None = None) -> list[ManifestRow]:

@@ -17,7 +17,6 @@ checkpoint: ``checkpoints/tiny-es-en@backend=openvino,precision=int8``.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
 from echostream.text import normalise, without_marks
 from echostream.training.corpus.manifest import ManifestRow
-from eval.command import ended, heading, parser_of, progress, write_results
+from eval.command import add_workers, ended, heading, parser_of, progress, write_results
 from eval.recordings import join_recordings, listed_sources, read_corpus_part
 from eval.sweep import NamedSystem, System, Work, encode, parse_system, run_policy
 
@@ -68,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="chunk sizes, which are the segment sizes too (default: 160 320 640 1280)",
     )
     add("--join", type=float, metavar="SECONDS", help="put recordings end to end (default: do not)")
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="(default: all cores, %(default)s)")
+    add_workers(parser)
     return parser
 
 
@@ -147,7 +146,7 @@ def run(
         System(replace(measured.options, chunk_ms=chunk_ms, task=task)),
         listed_sources(rows, data, args.output / "lists", task=task),
         segment_ms=chunk_ms,
-        work=Work(args.output / "cache", args.jobs, progress=progress),
+        work=Work(args.output / "cache", args.jobs, progress=progress, ray=args.ray),
     )
     folder = run_policy(
         encodings,

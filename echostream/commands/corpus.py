@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--copies", type=int, default=3, help="of each training recording (%(default)s)")
     add("--seed", type=int, default=1, help="of the changes (%(default)s)")
     add("--jobs", type=int, default=1, help="processes")
+    add("--ray", metavar="auto|ADDRESS", help="on a Ray cluster instead (docs/scale.md)")
     coding = commands.add_parser("opus", help="a copy with recordings as Ogg Opus, to carry")
     add = coding.add_argument
     add("folder", type=Path, help="folder with manifest.tsv")
@@ -112,7 +113,7 @@ def main(arguments: argparse.Namespace) -> None:
             copies=arguments.copies,
             seed=arguments.seed,
         )
-        rows = store_features(arguments.folder, arguments.output, options, jobs)
+        rows = store_features(arguments.folder, arguments.output, options, jobs, arguments.ray)
         print(f"{len(rows)} copies written to {arguments.output}")
     elif arguments.command == "opus":
         rows = copy_as_opus(arguments.folder, arguments.output, arguments.kbps, jobs)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 from echostream.errors import DataError
 from echostream.session import build
-from eval.command import ROOT, ended, heading, parser_of, progress, write_results
+from eval.command import ROOT, add_workers, ended, heading, parser_of, progress, write_results
 from eval.compare.grid import run_grid, spread
 from eval.compare.lengths import measure_lengths
 from eval.compare.page import write_report
@@ -47,8 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of the results (default: runs/compare)")  # fmt: skip
     add("--limit", type=int, metavar="N",
         help="only N recordings, evenly spread, for a quick look (default: all)")  # fmt: skip
-    add("--jobs", type=int, default=os.cpu_count() or 1,
-        help="recordings encoded at a time (default: all cores, %(default)s)")  # fmt: skip
+    add_workers(parser)
     add(
         "--clock",
         choices=tuple(CLOCKS),
@@ -91,7 +89,7 @@ def compare(args: argparse.Namespace, head: dict[str, Any]) -> list[Path]:
         system_of(entry, build.build_model(entry.options(plan.segment_ms[0])))
         for entry in plan.systems
     ]
-    work = Work(args.output / "cache", args.jobs, args.clock, progress)
+    work = Work(args.output / "cache", args.jobs, args.clock, progress, args.ray)
     runs = list(run_grid(plan, sources, args.output / "runs", work))
     of = {(run.entry.name, *run.key): run for run in runs}
     matches = [

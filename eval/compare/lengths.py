@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.constants import SAMPLE_RATE
+from echostream.scale import one_thread
 from echostream.session import SystemOptions, Translator, build_translator
 from eval.compare.plan import ComparisonPlan
 from eval.compare.schema import LengthRun, SegmentCost
@@ -29,7 +30,6 @@ from eval.sweep.kept import (
     read_kept,
     write_kept,
 )
-from eval.sweep.workers import one_thread
 
 SEGMENT_MS = 320
 

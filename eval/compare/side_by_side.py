@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from echostream.locations import find_checkpoint
+from echostream.scale import one_thread
 from echostream.session.costs import Clock, Costs
 from echostream.session.segment_log import LOG_NAME as SEGMENT_LOG_NAME
 from echostream.text import normalise
@@ -36,7 +37,6 @@ from eval.sweep.kept import (
 from eval.sweep.policy_spec import parse_policy
 from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
 from eval.sweep.sources import cuts, read_samples
-from eval.sweep.workers import one_thread
 
 SEGMENT_MS = 640
 BASE = "whisper-base"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import re
 import sys
 import time
@@ -26,7 +25,7 @@ from echostream.errors import ConfigError
 from echostream.scoring.folder import score_folder
 from echostream.session.options import TASKS
 from echostream.whole_file import write_whole
-from eval.command import aligned, ended, heading, parser_of, progress, write_results
+from eval.command import add_workers, aligned, ended, heading, parser_of, progress, write_results
 from eval.sweep import (
     CLOCKS,
     Encodings,
@@ -87,9 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--forced", action="store_true",
         help="write the words of the references on the policy's schedule")  # fmt: skip
-    add("--jobs", type=int, metavar="N", default=os.cpu_count() or 1,
-        help="recordings encoded at a time, each on one thread (default: all cores, "
-        "%(default)s)")  # fmt: skip
+    add_workers(parser)
     add(
         "--clock",
         choices=tuple(CLOCKS),
@@ -117,7 +114,7 @@ def sweep(args: argparse.Namespace, head: dict[str, Any]) -> None:
         for spec in specs:
             system.with_options(policy=spec.name, policy_options=spec.options).policy_settings()
         system.decoder_settings()
-    work = Work(args.cache or args.output / "cache", args.jobs, args.clock, progress)
+    work = Work(args.cache or args.output / "cache", args.jobs, args.clock, progress, args.ray)
     sources = read_sources(args.source, args.target, progress=progress)
     seconds = {"encoding": 0.0, "replay": 0.0}
     rows: list[Row] = []

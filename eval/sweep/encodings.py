@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,15 +15,14 @@ from torch import Tensor
 
 import echostream
 from echostream.decoder.generator import EncodedChunk
-from echostream.errors import AudioFormatError, CheckpointError, DataError
+from echostream.errors import AudioFormatError, DataError
 from echostream.session.costs import Costs
 from echostream.session.listener import Listener
-from echostream.session.options import SystemOptions
 from echostream.whole_file import write_whole
 from eval.sweep.kept import ENCODING_CODE, code_digest, digest, is_kept, read_kept, write_kept
 from eval.sweep.sources import Source, cuts, read_samples, segment_samples
 from eval.sweep.system import System
-from eval.sweep.workers import CLOCKS, Work
+from eval.sweep.work import CLOCKS, Work
 
 SETTINGS_NAME = "settings.json"
 
@@ -125,7 +124,7 @@ def encode(system: System, sources: Sequence[Source], *, segment_ms: int, work: 
     if missing:
         about = encodings.path(sources[0]).with_name(SETTINGS_NAME)
         write_whole(about, json.dumps(settings, indent=2) + "\n")
-    job = _EncodeJob(system.options, system.fingerprint, segment_ms, work.clock, system)
+    job = _EncodeJob(system, segment_ms, work.clock)
     # The longest first, so that no process is left with a long one at the end.
     waiting = sorted(missing.values(), key=lambda source: -source.length_ms)
     tasks = [(source, encodings.path(source)) for source in waiting]
@@ -167,25 +166,14 @@ def encode_source(listener: Listener, source: Source, segment_ms: int) -> Encodi
 
 @dataclass(frozen=True)
 class _EncodeJob:
-    """Encodes; what goes to another process is without the model, which is loaded there."""
+    """Encodes a recording and keeps what came of it."""
 
-    options: SystemOptions
-    fingerprint: str
+    system: System
     segment_ms: int
     clock: str
-    system: System | None
-
-    def __getstate__(self) -> dict[str, object]:
-        return vars(replace(self, system=None))
 
     def start(self) -> Callable[[tuple[Source, Path]], None]:
-        system = self.system or System(self.options)
-        if system.fingerprint != self.fingerprint:
-            raise CheckpointError(
-                f"the weights of {self.options.checkpoint or self.options.random_weights} were "
-                "changed since the start; expected them to stay; run the command again"
-            )
-        listener = system.listener(CLOCKS[self.clock])
+        listener = self.system.listener(CLOCKS[self.clock])
 
         def work(task: tuple[Source, Path]) -> None:
             source, path = task

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,10 @@ from echostream.session.segment_log import SegmentRecord, segment_line
 from echostream.session.writer import Writer
 from echostream.whole_file import write_whole
 from eval.sweep.encodings import Encoding, Encodings
-from eval.sweep.kept import WRITING_CODE, code_digest, digest
+from eval.sweep.kept import WRITING_CODE, code_digest, digest, is_kept, read_kept, write_kept
 from eval.sweep.sources import Source
 from eval.sweep.system import System
-from eval.sweep.workers import CLOCKS, one_thread
+from eval.sweep.work import CLOCKS
 
 INSTANCE_LOG_NAME = "instances.log"
 RUN_NAME = "run.json"
@@ -42,7 +44,8 @@ def run_policy(
     an elapsed time is the delay plus all compute so far, as there, but the compute is the kept cost
     of front end, encoder and heads plus the measured cost of the searches, of making words and of
     deciding, without the evaluator's own. The second is the agent's ``--segment-log``. ``run.json``
-    comes last; where it is there and its digest fits, nothing is done.
+    comes last; where it is there and its digest fits, nothing is done. After an interruption the
+    next call goes on with the recording where this one was.
 
     Args:
         encodings: made by :func:`eval.sweep.encode`.
@@ -67,7 +70,6 @@ def run_policy(
             "an untrained model has no words to write; expected forced=True (--forced), which "
             "writes the references' words on the policy's schedule"
         )
-    writer = system.writer(CLOCKS[encodings.work.clock])
     settings = _settings(encodings, system, forced)
     # Where the weights lie does not matter, they have a digest of their own.
     wanted = digest({key: value for key, value in settings.items() if key != "system"})
@@ -75,13 +77,12 @@ def run_policy(
     if _is_finished(folder, wanted):
         logger.info("%s is finished", folder)
         return folder
-    separator = "" if system.options.output_unit == "char" else " "
-    sources = encodings.work.progress(encodings.sources, len(encodings.sources), folder.name)
-    with one_thread():
-        lines = [
-            _replay(encodings.load(source), writer, source, forced, separator) for source in sources
-        ]
-    instances, segments = zip(*lines, strict=True)
+    work = encodings.work
+    kept = work.folder / "replays" / wanted
+    tasks = [(s, encodings.path(s), kept / f"{s.index}.safetensors") for s in encodings.sources]
+    waiting = [task for task in tasks if not is_kept(task[-1])]
+    work.finish(_ReplayJob(system, forced, work.clock), waiting, folder.name)
+    instances, segments = zip(*(read_kept(path) for _, _, path in tasks), strict=True)
     logs = {
         INSTANCE_LOG_NAME: "".join(instances).encode(),
         SEGMENT_LOG_NAME: "".join(segments).encode(),
@@ -91,6 +92,7 @@ def run_policy(
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in logs.items()}
     run = {"digest": wanted, "settings": settings, "logs": sums}
     write_whole(folder / RUN_NAME, json.dumps(run, indent=2, default=str) + "\n")
+    shutil.rmtree(kept)
     return folder
 
 
@@ -136,6 +138,26 @@ def log_lines(
         "source_length": source.length_ms,
     }
     return json.dumps(instance) + "\n", segment_line(source.index, segments)
+
+
+@dataclass(frozen=True)
+class _ReplayJob:
+    """Replays a recording and keeps its lines of the two logs."""
+
+    system: System
+    forced: bool
+    clock: str
+
+    def start(self) -> Callable[[tuple[Source, Path, Path]], None]:
+        writer = self.system.writer(CLOCKS[self.clock])
+        separator = "" if self.system.options.output_unit == "char" else " "
+
+        def work(task: tuple[Source, Path, Path]) -> None:
+            source, encoded, path = task
+            encoding: Encoding = read_kept(encoded)
+            write_kept(path, _replay(encoding, writer, source, self.forced, separator))
+
+        return work
 
 
 def _replay(

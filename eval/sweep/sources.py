@@ -18,7 +18,7 @@ from echostream.audio.files import read_audio
 from echostream.errors import AudioFormatError, ConfigError, DataError
 from echostream.text import read_lines
 from eval.sweep.kept import file_digest
-from eval.sweep.workers import Progress, quiet
+from eval.sweep.work import Progress, quiet
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,13 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from echostream.encoder.state import settings_of
-from echostream.errors import ConfigError, EchoStreamError
+from echostream.errors import CheckpointError, ConfigError, DataError, EchoStreamError
 from echostream.model import SpeechModel
 from echostream.session import SystemOptions, build
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
 from echostream.session.writer import Writer
-from eval.sweep.kept import file_digest, plugin_digest
+from eval.sweep.kept import (
+    ENCODING_CODE,
+    WRITING_CODE,
+    code_digest,
+    file_digest,
+    plugin_digest,
+)
+
+_CODE = (*ENCODING_CODE, *WRITING_CODE)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,10 @@ class System:
         """The same weights with other chunking, policy or decoder."""
         return System(replace(self.options, **changes), like=self)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process loads the weights itself.
+        return _loaded, (self.options, self.fingerprint, code_digest(_CODE))
+
     @cached_property
     def fingerprint(self) -> str:
         """Of weights and configuration."""
@@ -136,6 +149,22 @@ class System:
             "language_models": _digests(build.language_model_paths(self.options, self.model)),
             "plugins": {head: plugin_digest(search) for head, search in searches.items()},
         }
+
+
+def _loaded(options: SystemOptions, fingerprint: str, code: str) -> System:
+    if code_digest(_CODE) != code:
+        raise DataError(
+            f"the source in {Path(__file__).parents[2]} on {platform.node()} is not that of the "
+            "machine with the command; expected the same version on every machine"
+        )
+    system = System(options)
+    if system.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"the weights of {options.checkpoint or options.random_weights} are not those of the "
+            "start; expected them to stay, and to be the same on every machine; run the command "
+            "again"
+        )
+    return system
 
 
 def _digests(paths: Mapping[str, Path]) -> list[str]:

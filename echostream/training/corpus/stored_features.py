@@ -5,38 +5,39 @@ augmented in its own way, and the other parts once. Training then only reads, an
 nothing left to do.
 
     manifest.tsv             rows whose audio is archive.zip:offset:length
-    features/CORPUS-KEY.zip  the frames, [T, 80] float16 as .npy, not compressed
+    features/CORPUS-KEY.zip  frames of some recordings, [T, 80] float16 as .npy, not compressed
 
 Symbols: ``T`` feature frames (100 Hz).
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import astuple, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echostream.config import AudioConfig, SystemConfig
 from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE
 from echostream.errors import ConfigError, DataError
+from echostream.scale import run_all
 from echostream.training.corpus.conversion import disk_errors, progress
 from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
-from echostream.training.corpus.utterances import Utterance, utterance_of
+from echostream.training.corpus.utterances import utterance_of
 from echostream.training.features import FeatureReader, augmentation, read_recording
 from echostream.training.preparation import make_front_end
 from echostream.whole_file import replacing
 
 FEATURES = "features"  # folder of the archives
+RECORDINGS = 64  # in an archive: little to lose, and few files
 
 
 @dataclass(frozen=True)
@@ -62,27 +63,40 @@ class StoringOptions:
 
 
 def store_features(
-    folder: Path, output: Path, options: StoringOptions, jobs: int = 1
+    folder: Path, output: Path, options: StoringOptions, jobs: int = 1, ray: str | None = None
 ) -> list[ManifestRow]:
     """Write the archives and the manifest; the archives that an earlier run finished are kept.
 
-    ``jobs`` are processes. Gives the rows of the new manifest: copy ``k`` of a recording has ``@k``
-    behind its id. Raises `DataError` or `AudioFormatError` if the folder cannot be read or the
-    output not be written.
+    ``jobs`` are processes, ``ray`` a cluster to use instead (:func:`echostream.scale.run_all`).
+    Gives the rows of the new manifest: copy ``k`` of a recording has ``@k`` behind its id. Raises
+    `DataError` or `AudioFormatError` if the folder cannot be read or the output not be written.
     """
     if output.resolve() == folder.resolve():
         raise DataError(f"the manifest of {folder} would be overwritten; name another --output")
     rows = read_manifest(folder / "manifest.tsv")
-    stored: list[ManifestRow] = []
     with disk_errors(output):
-        for corpus in dict.fromkeys(row.corpus for row in rows):
-            own = [row for row in rows if row.corpus == corpus]
-            archive = output / FEATURES / f"{corpus}-{_key(own, options)}.zip"
-            if not archive.is_file():
-                _write_archive(archive, folder, own, options, jobs)
-            stored += _rows_of(archive, output, own, options)
+        blocks = [
+            (output / FEATURES / f"{corpus}-{_key(block, options)}.zip", block)
+            for corpus, block in _blocks(rows)
+        ]
+        missing = [(archive, block) for archive, block in blocks if not archive.is_file()]
+        # Closed at once where something fails, or the workers would go on until the end.
+        with closing(run_all(_Storing(folder, options), missing, jobs=jobs, ray=ray)) as done:
+            for _ in progress(done, len(missing), "features", "archive"):
+                pass
+        stored = [
+            row for archive, block in blocks for row in _rows_of(archive, output, block, options)
+        ]
         write_manifest(output / "manifest.tsv", stored)
     return stored
+
+
+def _blocks(rows: Sequence[ManifestRow]) -> Iterator[tuple[str, list[ManifestRow]]]:
+    """The rows of each archive, with the name of their corpus."""
+    for corpus in dict.fromkeys(row.corpus for row in rows):
+        own = [row for row in rows if row.corpus == corpus]
+        for start in range(0, len(own), RECORDINGS):
+            yield corpus, own[start : start + RECORDINGS]
 
 
 def _key(rows: Sequence[ManifestRow], options: StoringOptions) -> str:
@@ -95,41 +109,44 @@ def _copies(row: ManifestRow, options: StoringOptions) -> range:
     return range(options.copies if row.split == "train" else 1)
 
 
-def _name(recording: ManifestRow | Utterance, copy: int) -> str:
+def _name(recording: ManifestRow, copy: int) -> str:
     return f"{recording.split}/{recording.id}@{copy}.npy"
 
 
-def _write_archive(
-    archive: Path, folder: Path, rows: Sequence[ManifestRow], options: StoringOptions, jobs: int
-) -> None:
-    tasks = [(utterance_of(row, folder), copy) for row in rows for copy in _copies(row, options)]
-    if read_recording(tasks[0][0])[0] is None:
-        raise DataError(
-            f"{folder} holds feature frames, which cannot be augmented; expected recordings: name "
-            "the folder that they were made from"
-        )
-    # Threads would wait for each other: much of augmentation is Python. And not forked: the threads
-    # of torch do not survive that.
-    with (
-        replacing(archive) as part,
-        zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as entries,
-        ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool,
-    ):
-        made = pool.map(functools.partial(_features, options=options), tasks, chunksize=16)
-        title = f"features of {rows[0].corpus}"
-        for task, data in zip(tasks, progress(made, len(tasks), title, "copy"), strict=True):
-            entries.writestr(_name(*task), data)
+@dataclass(frozen=True)
+class _Storing:
+    """Writes an archive."""
+
+    folder: Path
+    options: StoringOptions
+
+    def start(self) -> Callable[[tuple[Path, list[ManifestRow]]], None]:
+        front_end = make_front_end(SystemConfig(audio=self.options.audio))
+        augment = augmentation(self.options.augment)
+        reader = FeatureReader(front_end, None, augment, self.options.seed)
+
+        def work(task: tuple[Path, list[ManifestRow]]) -> None:
+            archive, rows = task
+            if read_recording(utterance_of(rows[0], self.folder))[0] is None:
+                raise DataError(
+                    f"{self.folder} holds feature frames, which cannot be augmented; expected "
+                    "recordings: name the folder that they were made from"
+                )
+            with (
+                replacing(archive) as part,
+                zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as entries,
+            ):
+                for row in rows:
+                    utterance = utterance_of(row, self.folder)
+                    for copy in _copies(row, self.options):
+                        features = reader(utterance, copy, augmented=copy > 0)
+                        # With a date of its own the same archive is the same file.
+                        entries.writestr(zipfile.ZipInfo(_name(row, copy)), _coded(features))
+
+        return work
 
 
-@functools.lru_cache(maxsize=1)
-def _reader(options: StoringOptions) -> FeatureReader:
-    front_end = make_front_end(SystemConfig(audio=options.audio))
-    return FeatureReader(front_end, None, augmentation(options.augment), options.seed)
-
-
-def _features(task: tuple[Utterance, int], options: StoringOptions) -> bytes:
-    utterance, copy = task
-    features = _reader(options)(utterance, copy, augmented=copy > 0)
+def _coded(features: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     # Half precision errs by 0.4 % of a standard deviation at most.
     np.save(file, features.astype(np.float16), allow_pickle=False)

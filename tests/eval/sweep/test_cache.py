@@ -17,6 +17,7 @@ import soundfile
 from echostream.errors import ConfigError, DataError
 from echostream.policy.wait_k import WaitK
 from echostream.session import SystemOptions
+from echostream.shipped import SHIPPED_CHECKPOINT
 from eval.sweep import Encodings, System, Work, encode, run_policy
 from eval.sweep.encodings import encode_source
 from tests.eval.sweep.conftest import Corpus
@@ -221,6 +222,30 @@ def test_an_interrupted_replay_leaves_no_run(
     assert not output.exists()
     run_policy(encodings, output=output, policy="wait-k")
     assert len((output / "instances.log").read_text().splitlines()) == 5
+    progress = encodings.work.progress
+    assert isinstance(progress, Counting) and progress.done["run"] == 5, "no recording twice"
+    assert not list(encodings.work.folder.glob("replays/*"))
+
+
+def test_two_processes_write_what_one_writes(corpus: Corpus, tmp_path: Path) -> None:
+    # The shipped checkpoint has language models.
+    system = System(SystemOptions(checkpoint=str(SHIPPED_CHECKPOINT), decoder="prefix-beam"))
+    sources = corpus.sources()
+    one, two = (
+        encode(system, sources, segment_ms=320, work=Work(tmp_path / str(jobs), jobs))
+        for jobs in (1, 2)
+    )
+    for source in sources:
+        first, second = one.load(source), two.load(source)
+        assert [s.chunks for s in first.segments] == [s.chunks for s in second.segments]
+        assert first.frames.equal(second.frames)
+        assert all(second.log_probs[head].equal(x) for head, x in first.log_probs.items())
+    logs = [
+        (run_policy(each, output=tmp_path / f"run {jobs}") / "instances.log").read_text()
+        for jobs, each in ((1, one), (2, two))
+    ]
+    predictions = [[line.partition('"elapsed"')[0] for line in log.splitlines()] for log in logs]
+    assert predictions[0] == predictions[1]
 
 
 def test_policy_options_belong_to_the_policy_they_were_given_with(

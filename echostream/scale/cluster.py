@@ -1,0 +1,103 @@
+"""Items as tasks of Ray (https://docs.ray.io), on this machine or on a cluster.
+
+Each task takes one processor. A worker process starts a job once and keeps it. A task whose machine
+or process is lost is given to another one; an error of the work itself is not tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+from collections.abc import Callable, Generator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from echostream.errors import DataError
+from echostream.scale.job import Item, Job, Result
+
+RETRIES = 5
+"""How often an item is given to another worker. What kills all that it meets is no accident."""
+
+_AHEAD = 1000
+"""Tasks that Ray knows of at a time: enough for an autoscaler to see what is wanted."""
+
+
+def run_on_cluster(
+    job: Job[Item, Result], items: Sequence[Item], address: str
+) -> Generator[Result, None, None]:
+    """On the cluster at the address, or ``auto``; see :func:`run_all`."""
+    ray = connect(address)
+    task = ray.remote(num_cpus=1, max_retries=RETRIES)(_do)
+    pickled, folder = pickle.dumps(job), os.getcwd()
+    waiting = list(reversed(items))
+    busy: list[Any] = []
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < _AHEAD:
+                busy.append(task.remote(pickled, folder, waiting.pop()))
+            (ready,), busy = ray.wait(busy)
+            yield ray.get(ready)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise DataError(
+            f"a Ray worker was lost {RETRIES + 1} times, or the cluster was ({_line(error)}); what "
+            "was finished is kept: run the command again; if memory was short, with fewer "
+            "processors a machine (ray start --num-cpus)"
+        ) from error
+    finally:
+        for each in busy:
+            ray.cancel(each)
+
+
+def connect(address: str) -> Any:
+    """The package ray, connected once for the life of this process.
+
+    ``auto`` takes the cluster of ``RAY_ADDRESS``, else one that runs on this machine, else starts
+    one here that ends with this process. Raises DataError if that is not possible.
+    """
+    # Ray would otherwise report to its makers what it is used for.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise DataError(
+            'the Python package ray is missing; install it with `pip install "echostream[scale]"`, '
+            "or run without --ray"
+        ) from error
+    if not ray.is_initialized():
+        try:
+            ray.init(None if address == "auto" else address, logging_level="WARNING")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise DataError(
+                f"no Ray cluster can be used at {address!r} ({_line(error)}); expected auto or the "
+                "HOST:PORT that `ray start --head` printed, on a machine of the cluster"
+            ) from error
+    return ray
+
+
+def _do(pickled: bytes, folder: str, item: Any) -> Any:
+    """The task."""
+    return _started(pickled, folder)(item)
+
+
+@lru_cache(maxsize=1)
+def _started(pickled: bytes, folder: str) -> Callable[[Any], Any]:
+    torch.set_num_threads(1)
+    try:
+        # Paths of a command line are relative to where it was given.
+        os.chdir(folder)
+    except OSError as error:
+        raise DataError(
+            f"{platform.node()} cannot enter {folder} ({error.strerror}); expected every "
+            "machine of the cluster to have the folders of the command under the same names"
+        ) from error
+    work: Callable[[Any], Any] = pickle.loads(pickled).start()
+    return work
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

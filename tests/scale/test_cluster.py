@@ -1,0 +1,167 @@
+"""A Ray cluster of several nodes: the results of one process, whatever is lost on the way.
+
+All but the first two tests start Ray and take minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from echostream.commands import corpus as corpus_command
+from echostream.errors import AudioFormatError, DataError
+from echostream.scale import cluster as ray_cluster
+from echostream.scale import run_all
+from eval import results
+from tests.training.conftest import make_corpus
+
+MEMORY = 80 * 2**20
+"""Of a node's object store; Ray wants no less."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Does what an item says; notes what it begins."""
+
+    folder: Path
+
+    def start(self) -> Callable[[str], tuple[str, int]]:
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+
+        def work(item: str) -> tuple[str, int]:
+            path = self.folder / item
+            is_first = not path.exists()
+            with path.open("a") as file:
+                file.write(f"{node}\n")
+            if item == "refuse":
+                raise AudioFormatError("refused")
+            if item.startswith("die") or (item.startswith("stumble") and is_first):
+                os._exit(3)
+            while item.startswith("wait") or (item.startswith("hold") and is_first):
+                time.sleep(0.01)
+            time.sleep(0.1)
+            return item, torch.get_num_threads()
+
+        return work
+
+
+def begun(folder: Path) -> Counter[str]:
+    return Counter({path.name: len(path.read_text().splitlines()) for path in folder.iterdir()})
+
+
+def test_without_ray_there_is_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(DataError, match=r"ray is missing.*echostream\[scale\].*without --ray"):
+        list(run_all(Job(tmp_path), ["a"], ray="auto"))
+    assert list(run_all(Job(tmp_path), [], ray="auto")) == []
+
+
+def test_a_folder_that_a_machine_lacks_is_named() -> None:
+    with pytest.raises(DataError, match=r"cannot enter /nowhere.*under the same names"):
+        ray_cluster._started(b"", "/nowhere")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that does no work and two nodes of one processor; the test's process is connected."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "object_store_memory": MEMORY}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.wait_for_nodes()
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_killed_node_loses_nothing(cluster: Any, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
+    cluster.wait_for_nodes()
+
+    held = tmp_path / "hold"
+
+    def kill() -> None:
+        """The node that is in the middle of an item."""
+        while not (held.exists() and held.read_text()):
+            time.sleep(0.1)
+        (node,) = (node for node in cluster.worker_nodes if node.node_id in held.read_text())
+        cluster.remove_node(node, allow_graceful=False)
+
+    items = ["a", "b", "hold", *"cdefgh"]
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    found = [item for item, _ in run_all(Job(tmp_path), items, ray=cluster.address)]
+    thread.join(60)
+    assert len(cluster.worker_nodes) == 2
+    assert sorted(found) == sorted(items)
+    assert begun(tmp_path) == Counter([*items, "hold"])
+    assert len(set(held.read_text().split())) == 2, "on another node"
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_replaced_but_not_for_ever(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list(run_all(Job(tmp_path), ["a", "stumble", "b"], ray=cluster.address))
+    assert sorted(found) == [("a", 1), ("b", 1), ("stumble", 1)]
+    monkeypatch.setattr(ray_cluster, "RETRIES", 1)
+    with pytest.raises(DataError, match="lost 2 times"):
+        list(run_all(Job(tmp_path), ["die"], ray=cluster.address))
+    assert begun(tmp_path)["die"] == 2
+
+
+@pytest.mark.slow
+def test_an_error_ends_the_others(cluster: Any, tmp_path: Path) -> None:
+    with pytest.raises(AudioFormatError, match="^refused$"):
+        list(run_all(Job(tmp_path), ["wait", "refuse", "wait more", "never"], ray=cluster.address))
+    # The processors are free again.
+    assert list(run_all(Job(tmp_path), ["a"], ray=cluster.address)) == [("a", 1)]
+    assert "never" not in begun(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_commands_write_what_one_process_writes(
+    cluster: Any, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("corpus").mkdir()
+    make_corpus(Path("corpus"))
+    on_ray = ["--ray", cluster.address]
+    for output, more in (("one", []), ("many", on_ray), ("many", on_ray)):
+        where = ["--output", f"features/{output}", "--config", "corpus/zipformer.yaml"]
+        assert corpus_command.main(["features", "corpus", *where, *more]) == 0
+        command = [str(checkpoint), "--data", "corpus", "--split", "dev", "--chunks", "320"]
+        command += ["--output", f"results/{output}", "--jobs", "1", *more]
+        assert results.main(command) == 0
+    files = {path.relative_to("features/one") for path in Path("features/one").rglob("*.*")}
+    assert len(files) == 2
+    for path in files:
+        assert (Path("features/one") / path).read_bytes() == Path(
+            "features/many", path
+        ).read_bytes()
+    logs = sorted(Path("results/one").rglob("instances.log"))
+    assert len(logs) == 2
+    for log in logs:
+        pairs = zip(
+            log.read_text().splitlines(),
+            Path("results/many", log.relative_to("results/one")).read_text().splitlines(),
+            strict=True,
+        )
+        for one, many in pairs:
+            assert one.partition('"elapsed"')[0] == many.partition('"elapsed"')[0]
