@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import platform
+import socket
 from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,8 @@ from echostream.scale.job import Item, Job, Result
 
 RETRIES = 5
 """How often an item is given to another worker. What kills all that it meets is no accident."""
+
+_PATIENCE_S = 10
 
 _AHEAD = 1000
 """Tasks that Ray knows of at a time: enough for an autoscaler to see what is wanted."""
@@ -69,9 +72,12 @@ def connect(address: str) -> Any:
             "or run without --ray"
         ) from error
     if not ray.is_initialized():
+        host, _, port = address.removeprefix("ray://").rpartition(":")
         try:
+            if port.isdecimal():  # Ray itself would try for minutes.
+                socket.create_connection((host, int(port)), _PATIENCE_S).close()
             ray.init(None if address == "auto" else address, logging_level="WARNING")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Which Ray itself raises where its processes are late.
             raise DataError(
                 f"no Ray cluster can be used at {address!r} ({_line(error)}); expected auto or the "
                 "HOST:PORT that `ray start --head` printed, on a machine of the cluster"

@@ -1,6 +1,6 @@
 """A Ray cluster of several nodes: the results of one process, whatever is lost on the way.
 
-All but the first two tests start Ray and take minutes.
+All but the first tests start Ray and take minutes.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ def test_without_ray_there_is_advice(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(DataError, match=r"ray is missing.*echostream\[scale\].*without --ray"):
         list(run_all(Job(tmp_path), ["a"], ray="auto"))
     assert list(run_all(Job(tmp_path), [], ray="auto")) == []
+
+
+def test_a_cluster_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    with pytest.raises(DataError, match=r"'127.0.0.1:9'.*refused.*HOST:PORT"):
+        list(run_all(Job(tmp_path), ["a"], ray="127.0.0.1:9"))
 
 
 def test_a_folder_that_a_machine_lacks_is_named() -> None:

@@ -30,6 +30,7 @@ class Stream {
     this.sent = 0; // Samples.
     this.kept = [];
     this.written = 0; // Words.
+    this.name = Math.random().toString(36).slice(2);
     await this.connect();
     const node = new AudioWorkletNode(this.context, "microphone");
     node.port.onmessage = ({ data }) => this.hear(data);
@@ -40,6 +41,7 @@ class Stream {
   connect() {
     const url = new URL("./", location.href);
     url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("stream", this.name); // Balancers bring it back to the same server.
     if (about.needs_token) url.searchParams.set("token", $("token").value);
     this.socket = new WebSocket(url);
     this.socket.onmessage = ({ data }) => this.take(JSON.parse(data));
