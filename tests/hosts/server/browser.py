@@ -55,7 +55,7 @@ class Tab:
 
     async def press(self, name: str) -> None:
         """A key."""
-        codes = {"Enter": 13, "Tab": 9, "Escape": 27}
+        codes = {"Enter": 13, "Tab": 9, "Escape": 27, "Home": 36}
         about = {"key": name, "code": name, "windowsVirtualKeyCode": codes[name]}
         text = {"text": "\r"} if name == "Enter" else {}
         await self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)

@@ -35,6 +35,29 @@ async def started(tab: Tab) -> None:
     await tab.press("Enter")
 
 
+async def check_timeline(tab: Tab) -> None:
+    """By keyboard: the slider says what the drawing shows, which has a colour for each of its
+    parts."""
+    told = await tab.run("document.getElementById('words').textContent.split(' ')")
+    while await tab.run("document.activeElement.id") != "time":
+        await tab.press("Tab")
+    await tab.press("Home")
+    shown = await tab.run("document.getElementById('time').getAttribute('aria-valuetext')")
+    assert shown.startswith(f"0:00 to 0:20: {' '.join(told[:4])}")
+    drawn = await tab.run(
+        "(() => { const canvas = document.getElementById('timeline');"
+        " const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
+        " const found = {};"
+        " for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) {"
+        "   const name = data.subarray(i, i + 3).join(); found[name] = (found[name] ?? 0) + 1; }"
+        " return found; })()"
+    )
+    marks = drawn["11,92,85"]  # of WRITE, 4 by 14 pixels
+    assert 56 <= marks <= 56 * len(told)
+    assert drawn["105,107,112"] > 1000  # the waveform
+    assert drawn["215,215,210"] > 500  # READ
+
+
 def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "speech.wav", audio(9.0, 1), 48_000)
     words: list[WrittenWord] = []
@@ -54,6 +77,7 @@ def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:
             await tab.press("Escape")
             await tab.until(f"{START}.textContent === 'Start'")
             assert await text(tab, "tail") == "" and await text(tab, "error") == ""
+            await check_timeline(tab)
             await tab.run("window.saved = {}")
             await tab.run(
                 "URL.createObjectURL = (blob) => {"

@@ -1,8 +1,10 @@
 // The page: a microphone into a WebSocket, words out of it.
+import { Timeline } from "./timeline.js";
 import { TYPES, transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
 const words = [];
+const timeline = new Timeline($("timeline"), $("time"));
 let about = null;
 let running = null;
 let begunMs = 0; // Audio of the streams before, so that times go on.
@@ -81,6 +83,7 @@ class Stream {
     if (this.kept.length * samples.length > KEPT_SAMPLES) this.kept.shift();
     if (!this.away) this.socket.send(samples);
     $("audio").textContent = seconds(begunMs + this.sentMs);
+    timeline.heard(peak, begunMs + this.sentMs);
   }
 
   // Send what the server has not heard: it has ``count`` samples.
@@ -116,9 +119,11 @@ class Stream {
       const again = words.length && !this.written ? "\n" : "";
       this.written += message.words.length;
       $("words").append(again + message.new);
-      words.push(...message.words.map((word) => ({
+      const told = message.words.map((word) => ({
         ...word, end_ms: begunMs + word.end_ms, written_ms: begunMs + word.written_ms,
-      })));
+      }));
+      words.push(...told);
+      timeline.wrote(told);
       $("delay").textContent = seconds(Math.max(0, this.sentMs - message.words.at(-1).end_ms));
       $("count").textContent = words.length;
       enableExport();
@@ -241,6 +246,7 @@ function save(form) {
 function clear() {
   words.length = 0;
   begunMs = 0;
+  timeline.clear();
   for (const id of ["words", "tail"]) $(id).textContent = "";
   for (const id of ["delay", "audio", "waiting"]) $(id).textContent = "-";
   $("count").textContent = 0;
