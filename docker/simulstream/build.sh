@@ -14,11 +14,15 @@ else
   [ -e "$ROOT/etc/debian_version" ] || debootstrap --variant=minbase bookworm "$ROOT"
   mkdir -p "$ROOT/opt/echostream"
   git archive HEAD | tar -x -C "$ROOT/opt/echostream"
+  # torch reads about the processor there.
+  mount -t proc proc "$ROOT/proc"
+  mount -t sysfs sysfs "$ROOT/sys"
+  trap 'umount "$ROOT/proc" "$ROOT/sys"' EXIT
   inside() { chroot "$ROOT" "$@"; }
   inside sh /opt/echostream/docker/simulstream/install.sh
   inside sh /opt/echostream/docker/simulstream/serve.sh &
   server=$!
-  trap 'kill $server' EXIT
+  trap 'kill $server; umount "$ROOT/proc" "$ROOT/sys"' EXIT
 fi
 for second in $(seq 300); do
   inside /opt/venv/bin/python -c \
