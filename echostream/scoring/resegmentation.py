@@ -13,7 +13,9 @@ token may stand alone. Two rules choose among the alignments:
   sentences is the least there is. Matusov et al. 2005, which is behind StreamLAAL.
 
 A token of the output that stands alone goes with the reference token before it, until one is more
-like the reference token after it: from there on with that one. So sentences stay in order.
+like the reference token after it: from there on with that one. So sentences stay in order. By the
+soft rule, as in OmniSTEval, lone marks before everything else are of no sentence if the first
+reference begins with a word, and lone words are if it begins with a mark.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def sentence_of_words(
     tokenize: Tokenizer | None = None,
     is_exact: bool = False,
 ) -> list[int]:
-    """The sentence of each word, never decreasing.
+    """The sentence of each word, never decreasing; -1 for one of none, see above.
 
     Args:
         words: [n] of the output, or characters.
@@ -73,8 +75,9 @@ def sentence_of_words(
     is_exact = is_exact or rule is Rule.MWER
     rows = _similarities(wanted, said, is_exact, cost=1.0 if rule is Rule.MWER else 0.0)
     opposite = _aligned(rows, len(said), gap=1.0 if rule is Rule.MWER else 0.0)
-    places = _places(opposite, wanted, said, is_exact)
+    places = _places(opposite, wanted, said, is_exact, is_soft=rule is Rule.SOFT)
     starts = np.cumsum([0, *(len(tokens) for tokens in outputs)])[:-1]
+    owner.append(-1)
     return [owner[places[start]] for start in starts.tolist()]
 
 
@@ -173,18 +176,23 @@ def _aligned(rows: Iterator[Array], length: int, gap: float) -> list[int]:
 
 
 def _places(
-    opposite: Sequence[int], wanted: Sequence[str], said: Sequence[str], is_exact: bool
+    opposite: Sequence[int],
+    wanted: Sequence[str],
+    said: Sequence[str],
+    is_exact: bool,
+    is_soft: bool,
 ) -> list[int]:
-    """[H]: the reference token that each token of the output goes with."""
+    """[H]: the reference token that each token of the output goes with, or -1."""
     places: list[int] = []
     moved = -1  # the lone tokens with so many references before them go with the next one
     for place, token in zip(opposite, said, strict=True):
         if place < 0:
             before = -1 - place
-            is_next = before == 0 or before == moved
+            is_next = before == moved or (before == 0 and not is_soft)
             if not is_next and before < len(wanted):
                 after = similarity(token, wanted[before], is_exact)
-                is_next = after > similarity(token, wanted[before - 1], is_exact)
+                earlier = similarity(token, wanted[before - 1], is_exact) if before else -np.inf
+                is_next = after > earlier
             moved = before if is_next else moved
             place = before if is_next else before - 1
         places.append(place)
