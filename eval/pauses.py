@@ -64,8 +64,8 @@ def token_times(
 
 def waits(
     translator: Translator, chunks: Sequence[EncodedChunk]
-) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """For each word its number of tokens so far and when it was written, ms; the counters."""
+) -> tuple[list[tuple[Word, int]], dict[str, int]]:
+    """Each word and when it was written, ms; the counters."""
     writer = translator.writer
     generator, committed = writer.generator, list[Word]()
 
@@ -76,10 +76,10 @@ def waits(
 
     generator.commit = noted  # type: ignore[method-assign]
     state = writer.init_state()
-    written: list[tuple[int, int]] = []
+    written: list[tuple[Word, int]] = []
     for chunk in chunks:
         (turn,), _, state = writer.step([chunk], state, is_final=False)
-        written += [(word.num_tokens, turn.audio_ms) for word in committed[len(written) :]]
+        written += [(word, turn.audio_ms) for word in committed[len(written) :]]
     return written, writer.counters(state)
 
 
@@ -112,7 +112,9 @@ def pauses(args: argparse.Namespace) -> str:
     for pause_ms in args.pause_ms:
         options = SystemOptions(checkpoint=args.checkpoint, pause_ms=pause_ms)
         written, counters = waits(build_translator(options), chunks)
-        late = sorted(at - times[tokens - 1] for tokens, at in written if tokens <= len(times))
+        late = sorted(
+            at - times[word.num_tokens - 1] for word, at in written if word.num_tokens <= len(times)
+        )
         figures = (
             *(pause_ms, len(written), statistics.mean(late), statistics.median(late)),
             *(late[int(0.95 * len(late))], late[-1]),

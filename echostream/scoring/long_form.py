@@ -54,9 +54,9 @@ def _yaal(sentence: ScoredSentence, moments: Sequence[float]) -> float | None:
     )
 
 
-_Formula = Callable[[ScoredSentence, Sequence[float]], float | None]
+Formula = Callable[[ScoredSentence, Sequence[float]], float | None]
 
-METRICS: tuple[tuple[str, Rule, _Formula], ...] = (
+METRICS: tuple[tuple[str, Rule, Formula], ...] = (
     ("StreamLAAL", Rule.MWER, _laal),
     ("LongYAAL", Rule.SOFT, _yaal),
     ("LongLAAL", Rule.SOFT, _laal),
@@ -78,14 +78,15 @@ def score_long(
         recordings: of one log, each without sentences.
         sentences: of all recordings, each one's in order.
         quality: as :func:`echostream.scoring.quality.score_quality`.
-        tokenize: see :func:`echostream.scoring.resegmentation.sentence_of_words`.
+        tokenize: for the soft rule, see
+            :func:`echostream.scoring.resegmentation.sentence_of_words`.
         segment_size: of the run's source, in ms, for the signatures.
 
     Raises DataError for recordings without sentences, sentences without a recording, and what the
     metrics refuse.
     """
     scored = {
-        rule: resegmented(recordings, sentences, rule, tokenize=tokenize)
+        rule: resegmented(recordings, sentences, rule, tokenize if rule is Rule.SOFT else None)
         for rule in dict.fromkeys(rule for _, rule, _ in METRICS)
     }
     soft = [each.instance for each in scored[Rule.SOFT]]
@@ -101,13 +102,7 @@ def score_long(
     segment = UNKNOWN if segment_size is None else stated_segment(segment_size)
     for name, rule, formula in METRICS:
         for reading in Reading:
-            found = [
-                formula(each, each.moments[reading])
-                for each in scored[rule]
-                if each.moments.get(reading) and each.instance.source_length > 0
-            ]
-            values = [value for value in found if value is not None]
-            mean = math.fsum(values) / len(values) if values else None
+            mean, count = mean_latency(scored[rule], formula, reading)
             signature = latency_signature(
                 name,
                 (("len", "max(ref,hyp)"), ("align", rule)),
@@ -116,11 +111,11 @@ def score_long(
                 unit=recordings[0].unit,
                 origin=origin,
             )
-            figures.append(Figure(name + reading.value, mean, "ms", signature, len(values)))
+            figures.append(Figure(name + reading.value, mean, "ms", signature, count))
     costs = [total_compute(each) for each in recordings]
     spent = [cost for cost in costs if cost is not None]
-    if len(spent) == len(costs):
-        length = math.fsum(each.source_length for each in recordings)
+    length = math.fsum(each.source_length for each in recordings)
+    if len(spent) == len(costs) and length > 0:
         signature = f"compute_RTF|from:{origin}|avg:source"
         figures.append(Figure("compute_RTF", math.fsum(spent) / length, "", signature))
     counts = {
@@ -135,11 +130,23 @@ def score_long(
     return Scores(tuple(figures), counts, tuple(problems))
 
 
+def mean_latency(
+    sentences: Sequence[ScoredSentence], formula: Formula, reading: Reading
+) -> tuple[float | None, int]:
+    """Mean over the sentences that have a value, None if there is none, and how many have."""
+    found = [
+        formula(each, each.moments[reading])
+        for each in sentences
+        if each.moments.get(reading) and each.instance.source_length > 0
+    ]
+    values = [value for value in found if value is not None]
+    return (math.fsum(values) / len(values) if values else None), len(values)
+
+
 def resegmented(
     recordings: Sequence[Instance],
     sentences: Sequence[Sentence],
     rule: Rule,
-    *,
     tokenize: Tokenizer | None = None,
 ) -> list[ScoredSentence]:
     """Every sentence with its words, in the order of ``sentences``. Errors as :func:`score_long`.
@@ -157,28 +164,45 @@ def resegmented(
         owner = sentence_of_words(
             units, texts, rule, tokenize=None if is_character else tokenize, is_exact=is_character
         )
-        known = {reading: times(recording, reading) for reading in Reading}
-        end = max(sentence.end for _, sentence in own)
-        for place, (index, sentence) in enumerate(own):
-            words = range(bisect_left(owner, place), bisect_left(owner, place + 1))
-            instance = replace(
-                recording,
-                index=index,
-                prediction=("" if is_character else " ").join(units[number] for number in words),
-                reference=sentence.text,
-                source_length=sentence.duration,
-                delays=(),
-                elapsed=(),
-                segments=(),
-                faults=(),
-            )
-            moments = {
-                reading: tuple(moments[number] - sentence.offset for number in words)
-                for reading, moments in known.items()
-                if moments and words
-            }
-            result[index] = ScoredSentence(instance, moments, end - sentence.offset)
+        found = with_words(recording, [sentence for _, sentence in own], owner)
+        for (index, _), scored in zip(own, found, strict=True):
+            instance = replace(scored.instance, index=index)
+            result[index] = replace(scored, instance=instance)
     return [result[index] for index in range(len(sentences))]
+
+
+def with_words(
+    recording: Instance, sentences: Sequence[Sentence], owner: Sequence[int]
+) -> list[ScoredSentence]:
+    """The sentences of one recording with the words that are theirs.
+
+    owner: of each word the place of its sentence, never decreasing.
+    """
+    is_character = recording.unit.is_character
+    units = list(recording.prediction) if is_character else recording.prediction.split()
+    known = {reading: times(recording, reading) for reading in Reading}
+    end = max(sentence.end for sentence in sentences)
+    result = []
+    for place, sentence in enumerate(sentences):
+        words = range(bisect_left(owner, place), bisect_left(owner, place + 1))
+        instance = replace(
+            recording,
+            index=place,
+            prediction=("" if is_character else " ").join(units[number] for number in words),
+            reference=sentence.text,
+            source_length=sentence.duration,
+            delays=(),
+            elapsed=(),
+            segments=(),
+            faults=(),
+        )
+        moments = {
+            reading: tuple(moments[number] - sentence.offset for number in words)
+            for reading, moments in known.items()
+            if moments and words
+        }
+        result.append(ScoredSentence(instance, moments, end - sentence.offset))
+    return result
 
 
 def _paired(

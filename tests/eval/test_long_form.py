@@ -14,7 +14,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.scoring.sentences import read_sentences
 from echostream.session import Session
 from echostream.training.corpus.manifest import ManifestRow, write_manifest
-from eval import long_form
+from eval import alignment, long_form
 from tests.small_system import WORDS
 
 
@@ -95,3 +95,12 @@ def test_an_interrupted_run_goes_on(
     assert printed.count("LongYAAL ") == 2 and printed.count("last tenth against the first") == 2
     assert long_form.main([*again, "--pause-ms", "0"]) == 1
     assert "give --run" in capsys.readouterr().err
+
+
+def test_aligned_words_beside_those_whose_recording_is_known(
+    data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(data), "--part", "dev", "--checkpoint", str(checkpoint)]
+    assert alignment.main(arguments) == 0
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("4 recordings, 10 s, ") and len(lines) == 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,61 @@ def test_soft_alignment_is_omnistevals(
     assert len(ours) == len(words) and ours == sorted(ours)
     theirs = {word.original: word.seq_id for word in kept}
     assert ours == [theirs.get(place, -1) for place in range(len(words))]
+
+
+class NoPool:
+    """OmniSTEval starts a process a core for each call."""
+
+    def __enter__(self) -> NoPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    map = staticmethod(lambda work, items: [work(item) for item in items])
+
+
+TIMES = st.integers(0, 9000).map(float)
+TALKS = st.tuples(st.lists(st.tuples(WORDS, TIMES, TIMES), min_size=1, max_size=14), TEXTS)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(TALKS, min_size=1, max_size=3), st.data())
+def test_figures_are_omnistevals(
+    talks: list[tuple[list[tuple[str, float, float]], list[list[str]]]], draw: st.DataObject
+) -> None:
+    resegment = pytest.importorskip("omnisteval.resegment")
+    scoring = pytest.importorskip("omnisteval.scoring")
+    word, alignment = resegment.Word, sys.modules["omnisteval.alignment"]
+    recordings, sentences, references, said, segments = [], [], [], [], []
+    for number, (words, texts) in enumerate(talks):
+        delays = sorted(at for _, at, _ in words)
+        spent = list(itertools.accumulate(cost / 10 for *_, cost in words))
+        elapsed = [delay + cost for delay, cost in zip(delays, spent, strict=True)]
+        text = " ".join(each for each, *_ in words)
+        recordings.append(Instance(number, text, "", tuple(delays), tuple(elapsed), 9000.0,
+            f"{number}.wav"))  # fmt: skip
+        said.append([word(each, emission_cu=cu, emission_ca=ca)
+            for each, cu, ca in zip(text.split(), delays, elapsed, strict=True)])  # fmt: skip
+        bounds = sorted(draw.draw(st.sets(st.integers(0, 9000), min_size=2 * len(texts),
+            max_size=2 * len(texts))))  # fmt: skip
+        references.append([])
+        for text, begin, end in zip(texts, bounds[::2], bounds[1::2], strict=True):
+            references[-1] += [word(each.lower(), seq_id=len(sentences)) for each in text]
+            sentences.append(Sentence(f"{number}.wav", begin, end - begin, " ".join(text)))
+            segments.append({"offset": begin, "duration": end - begin,
+                "time_to_recording_end": bounds[-1] - begin})  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "Pool", NoPool)
+        texts_of = [sentence.text for sentence in sentences]
+        instances, _ = resegment.resegment(references, said, segments, texts_of)
+    expected, *_ = scoring.evaluate_instances(instances)
+    ours = score_long(recordings, sentences).values
+    for name, theirs in {"BLEU": "bleu", "chrF": "chrf", "LongYAAL": "long_yaal",
+            "LongLAAL": "long_laal", "LongYAAL_CA": "ca_long_yaal",
+            "LongLAAL_CA": "ca_long_laal"}.items():  # fmt: skip
+        value = expected.get(theirs, math.nan)
+        assert ours[name] == (None if math.isnan(value) else pytest.approx(value)), name
 
 
 @settings(deadline=None, max_examples=200)

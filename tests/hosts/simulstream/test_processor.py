@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import soundfile
 from simulstream.server.speech_processors import build_speech_processor
 
 from echostream.errors import ConfigError
 from echostream.hosts.simulstream.processor import EchoStreamProcessor
+from echostream.scoring.log import read_log
 from echostream.session import Session, SystemOptions, build_translator
 from tests.small_system import audio
 
@@ -65,3 +68,34 @@ def test_other_languages_are_refused_and_forgotten(config: SimpleNamespace) -> N
     config.polcy = "ctc"
     with pytest.raises(ConfigError, match="did you mean 'policy'"):
         build_speech_processor(config)
+
+
+def test_omnisteval_reads_its_log(
+    config: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pytest.importorskip("omnisteval.data")
+    # simulstream resamples with it, which 16 kHz do not need.
+    monkeypatch.setitem(sys.modules, "librosa", ModuleType("librosa"))
+    from simulstream.inference import run_inference
+    from simulstream.metrics.logger import METRICS_LOGGER, setup_metrics_logger
+
+    wavs = [str(tmp_path / f"{seed}.wav") for seed in (1, 2)]
+    for seed, wav in enumerate(wavs, 1):
+        soundfile.write(wav, audio(1.9, seed), 16_000, "PCM_16")
+    log = tmp_path / "metrics.jsonl"
+    monkeypatch.setattr(METRICS_LOGGER, "handlers", [])
+    monkeypatch.setattr(METRICS_LOGGER, "level", 20)
+    setup_metrics_logger(SimpleNamespace(enabled=True, filename=str(log)))
+    run_inference(build_speech_processor(config), wavs)
+    METRICS_LOGGER.handlers[0].close()
+
+    (tmp_path / "eval.yaml").write_text("detokenizer_type: simuleval\nlatency_unit: word\n")
+    theirs = data.load_hypothesis_simulstream(
+        str(log), str(tmp_path / "eval.yaml"), False, ["1", "2"]
+    )
+    ours = read_log(log).instances
+    assert len(ours) == len(theirs) == 2
+    for instance, found in zip(ours, theirs, strict=True):
+        assert len(found) > 3
+        assert [word.text for word in found] == instance.prediction.split()
+        assert [word.emission_cu for word in found] == pytest.approx(instance.delays)

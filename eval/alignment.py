@@ -1,0 +1,84 @@
+"""Figures of words that were aligned with sentences beside those of words whose sentence is known.
+
+    echostream data es-en
+    python -m eval.alignment --part test --corpora asterisk
+
+Recordings are heard end to end with --gap-s of silence after each. A word belongs to the recording
+in which its last token was spoken, which its encoder frame tells; that is the truth. ``echostream
+score --segments`` has only the words, when they were written, and the sentences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+
+from echostream.scoring.instance import Instance
+from echostream.scoring.long_form import METRICS, mean_latency, resegmented, with_words
+from echostream.scoring.readings import Reading
+from echostream.scoring.sentences import Sentence
+from echostream.session import SystemOptions, build_translator
+from echostream.text import normalise
+from eval.command import aligned, ended, parser_of
+from eval.pauses import encoded, token_times, waits
+from eval.recordings import read_corpus_part
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = parser_of("alignment", __doc__)
+    add = parser.add_argument
+    add("--data", type=Path, default=Path("data/es-en"), help="(%(default)s)")
+    add("--part", default="test", choices=("train", "dev", "test"), help="(%(default)s)")
+    add("--corpora", metavar="A,B", help="of the data (all)")
+    add("--recordings", type=int, metavar="N", help="the first ones (all)")
+    add("--gap-s", type=float, default=1.0, help="silence, s (%(default)s)")
+    add("--checkpoint", help="with the policy and generator ctc (the one shipped)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a table."""
+    args = build_parser().parse_args(argv)
+    return ended("alignment", lambda: print(compared(args)))
+
+
+def compared(args: argparse.Namespace) -> str:
+    """A line for each figure."""
+    rows = read_corpus_part(args.data, args.part, args.corpora)[: args.recordings]
+    options = SystemOptions(checkpoint=args.checkpoint)
+    translator = build_translator(options)
+    chunks = list(encoded(translator, rows, args.data, args.gap_s))
+    times = token_times(options, translator, chunks)
+    written, _ = waits(translator, chunks)
+
+    lengths = [1000 * row.seconds for row in rows]
+    begins = list(accumulate((length + 1000 * args.gap_s for length in lengths), initial=0.0))
+    sentences = [
+        Sentence("recording", begin, length, normalise(row.tgt_text))
+        for row, begin, length in zip(rows, begins, lengths, strict=False)
+    ]
+    text, delays = " ".join(word.text for word, _ in written), [float(at) for _, at in written]
+    recording = Instance(0, text, "", tuple(delays), (), begins[-1], "recording")
+    said = [times[word.num_tokens - 1] for word, _ in written]
+    truth = with_words(recording, sentences, [bisect_right(begins, at) - 1 for at in said])
+    lines = []
+    for name, rule, formula in METRICS:
+        aligned_ones = resegmented([recording], sentences, rule)
+        known, found = (
+            mean_latency(each, formula, Reading.IDEAL)[0] or math.nan
+            for each in (truth, aligned_ones)
+        )
+        lines.append([name, f"{known:.0f}", f"{found:.0f}", f"{100 * (found / known - 1):+.1f}"])
+    return (
+        f"{len(rows)} recordings, {begins[-1] / 1000:.0f} s, {len(written)} words; ms\n"
+        + aligned(("figure", "truth", "aligned", "%"), lines)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
