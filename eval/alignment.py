@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=Path("data/es-en"), help="(%(default)s)")
     add("--part", default="test", choices=("train", "dev", "test"), help="(%(default)s)")
     add("--corpora", metavar="A,B", help="of the data (all)")
-    add("--recordings", type=int, metavar="N", help="the first ones (all)")
+    add("--recordings", type=int, metavar="N", help="the longest ones (all)")
     add("--gap-s", type=float, default=1.0, help="silence, s (%(default)s)")
     add("--checkpoint", help="with the policy and generator ctc (the one shipped)")
     return parser
@@ -49,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def compared(args: argparse.Namespace) -> str:
     """A line for each figure."""
-    rows = read_corpus_part(args.data, args.part, args.corpora)[: args.recordings]
+    rows = read_corpus_part(args.data, args.part, args.corpora)
+    longest = sorted(rows, key=lambda row: -row.seconds)[: args.recordings]
+    rows = [row for row in rows if row in longest]
     options = SystemOptions(checkpoint=args.checkpoint)
     translator = build_translator(options)
     chunks = list(encoded(translator, rows, args.data, args.gap_s))
