@@ -42,5 +42,11 @@ PRECISIONS = ("float32", "int8")
 CHANNELS = ("mean", "left", "right")
 """What can be heard of two channels."""
 
+TASKS = ("s2tt", "asr")
+"""Speech-to-text translation, or transcription of the source."""
+
+OUTPUT_UNITS = ("word", "char")
+"""``word``: separated by white space. ``char``: every character by itself (Chinese, Japanese)."""
+
 FEATURES = ("kaldi", "whisper")
 """Whose log-mel filter bank a model was trained on."""

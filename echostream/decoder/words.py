@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from echostream.constants import OUTPUT_UNITS
 from echostream.decoder.ctc.protocol import Token
 from echostream.decoder.repetition import DEFAULT_MAX_REPEATS, RepetitionGuard, RepetitionState
 from echostream.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-UNITS = ("word", "char")
-"""``word``: separated by white space. ``char``: every character by itself (Chinese, Japanese)."""
 
 MAX_WORD_CHARACTERS = 200
 """Characters of one word that are kept, so that an endless word cannot make the state grow."""
@@ -82,7 +80,7 @@ class WordAssembler:
 
     Args:
         tokenizer: the vocabulary of the tokens.
-        unit: one of :data:`UNITS`.
+        unit: one of ``OUTPUT_UNITS``.
         max_repeats: copies of a phrase in a row that are let through.
 
     Raises:
@@ -92,8 +90,10 @@ class WordAssembler:
     def __init__(
         self, tokenizer: TokenText, unit: str = "word", max_repeats: int = DEFAULT_MAX_REPEATS
     ) -> None:
-        if unit not in UNITS:
-            raise ConfigError(f"unit of words is {unit!r}; expected one of {', '.join(UNITS)}")
+        if unit not in OUTPUT_UNITS:
+            raise ConfigError(
+                f"unit of words is {unit!r}; expected one of {', '.join(OUTPUT_UNITS)}"
+            )
         self.unit = unit
         self._tokenizer = tokenizer
         self._guard = RepetitionGuard(max_repeats)

@@ -1,11 +1,11 @@
-"""Options of the system: one dataclass, one parser, one checked reader.
+"""Options of the system: one dataclass and one checked reader.
 
-What a host or debugging needs is apart, in :mod:`echostream.hosts.options`.
+Parsers have them from :mod:`echostream.system_arguments`; what a host or debugging needs is apart,
+in :mod:`echostream.hosts.options`.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
@@ -13,22 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from echostream import decoder, policy
 from echostream.config import CONFORMER_MODES
-from echostream.constants import BACKENDS, CHANNELS, CHUNK_MULTIPLE, ENCODER_FRAME_MS, PRECISIONS
-from echostream.decoder import generator
-from echostream.decoder.words import UNITS
+from echostream.constants import BACKENDS, CHANNELS, OUTPUT_UNITS, PRECISIONS, TASKS
 from echostream.errors import ConfigError
+from echostream.system_arguments import DEFAULT_PAUSE_MS, flag
 
 T = TypeVar("T")
-
-TASKS = ("s2tt", "asr")
-"""Speech-to-text translation, or transcription of the source."""
-
-DEFAULT_PAUSE_MS = 400
-"""Silence after which the last word is complete; see docs/agent.md for how it was chosen."""
-
-_GROUP_MS = CHUNK_MULTIPLE * ENCODER_FRAME_MS
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,7 @@ class SystemOptions:
     def __post_init__(self) -> None:
         for name, known in (
             ("task", TASKS),
-            ("output_unit", UNITS),
+            ("output_unit", OUTPUT_UNITS),
             ("channel", (None, *CHANNELS)),
             ("encoder_mode", (None, *CONFORMER_MODES)),
             ("backend", BACKENDS),
@@ -85,11 +75,6 @@ class SystemOptions:
     def from_mapping(cls, values: Mapping[str, Any]) -> SystemOptions:
         """The options of a mapping, such as a YAML file; see :func:`read_options`."""
         return read_options(cls, values)
-
-
-def flag(name: str) -> str:
-    """A field as the command line has it."""
-    return f"--{name.replace('_', '-')}"
 
 
 def read_options(cls: type[T], values: Mapping[str, Any], *, others: bool = False) -> T:
@@ -148,116 +133,3 @@ def _value(name: str, kind: str, value: Any) -> Any:
             pass
     expected = {"int": "a whole number", "bool": "true or false", "str": "a word"}[kind]
     raise ConfigError(f"{flag(name)} is {value!r}; expected {expected}")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the system's options to a host's parser, in a group of their own."""
-    group = parser.add_argument_group(
-        "EchoStream",
-        "Chunk and segment are independent: the encoder works in chunks of --chunk-ms whatever "
-        "--source-segment-size is.",
-    )
-    add = group.add_argument
-    add(
-        "--checkpoint",
-        metavar="DIR",
-        help="checkpoint folder, or the name of a shipped or fetched one (default: tiny-es-en, "
-        "which is shipped)",
-    )
-    add(
-        "--random-weights",
-        metavar="YAML",
-        help="untrained model of this configuration instead of a checkpoint; for latency with "
-        "--forced-target",
-    )
-    add("--task", choices=TASKS, help="translate (s2tt) or transcribe (asr); default s2tt")
-    for side in ("source", "target"):
-        add(
-            f"--{side}-language",
-            metavar="CODE",
-            help=f"such as en; a checkpoint of another {side} language is refused",
-        )
-    add(
-        "--policy",
-        metavar="NAME",
-        help=f"when to write: {', '.join(policy.names())}, or package.module:Class "
-        "(default: the checkpoint's)",
-    )
-    add(
-        "--policy-options",
-        metavar="K=V,...",
-        help="options of the policy, such as k=3,stride=2; `echostream list` describes them",
-    )
-    add(
-        "--decoder",
-        metavar="NAME",
-        help=f"CTC search: {', '.join(decoder.names())}, or package.module:Class "
-        "(default: the checkpoint's)",
-    )
-    add("--decoder-options", metavar="K=V,...", help="options of the search, such as beam_size=4")
-    add(
-        "--generator",
-        metavar="NAME",
-        help=f"what makes words: {', '.join(generator.names())}, or package.module:Class "
-        "(default: transformer for a model with a text decoder, else ctc)",
-    )
-    add(
-        "--generator-options",
-        metavar="K=V,...",
-        help="options of the generator, such as window_ms=15000",
-    )
-    add(
-        "--output-unit",
-        choices=UNITS,
-        help="word, or char for languages that do not separate words (default word)",
-    )
-    add(
-        "--pause-ms",
-        type=int,
-        metavar="MS",
-        help="silence after which the last word is complete; 0 waits for the next word (default "
-        f"{DEFAULT_PAUSE_MS})",
-    )
-    add(
-        "--channel",
-        choices=CHANNELS,
-        help="of stereo recordings (default: the checkpoint's, usually their mean)",
-    )
-    add(
-        "--chunk-ms",
-        type=int,
-        metavar="MS",
-        help=f"audio that the encoder takes at once, a multiple of {_GROUP_MS} "
-        "(default: the checkpoint's)",
-    )
-    add(
-        "--left-context-ms",
-        type=int,
-        metavar="MS",
-        help=f"earlier audio that attention sees, a multiple of {_GROUP_MS} "
-        "(default: the checkpoint's)",
-    )
-    add(
-        "--max-future-frames",
-        metavar="L",
-        help="look-ahead inside the chunk at each stack's rate: 'chunk', or a number, 0 for "
-        "causal (default: the checkpoint's)",
-    )
-    add(
-        "--encoder-mode",
-        choices=CONFORMER_MODES,
-        help="of the baseline's chunk-Conformer: with exact caches, or from the first sample at "
-        "every segment, as published",
-    )
-    add(
-        "--backend",
-        choices=BACKENDS,
-        help="what runs the encoder: torch, a compiled form of it, or auto for the fastest that is "
-        "installed (default torch)",
-    )
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        help="of a compiled encoder's weights (default float32)",
-    )
-    add("--threads", type=int, metavar="N", help="CPU threads of the model (default 1)")

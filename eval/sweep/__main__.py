@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from echostream import policy
+from echostream.constants import TASKS
 from echostream.errors import ConfigError
 from echostream.scoring.folder import score_folder
-from echostream.session.options import TASKS
 from echostream.whole_file import write_whole
 from eval.command import add_workers, aligned, ended, heading, parser_of, progress, write_results
 from eval.sweep import (

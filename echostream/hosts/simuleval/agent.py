@@ -19,6 +19,7 @@ from simuleval.agents.actions import Action, ReadAction, WriteAction
 from simuleval.data.segments import Segment as SimulEvalSegment
 from simuleval.data.segments import SpeechSegment
 
+from echostream import system_arguments
 from echostream.errors import AudioFormatError, ConfigError, EchoStreamError
 from echostream.hosts.options import (
     HostOptions,
@@ -28,7 +29,6 @@ from echostream.hosts.options import (
     read_forced_target,
 )
 from echostream.hosts.simuleval.states import EchoStreamStates
-from echostream.session import options as system_options
 from echostream.session.build import build_translator, require_languages
 from echostream.session.options import SystemOptions
 from echostream.session.output import Output, Speech
@@ -59,7 +59,7 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
     @staticmethod
     def add_args(parser: argparse.ArgumentParser) -> None:
         """Add the agent's options; none of SimulEval's own is redefined."""
-        system_options.add_arguments(parser)
+        system_arguments.add_arguments(parser)
         add_arguments(parser)
 
     @classmethod
