@@ -55,7 +55,7 @@ def test_a_wide_beam_gives_the_score_of_every_labelling(
         assert found[labels] == pytest.approx(score, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 100_000),
     frames=st.integers(1, 60),

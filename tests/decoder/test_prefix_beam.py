@@ -78,7 +78,7 @@ def test_a_wide_beam_gives_the_probability_of_every_labelling(seed: int) -> None
     assert tuple(t.id for t in output.tentative) == max(expected, key=lambda p: expected[p])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     seed=st.integers(0, 100_000),
     frames=st.integers(1, 25),

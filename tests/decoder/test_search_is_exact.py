@@ -35,7 +35,7 @@ def assert_same(chunks: list[torch.Tensor], **options: object) -> int:
     return state.num_tokens
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(
     seed=st.integers(0, 100_000),
     frames=st.integers(1, 40),

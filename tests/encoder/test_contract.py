@@ -55,7 +55,7 @@ def check_cuts(
 
 @pytest.mark.fault("F11")
 @subjects
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(st.data(), st.sampled_from(tuple(SAME)), recordings(), st.sampled_from((1, 3)))
 def test_any_cuts(
     subject: Subject,
@@ -84,7 +84,7 @@ def test_last_partial_chunk(subject: Subject) -> None:
 
 
 @subjects
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.data(), recordings(), recordings())
 def test_cuts_change_no_bit(
     subject: Subject,

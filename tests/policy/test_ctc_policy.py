@@ -99,7 +99,7 @@ def test_a_long_reference_as_forced_words() -> None:
     assert decide(CtcGuided(), ctx).write == 3  # one unit a word: words 8, 9 and 10
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(
     stride=st.integers(1, 3),
     lagging=st.integers(0, 3),

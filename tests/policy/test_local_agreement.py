@@ -49,7 +49,7 @@ def test_two_agree_by_hand() -> None:
     assert run(2, hypotheses) == ([0, 1, 1, 1, 0, 0], ["a", "c", "d"])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(
     n=st.integers(1, 4),
     hypotheses=st.lists(words_strategy, max_size=12),

@@ -18,7 +18,7 @@ def run(machine: type[Any], steps: int, *, derandomize: bool) -> None:
     machine.steps = 0
     wanted = settings(
         # Hypothesis cuts some runs short.
-        max_examples=-(-steps * 5 // (STEPS_OF_A_RUN * 4)) + 20,
+        max_examples=-(-steps * 5 // (STEPS_OF_A_RUN * 4)) + 2,
         stateful_step_count=STEPS_OF_A_RUN,
         deadline=None,
         derandomize=derandomize,

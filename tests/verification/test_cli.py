@@ -37,8 +37,12 @@ def test_an_equal_checkpoint(checkpoint: Path, tmp_path: Path, capsys) -> None:
     assert written["system"]["weights_fingerprint"][:12] in out
     assert written["versions"].keys() >= {"echostream", "torch", "python"}
     assert written["machine"]["torch_threads"] == 1
-    modules = {m["module"] for result in written["results"] for m in result["modules"]}
-    assert modules >= {"front_end", "stem", "memory", "encoder", "asr_head", "st_head", "words"}
+    found = [module for result in written["results"] for module in result["modules"]]
+    wanted = {"front_end", "stem", "memory", "encoder", "asr_head", "st_head", "words"}
+    assert {module["module"] for module in found} >= wanted
+    assert sum(module["frames"] for module in found if module["module"] == "words") > 4
+    precisions = dict.fromkeys(result["precision"] for result in written["results"])
+    assert list(precisions) == ["float64", "float32"]
     assert all(m["frames"] > 0 for r in written["results"] for m in r["modules"][:5])
     # A line for each layer.
     assert sum(line.startswith("stacks.3.layers.0 ") for line in out.splitlines()) == 2
@@ -47,7 +51,7 @@ def test_an_equal_checkpoint(checkpoint: Path, tmp_path: Path, capsys) -> None:
 def test_the_same_seed_gives_the_same_certificate(checkpoint: Path, tmp_path: Path, capsys) -> None:
     def modules(seed: int) -> Any:
         output = tmp_path / "certificate.json"
-        only = ("--precision", "float64", "--scenario", "batch of lengths")
+        only = ("--precision", "float64", "--scenario", "ragged cuts")
         assert run(capsys, checkpoint, *SHORT, *only, "--seed", seed, "--output", output)[0] == 0
         return [result["modules"] for result in json.loads(output.read_text())["results"]]
 

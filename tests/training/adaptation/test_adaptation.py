@@ -46,8 +46,9 @@ SMALL = ("--valid-windows", "1", "--epoch-windows", "4", "--num-workers", "0")
 
 
 @pytest.fixture(autouse=True)
-def denormal_numbers() -> Iterator[None]:
-    """Training flushes them, which other tests of the process must not see."""
+def denormal_numbers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Training flushes them, which other tests of the process must not see; and few windows."""
+    monkeypatch.setattr(export_module, "POSITION_WINDOWS", 3)
     yield
     torch.set_flush_denormal(False)
 
@@ -74,23 +75,25 @@ def run(base: Path, output: Path, **changes: object) -> None:
     run_fairseq([*arguments, *SMALL])
 
 
-def test_a_resumed_run_ends_like_one_that_was_not(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(base, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(base: Path) -> Path:
+    """A run of the first stage that was not stopped."""
+    run(base, base / "whole")
+    return base / "whole"
+
+
+def test_a_resumed_run_ends_like_one_that_was_not(base: Path, whole: Path, tmp_path: Path) -> None:
     run(base, tmp_path / "halves", minutes=1e-9)
     first = read_history(tmp_path / "halves", "held out")[-1]["update"]
     assert first < 6
     run(base, tmp_path / "halves")
-    whole, halves = (read_history(tmp_path / name, "held out")[-1] for name in ("whole", "halves"))
-    assert whole == halves and whole["update"] == 6
-    begun = read_history(tmp_path / "whole", "held out")[0]
-    assert whole["error_16"] < begun["error_16"]
+    begun, *_, ended = read_history(whole, "held out")
+    assert ended == read_history(tmp_path / "halves", "held out")[-1] and ended["update"] == 6
+    assert ended["error_16"] < begun["error_16"]
 
-    monkeypatch.setattr(export_module, "POSITION_WINDOWS", 3)
     recordings = find_recordings([base / "audio"])
     output = base / "adapted"
-    export_adaptation(tmp_path / "whole", base / "small-whisper", recordings, output)
+    export_adaptation(whole, base / "small-whisper", recordings, output)
     before, after = load_model(base / "small-whisper"), load_model(output)
     table = after.encoder.position_mean
     assert table.any() and torch.equal(table, after.text_decoder.source_positions)
@@ -100,9 +103,10 @@ def test_a_resumed_run_ends_like_one_that_was_not(
     assert after.text_decoder.silence.any()
 
 
-def test_the_second_stage_teaches_the_decoder_what_is_said(base: Path, tmp_path: Path) -> None:
-    run(base, tmp_path / "first", updates=2)
-    run(base, tmp_path / "second", updates=30, save_every=15, first_stage=tmp_path / "first")
+def test_the_second_stage_teaches_the_decoder_what_is_said(
+    base: Path, whole: Path, tmp_path: Path
+) -> None:
+    run(base, tmp_path / "second", updates=20, save_every=10, first_stage=whole)
     begun, *_, ended = read_history(tmp_path / "second", "held out")
     assert ended["cross_entropy_32"] < begun["cross_entropy_32"] < 6
     recordings = find_recordings([base / "audio"])
