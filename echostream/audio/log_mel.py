@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.audio.fbank import Fbank, FbankState
-from echostream.constants import FRAME_LENGTH_SAMPLES, NUM_MEL_BINS, SAMPLE_RATE
+from echostream.constants import (
+    FRAME_LENGTH_SAMPLES,
+    FRAME_SHIFT_SAMPLES,
+    NUM_MEL_BINS,
+    SAMPLE_RATE,
+)
 
 USUAL_PEAK = 1.0
 """log10 of the loudest mel energy that a recording of speech is expected to have at least."""
@@ -51,6 +56,11 @@ class LogMel(Fbank):
 
     def _kernel(self) -> None:
         """None of its own: numpy is quick enough beside Whisper's encoder."""
+
+    def recording_energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """:meth:`log_energies` of all whole windows of samples ``[n]``, at least 400."""
+        windows = np.lib.stride_tricks.sliding_window_view(samples, FRAME_LENGTH_SAMPLES)
+        return self.log_energies(windows[::FRAME_SHIFT_SAMPLES])
 
     def log_energies(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """log10 of the mel energies ``[f, d]`` of the samples ``[f, 400]``, not yet scaled."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,40 +66,18 @@ class ChunkConformerEncoder(nn.Module):
         ),
     )
 
-    def __init__(
-        self,
-        input_dim: int = 80,
-        embed_dim: int = 256,
-        ffn_dim: int = 2048,
-        num_layers: int = 12,
-        num_heads: int = 4,
-        conv_channels: int = 1024,
-        conv_kernel: int = 31,
-        dropout: float = 0.1,
-        chunk_size: int = 8,
-        mode: str = "cached",
-    ) -> None:
+    def __init__(self, **fields: Any) -> None:
         super().__init__()
-        self.config = ChunkConformerConfig(
-            input_dim=input_dim,
-            embed_dim=embed_dim,
-            ffn_dim=ffn_dim,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            conv_channels=conv_channels,
-            conv_kernel=conv_kernel,
-            dropout=dropout,
-            chunk_size=chunk_size,
-            mode=mode,
-        )
-        self.subsample = Subsampler(input_dim, conv_channels, embed_dim)
-        self.linear = Linear(embed_dim, embed_dim)
+        self.config = config = ChunkConformerConfig(**fields)
+        width, dropout = config.embed_dim, config.dropout
+        self.subsample = Subsampler(config.input_dim, config.conv_channels, width)
+        self.linear = Linear(width, width)
         self.dropout = Dropout(dropout)
         self.conformer_layers = nn.ModuleList(
-            ConformerLayer(embed_dim, ffn_dim, num_heads, conv_kernel, dropout)
-            for _ in range(num_layers)
+            ConformerLayer(width, config.ffn_dim, config.num_heads, config.conv_kernel, dropout)
+            for _ in range(config.num_layers)
         )
-        self.layout = layout_of(self.config)
+        self.layout = layout_of(config)
 
     @classmethod
     def from_config(cls, config: ChunkConformerConfig) -> ChunkConformerEncoder:

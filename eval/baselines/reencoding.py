@@ -146,13 +146,12 @@ class Reencoder:
 
     def encode(self, samples: NDArray[np.float32]) -> Tensor:
         """``[n] -> [T, C]`` of the samples and the silence that fills them up to 30 s."""
-        padded = np.zeros(LEAD_IN_SAMPLES + WINDOW, np.float32)
-        padded[LEAD_IN_SAMPLES : LEAD_IN_SAMPLES + len(samples)] = samples
-        windows = np.lib.stride_tricks.sliding_window_view(padded, FRAME_LENGTH_SAMPLES)
-        windows = windows[::FRAME_SHIFT_SAMPLES]
-        energies = np.full((len(windows), NUM_MEL_BINS), _SILENT, np.float32)
-        sounding = -(-(LEAD_IN_SAMPLES + len(samples)) // FRAME_SHIFT_SAMPLES)
-        energies[:sounding] = self._bank.log_energies(windows[:sounding])
+        size = LEAD_IN_SAMPLES + WINDOW
+        energies = np.full((_windows_in(size), NUM_MEL_BINS), _SILENT, np.float32)
+        # What begins after the sound is silent and need not be computed.
+        padded = np.pad(samples, (LEAD_IN_SAMPLES, FRAME_LENGTH_SAMPLES))[:size]
+        sounding = _windows_in(len(padded))
+        energies[:sounding] = self._bank.recording_energies(padded)
         features = normalised(energies, np.full(len(energies), energies.max(), np.float32))
         whole = torch.from_numpy(features)[None]
         return self._encoder(whole, chunk_size=WHOLE_RECORDING)["encoder_out"][0]
@@ -253,6 +252,10 @@ class Reencoder:
             written=buffer.written[count:],
             history=history,
         )
+
+
+def _windows_in(num_samples: int) -> int:
+    return 1 + (num_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES
 
 
 def aligned(looks: Tensor) -> int:

@@ -56,7 +56,8 @@ def test_config_chunk_is_the_default() -> None:
 
 
 def test_table_made_for_inference_serves_training() -> None:
-    encoder = ChunkConformerEncoder(6, 16, 24, 1, 2, 20, 7)
+    sizes = {"ffn_dim": 24, "num_layers": 1, "num_heads": 2, "conv_channels": 20, "conv_kernel": 7}
+    encoder = ChunkConformerEncoder(input_dim=6, embed_dim=16, **sizes)
     features = noise(1, 5000, 6, dtype=torch.float32)
     with torch.inference_mode():
         encoder(features)

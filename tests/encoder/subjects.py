@@ -85,9 +85,8 @@ def _dense_zipformer(encoder: Any, features: Tensor, chunking: Chunking) -> Tens
 def small_whisper(dtype: torch.dtype, **changes: Any) -> WhisperEncoder:
     """Two layers, and windows so short that a test hears several of them."""
     sizes = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "ffn_dim": 24, **changes}
-    encoder = WhisperEncoder(
-        INPUT_DIM, **sizes, max_positions=80, chunk_size=16, window_stride=48, window_overlap=16
-    )
+    windows = {"max_positions": 80, "chunk_size": 16, "window_stride": 48, "window_overlap": 16}
+    encoder = WhisperEncoder(input_dim=INPUT_DIM, **sizes, **windows)
     randomise(encoder, 3)
     encoder.position_mean.normal_(generator=torch.Generator().manual_seed(4))
     return encoder.to(dtype).eval()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,40 +64,20 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
     positions: Tensor
     position_mean: Tensor
 
-    def __init__(
-        self,
-        input_dim: int = 80,
-        embed_dim: int = 512,
-        num_layers: int = 6,
-        num_heads: int = 8,
-        ffn_dim: int = 2048,
-        max_positions: int = 1500,
-        chunk_size: int = 32,
-        window_stride: int = 960,
-        window_overlap: int = 320,
-    ) -> None:
+    def __init__(self, **fields: Any) -> None:
         super().__init__()
-        self.config = WhisperEncoderConfig(
-            input_dim=input_dim,
-            embed_dim=embed_dim,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            ffn_dim=ffn_dim,
-            max_positions=max_positions,
-            chunk_size=chunk_size,
-            window_stride=window_stride,
-            window_overlap=window_overlap,
-        )
-        self.conv1 = RowConvolution(input_dim, embed_dim, 3)
-        self.conv2 = RowConvolution(embed_dim, embed_dim, 3, 2)
+        self.config = config = WhisperEncoderConfig(**fields)
+        width = config.embed_dim
+        self.conv1 = RowConvolution(config.input_dim, width, 3)
+        self.conv2 = RowConvolution(width, width, 3, 2)
         self.layers = nn.ModuleList(
-            WhisperLayer(embed_dim, num_heads, ffn_dim) for _ in range(num_layers)
+            WhisperLayer(width, config.num_heads, config.ffn_dim) for _ in range(config.num_layers)
         )
-        self.norm = nn.LayerNorm(embed_dim)
-        self.register_buffer("positions", sinusoids(max_positions, embed_dim))
-        self.register_buffer("position_mean", torch.zeros(max_positions, embed_dim))
-        self.layout = layout_of(self.config)
-        self._check_chunk(chunk_size)
+        self.norm = nn.LayerNorm(width)
+        self.register_buffer("positions", sinusoids(config.max_positions, width))
+        self.register_buffer("position_mean", torch.zeros(config.max_positions, width))
+        self.layout = layout_of(config)
+        self._check_chunk(config.chunk_size)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,12 +14,7 @@ from torch import Tensor
 
 from echostream.audio.frontend import LEAD_IN_SAMPLES
 from echostream.audio.log_mel import USUAL_PEAK, LogMel, normalised
-from echostream.constants import (
-    FRAME_LENGTH_SAMPLES,
-    FRAME_SHIFT_SAMPLES,
-    SAMPLE_RATE,
-    SUBSAMPLING,
-)
+from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE, SUBSAMPLING
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import WhisperEncoder
 
@@ -66,8 +61,7 @@ class Teacher:
 
     def _energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         padded = np.concatenate((np.zeros(LEAD_IN_SAMPLES, np.float32), samples))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, FRAME_LENGTH_SAMPLES)
-        return self._bank.log_energies(windows[::FRAME_SHIFT_SAMPLES])
+        return self._bank.recording_energies(padded)
 
     def _streamed(self, energies: NDArray[np.float32]) -> NDArray[np.float32]:
         loudest = np.maximum.accumulate(energies.max(axis=1))

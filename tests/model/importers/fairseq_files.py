@@ -57,7 +57,8 @@ def pieces_of(path: Path) -> list[str]:
 
 
 def published_encoder() -> ChunkConformerEncoder:
-    encoder = ChunkConformerEncoder(80, EMBED_DIM, 24, 2, 2, 20, 7)
+    sizes = {"ffn_dim": 24, "num_layers": 2, "num_heads": 2, "conv_channels": 20, "conv_kernel": 7}
+    encoder = ChunkConformerEncoder(embed_dim=EMBED_DIM, **sizes)
     randomise(encoder)
     return encoder.eval().requires_grad_(False)
 
