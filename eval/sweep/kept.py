@@ -31,7 +31,7 @@ from echostream import (
 from echostream.decoder.ctc import ctc_head
 from echostream.errors import DataError, StateMismatchError
 from echostream.session import listener
-from echostream.whole_file import write_whole
+from echostream.whole_file import sha256_of, write_whole
 
 _PACKAGE = Path(echostream.__file__).parent
 _SOURCE = (".py", ".cpp", ".h")
@@ -82,12 +82,6 @@ def digest(values: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def file_digest(path: str | Path) -> str:
-    """Of a file's bytes; OSError if it cannot be read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @cache
 def code_digest(places: tuple[Path, ...]) -> str:
     """Of the source in files and folders.
@@ -96,7 +90,7 @@ def code_digest(places: tuple[Path, ...]) -> str:
     pass for results of the new.
     """
     files = [
-        (path.relative_to(place.parent).as_posix(), file_digest(path))
+        (path.relative_to(place.parent).as_posix(), sha256_of(path))
         for place in places
         for path in (sorted(place.rglob("*")) if place.is_dir() else [place])
         if path.suffix in _SOURCE
@@ -112,4 +106,4 @@ def plugin_digest(instance: object) -> str | None:
     path = inspect.getsourcefile(type(instance))
     if path is None or Path(path).resolve().is_relative_to(_PACKAGE.resolve()):
         return None
-    return file_digest(path)
+    return sha256_of(path)

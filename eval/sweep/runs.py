@@ -17,7 +17,7 @@ from echostream.session.costs import Costs, sum_costs
 from echostream.session.segment_log import LOG_NAME as SEGMENT_LOG_NAME
 from echostream.session.segment_log import SegmentRecord, segment_line
 from echostream.session.writer import Writer
-from echostream.whole_file import write_whole
+from echostream.whole_file import sha256_of, write_whole
 from eval.sweep.encodings import Encoding, Encodings
 from eval.sweep.kept import WRITING_CODE, code_digest, digest, is_kept, read_kept, write_kept
 from eval.sweep.sources import Source
@@ -209,7 +209,7 @@ def _is_finished(folder: Path, expected: str) -> bool:
     try:
         run = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
         return run["digest"] == expected and all(
-            hashlib.sha256((folder / name).read_bytes()).hexdigest() == run["logs"][name]
+            sha256_of(folder / name) == run["logs"][name]
             for name in (INSTANCE_LOG_NAME, SEGMENT_LOG_NAME)
         )
     except (OSError, ValueError, LookupError, TypeError):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from echostream.audio.files import read_audio
 from echostream.errors import AudioFormatError, ConfigError, DataError
 from echostream.text import read_lines
-from eval.sweep.kept import file_digest
+from echostream.whole_file import sha256_of
 from eval.sweep.work import Progress, quiet
 
 
@@ -104,7 +104,7 @@ def read_sources(
         except AudioFormatError as error:
             raise AudioFormatError(f"{wav_list}, line {index + 1}: {error}") from error
         info = tuple(str(soundfile.info(path)).split("\n"))
-        content = file_digest(path)
+        content = sha256_of(path)
         sources.append(Source(index, path, texts[index], info, rate, len(samples), content))
     return sources
 
@@ -116,7 +116,7 @@ def read_samples(source: Source) -> NDArray[np.float32]:
         DataError: if the file is not the one it was.
     """
     try:
-        if file_digest(source.path) == source.content:
+        if sha256_of(source.path) == source.content:
             samples: NDArray[np.float32] = soundfile.read(source.path, dtype="float32")[0]
             return samples
     except (OSError, soundfile.SoundFileError):

@@ -18,13 +18,8 @@ from echostream.session import SystemOptions, build
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
 from echostream.session.writer import Writer
-from eval.sweep.kept import (
-    ENCODING_CODE,
-    WRITING_CODE,
-    code_digest,
-    file_digest,
-    plugin_digest,
-)
+from echostream.whole_file import sha256_of
+from eval.sweep.kept import ENCODING_CODE, WRITING_CODE, code_digest, plugin_digest
 
 _CODE = (*ENCODING_CODE, *WRITING_CODE)
 
@@ -168,4 +163,4 @@ def _loaded(options: SystemOptions, fingerprint: str, code: str) -> System:
 
 
 def _digests(paths: Mapping[str, Path]) -> list[str]:
-    return [file_digest(path) for path in paths.values()]
+    return [sha256_of(path) for path in paths.values()]

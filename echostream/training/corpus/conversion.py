@@ -8,7 +8,6 @@ Symbols: ``n`` samples at a recording's own rate, ``m`` samples at 16 kHz.
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,12 +26,6 @@ from echostream.whole_file import write_whole
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from echostream.errors import DataError
-from echostream.training.corpus.conversion import disk_errors, progress, sha256_of
-from echostream.whole_file import replacing
+from echostream.training.corpus.conversion import disk_errors, progress
+from echostream.whole_file import replacing, sha256_of
 
 NOTICES = ("copyright", "readme.txt", "readme_international.txt")
 """Files under ``usr/share/doc/PACKAGE`` that travel with the audio, as the licences ask."""

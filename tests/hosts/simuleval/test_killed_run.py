@@ -50,7 +50,7 @@ class Mortal(EchoStreamAgent):
 """
 
 
-@pytest.mark.fault("F39")
+@pytest.mark.fault("F35", "F39")
 def test_a_killed_run_goes_on_and_writes_the_same_log(checkpoint: Path, tmp_path: Path) -> None:
     """Every segment is computed but once, except those of the first recording, whose line was still
     in SimulEval's buffer."""
