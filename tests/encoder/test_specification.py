@@ -1,16 +1,20 @@
-"""The six integration tests that the specification names, on the encoder it asks for."""
+"""The integration tests that the specification names, on the encoder it asks for."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from echostream.audio import FrontEnd
 from echostream.config import load_config
-from echostream.encoder.stream_state import StreamState
-from echostream.encoder.zipformer import ZipformerEncoder
+from echostream.encoder import StreamingPipeline, StreamState, ZipformerEncoder
+from echostream.errors import StreamClosedError
+from tests.small_system import audio
 
 from .reach import dependencies
 from .small_encoder import (
@@ -77,6 +81,25 @@ def test_streaming_vs_offline(base: ZipformerEncoder, chunk: int, future: int | 
     assert largest_difference(y, expected) < 1e-5
 
 
+def test_streaming_interface(base: ZipformerEncoder) -> None:
+    """Audio or features in windows of any size: each frame is encoded once, and a stream ends."""
+    samples = audio(1.0)
+    front_end = FrontEnd(None)
+    first, state = front_end.step(samples, 16_000, front_end.init_state())
+    features = torch.from_numpy(np.concatenate((first, front_end.flush(state)[0])))
+    with torch.no_grad():
+        expected = base(features[None])["encoder_out"][0]
+    for pipeline in (StreamingPipeline(base), StreamingPipeline(base, chunk_size=7, overlap=3)):
+        for whole in (samples, features):
+            cuts = [0, 3, 3, len(whole) // 2, len(whole)]
+            pieces = itertools.pairwise(cuts)
+            parts = [pipeline.process(whole[a:b], is_final=b == len(whole)) for a, b in pieces]
+            assert largest_difference(torch.cat(parts), expected) < 1e-5
+            with pytest.raises(StreamClosedError):
+                pipeline.process(whole[:3])
+            pipeline.reset()
+
+
 def test_memory_efficiency(base: ZipformerEncoder) -> None:
     """State bytes do not depend on what was heard, and are the sum worked out here by hand.
 
@@ -110,8 +133,10 @@ def test_memory_efficiency(base: ZipformerEncoder) -> None:
     assert state.processed_frames.tolist() == [6000 // 32 * 16]
 
 
-@pytest.mark.parametrize("future", [None, 0, 1])
-@pytest.mark.parametrize("chunk, milliseconds", [(8, 160), (16, 320), (32, 640), (64, 1280)])
+@pytest.mark.parametrize(
+    ("chunk", "milliseconds", "future"),
+    [(8, 160, None), (16, 320, 0), (32, 640, 1), (64, 1280, None)],
+)
 def test_latency_by_chunk_size(chunk: int, milliseconds: int, future: int | None) -> None:
     """Algorithmic latency: a chunk comes out with its own last feature frame, whatever L is."""
     encoder = small_encoder(4, torch.float32)

@@ -159,8 +159,18 @@ def forgotten_words(patch: Patch) -> None:
 @pytest.mark.parametrize(
     ("plant", "changes", "scenario", "module"),
     [
-        (exchanged_rows, {}, "batch of lengths", None),
-        (lost_cache, {}, "saved and restored", "stacks.3.layers.0.convolution2"),
+        (
+            exchanged_rows,
+            {"scenarios": ("ragged cuts", "batch of lengths")},
+            "batch of lengths",
+            None,
+        ),
+        (
+            lost_cache,
+            {"scenarios": ("ragged cuts", "saved and restored")},
+            "saved and restored",
+            "stacks.3.layers.0.convolution2",
+        ),
         (
             always_the_whole_chunk,
             {"trials": 3, "scenarios": ("ragged cuts", "other chunkings")},
@@ -238,7 +248,7 @@ def baseline(tmp_path: Any) -> Callable[[], Translator]:
 
 
 def test_the_baseline_is_verified_too(verified, baseline, monkeypatch: Patch) -> None:
-    certificate = verified(baseline(), precision="all")
+    certificate = verified(baseline(), precision="all", seconds=1.2)
     assert certificate.equal
     assert [precision for _, precision in certificate.subjects] == [
         f"{precision} {mode}"
