@@ -58,7 +58,7 @@ encoders = pytest.mark.parametrize(
 
 
 @encoders
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(plan=turns)
 def test_each_stream_is_as_if_alone(
     encoder: ZipformerEncoder, plan: list[list[tuple[bool, int, bool]]]
