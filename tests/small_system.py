@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from echostream.audio import Cmvn, FrontEnd
 from echostream.config import EncoderConfig, SystemConfig
+from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
 from echostream.constants import SAMPLE_RATE
+from echostream.decoder.token_file import write_tokens
 from echostream.model import SpeechModel, save_model
+from echostream.model.checkpoint import TOKENS
 from echostream.training.preparation import vocabulary
+from tests.decoder.text.small_vocabulary import tokenizer
 
 WORDS = "the cat sat on a mat and then it ran home over old red hills with my dog".split()  # noqa: SIM905
 SENTENCES = [" ".join(WORDS[i : i + 5]) for i in range(len(WORDS) - 5)] * 3
@@ -28,6 +32,23 @@ ENCODER = EncoderConfig(
     left_context=64,
     max_future_frames=None,
 )
+
+
+WHISPER = SystemConfig(
+    asr_vocab_size=0,
+    st_vocab_size=0,
+    encoder=WhisperEncoderConfig(embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16),
+    text_decoder=TextDecoderConfig(
+        vocab_size=tokenizer().vocab_size, embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16
+    ),
+)
+
+
+def make_whisper(folder: Path) -> None:
+    """A checkpoint of Whisper's kind with random weights and a vocabulary of a few words."""
+    torch.manual_seed(0)
+    save_model(SpeechModel(WHISPER), folder)
+    write_tokens(tokenizer().table, folder / TOKENS)
 
 
 def make_checkpoint(folder: Path) -> None:

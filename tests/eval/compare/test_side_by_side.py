@@ -7,40 +7,22 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import torch
 
-from echostream.config import SystemConfig
-from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
 from echostream.constants import SAMPLE_RATE
-from echostream.decoder.token_file import write_tokens
-from echostream.model import SpeechModel, save_model
-from echostream.model.checkpoint import TOKENS
 from eval.compare import side_by_side
 from eval.compare.__main__ import main
 from eval.compare.plan import ComparisonPlan
 from eval.compare.points import paired_of, point_of
 from eval.compare.side_by_side import ENTRIES, run_side_by_side
 from eval.sweep import Work, read_sources
-from tests.decoder.text.small_vocabulary import tokenizer
-from tests.small_system import audio
-
-SYSTEM = SystemConfig(
-    asr_vocab_size=0,
-    st_vocab_size=0,
-    encoder=WhisperEncoderConfig(embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16),
-    text_decoder=TextDecoderConfig(
-        vocab_size=tokenizer().vocab_size, embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16
-    ),
-)
+from tests.small_system import audio, make_whisper
 
 
 def test_all_hear_the_same_and_nothing_is_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.manual_seed(0)
     base = str(tmp_path / "small-whisper")
-    save_model(SpeechModel(SYSTEM), base)
-    write_tokens(tokenizer().table, Path(base) / TOKENS)
+    make_whisper(Path(base))
     folders = {side_by_side.BASE: base}
     ours = f"{base}/../small-whisper"
     entries = [

@@ -10,11 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from echostream.config import SystemConfig
-from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
-from echostream.decoder.token_file import write_tokens
-from echostream.model import SpeechModel, load_model, save_model
-from echostream.model.checkpoint import TOKENS
+from echostream.model import SpeechModel, load_model
 from echostream.training.adaptation import export as export_module
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher
 from echostream.training.adaptation.encoder import adapted_weights
@@ -26,21 +22,13 @@ from echostream.training.adaptation.windows import find_recordings
 from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from echostream.training.fairseq_run import run_fairseq
 from echostream.training.run_record import read_history
-from tests.decoder.text.small_vocabulary import tokenizer
+from tests.small_system import WHISPER, make_whisper
 from tests.training.conftest import ROW
 
 from .test_windows import write_tones
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
 
-SYSTEM = SystemConfig(
-    asr_vocab_size=0,
-    st_vocab_size=0,
-    encoder=WhisperEncoderConfig(embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16),
-    text_decoder=TextDecoderConfig(
-        vocab_size=tokenizer().vocab_size, embed_dim=16, num_layers=1, num_heads=2, ffn_dim=16
-    ),
-)
 OPTIONS = AdaptationOptions(updates=6, warmup=1, peak_rate=1e-2, save_every=3)
 SMALL = ("--valid-windows", "1", "--epoch-windows", "4", "--num-workers", "0")
 
@@ -57,14 +45,12 @@ def denormal_numbers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of random weights, and recordings beside it."""
     folder = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    save_model(SpeechModel(SYSTEM), folder / "small-whisper")
+    make_whisper(folder / "small-whisper")
     paths = write_tones(folder / "audio", 70)
     rows = [
         dataclasses.replace(ROW, id=p.stem, audio=p.name, src_text="a", tgt_text="b") for p in paths
     ]
     write_manifest(folder / "audio" / MANIFEST, rows)
-    write_tokens(tokenizer().table, folder / "small-whisper" / TOKENS)
     return folder
 
 
@@ -124,7 +110,7 @@ def test_the_second_stage_teaches_the_decoder_what_is_said(
 
 def test_the_decoder_teacher_answers_as_the_decoder_does_offline() -> None:
     torch.manual_seed(0)
-    decoder = SpeechModel(SYSTEM).text_decoder.eval()
+    decoder = SpeechModel(WHISPER).text_decoder.eval()
     decoder.source_positions.normal_()
     teacher = DecoderTeacher(decoder, 20)
     frames, prompt = torch.randn(50, 16), (1, 2, 3)
