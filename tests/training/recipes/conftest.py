@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
     made = Archive(tmp_path / "archive")
     for name in ("apt-get", "apt-cache"):
         program = made.programs / name
-        program.write_text(PROGRAM.format(python=sys.executable, folder=str(made.folder)))
+        program.write_text(PROGRAM.format(folder=made.folder))
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(made.programs) + os.pathsep + os.environ["PATH"])
     return made

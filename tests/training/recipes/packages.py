@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import struct
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -156,21 +155,21 @@ class Archive:
         self.folder = folder
         self.packages = folder / "packages"
         self.programs = folder / "programs"
-        self.packages.mkdir(parents=True)
-        self.programs.mkdir()
-        self._entries: dict[str, dict[str, str]] = {}
+        self.index = folder / "index"
+        for each in (self.packages, self.programs, self.index):
+            each.mkdir(parents=True)
 
     def add(self, name: str, content: bytes, version: str = "1.0-1", sha256: str = "") -> None:
         """Publishes a package; another ``sha256`` than the content's is a planted fault."""
         (self.packages / f"{name}.deb").write_bytes(content)
-        self._entries[name] = {
+        entry = {
             "Package": name,
             "Version": version,
             "Size": str(len(content)),
             "Description": "made up\n Version: 9 is only part of the description",
             "SHA256": sha256 or hashlib.sha256(content).hexdigest(),
         }
-        (self.folder / "index.json").write_text(json.dumps(self._entries))
+        (self.index / name).write_text("".join(f"{k}: {v}\n" for k, v in entry.items()))
 
     def fail(self, message: str) -> None:
         """What apt-get says from now on instead of downloading; with nothing to say it does."""
@@ -183,24 +182,22 @@ class Archive:
         return log.read_text().split() if log.exists() else []
 
 
-PROGRAM = """#!{python} -IS
-import json, pathlib, shutil, sys
-folder = pathlib.Path({folder!r})
-index = json.loads((folder / "index.json").read_text())
-name, _, version = sys.argv[-1].partition("=")
-if sys.argv[0].endswith("apt-cache"):
-    if name not in index:
-        sys.exit("E: No packages found")
-    print("\\n".join(f"{{key}}: {{value}}" for key, value in index[name].items()) + "\\n")
-    sys.exit(0)
-with (folder / "log").open("a") as log:
-    print(sys.argv[-1], file=log)
-failure = folder / "failure"
-if failure.exists() and failure.read_text():
-    sys.exit(failure.read_text())
-assert version == index[name]["Version"], version
-shutil.copyfile(folder / "packages" / f"{{name}}.deb", f"{{name}}_{{version}}_all.deb")
+PROGRAM = """#!/bin/sh
+# Not in Python, which would take most of these tests' time to start.
+folder='{folder}'
+for last; do :; done
+name=${{last%%=*}}
+case $0 in
+*apt-cache)
+    [ -f "$folder/index/$name" ] || {{ echo "E: No packages found" >&2; exit 1; }}
+    exec cat "$folder/index/$name" ;;
+esac
+echo "$last" >> "$folder/log"
+if [ -s "$folder/failure" ]; then cat "$folder/failure" >&2; exit 1; fi
+grep -qx "Version: ${{last#*=}}" "$folder/index/$name" || exit 2
+exec cp "$folder/packages/$name.deb" "${{name}}_${{last#*=}}_all.deb"
 """
+"""apt-get and apt-cache, by their names; ``folder`` is that of an :class:`Archive`."""
 
 
 ASTERISK_SEED = (
