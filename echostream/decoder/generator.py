@@ -114,8 +114,5 @@ register = _REGISTRY.register
 create = _REGISTRY.create
 """``create(name, parts=..., **options)``: by registered name or ``package.module:Class``."""
 
-names = _REGISTRY.names
-"""Registered names."""
-
 describe = _REGISTRY.describe
 """Names, summaries and options of all registered generators, for ``--help``."""
