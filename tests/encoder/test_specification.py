@@ -89,15 +89,15 @@ def test_streaming_interface(base: ZipformerEncoder) -> None:
     features = torch.from_numpy(np.concatenate((first, front_end.flush(state)[0])))
     with torch.no_grad():
         expected = base(features[None])["encoder_out"][0]
-    for pipeline in (StreamingPipeline(base), StreamingPipeline(base, chunk_size=7, overlap=3)):
-        for whole in (samples, features):
-            cuts = [0, 3, 3, len(whole) // 2, len(whole)]
-            pieces = itertools.pairwise(cuts)
-            parts = [pipeline.process(whole[a:b], is_final=b == len(whole)) for a, b in pieces]
-            assert largest_difference(torch.cat(parts), expected) < 1e-5
-            with pytest.raises(StreamClosedError):
-                pipeline.process(whole[:3])
-            pipeline.reset()
+    windows = StreamingPipeline(base, chunk_size=7, overlap=3)
+    for pipeline, whole in ((StreamingPipeline(base), samples), (windows, features)):
+        cuts = itertools.pairwise([0, 3, 3, len(whole) // 2, len(whole)])
+        parts = [pipeline.process(whole[a:b], is_final=b == len(whole)) for a, b in cuts]
+        assert largest_difference(torch.cat(parts), expected) < 1e-5
+        with pytest.raises(StreamClosedError):
+            pipeline.process(whole[:3])
+        pipeline.reset()
+        assert len(pipeline.process(whole[:3])) == 0
 
 
 def test_memory_efficiency(base: ZipformerEncoder) -> None:

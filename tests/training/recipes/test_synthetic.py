@@ -133,11 +133,11 @@ def test_recordings_and_synthetic_speech_in_one_manifest(
 
 @needs_dpkg
 def test_a_second_run_makes_nothing_and_a_longer_one_only_the_rest(command: Archive) -> None:
-    first = make("--synthetic", "espeak=0.01")
+    first = make("--synthetic", "espeak=0.004")
     written = {path: path.stat().st_mtime_ns for path in Path("o/audio").rglob("*.flac")}
     command.fail("E: no network")
-    assert make("--synthetic", "espeak=0.01") == first
-    longer = make("--synthetic", "espeak=0.02")
+    assert make("--synthetic", "espeak=0.004") == first
+    longer = make("--synthetic", "espeak=0.008")
     assert {row.id for row in first} < {row.id for row in longer}
     check_everything(longer)
     after = {path: path.stat().st_mtime_ns for path in Path("o/audio").rglob("*.flac")}
@@ -149,7 +149,7 @@ def test_a_second_run_makes_nothing_and_a_longer_one_only_the_rest(command: Arch
     stray = Path("o/audio/espeak/stray.flac")
     stray.write_bytes(b"old")
     write_espeak(command.programs, (*HEARD_VARIANTS, *HELD_OUT_VARIANTS), version="1.52")
-    check_everything(make("--synthetic", "espeak=0.01"))
+    check_everything(make("--synthetic", "espeak=0.004"))
     assert not stray.exists() and "espeak-ng 1.52" in Path("o/LICENCES.txt").read_text()
 
 
