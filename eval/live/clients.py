@@ -127,13 +127,13 @@ async def speak(
 
 async def speaker(url: str, talk: Talk, record: Record) -> None:
     """A client as it should be."""
-    async with connect(url, max_size=None) as connection:
+    async with connect(url, max_size=None, ping_interval=None) as connection:
         record.compare("a client", await speak(connection, talk, record), talk)
 
 
 async def slow_reader(url: str, talk: Talk, record: Record) -> None:
     """Hardly reads what it is told, until it has said everything."""
-    async with connect(url, max_queue=1) as connection:
+    async with connect(url, max_queue=1, ping_interval=None) as connection:
         words = await speak(connection, talk, record, pause_s=SLOW_READER_S)
         record.compare("a slow reader", words, talk)
         record.counts["slow readers"] += 1
@@ -141,19 +141,19 @@ async def slow_reader(url: str, talk: Talk, record: Record) -> None:
 
 async def silent(url: str, talk: Talk, record: Record) -> None:
     """Connects and says nothing until it is dropped."""
-    async with connect(url) as connection:
+    async with connect(url, ping_interval=None) as connection:
         await _dismissed(connection, record, "silent clients", 1008)
 
 
 async def garbage(url: str, talk: Talk, record: Record) -> None:
     """Sends what is no message, noise, and too much at once."""
     float32 = (talk.samples[: 10 * PIECE] / 32768).astype("<f4").tobytes()
-    async with connect(url) as connection:
+    async with connect(url, ping_interval=None) as connection:
         for message in ("{", "[" * 50_000, "3", '{"sample_rate": "x"}', b"\x01", float32, "?" * 99):
             for _ in range(3):
                 await connection.send(message)
         await _dismissed(connection, record, "clients with garbage", 1008)
-    async with connect(url) as connection:
+    async with connect(url, ping_interval=None) as connection:
         await connection.send(bytes(2 << 20))
         await _dismissed(connection, record, "clients with garbage", 1009)
     await asyncio.sleep(1)
@@ -162,16 +162,16 @@ async def garbage(url: str, talk: Talk, record: Record) -> None:
 async def vanishing(url: str, talk: Talk, record: Record) -> None:
     """Goes in the middle for good, and then another time to come back."""
     half = len(talk.samples) // 2
-    async with connect(url) as connection:
+    async with connect(url, ping_interval=None) as connection:
         await speak(connection, talk, record, stop=min(half, 5 * SAMPLE_RATE))
         connection.transport.abort()
-    async with connect(url) as connection:
+    async with connect(url, ping_interval=None) as connection:
         await connection.send('{"resume": true}')
         token = json.loads(await connection.recv())["token"]
         words = await speak(connection, talk, record, stop=half)
         connection.transport.abort()
     await asyncio.sleep(1)
-    async with connect(url) as connection:
+    async with connect(url, ping_interval=None) as connection:
         await connection.send(json.dumps({"resume": token, "words": len(words)}))
         back = json.loads(await connection.recv())
         if "error" in back:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from echostream.errors import ConfigError
 
-HEARD_AT_ONCE_MS = 20
-"""Smaller pieces of audio are joined: browsers send 3 ms at a time."""
+AHEAD_OF_CHUNK_MS = 40
+"""Audio is held until so little is missing of a chunk: the work for each message is the same
+however short it is, and clients send 20 ms at a time. A front end that had kept some audio back
+gives no more than that on top."""
 
 MAX_BAD_MESSAGES = 20
 """Of one client; then the connection is closed."""

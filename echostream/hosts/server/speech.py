@@ -27,7 +27,7 @@ from echostream.hosts.server.messages import (
     read_audio,
     require_int16,
 )
-from echostream.hosts.server.options import HEARD_AT_ONCE_MS
+from echostream.hosts.server.options import AHEAD_OF_CHUNK_MS
 from echostream.hosts.server.outbox import Outbox
 from echostream.hosts.server.stream import Stream
 from echostream.hosts.transcript import WrittenWord, words_of
@@ -103,7 +103,11 @@ class Speech:
             self._num_words, self._shown, self._ended = 0, "", False
         self._samples += len(samples)
         self._held += message
-        if len(self._held) >= 2 * self._rate * HEARD_AT_ONCE_MS // 1000:
+        self._engine.meter.audio_s += len(samples) / self._rate
+        waiting_ms = 0 if self._stream is None else self._stream.waiting_ms
+        held_ms = 500 * len(self._held) / self._rate
+        chunk_ms = self._engine.chunk_ms
+        if waiting_ms % chunk_ms + held_ms >= chunk_ms - AHEAD_OF_CHUNK_MS:
             await self._push()
 
     async def end(self) -> None:

@@ -66,7 +66,6 @@ class Stream:
             self._moved.clear()
             await self._moved.wait()
         await self._engine.hear(self.pool.push, self.number, samples, rate)
-        self._engine.meter.audio_s += duration / 1000
         self._wake()
 
     async def finish(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -13,15 +14,19 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosedOK
 
 from echostream.errors import AudioFormatError, EchoStreamError
+from echostream.hosts.pool import StreamPool
 from echostream.hosts.server import ServerOptions
 from echostream.hosts.server.absent import Absences
 from echostream.hosts.server.conversation import Conversation
+from echostream.hosts.server.keeping import Kept
 from echostream.hosts.server.messages import Control, Written, read_control, require_int16
 from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.outbox import MOST_WORDS, Outbox
 from echostream.hosts.server.speech import Speech
 from echostream.hosts.transcript import WrittenWord
 from tests.small_system import audio
+
+from .clients import translator_of
 
 letters = st.text(alphabet='aé"{[\\', max_size=5)
 plain = st.none() | st.booleans() | st.integers() | st.floats() | letters
@@ -138,3 +143,46 @@ def test_a_server_is_late_when_chunks_wait_longer_than_they_last(
     assert meter.is_late(0.32) is late
     now[0] = 60.0
     assert not meter.is_late(0.32), "what was long ago says nothing"
+
+
+class Ear:
+    """An engine and its one stream, of which nothing is computed."""
+
+    def __init__(self, pool: StreamPool) -> None:
+        self.pool, self.number = pool, pool.open()
+        self.chunk_ms, self.meter = pool.translator.listener.chunk_ms, Meter()
+        self.pushed = 0
+
+    @property
+    def waiting_ms(self) -> int:
+        return self.pool.waiting_ms(self.number)
+
+    async def open(self, *_: object) -> Self:
+        return self
+
+    async def push(self, samples: Any, rate: int) -> None:
+        self.pool.push(self.number, samples, rate)
+        self.pushed += 1
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize("ms", [20, 70])
+def test_short_messages_are_heard_together_and_no_chunk_is_later(
+    checkpoint: Path, rate: int, ms: int
+) -> None:
+    pool = StreamPool(translator_of(checkpoint))
+    ear: Any = Ear(pool)
+    each = pool.open()
+    samples = (audio(8.0, 1) * 32767).astype("<i2")[: 3 * rate]
+
+    async def work() -> int:
+        speech = Speech(ear, " ", Kept(Control(rate)))
+        pieces = np.array_split(samples, 3000 // ms)
+        for piece in pieces:
+            await speech.hear(piece.tobytes())
+            pool.push(each, piece, rate)
+            assert ear.waiting_ms // ear.chunk_ms == pool.waiting_ms(each) // ear.chunk_ms
+        return len(pieces)
+
+    messages = asyncio.run(work())
+    assert ear.pushed < 0.7 * messages

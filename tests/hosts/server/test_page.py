@@ -52,10 +52,9 @@ async def check_timeline(tab: Tab) -> None:
         "   const name = data.subarray(i, i + 3).join(); found[name] = (found[name] ?? 0) + 1; }"
         " return found; })()"
     )
-    marks = drawn["11,92,85"]  # of WRITE, 4 by 14 pixels
-    assert 56 <= marks <= 56 * len(told)
-    assert drawn["105,107,112"] > 1000  # the waveform
-    assert drawn["215,215,210"] > 500  # READ
+    marks = drawn["11,92,85"]  # of WRITE, 4 by 17 pixels at most
+    assert 51 <= marks <= 68 * len(told)
+    assert drawn["105,107,112"] > 300 and drawn["215,215,210"] > 300  # the waveform, and READ
 
 
 def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:

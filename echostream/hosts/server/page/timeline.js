@@ -85,7 +85,7 @@ export class Timeline {
     const style = getComputedStyle(document.documentElement);
     const [front, quiet, line, strong] = ["front", "quiet", "line", "strong"].map((name) =>
       style.getPropertyValue(`--${name}`));
-    const place = (ms) => ((ms - begin) / (end - begin)) * width;
+    const place = (ms) => Math.round(((ms - begin) / (end - begin)) * width);
 
     const middle = LANES * ROW + 6 + WAVE;
     pen.fillStyle = quiet;
@@ -114,15 +114,15 @@ export class Timeline {
     for (const word of this.words) { // and WRITE, from where it was said to what had been heard.
       if (word.written_ms <= begin || word.end_ms > end) continue;
       pen.fillStyle = strong;
-      pen.fillRect(place(word.written_ms) - 2, row - 5, 4, 14);
+      pen.fillRect(place(word.written_ms) - 2, row - 5, 4, 17);
       pen.globalAlpha = 0.35;
-      pen.fillRect(place(word.end_ms), row, Math.max(1, place(word.written_ms) - place(word.end_ms)), 4);
+      pen.fillRect(place(word.end_ms), row + 4, Math.max(1, place(word.written_ms) - place(word.end_ms)), 4);
       pen.globalAlpha = 1;
     }
     pen.fillStyle = quiet;
     for (let second = Math.ceil(begin / 5000) * 5; second * 1000 < end; second += 5) {
       pen.fillText(clock(second * 1000), place(second * 1000) + 2, height - 3);
-      pen.fillRect(place(second * 1000), row + 8, 1, height - row - 8);
+      pen.fillRect(place(second * 1000), row + 12, 1, height - row - 12);
     }
   }
 }
