@@ -20,7 +20,7 @@ else
   trap 'umount "$ROOT/proc" "$ROOT/sys"' EXIT
   inside() { chroot "$ROOT" "$@"; }
   inside sh /opt/echostream/docker/simulstream/install.sh
-  inside sh /opt/echostream/docker/simulstream/serve.sh &
+  chroot "$ROOT" sh /opt/echostream/docker/simulstream/serve.sh &
   server=$!
   trap 'kill $server; umount "$ROOT/proc" "$ROOT/sys"' EXIT
 fi
