@@ -7,11 +7,10 @@ or process is lost is given to another one; an error of the work itself is not t
 from __future__ import annotations
 
 import os
-import pickle
 import platform
 import socket
+import uuid
 from collections.abc import Callable, Generator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -34,13 +33,13 @@ def run_on_cluster(
     """On the cluster at the address, or ``auto``; see :func:`run_all`."""
     ray = connect(address)
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(_do)
-    pickled, folder = pickle.dumps(job), os.getcwd()
+    run, sent, folder = uuid.uuid4().hex, ray.put(job), os.getcwd()
     waiting = list(reversed(items))
     busy: list[Any] = []
     try:
         while waiting or busy:
             while waiting and len(busy) < _AHEAD:
-                busy.append(task.remote(pickled, folder, waiting.pop()))
+                busy.append(task.remote(run, sent, folder, waiting.pop()))
             (ready,), busy = ray.wait(busy)
             yield ray.get(ready)
     except ray.exceptions.RayTaskError as error:
@@ -85,13 +84,19 @@ def connect(address: str) -> Any:
     return ray
 
 
-def _do(pickled: bytes, folder: str, item: Any) -> Any:
+_STARTED: dict[str, Callable[[Any], Any]] = {}
+"""What a worker process has started, by run: the latest alone."""
+
+
+def _do(run: str, job: Job[Any, Any], folder: str, item: Any) -> Any:
     """The task."""
-    return _started(pickled, folder)(item)
+    if run not in _STARTED:
+        _STARTED.clear()
+        _STARTED[run] = _started(job, folder)
+    return _STARTED[run](item)
 
 
-@lru_cache(maxsize=1)
-def _started(pickled: bytes, folder: str) -> Callable[[Any], Any]:
+def _started(job: Job[Any, Any], folder: str) -> Callable[[Any], Any]:
     torch.set_num_threads(1)
     try:
         # Paths of a command line are relative to where it was given.
@@ -101,8 +106,7 @@ def _started(pickled: bytes, folder: str) -> Callable[[Any], Any]:
             f"{platform.node()} cannot enter {folder} ({error.strerror}); expected every "
             "machine of the cluster to have the folders of the command under the same names"
         ) from error
-    work: Callable[[Any], Any] = pickle.loads(pickled).start()
-    return work
+    return job.start()
 
 
 def _line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
 import sys
 import traceback
@@ -34,18 +33,18 @@ def run_in_processes(
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     context.set_forkserver_preload([type(job).__module__])
-    pickled = pickle.dumps(job)
     processes = []
     waiting = list(reversed(items))
     busy: list[Connection] = []
     try:
         for _ in range(jobs):
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(pickled, there), daemon=True)
+            process = context.Process(target=_serve, args=(there,), daemon=True)
             process.start()
             processes.append(process)
             there.close()
             busy.append(here)
+            here.send(job)
             here.send(waiting.pop())
         while busy:
             for here in wait(busy):
@@ -72,7 +71,7 @@ def run_in_processes(
                 process.kill()
 
 
-def _serve(pickled: bytes, there: Connection) -> None:
+def _serve(there: Connection) -> None:
     """Do what comes through the pipe until its other end is closed."""
     # Ctrl-C goes to the whole group; the parent answers it. Ending by an exception lets a file that
     # is being written be taken away.
@@ -81,7 +80,7 @@ def _serve(pickled: bytes, there: Connection) -> None:
     torch.set_num_threads(1)
     try:
         # Here and not by the arguments of the process, so that a job that cannot be loaded says so.
-        work = pickle.loads(pickled).start()
+        work = there.recv().start()
         while True:
             item = there.recv()
             there.send((None, work(item)))

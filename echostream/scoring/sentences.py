@@ -21,8 +21,6 @@ from echostream.errors import DataError
 from echostream.text import read_lines
 from echostream.whole_file import write_whole
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 @dataclass(frozen=True)
 class Sentence:
@@ -49,9 +47,11 @@ def read_sentences(segments: Path, references: Path) -> list[Sentence]:
     Raises DataError, with the place, for a file that cannot be read, a segment without ``wav``,
     ``offset`` or ``duration``, times that are none, and another number of lines.
     """
+    # The one in C, where there is one: lists have thousands of segments.
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         text = segments.read_text(encoding="utf-8")
-        found = json.loads(text) if segments.suffix == ".json" else yaml.load(text, Loader=_Loader)
+        found = json.loads(text) if segments.suffix == ".json" else yaml.load(text, Loader=loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f"list of segments {segments} cannot be read: {error}") from error
     if not isinstance(found, list) or not found:

@@ -28,10 +28,11 @@ class AdaptationOptions:
     """Run whose encoder the decoder learns with, in the second stage."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "save_every"):
+        # The learning rate takes one update to rise and one to fall.
+        for name, least in (("updates", 2), ("save_every", 1)):
             value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; expected at least 1")
+            if value < least:
+                raise ConfigError(f"{name} is {value}; expected at least {least}")
 
 
 def adaptation_arguments(
