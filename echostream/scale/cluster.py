@@ -33,13 +33,13 @@ def run_on_cluster(
     """On the cluster at the address, or ``auto``; see :func:`run_all`."""
     ray = connect(address)
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(_do)
-    run, sent, folder = uuid.uuid4().hex, ray.put(job), os.getcwd()
+    run, folder = uuid.uuid4().hex, os.getcwd()
     waiting = list(reversed(items))
     busy: list[Any] = []
     try:
         while waiting or busy:
             while waiting and len(busy) < _AHEAD:
-                busy.append(task.remote(run, sent, folder, waiting.pop()))
+                busy.append(task.remote(run, job, folder, waiting.pop()))
             (ready,), busy = ray.wait(busy)
             yield ray.get(ready)
     except ray.exceptions.RayTaskError as error:
