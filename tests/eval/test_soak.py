@@ -30,7 +30,7 @@ def test_forty_seconds_of_everything(checkpoint: Path) -> None:
     assert result.audio_s >= 40 and counts["utterances"] >= 15 and counts["words"] > 30
     assert all(counts[kind] > 0 for kind in (*KINDS, "resets", "refused"))
     assert len({window.state_bytes for window in result.windows}) == 1
-    # A leak of all that is heard would be 3 MB each time; what the tests before left, once or twice.
+    # A leak of all that is heard would be 3 MB each time, what earlier tests left comes but once.
     for _ in range(4):
         growth = result.growth()
         assert growth is not None
