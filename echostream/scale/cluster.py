@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import socket
-import uuid
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -33,13 +32,14 @@ def run_on_cluster(
     """On the cluster at the address, or ``auto``; see :func:`run_all`."""
     ray = connect(address)
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(_do)
-    run, folder = uuid.uuid4().hex, os.getcwd()
+    # In a list it is no argument that Ray loads anew for each task: it may hold a model.
+    sent, folder = [ray.put(job)], os.getcwd()
     waiting = list(reversed(items))
     busy: list[Any] = []
     try:
         while waiting or busy:
             while waiting and len(busy) < _AHEAD:
-                busy.append(task.remote(run, job, folder, waiting.pop()))
+                busy.append(task.remote(sent, folder, waiting.pop()))
             (ready,), busy = ray.wait(busy)
             yield ray.get(ready)
     except ray.exceptions.RayTaskError as error:
@@ -85,18 +85,21 @@ def connect(address: str) -> Any:
 
 
 _STARTED: dict[str, Callable[[Any], Any]] = {}
-"""What a worker process has started, by run: the latest alone."""
+"""What a worker process has started, by job: the latest alone."""
 
 
-def _do(run: str, job: Job[Any, Any], folder: str, item: Any) -> Any:
-    """The task."""
-    if run not in _STARTED:
+def _do(sent: list[Any], folder: str, item: Any) -> Any:
+    """The task; ``sent`` is the reference of the job."""
+    (reference,) = sent
+    if reference.hex() not in _STARTED:
         _STARTED.clear()
-        _STARTED[run] = _started(job, folder)
-    return _STARTED[run](item)
+        _STARTED[reference.hex()] = _started(reference, folder)
+    return _STARTED[reference.hex()](item)
 
 
-def _started(job: Job[Any, Any], folder: str) -> Callable[[Any], Any]:
+def _started(reference: Any, folder: str) -> Callable[[Any], Any]:
+    import ray
+
     torch.set_num_threads(1)
     try:
         # Paths of a command line are relative to where it was given.
@@ -106,6 +109,10 @@ def _started(job: Job[Any, Any], folder: str) -> Callable[[Any], Any]:
             f"{platform.node()} cannot enter {folder} ({error.strerror}); expected every "
             "machine of the cluster to have the folders of the command under the same names"
         ) from error
+    try:
+        job: Job[Any, Any] = ray.get(reference)
+    except ray.exceptions.RaySystemError as error:  # Around what loading it raised.
+        raise error.client_exc or error from error
     return job.start()
 
 

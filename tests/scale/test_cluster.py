@@ -132,6 +132,38 @@ def test_a_process_that_dies_is_replaced_but_not_for_ever(
     assert begun(tmp_path)["die"] == 2
 
 
+class Loaded:
+    """A job that notes each time that it is loaded, and may refuse."""
+
+    def __init__(self, notes: Path, refuses: bool = False) -> None:
+        self.notes, self.refuses = notes, refuses
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return loaded, (self.notes, self.refuses)
+
+    def start(self) -> Callable[[int], int]:
+        return abs
+
+
+def loaded(notes: Path, refuses: bool) -> Loaded:
+    if refuses:
+        raise DataError("other weights")
+    with notes.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return Loaded(notes)
+
+
+@pytest.mark.slow
+def test_a_job_is_loaded_once_in_a_process(cluster: Any, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    found = sorted(run_all(Loaded(notes), range(-12, 0), ray=cluster.address))
+    assert found == list(range(1, 13))
+    processes = notes.read_text().split()
+    assert len(processes) == len(set(processes)) < 12
+    with pytest.raises(DataError, match="^other weights$"):
+        list(run_all(Loaded(notes, refuses=True), [1], ray=cluster.address))
+
+
 @pytest.mark.slow
 def test_an_error_ends_the_others(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(AudioFormatError, match="^refused$"):
