@@ -268,13 +268,13 @@ class TransformerGenerator:
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""
         words: list[list[int]] = []
-        waiting = tuple(word.text for word in state.waiting)
         for token in state.draft.tokens:
             if token.id == self.vocabulary.end:
                 break
             if not words or self.vocabulary.starts_word(token.id):
                 words.append([])
             words[-1].append(token.id)
+        waiting = (word.text for word in state.waiting)
         return (*waiting, *filter(None, map(self.vocabulary.text, words)))
 
     def counters(self, state: TextState) -> Mapping[str, int]:

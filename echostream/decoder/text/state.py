@@ -13,7 +13,7 @@ from echostream.decoder.words import Word
 
 @dataclass(frozen=True)
 class TextState:
-    """One stream; bounded in size."""
+    """One stream; bounded in size but for words that the policy lets wait."""
 
     prefix: Prefix
     prompt_tokens: int
