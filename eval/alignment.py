@@ -1,7 +1,7 @@
 """Figures of words that were aligned with sentences beside those of words whose sentence is known.
 
     echostream data es-en
-    python -m eval.alignment --part test --corpora asterisk
+    python -m eval.alignment --corpora asterisk
 
 Recordings are heard end to end with --gap-s of silence after each. A word belongs to the recording
 in which its last token was spoken, which its encoder frame tells; that is the truth. ``echostream
@@ -15,7 +15,6 @@ import math
 import sys
 from bisect import bisect_right
 from itertools import accumulate
-from pathlib import Path
 
 from echostream.scoring.instance import Instance
 from echostream.scoring.long_form import METRICS, mean_latency, resegmented, with_words
@@ -25,16 +24,14 @@ from echostream.session import SystemOptions, build_translator
 from echostream.text import normalise
 from eval.command import aligned, ended, parser_of
 from eval.pauses import encoded, token_times, waits
-from eval.recordings import read_corpus_part
+from eval.recordings import add_corpus_part, read_corpus_part
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = parser_of("alignment", __doc__)
     add = parser.add_argument
-    add("--data", type=Path, default=Path("data/es-en"), help="(%(default)s)")
-    add("--part", default="test", choices=("train", "dev", "test"), help="(%(default)s)")
-    add("--corpora", metavar="A,B", help="of the data (all)")
+    add_corpus_part(parser)
     add("--recordings", type=int, metavar="N", help="the longest ones (all)")
     add("--gap-s", type=float, default=1.0, help="silence, s (%(default)s)")
     add("--checkpoint", help="with the policy and generator ctc (the one shipped)")
@@ -49,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def compared(args: argparse.Namespace) -> str:
     """A line for each figure."""
-    rows = read_corpus_part(args.data, args.part, args.corpora)
+    rows = read_corpus_part(args.data, args.split, args.corpora)
     longest = sorted(rows, key=lambda row: -row.seconds)[: args.recordings]
     rows = [row for row in rows if row in longest]
     options = SystemOptions(checkpoint=args.checkpoint)

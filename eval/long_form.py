@@ -49,7 +49,7 @@ from echostream.training.augment import add_noise, set_level, within_scale
 from echostream.training.corpus.manifest import ManifestRow
 from echostream.whole_file import replacing, write_whole
 from eval.command import aligned, ended, heading, parser_of, write_results
-from eval.recordings import read_corpus_part
+from eval.recordings import add_corpus_part, read_corpus_part
 
 RECORDING, SEGMENTS, LOG, STREAM = (
     "recording.flac",
@@ -238,9 +238,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = parser_of("long_form", __doc__)
     add = parser.add_argument
-    add("--data", type=Path, default=Path("data/es-en"), help="(%(default)s)")
-    add("--part", default="test", choices=("train", "dev", "test"), help="(%(default)s)")
-    add("--corpora", metavar="A,B", help="of the data (all)")
+    add_corpus_part(parser)
     add("--minutes", type=float, default=60.0, help="of audio, at most 150 (%(default)s)")
     add("--seed", type=int, default=0, help="of what is random (%(default)s)")
     add("--output", type=Path, default=Path("runs/long"), help="(%(default)s)")
@@ -259,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
 def _work(args: argparse.Namespace, argv: list[str] | None) -> None:
     if not 0 < args.minutes <= LONGEST_MINUTES:
         raise DataError(f"--minutes is {args.minutes}; expected up to {LONGEST_MINUTES:g}")
-    rows = read_corpus_part(args.data, args.part, args.corpora)
+    rows = read_corpus_part(args.data, args.split, args.corpora)
     make_recording(rows, args.data, 60 * args.minutes, args.seed, args.output)
     if args.make_only:
         return

@@ -1,7 +1,7 @@
 """What completing words at pauses gives and costs, on recordings with silence between them.
 
     echostream data es-en
-    python -m eval.pauses --part dev
+    python -m eval.pauses
 
 For each ``--pause-ms``: how long after its last token a word is written, and how many of the words
 that a pause completed were split, because what came after the pause belonged to them. The audio is
@@ -27,7 +27,7 @@ from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.build import build_searches
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import aligned, ended, parser_of, progress
-from eval.recordings import read_corpus_part
+from eval.recordings import add_corpus_part, read_corpus_part
 
 _SEGMENT = 320 * SAMPLE_RATE // 1000
 _HISS = 1e-4
@@ -87,8 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = parser_of("pauses", __doc__)
     add = parser.add_argument
-    add("--data", type=Path, default=Path("data/es-en"), help="(%(default)s)")
-    add("--part", default="dev", choices=("dev", "test"), help="(%(default)s)")
+    add_corpus_part(parser, "dev")
     add("--gap-s", type=float, default=2.0, help="silence, s (%(default)s)")
     add("--checkpoint", help="(the one shipped)")
     add("--pause-ms", type=int, nargs="+", default=[0, 200, 300, 400, 500, 600, 800])
@@ -103,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def pauses(args: argparse.Namespace) -> str:
     """A line for each ``--pause-ms``."""
-    rows = read_corpus_part(args.data, args.part)
+    rows = read_corpus_part(args.data, args.split, args.corpora)
     plain = SystemOptions(checkpoint=args.checkpoint)
     translator = build_translator(plain)
     chunks = list(encoded(translator, rows, args.data, args.gap_s))
@@ -123,7 +122,7 @@ def pauses(args: argparse.Namespace) -> str:
         lines.append([f"{figure:.0f}" for figure in figures])
     header = ("pause", "words", "mean", "median", "p95", "max", "paused", "split")
     return (
-        f"{len(rows)} recordings of {args.part}, {args.gap_s:g} s after each, policy ctc; ms from "
+        f"{len(rows)} recordings of {args.split}, {args.gap_s:g} s after each, policy ctc; ms from "
         f"a word's last token until it is written\n{aligned(header, lines)}"
     )
 

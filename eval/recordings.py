@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,18 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.text import normalise
 from echostream.training.corpus.manifest import ManifestRow, read_manifest
+from echostream.training.corpus.split import SPLITS
 from echostream.whole_file import replacing, write_whole
 from eval.sweep import Source, read_sources
 from eval.sweep.work import Progress, quiet
+
+
+def add_corpus_part(parser: ArgumentParser, split: str = "test") -> None:
+    """The options that :func:`read_corpus_part` is called with; ``split`` is the default."""
+    add = parser.add_argument
+    add("--data", type=Path, default=Path("data/es-en"), help="corpus (%(default)s)")
+    add("--split", default=split, choices=SPLITS, help="part of it (%(default)s)")
+    add("--corpora", metavar="A,B", help="only these of its corpora (all)")
 
 
 def read_corpus_part(data: Path, split: str, corpora: str | None = None) -> list[ManifestRow]:

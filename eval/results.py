@@ -33,7 +33,7 @@ from echostream.scoring.significance import bootstrap
 from echostream.text import normalise, without_marks
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import add_workers, ended, heading, parser_of, progress, write_results
-from eval.recordings import join_recordings, listed_sources, read_corpus_part
+from eval.recordings import add_corpus_part, join_recordings, listed_sources, read_corpus_part
 from eval.sweep import NamedSystem, System, Work, encode, parse_system, run_policy
 
 ALL = "all"
@@ -54,9 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT[@OPTION=VALUE,...]",
         help="checkpoint folders, with options of the agent if wanted; the first is the baseline",
     )
-    add("--data", type=Path, default=Path("data/es-en"), help="corpus (default: %(default)s)")
-    add("--split", default="test", choices=("dev", "test"), help="(default: %(default)s)")
-    add("--corpora", help="only these, comma-separated (default: all of the manifest)")
+    add_corpus_part(parser)
     add("--output", type=Path, default=Path("runs/results"), help="(default: %(default)s)")
     add(
         "--chunks",

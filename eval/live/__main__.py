@@ -29,6 +29,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from echostream.commands.system import add_system_arguments, translator_of
 from eval.command import ROOT, ended, heading, parser_of, write_results
 from eval.live.clients import MISCHIEF, Record, rounds, speaker
@@ -69,10 +71,9 @@ async def run(
     return moments
 
 
-def percentile(values: Sequence[float], part: float) -> float:
-    """The value below which that part of them is; 0 of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+def percentile_ms(seconds: Sequence[float], percent: float) -> float:
+    """Below which so many per cent of them are; 0 of none."""
+    return 1000 * float(np.percentile(seconds, percent)) if seconds else 0.0
 
 
 def summary(record: Record, moments: Sequence[Moment]) -> dict[str, float]:
@@ -81,12 +82,12 @@ def summary(record: Record, moments: Sequence[Moment]) -> dict[str, float]:
     first, last = settled[0], settled[-1]
     audio_s = last.audio_s - first.audio_s
     return {
-        "late_p50": 1000 * percentile(record.late_s, 0.5),
-        "late_p95": 1000 * percentile(record.late_s, 0.95),
-        "tail_p95": 1000 * percentile(record.tail_s, 0.95),
-        "behind_p50": 1000 * percentile([each.behind_s for each in settled], 0.5),
-        "behind_p95": 1000 * percentile([each.behind_s for each in settled], 0.95),
-        "slip_p95": 1000 * percentile(record.slip_s, 0.95),
+        "late_p50": percentile_ms(record.late_s, 50),
+        "late_p95": percentile_ms(record.late_s, 95),
+        "tail_p95": percentile_ms(record.tail_s, 95),
+        "behind_p50": percentile_ms([each.behind_s for each in settled], 50),
+        "behind_p95": percentile_ms([each.behind_s for each in settled], 95),
+        "slip_p95": percentile_ms(record.slip_s, 95),
         "slip_most": 1000 * max(record.slip_s, default=0.0),
         "memory_begin": first.rss_bytes,
         "memory_end": last.rss_bytes,

@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def arguments(data: Path, checkpoint: Path, output: str, *more: str) -> list[str]:
-    return ["--data", str(data), "--part", "dev", "--minutes", "0.5", "--checkpoint",
+    return ["--data", str(data), "--split", "dev", "--minutes", "0.5", "--checkpoint",
         str(checkpoint), "--output", str(data / output), *more]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_an_interrupted_run_goes_on(
 def test_aligned_words_beside_those_whose_recording_is_known(
     data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--data", str(data), "--part", "dev", "--checkpoint", str(checkpoint)]
+    arguments = ["--data", str(data), "--split", "dev", "--checkpoint", str(checkpoint)]
     assert alignment.main(arguments) == 0
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("4 recordings, 10 s, ") and len(lines) == 3
