@@ -98,8 +98,6 @@ def _do(sent: list[Any], folder: str, item: Any) -> Any:
 
 
 def _started(reference: Any, folder: str) -> Callable[[Any], Any]:
-    import ray
-
     torch.set_num_threads(1)
     try:
         # Paths of a command line are relative to where it was given.
@@ -109,6 +107,8 @@ def _started(reference: Any, folder: str) -> Callable[[Any], Any]:
             f"{platform.node()} cannot enter {folder} ({error.strerror}); expected every "
             "machine of the cluster to have the folders of the command under the same names"
         ) from error
+    import ray
+
     try:
         job: Job[Any, Any] = ray.get(reference)
     except ray.exceptions.RaySystemError as error:  # Around what loading it raised.
