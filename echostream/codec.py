@@ -62,7 +62,7 @@ def encode(tree: Any, what: str, fingerprint: str = "") -> bytes:
         if isinstance(value, np.ndarray):
             return kept(_ARRAY, torch.from_numpy(np.ascontiguousarray(value)))
         if isinstance(value, bytes):
-            return kept(_BYTES, torch.tensor(list(value), dtype=torch.uint8))
+            return kept(_BYTES, torch.from_numpy(np.frombuffer(value, np.uint8).copy()))
         if isinstance(value, list):
             return list(map(plain, value))
         if isinstance(value, tuple):

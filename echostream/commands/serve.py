@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echostream.commands import command
-from echostream.commands.system import add_system_arguments, options_of, translator_of
+from echostream.commands.system import add_system_arguments, options_of
 from echostream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ NUMBERS = {
     "port": (int, "to listen on, 0 for any that is free (8080)"),
     "max_clients": (int, "who are served at once; others get HTTP 503 (16)"),
     "max_batch": (int, "streams in one call of the encoder (8)"),
+    "processes": (int, "that compute (one for each max-batch of max-clients, at most one a core)"),
     "max_message_bytes": (int, "of one message (1048576)"),
     "max_messages": (int, "of a client a second; more are read more slowly (1000)"),
     "idle_s": (float, "seconds after which a silent client is dropped (60)"),
@@ -93,8 +94,7 @@ def main(args: argparse.Namespace) -> None:
             "echostream[server]`"
         ) from error
     options = server_options(args)
-    server = Server(translator_of(args), options_of(args), options)
-    asyncio.run(serve_until_told(server))
+    asyncio.run(serve_until_told(Server(options_of(args), options, device=args.device)))
 
 
 async def serve_until_told(server: Server) -> None:

@@ -153,6 +153,7 @@ def build_parser() -> ArgumentParser:
     add("--talk-s", type=float, default=30.0, help="length of a stream, seconds (%(default)s)")
     add("--data", type=Path, default=ROOT / "data" / "es-en", help="speech (%(default)s)")
     add("--output", type=Path, default=ROOT / "runs" / "live", help="results (%(default)s)")
+    add("--processes", type=int, help="that compute (as of the server)")
     add("--max-batch", type=int, default=8, help="as of the server (%(default)s)")
     add_system_arguments(parser)
     return parser

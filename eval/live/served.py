@@ -34,8 +34,9 @@ class Moment:
     at_s: float
     """Since the clients began."""
     rss_bytes: int
+    """Of all processes; what they share counts for each."""
     cpu_s: float
-    """Of all threads, since its start."""
+    """Of all processes, since their start."""
     clients: int
     behind_s: float
     """Audio that waits, of the stream that waits most."""
@@ -92,12 +93,11 @@ class Served:
         with urllib.request.urlopen(self.url + "metrics", timeout=_END_S) as response:
             text = response.read().decode()
         told = dict(re.findall(r"^echostream_(\w+) (\S+)$", text, re.MULTILINE))
-        process = self.process.pid
-        times = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        processes = family(self.process.pid)
         return Moment(
             time.monotonic() - self._began,
-            resident_bytes(process),
-            (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"),
+            sum(map(resident_bytes, processes)),
+            sum(map(_cpu_s, processes)),
             int(told["clients"]),
             float(told["behind_seconds"]),
             float(told["audio_seconds_total"]),
@@ -108,3 +108,18 @@ class Served:
 
     def _end(self) -> str:
         return " ".join(self._said().split()[-40:]) or "nothing"
+
+
+def family(process: int) -> list[int]:
+    """A process and all that it has started."""
+    found = [process]
+    for each in found:  # grows while it is walked
+        for path in Path(f"/proc/{each}/task").glob("*/children"):
+            found += map(int, path.read_text(encoding="ascii").split())
+    return found
+
+
+def _cpu_s(process: int) -> float:
+    """Of all threads, since its start."""
+    times = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")

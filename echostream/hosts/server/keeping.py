@@ -13,7 +13,6 @@ from typing import Protocol
 
 from echostream.codec import decode, encode
 from echostream.errors import ConfigError
-from echostream.hosts.pool import Detached
 from echostream.hosts.server.messages import Control
 from echostream.hosts.transcript import WrittenWord
 from echostream.whole_file import write_whole
@@ -41,7 +40,8 @@ class Kept:
     """What may still change."""
     ended: bool = False
     """Whether the stream is over, and no other has begun."""
-    stream: Detached | None = None
+    stream: bytes | None = None
+    """What is computed, as a worker saved it."""
 
 
 class Keeper(Protocol):

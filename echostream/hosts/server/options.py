@@ -30,6 +30,8 @@ class ServerOptions:
     """Together; further ones are refused with HTTP 503."""
     max_batch: int = 8
     """Streams in one call of the encoder."""
+    processes: int = 0
+    """That compute; 0 for one for each ``max_batch`` of ``max_clients``, at most one a core."""
     max_message_bytes: int = 1 << 20
     max_messages: int = 1000
     """A second; more are taken more slowly."""
@@ -55,7 +57,7 @@ class ServerOptions:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name in ("port", "drain_s", "resume_s") else 1
+            least = 0 if field.name in ("port", "processes", "drain_s", "resume_s") else 1
             if field.type in ("int", "float") and value < least:
                 raise ConfigError(
                     f"--{field.name.replace('_', '-')} is {value}; expected at least {least}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
 import ssl
 from typing import Any
 
+import torch
 from websockets.asyncio.server import Server as Listening
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -20,9 +23,8 @@ from echostream.hosts.server.keeping import InFolder, InMemory, Keeper, Kept
 from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.options import ServerOptions
 from echostream.hosts.server.speech import Speech
-from echostream.hosts.server.voices import Voices
+from echostream.hosts.server.worker import in_process, in_thread
 from echostream.session import SystemOptions, Translator
-from echostream.session.saved_stream import fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -33,27 +35,33 @@ TRY_AGAIN = 1013
 class Server:
     """One model, many clients; ``async with Server(...)`` serves until the block ends.
 
-    Args:
-        translator: what all share.
-        system: the options that it was made of.
-        options: where to listen, and limits.
+    Entering raises CheckpointError or ConfigError: if the checkpoint or an option cannot be used,
+    the encoder takes one stream at a time, or the address is taken.
 
-    Raises:
-        ConfigError: for an encoder that takes one stream at a time.
+    Args:
+        system: what is translated with.
+        options: where to listen, and limits.
+        device: of the model.
+        translator: of ``system``, to be used in a thread; without it processes load their own.
     """
 
     def __init__(
         self,
-        translator: Translator,
         system: SystemOptions,
         options: ServerOptions | None = None,
+        *,
+        device: str = "cpu",
+        translator: Translator | None = None,
     ) -> None:
         self.options = options or ServerOptions()
         self.meter = Meter()
-        self._voices = Voices(translator, system, self.options.max_batch)
-        self._engine = Engine(self._voices, self.meter)
+        batch = self.options.max_batch
+        if translator is None:
+            launches = [in_process(system, device, batch)] * processes_of(self.options, device)
+        else:
+            launches = [in_thread(translator, system, batch)]
+        self._engine = Engine(launches, self.meter)
         self._conversations: set[Conversation] = set()
-        self._absences = Absences(_keeper(translator, self.options), self._speech)
         self._page = web.page_files()
         self._draining = False
         self._listening: Listening | None = None
@@ -74,8 +82,9 @@ class Server:
         return f"{scheme}://{host}:{port}/"
 
     async def __aenter__(self) -> Server:
-        self._engine.start()
+        await self._engine.start()
         try:
+            self._absences = Absences(self._keeper(), self._speech)
             self._listening = await serve(
                 self._converse,
                 self.options.host,
@@ -89,8 +98,10 @@ class Server:
                 ping_timeout=None,
                 server_header=None,
             )
-        except OSError as error:
+        except BaseException as error:
             await self._engine.stop()
+            if not isinstance(error, OSError):
+                raise
             raise ConfigError(
                 f"{self.options.host}:{self.options.port} cannot be listened on "
                 f"({error.strerror or error}); expected an address of this machine and a port that "
@@ -162,10 +173,11 @@ class Server:
             return web.json_answer(503 if self._draining else 200, told)
         if path == "/about":
             needs = self.options.token is not None
+            facts = self._engine.facts
             about = {
-                **self._voices.describe(),
-                "chunk_ms": self._engine.chunk_ms,
-                "separator": self._voices.separator,
+                **facts.choices,
+                "chunk_ms": facts.chunk_ms,
+                "separator": facts.separator,
                 "needs_token": needs,
             }
             return web.json_answer(200, about)
@@ -193,7 +205,13 @@ class Server:
             self._note()
 
     def _speech(self, kept: Kept | None = None) -> Speech:
-        return Speech(self._engine, self._voices.separator, kept)
+        return Speech(self._engine, self._engine.facts.separator, kept)
+
+    def _keeper(self) -> Keeper:
+        folder, seconds = self.options.streams, self.options.resume_s
+        if folder is None:
+            return InMemory(seconds, self.options.max_clients)
+        return InFolder(folder, self._engine.facts.fingerprint, seconds)
 
     def _note(self) -> None:
         self.meter.clients = len(self._conversations)
@@ -201,10 +219,11 @@ class Server:
             self._emptied.set()
 
 
-def _keeper(translator: Translator, options: ServerOptions) -> Keeper:
-    if options.streams is None:
-        return InMemory(options.resume_s, options.max_clients)
-    return InFolder(options.streams, fingerprint(translator), options.resume_s)
+def processes_of(options: ServerOptions, device: str) -> int:
+    """How many compute: as was said, or one for each batch of clients while there are cores."""
+    if options.processes or torch.device(device).type != "cpu":
+        return options.processes or 1
+    return min(os.cpu_count() or 1, math.ceil(options.max_clients / options.max_batch))
 
 
 def _tls(options: ServerOptions) -> ssl.SSLContext | None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import StreamClosedError
-from echostream.hosts.pool import Detached, Served
+from echostream.hosts.pool import Served
 from echostream.hosts.server.engine import Engine
 from echostream.hosts.server.keeping import Kept
 from echostream.hosts.server.messages import (
@@ -56,7 +56,7 @@ class Speech:
         """That no connection has it."""
         kept = kept or Kept()
         self._stream: Stream | None = None
-        self._detached = kept.stream
+        self._saved = kept.stream
         """Which :meth:`go_on` opens again."""
         self._control, self._tentative = kept.control, kept.tentative
         self._held, self._samples = kept.held, kept.samples
@@ -141,9 +141,9 @@ class Speech:
 
     async def go_on(self) -> None:
         """Compute what was kept."""
-        if self._detached is not None:
-            self._stream = await self._open(self._detached)
-            self._detached = None
+        if self._saved is not None:
+            self._stream = await self._open(self._saved)
+            self._saved = None
 
     def close(self) -> None:
         """Nobody will hear of it any more."""
@@ -175,9 +175,9 @@ class Speech:
         for start in range(0, len(samples), self._rate):
             await self._stream.push(samples[start : start + self._rate], self._rate)
 
-    async def _open(self, detached: Detached | None = None) -> Stream:
+    async def _open(self, saved: bytes | None = None) -> Stream:
         source, target = self._control.source_language, self._control.target_language
-        return await self._engine.open(source, target, self._served, detached)
+        return await self._engine.open(source, target, self._served, saved)
 
     def _text(self, words: Sequence[WrittenWord], *, begun: bool) -> str:
         return joined([word.text for word in words], self._separator, begun=begun)

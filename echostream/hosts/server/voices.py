@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-import threading
+from dataclasses import dataclass
 from typing import Any
 
+from echostream.config import SystemConfig
 from echostream.hosts.languages import spoken_options
 from echostream.hosts.pool import Detached, StreamPool
 from echostream.hosts.server.options import MAX_AHEAD_MS
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.build import text_decoder
+from echostream.session.saved_stream import fingerprint
 
 MOST_POOLS = 8
 """Beyond so many, those without streams are dropped."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the streams of a system are, for those who do not compute them."""
+
+    options: SystemOptions
+    """What clients do not ask for is as these say."""
+    config: SystemConfig
+    choices: dict[str, Any]
+    """What a client can choose; codes of languages, the default first."""
+    chunk_ms: int
+    """Audio of a chunk, ms."""
+    separator: str
+    """Between words."""
+    fingerprint: str
 
 
 class Voices:
@@ -33,36 +51,34 @@ class Voices:
         self._max_batch = max_batch
         self._config = translator.listener.model.config
         self._pools: dict[SystemOptions, StreamPool] = {}
-        self._lock = threading.Lock()
         self._pool(options)
-
-    @property
-    def separator(self) -> str:
-        """Between words."""
-        return self._first.writer.separator
-
-    @property
-    def chunk_ms(self) -> int:
-        """Audio of a chunk, ms."""
-        return self._first.listener.chunk_ms
 
     @property
     def pools(self) -> tuple[StreamPool, ...]:
         """Those there are."""
         return tuple(self._pools.values())
 
-    def describe(self) -> dict[str, Any]:
-        """What a client can choose; codes of languages, the default first."""
-        model = self._first.listener.model
-        own = self._config.source_languages or (self._config.source_language,)
+    @property
+    def facts(self) -> Facts:
+        """What streams there can be."""
+        model, config = self._first.listener.model, self._config
+        own = config.source_languages or (config.source_language,)
         first = self._options.source_language
         sources = sorted(own, key=lambda code: code != first) if first else list(own)
         translates = self._options.task != "asr"
-        return {
+        choices = {
             "source_languages": sources,
-            "target_languages": [self._config.target_language] if translates else [],
+            "target_languages": [config.target_language] if translates else [],
             "transcribes": "asr" in model.heads or text_decoder(model) is not None,
         }
+        return Facts(
+            self._options,
+            config,
+            choices,
+            self._first.listener.chunk_ms,
+            self._first.writer.separator,
+            fingerprint(self._first),
+        )
 
     def open(
         self, source: str | None, target: str | None, detached: Detached | None = None
@@ -76,11 +92,8 @@ class Voices:
         Raises:
             ConfigError: for a language that the model does not have.
         """
-        wanted = self.options_for(source, target)
-        # A pool that is empty may be dropped, so it must not be between being found and used.
-        with self._lock:
-            pool = self._pool(wanted)
-            return pool, pool.open(detached=detached)
+        pool = self._pool(spoken_options(self._options, self._config, source, target))
+        return pool, pool.open(detached=detached)
 
     def _pool(self, wanted: SystemOptions) -> StreamPool:
         pool = self._pools.get(wanted)
@@ -95,11 +108,3 @@ class Voices:
             )
             self._pools[wanted] = pool
         return pool
-
-    def options_for(self, source: str | None, target: str | None) -> SystemOptions:
-        """What a client's languages mean.
-
-        Raises:
-            ConfigError: for a language that the model does not have.
-        """
-        return spoken_options(self._options, self._config, source, target)

@@ -44,7 +44,7 @@ def serving(
 
     async def serve() -> None:
         given = ServerOptions(port=0, **options)
-        async with Server(translator, system, given) as server, asyncio.timeout(300):
+        async with Server(system, given, translator=translator) as server, asyncio.timeout(300):
             await work(server)
 
     asyncio.run(serve())

@@ -18,7 +18,7 @@ from echostream.hosts.server import Server, ServerOptions
 from echostream.hosts.server.keeping import InFolder, Kept
 from echostream.hosts.transcript import WrittenWord
 from echostream.session import SystemOptions, build_translator
-from eval.live.served import Served
+from eval.live.served import Served, family
 
 from .clients import SYSTEM, Told, address, alone, pcm, translator_of
 from .test_server import closed
@@ -54,7 +54,7 @@ def test_a_stream_goes_on_in_another_server(checkpoint: Path, tmp_path: Path, dr
 
     def server() -> Server:
         options = ServerOptions(port=0, streams=tmp_path / "streams")
-        return Server(build_translator(system), system, options)
+        return Server(system, options, translator=build_translator(system))
 
     async def work() -> None:
         async with server() as first, server() as second, asyncio.timeout(120):
@@ -89,7 +89,9 @@ def test_a_stream_goes_on_in_another_process(checkpoint: Path, tmp_path: Path) -
 
     async def work(first: Served, second: Served) -> None:
         connection, token = await begin(first.url.replace("http", "ws"), samples[:17_001], told)
-        os.kill(first.process.pid, signal.SIGTERM)
+        # As a service manager does it: those that compute get the signal too.
+        for process in family(first.process.pid):
+            os.kill(process, signal.SIGTERM)
         assert (await closed(connection))[1] == 1012
         async with connect(second.url.replace("http", "ws")) as back:
             assert await go_on(back, token, samples, told) == 17_001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import multiprocessing
 import signal
 import urllib.request
 import wave
@@ -163,7 +164,7 @@ def test_a_server_that_is_told_to_end_loses_no_word(checkpoint: Path) -> None:
     told = Told()
     system = SystemOptions(checkpoint=str(checkpoint), **SYSTEM)
     translator = translator_of(checkpoint)
-    server = Server(translator, system, ServerOptions(port=0, drain_s=1.0))
+    server = Server(system, ServerOptions(port=0, drain_s=1.0), translator=translator)
 
     async def work() -> None:
         handlers: dict[int, Callable[[], None]] = {}
@@ -330,6 +331,53 @@ def test_a_batch_that_fails_ends_its_streams_and_no_others(
 
     translator = serving(checkpoint, work)
     assert results[0].text == " ".join(alone(translator, samples, 16_000))
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_costs_its_own_streams(checkpoint: Path) -> None:
+    """Each of two clients is computed by a process of its own."""
+    samples = pcm(1.6, 5)
+    system = SystemOptions(checkpoint=str(checkpoint), **SYSTEM)
+    results: list[Told] = []
+
+    async def begin(connection: Any) -> Told:
+        await connection.send(samples[:12_000].tobytes())
+        told = Told()
+        while not told.words:
+            told.take(str(await connection.recv()))
+        return told
+
+    async def work(server: Server) -> None:
+        async with client(server) as first, client(server) as second:
+            told = [await begin(first), await begin(second)]
+            processes = multiprocessing.active_children()
+            assert len(processes) == 2
+            processes[0].kill()
+            await asyncio.to_thread(processes[0].join)
+            for each, connection in zip(told, (first, second), strict=True):
+                await connection.send(samples[12_000:].tobytes())
+                await connection.send('{"end_of_stream": true}')
+                while not each.take(str(await connection.recv())):
+                    pass
+            # The one that is left takes new streams, and so does the one in the place of the other.
+            both = (speak(each, samples) for each in (first, second))
+            (lost,) = (each.errors for each in told if each.errors)
+            assert "has died" in lost[0]
+            results.extend(each for each in told if not each.errors)
+            results.extend(await asyncio.gather(*both))
+            while len(multiprocessing.active_children()) < 2:
+                await asyncio.sleep(0.01)
+        await gone(server)
+
+    async def serve() -> None:
+        options = ServerOptions(port=0, processes=2)
+        async with Server(system, options) as server, asyncio.timeout(300):
+            await work(server)
+        assert not multiprocessing.active_children()
+
+    asyncio.run(serve())
+    expected = " ".join(alone(translator_of(checkpoint), samples, 16_000))
+    assert [each.text for each in results] == [expected] * 3 and expected
 
 
 def test_simulstreams_own_client(
