@@ -10,6 +10,7 @@ COMMANDS = {
     "data": "download and prepare a corpus",
     "corpus": "read corpora in other layouts, write manifests for other tools",
     "train": "train a system on a prepared corpus",
+    "distil": "make a small encoder of Whisper's, from its output",
     "adapt": "make Whisper's encoder streaming, from recordings without texts",
     "checkpoint": "make a checkpoint folder of a training run",
     "language-model": "estimate n-gram models for a checkpoint's search",

@@ -80,6 +80,8 @@ class TextDecoderConfig:
     that it can look at. ``alignment_heads`` are the (layer, head) pairs whose cross-attention
     follows the audio. ``activation`` is ``gelu`` (Whisper) or ``relu`` (fairseq), and
     ``embed_scale`` is what embeddings of the input are multiplied by, not those of the output.
+    ``source_dim`` are the channels of an encoder whose frames are mapped to ``embed_dim`` first; 0
+    is an encoder of as many channels, whose frames are taken as they are.
     """
 
     vocab_size: int = 51865
@@ -92,6 +94,7 @@ class TextDecoderConfig:
     alignment_heads: tuple[tuple[int, int], ...] = ()
     activation: str = "gelu"
     embed_scale: float = 1.0
+    source_dim: int = 0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -104,6 +107,11 @@ class TextDecoderConfig:
         require(
             self.activation in ("gelu", "relu"),
             f"text_decoder.activation is {self.activation!r}; expected gelu or relu",
+        )
+        require(
+            self.source_dim >= 0,
+            f"text_decoder.source_dim is {self.source_dim}; expected the channels of the encoder, "
+            "or 0 for as many as text_decoder.embed_dim",
         )
         require(
             self.embed_dim % self.num_heads == 0,

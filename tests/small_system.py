@@ -44,10 +44,10 @@ WHISPER = SystemConfig(
 )
 
 
-def make_whisper(folder: Path) -> None:
+def make_whisper(folder: Path, config: SystemConfig = WHISPER) -> None:
     """A checkpoint of Whisper's kind with random weights and a vocabulary of a few words."""
     torch.manual_seed(0)
-    save_model(SpeechModel(WHISPER), folder)
+    save_model(SpeechModel(config), folder)
     write_tokens(tokenizer().table, folder / TOKENS)
 
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from echostream.commands import command
+
+if TYPE_CHECKING:
+    from echostream.training.adaptation.run import AdaptationOptions
+
+AUDIO_HELP = "recordings: a folder with manifest.tsv (its training part), or of audio files"
+LEAVE_OUT_HELP = "corpora of the manifests that are kept for tests (none)"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,19 +30,15 @@ def build_parser() -> argparse.ArgumentParser:
         "checkpoint", metavar="CHECKPOINT", help="Whisper's folder, or whisper-base once fetched"
     )
     parser.add_argument(
-        "--audio",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FOLDER",
-        help="recordings: a folder with manifest.tsv (its training part), or of audio files",
+        "--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP
     )
-    parser.add_argument(
-        "--leave-out",
-        default="",
-        metavar="CORPUS,...",
-        help="corpora of the manifests that are kept for tests (none)",
-    )
+    parser.add_argument("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
+    add_run_options(parser, peak_rate=2e-4)
+    return parser
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> None:
+    """Add what every run in which a student learns can be told."""
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument(
         "--first-stage",
@@ -46,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--updates", type=int, default=2000, help="windows of 30 s (%(default)s)")
     parser.add_argument("--minutes", type=float, help="stop after this wall time in all (none)")
-    parser.add_argument("--peak-rate", type=float, default=2e-4, help="(%(default)s)")
+    parser.add_argument("--peak-rate", type=float, default=peak_rate, help="(%(default)s)")
     parser.add_argument(
         "--chunk-sizes",
         default="",
@@ -58,7 +61,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--save-every", type=int, default=100, metavar="UPDATES", help="(%(default)s)"
     )
-    return parser
+
+
+def run_options(args: argparse.Namespace, **others: Any) -> AdaptationOptions:
+    """What :func:`add_run_options` was told, and others."""
+    from echostream.training.adaptation.run import AdaptationOptions
+
+    return AdaptationOptions(
+        updates=args.updates,
+        minutes=args.minutes,
+        peak_rate=args.peak_rate,
+        chunk_sizes=args.chunk_sizes,
+        seed=args.seed,
+        save_every=args.save_every,
+        first_stage=args.first_stage,
+        **others,
+    )
 
 
 @command("adapt", build_parser)
@@ -66,24 +84,15 @@ def main(args: argparse.Namespace) -> None:
     """Adapt or go on, and leave a checkpoint in ``args.output``."""
     from echostream.locations import find_checkpoint
     from echostream.training.adaptation.export import export_adaptation
-    from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
-    from echostream.training.adaptation.windows import find_recordings
+    from echostream.training.adaptation.run import adaptation_arguments
+    from echostream.training.adaptation.windows import find_recordings, names
     from echostream.training.fairseq_run import configure_logging, require_fairseq, run_fairseq
 
     configure_logging()
     require_fairseq()
-    options = AdaptationOptions(
-        updates=args.updates,
-        minutes=args.minutes,
-        peak_rate=args.peak_rate,
-        chunk_sizes=args.chunk_sizes,
-        leave_out=args.leave_out,
-        seed=args.seed,
-        save_every=args.save_every,
-        first_stage=args.first_stage,
-    )
+    options = run_options(args, leave_out=args.leave_out)
     checkpoint = find_checkpoint(args.checkpoint)
-    recordings = find_recordings(args.audio, [name for name in args.leave_out.split(",") if name])
+    recordings = find_recordings(args.audio, names(args.leave_out))
     args.output.mkdir(parents=True, exist_ok=True)
     run_fairseq(adaptation_arguments(checkpoint, args.audio, args.output, options))
     export_adaptation(args.output, checkpoint, recordings, args.output, seed=args.seed)

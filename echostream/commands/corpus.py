@@ -5,6 +5,7 @@
 ... export fairseq-s2t data/es-en
 ... features data/es-en --output data/es-en-features
 ... opus data/es-en --output data/es-en-opus
+... targets whisper-base --audio data/es-en data/fr-en --output data/targets --windows 1000
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 from pathlib import Path
 
 from echostream.commands import command
+from echostream.commands.adapt import AUDIO_HELP, LEAVE_OUT_HELP
 from echostream.errors import DataError
 from echostream.training.corpus.clip import Clip
 from echostream.training.corpus.importing import import_corpus, read_fairseq
@@ -92,6 +94,19 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, required=True)
     add("--kbps", type=float, default=24.0, help="kbit/s of the recordings (%(default)s)")
     add("--jobs", type=int, default=1, help="recordings coded at once")
+    making = commands.add_parser(
+        "targets", help="windows of mixed speech with a teacher's output, for `echostream distil`"
+    )
+    add = making.add_argument
+    add("checkpoint", metavar="TEACHER", help="Whisper's folder, or whisper-base once fetched")
+    add("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP)
+    add("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
+    add("--output", type=Path, required=True)
+    add("--windows", type=int, default=1000, help="of 30 s, 1.7 MB each (%(default)s)")
+    add("--held-out", type=int, default=24, help="windows of other recordings (%(default)s)")
+    add("--seed", type=int, default=1, help="of the windows (%(default)s)")
+    add("--jobs", type=int, default=1, help="processes")
+    add("--ray", metavar="auto|ADDRESS", help="on a Ray cluster instead (docs/scale.md)")
     return parser
 
 
@@ -118,6 +133,20 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.command == "opus":
         rows = copy_as_opus(arguments.folder, arguments.output, arguments.kbps, jobs)
         print(f"{len(rows)} recordings written to {arguments.output}")
+    elif arguments.command == "targets":
+        from echostream.locations import find_checkpoint
+        from echostream.training.adaptation.targets import TargetOptions, write_targets
+        from echostream.training.adaptation.windows import find_recordings, names
+
+        made = write_targets(
+            find_checkpoint(arguments.checkpoint),
+            find_recordings(arguments.audio, names(arguments.leave_out)),
+            arguments.output,
+            TargetOptions(arguments.windows, arguments.held_out, arguments.seed),
+            jobs=jobs,
+            ray=arguments.ray,
+        )
+        print(f"{made} windows written to {arguments.output}")
     else:
         output = arguments.output or arguments.folder / arguments.format
         for path in export(arguments.format, arguments.folder, output):

@@ -12,7 +12,8 @@ and of ``NAME`` with the two tensors
 the flattened numbers are the base's plus ``(v - 8) * scale``, ``v`` being 1 to 15. The last group
 is filled up with zeros. A change of low rank is stored as two such tensors, ``NAME:left`` and
 ``NAME:right``, whose product it is. The header names the base and has a sum of its weights, so
-that a difference is never added to other weights than those that it was taken from.
+that a difference is never added to other weights than those that it was taken from; and tensors of
+the base that the checkpoint is without.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Header:
     """:func:`sum_of` its weights."""
     shapes: Mapping[str, tuple[int, ...]]
     """Of the tensors that are stored in 4 bits."""
+    absent: frozenset[str]
+    """Tensors of the base that are not wanted."""
 
 
 def has_difference(folder: str | Path) -> bool:
@@ -84,7 +87,8 @@ def write_difference(
     largest difference in the group of 64.
 
     Args:
-        state: the weights to be kept; a tensor that the base lacks is a difference from zero.
+        state: the weights to be kept; a tensor that the base lacks, or has in another shape, is a
+            difference from zero, and one that only the base has is noted as absent.
         base: weights of the base, as stored in its folder.
         base_name: what it is found by.
         folder: where to write.
@@ -98,9 +102,12 @@ def write_difference(
     """
     tensors: dict[str, Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
+    absent = {
+        name for name, old in base.items() if name not in state or state[name].shape != old.shape
+    }
     for name, tensor in state.items():
         new = tensor.detach().cpu()
-        old = base[name] if name in base else torch.zeros_like(new)
+        old = base[name] if name in base and name not in absent else torch.zeros_like(new)
         is_statistic = "cmvn" in name
         whole = new.contiguous() if is_statistic else new.to(torch.float16).contiguous()
         if not bool(torch.isfinite(whole).all()):
@@ -122,6 +129,8 @@ def write_difference(
         "base_sum": sum_of(base),
         "shapes": json.dumps(shapes),
     }
+    if absent:
+        metadata["absent"] = json.dumps(sorted(absent))
     write_whole(Path(folder) / FILE, safetensors.torch.save(tensors, metadata=metadata))
 
 
@@ -149,7 +158,11 @@ def read_difference(folder: str | Path) -> dict[str, Tensor]:
             f"the weights in {base_folder} have the sum {found[:12]}; expected "
             f"{header.base_sum[:12]}, those that {path} was made from: {_advice(header.base)}"
         )
-    result = {name: t.float() if t.is_floating_point() else t for name, t in base.items()}
+    result = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in base.items()
+        if name not in header.absent
+    }
     for name, tensor in tensors.items():
         if not name.endswith((_VALUES, _SCALES)):
             result[name] = tensor.float()
@@ -260,7 +273,8 @@ def _read(path: Path, *, header_only: bool = False) -> tuple[Header, dict[str, T
             name: tuple(int(size) for size in shape)
             for name, shape in json.loads(metadata["shapes"]).items()
         }
-        header = Header(metadata["base"], metadata["base_sum"], shapes)
+        absent = frozenset(str(name) for name in json.loads(metadata.get("absent", "[]")))
+        header = Header(metadata["base"], metadata["base_sum"], shapes, absent)
         if any(size < 0 for shape in shapes.values() for size in shape):
             raise ValueError("a size is negative")
         if Path(header.base).name != header.base or header.base in ("", ".", ".."):

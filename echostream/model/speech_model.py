@@ -28,6 +28,7 @@ _ONCE_ABSENT: tuple[tuple[str, object], ...] = (
     ("text_decoder", None),
     ("source_languages", []),
     ("features", "kaldi"),
+    ("source_dim", 0),
 )
 """Values of younger keys that mean what a configuration without the key meant."""
 
@@ -69,10 +70,11 @@ class SpeechModel(nn.Module):
             for name, size in self.vocab_sizes.items():
                 self.add_module(f"{name}_head", CtcHead(dim, size))
             if config.text_decoder is not None:
-                if config.text_decoder.embed_dim != dim:
+                taken = config.text_decoder.source_dim or config.text_decoder.embed_dim
+                if taken != dim:
                     raise ConfigError(
-                        f"text_decoder.embed_dim is {config.text_decoder.embed_dim}; expected "
-                        f"{dim}, the channels of the encoder"
+                        f"text_decoder takes frames of {taken} channels (source_dim, or embed_dim "
+                        f"without it); expected {dim}, the channels of the encoder"
                     )
                 self.text_decoder = TransformerDecoder(config.text_decoder)
             self.register_buffer("cmvn_mean", torch.zeros(self.encoder.input_dim))
@@ -115,6 +117,12 @@ class SpeechModel(nn.Module):
             for key, value in config["audio"].items()
             if key != "channel" and (key, value) not in _ONCE_ABSENT
         }
+        if "text_decoder" in config:
+            config["text_decoder"] = {
+                key: value
+                for key, value in config["text_decoder"].items()
+                if (key, value) not in _ONCE_ABSENT
+            }
         sums = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -79,7 +79,6 @@ def test_what_is_stored_and_what_comes_back(tmp_path: Path, cache: Path) -> None
     assert stored["large:values"].shape == (71, 32) and stored["large:scales"].shape == (71,)
     found = read_difference(tmp_path)
     assert torch.equal(found["same"], state["same"])
-    assert torch.equal(found["left"], base["left"])
     assert torch.equal(found["cmvn_mean"], state["cmvn_mean"])
     for name in ("small", "exact"):
         assert torch.equal(found[name], state[name].half().float())
@@ -121,6 +120,18 @@ def test_by_hand(tmp_path: Path, cache: Path) -> None:
     tensors = {"w:values": values, "w:scales": torch.tensor([0.5]).half()}
     safetensors.torch.save_file(tensors, tmp_path / FILE, metadata=metadata)
     assert read_difference(tmp_path)["w"].tolist() == [4.5, -2.5, 1.5]
+
+
+def test_what_the_base_has_otherwise_or_alone(tmp_path: Path, cache: Path) -> None:
+    state, base = states()
+    base["new"] = torch.randn(5000).half()
+    (cache / "basis").mkdir(parents=True)
+    safetensors.torch.save_file(base, cache / "basis" / WEIGHTS)
+    write_difference(state, base, "basis", tmp_path)
+    found = read_difference(tmp_path)
+    assert set(found) == set(state)
+    assert found["new"].shape == (90, 60)
+    assert float((found["new"] - state["new"]).abs().max()) < 0.5
 
 
 def test_a_model_on_its_base(tmp_path: Path, cache: Path) -> None:

@@ -39,6 +39,8 @@ class Int8Decoder(TransformerDecoder):
         self.config = decoder.config
         self._alignment = decoder._alignment
         self.embedding = decoder.embedding
+        if self.config.source_dim:
+            self.source_map = decoder.source_map
         self.positions = decoder.positions
         self.norm = decoder.norm
         for name, buffer in decoder.named_buffers():

@@ -1,8 +1,9 @@
 """An autoregressive transformer decoder with kept keys and values.
 
 Symbols: ``B`` streams, ``n`` tokens of a call, ``m`` tokens before them, ``T`` encoder frames,
-``C`` channels, ``H`` attention heads, ``d = C / H``, ``L`` layers, ``A`` alignment heads, ``V``
-vocabulary, ``R`` rows of silence.
+``E`` channels of the encoder, ``C`` of the decoder (the same without ``source_dim``), ``H``
+attention heads, ``d = C / H``, ``L`` layers, ``A`` alignment heads, ``V`` vocabulary, ``R`` rows of
+silence.
 
 Pre-norm, a table of positions of tokens, output weights tied to the embedding: the decoders of
 Whisper (Radford et al. 2022, arXiv 2212.04356) and of fairseq (Ott et al. 2019, arXiv 1904.01038),
@@ -135,6 +136,8 @@ class TransformerDecoder(nn.Module):
         rows = -(-config.max_source // SILENCE_STRIDE)
         self.register_buffer("silence", torch.zeros(rows, config.embed_dim))
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
+        if config.source_dim:
+            self.source_map = Linear(config.source_dim, config.embed_dim)
         self.norm = nn.LayerNorm(config.embed_dim)
         self._alignment = _by_layer(config)
 
@@ -144,7 +147,15 @@ class TransformerDecoder(nn.Module):
         return self.positions.device
 
     def source(self, frames: Tensor) -> Tensor:
-        """``[T, C] -> [L, 2, H, T, d]`` keys and values of encoder frames, without positions."""
+        """``[T, E] -> [L, 2, H, T, d]`` keys and values of encoder frames, without positions."""
+        return self._source(self.mapped(frames))
+
+    def mapped(self, frames: Tensor) -> Tensor:
+        """``[..., T, E] -> [..., T, C]`` frames of an encoder with other channels."""
+        return self.source_map(frames) if self.config.source_dim else frames
+
+    def _source(self, frames: Tensor) -> Tensor:
+        """``[T, C] -> [L, 2, H, T, d]``."""
         return torch.stack([layer.source(frames) for layer in self._layers()])
 
     def source_position_rows(self) -> Tensor | None:
@@ -156,7 +167,7 @@ class TransformerDecoder(nn.Module):
     def silence_rows(self) -> Tensor:
         """``[L, 2, H, R, d]`` keys and values of silence, at its positions; ``R`` is 0 for a
         decoder that has none."""
-        return self.source(self._placed_silence())
+        return self._source(self._placed_silence())
 
     def _placed_silence(self) -> Tensor:
         """``[R, C]``."""
@@ -230,7 +241,7 @@ class TransformerDecoder(nn.Module):
 
         Args:
             tokens: ``[B, n]``.
-            frames: ``[B, T, C]`` of the encoder; the first one is at the first position.
+            frames: ``[B, T, E]`` of the encoder; the first one is at the first position.
             views: ``[B, n]`` frames that each token looks at, at least one.
         """
         count, length = tokens.shape[1], frames.shape[1]
@@ -238,7 +249,8 @@ class TransformerDecoder(nn.Module):
         silence = self._placed_silence().expand(len(frames), -1, -1)
         mask = _source_mask(views, length, silence.shape[1], tokens.device)
         mask = None if mask is None else mask[:, None]
-        frames = torch.cat((frames + self.source_positions[:length], silence), dim=1)
+        placed = self.mapped(frames) + self.source_positions[:length]
+        frames = torch.cat((placed, silence), dim=1)
         x = self._embedded(tokens, 0)
         for layer in self._layers():
             x, _, _ = layer(x, (), (layer.source(frames),), causal, mask)

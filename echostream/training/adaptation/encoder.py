@@ -6,10 +6,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from echostream.config import load_config
 from echostream.decoder.text.transformer import TransformerDecoder
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import CheckpointError
 from echostream.model import load_model
+from echostream.model.checkpoint import load_config_json
+from echostream.training.adaptation.student import Student, student_system
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 
 
@@ -26,6 +29,23 @@ def base_encoder(checkpoint: Path) -> WhisperEncoder:
             "`echostream fetch whisper-base` and `echostream import-whisper` write it"
         )
     return encoder
+
+
+def student_encoder(checkpoint: Path, student: str) -> WhisperEncoder | Student:
+    """What learns from the encoder of a checkpoint folder: a copy of it, or a student.
+
+    Args:
+        checkpoint: the teacher's folder.
+        student: configuration of a system whose encoder the student is; empty for a copy.
+
+    Raises:
+        CheckpointError: if the teacher is not Whisper's.
+        ConfigError: if the configuration is wrong, or does not fit the teacher.
+    """
+    base = base_encoder(checkpoint)
+    if not student:
+        return base
+    return Student(student_system(load_config(student), load_config_json(checkpoint)), base)
 
 
 def base_decoder(checkpoint: Path) -> TransformerDecoder:

@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from echostream.config import load_config
 from echostream.decoder.text.transformer import SILENCE_STRIDE, TransformerDecoder
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.encoder.whisper.encoder import SILENCE
-from echostream.model import load_model
+from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import save_difference
 from echostream.training.adaptation.encoder import adapted_weights, base_encoder
 from echostream.training.adaptation.low_rank import low_rank_factors
+from echostream.training.adaptation.student import Student, into_system, smoothed, student_system
 from echostream.training.adaptation.teacher import Teacher
 from echostream.training.adaptation.windows import Recordings, WindowMaker
 
@@ -27,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 POSITION_WINDOWS = 40
 """Windows that the mean of each position is taken over."""
-_SMOOTH = 25
-"""Neighbouring positions that a mean is taken over too, since windows are few."""
+
+SOURCE_MAP = "text_decoder.source_map."
 
 EXACT = ("text_decoder.silence",)
 """Tensors that are stored whole. The two tables of positions are rounded alike, so that what the
@@ -56,10 +58,44 @@ def export_adaptation(
     encoder.position_mean.copy_(table)
     decoder.source_positions.copy_(table)
     decoder.silence.copy_(silence_of(original) - table[::SILENCE_STRIDE])
+    _save(run, model, checkpoint, output, EXACT)
+
+
+@torch.no_grad()
+def export_student(run: Path, checkpoint: Path, system: Path, output: Path) -> None:
+    """Write a student with its teacher's decoder, as a difference from the teacher.
+
+    Args:
+        run: of the first or the second stage.
+        checkpoint: the teacher's folder.
+        system: configuration whose encoder the student is.
+        output: folder of the checkpoint.
+
+    Raises:
+        CheckpointError: if the run has no checkpoint.
+        ConfigError: if the student does not fit the teacher.
+    """
+    teacher = load_model(checkpoint)
+    original = base_encoder(checkpoint)
+    model = SpeechModel(student_system(load_config(system), teacher.config)).eval()
+    student = Student(model.config, original)
+    student.load_state_dict(adapted_weights(run, "encoder."))
+    model.text_decoder.load_state_dict(teacher.text_decoder.state_dict(), strict=False)
+    into_system(student, model)
+    table = model.text_decoder.source_positions
+    model.text_decoder.silence.copy_(silence_of(original) - table[::SILENCE_STRIDE])
+    whole = [name for name in model.state_dict() if name.startswith(("encoder.", SOURCE_MAP))]
+    _save(run, model, checkpoint, output, (*EXACT, *whole))
+
+
+def _save(
+    run: Path, model: SpeechModel, checkpoint: Path, output: Path, exact: tuple[str, ...]
+) -> None:
+    """With the changes of low rank that the run has learned for the decoder."""
     output.mkdir(parents=True, exist_ok=True)
     factors = low_rank_factors(adapted_weights(run, "decoder."))
     low_rank = {f"text_decoder.{name}": pair for name, pair in factors.items()}
-    save_difference(model, checkpoint, output, exact=EXACT, low_rank=low_rank)
+    save_difference(model, checkpoint, output, exact=exact, low_rank=low_rank)
     logger.info("%s stands on %s", output, checkpoint)
 
 
@@ -73,9 +109,7 @@ def position_means(encoder: WhisperEncoder, maker: WindowMaker) -> Tensor:
     for number in tqdm(range(POSITION_WINDOWS), desc="positions", unit="window", leave=False):
         features = torch.from_numpy(teacher.features(maker(number)))[None]
         sums += encoder(features)["encoder_out"][0]
-    means = (sums / POSITION_WINDOWS).T[None]
-    padded = torch.nn.functional.pad(means, (_SMOOTH // 2, _SMOOTH // 2), mode="replicate")
-    smooth = torch.nn.functional.avg_pool1d(padded, _SMOOTH, stride=1)[0].T
+    smooth = smoothed(sums / POSITION_WINDOWS)
     rest = smooth[-1:].expand(config.max_positions - len(smooth), -1)
     return torch.cat((smooth, rest))
 

@@ -26,6 +26,8 @@ class AdaptationOptions:
     save_every: int = 100
     first_stage: Path | None = None
     """Run whose encoder the decoder learns with, in the second stage."""
+    student: Path | None = None
+    """Configuration of the encoder that learns, from stored targets; else it is the teacher's."""
 
     def __post_init__(self) -> None:
         # The learning rate takes one update to rise and one to fall.
@@ -44,7 +46,7 @@ def adaptation_arguments(
         "user-dir": PLUGIN,
         "task": "echostream_adaptation",
         "checkpoint": checkpoint,
-        "arch": "echostream_whisper",
+        "arch": "echostream_student",
         "criterion": "echostream_distillation",
         "optimizer": "echostream_adamw",
         "weight-decay": 0.0,
@@ -73,10 +75,15 @@ def adaptation_arguments(
         "log-format": "simple",
         "num-workers": 1,
     }
+    if options.student is not None:
+        values["student"] = options.student
+    if options.student is not None and options.first_stage is None:
+        values["task"] = "echostream_distillation"
+        del values["leave-out"], values["window-seed"]
     if options.first_stage is not None:
         values |= {
             "task": "echostream_decoder_adaptation",
-            "arch": "echostream_whisper_system",
+            "arch": "echostream_student_system",
             "criterion": "echostream_decoder_distillation",
             "start-from": options.first_stage,
         }

@@ -137,6 +137,11 @@ def find_recordings(folders: Sequence[Path], leave_out: Sequence[str] = ()) -> R
     return Recordings(tuple(train), tuple(part for part in held_out if part))
 
 
+def names(option: str) -> list[str]:
+    """The names in an option, between commas."""
+    return [name for name in option.split(",") if name]
+
+
 class WindowMaker:
     """Makes windows ``[480000]`` of recordings.
 

@@ -9,6 +9,8 @@
 | criterion | ``--criterion echostream_multitask``: weighted sum of the tasks' losses |
 | optimizer | ``--optimizer echostream_adamw``, ``--lr-scheduler echostream_cosine`` |
 | adaptation | ``--task echostream_adaptation``: Whisper's encoder learns to stream |
+| distillation | ``--task echostream_distillation``: another encoder learns from Whisper's |
+| window_task | what these tasks share, ``--criterion echostream_distillation`` |
 | decoder_adaptation | ``--task echostream_decoder_adaptation``: with its decoder |
 
 fairseq imports this folder under the name ``fairseq_plugin``; everything in it is imported under
@@ -25,12 +27,24 @@ from echostream.training.fairseq_plugin import (
     criterion,
     dataset,
     decoder_adaptation,
+    distillation,
     model,
     optimizer,
     task,
+    window_task,
 )
 
-__all__ = ["adaptation", "criterion", "dataset", "decoder_adaptation", "model", "optimizer", "task"]
+__all__ = [
+    "adaptation",
+    "criterion",
+    "dataset",
+    "decoder_adaptation",
+    "distillation",
+    "model",
+    "optimizer",
+    "task",
+    "window_task",
+]
 
 if __name__ == "fairseq_plugin":
     # fairseq has put the folder above on sys.path, where its modules would be found as top-level

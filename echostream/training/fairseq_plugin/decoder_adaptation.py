@@ -21,7 +21,7 @@ import torch
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
-from fairseq.models import BaseFairseqModel, register_model
+from fairseq.models import register_model
 from fairseq.tasks import register_task
 from torch import Tensor
 
@@ -29,18 +29,18 @@ from echostream.constants import SAMPLE_RATE
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.model.checkpoint import tokens_path
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesson
-from echostream.training.adaptation.encoder import adapted_weights, base_decoder, base_encoder
+from echostream.training.adaptation.encoder import adapted_weights, base_decoder
 from echostream.training.adaptation.low_rank import make_low_rank
-from echostream.training.adaptation.teacher import Teacher
+from echostream.training.adaptation.teacher import Teacher, spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
 from echostream.training.adaptation.windows import WindowMaker
-from echostream.training.drawn_chunks import choices_for
 from echostream.training.fairseq_plugin.adaptation import (
     AdaptationConfig,
     AdaptationTask,
-    Sample,
+    StudentModel,
     WindowDataset,
 )
+from echostream.training.fairseq_plugin.window_task import Sample
 from echostream.training.features import seed_of
 
 _FEW_TOKENS = 20
@@ -129,35 +129,32 @@ class DecoderAdaptationTask(AdaptationTask):
         )
 
 
-@register_model("echostream_whisper_system", dataclass=FairseqDataclass)
-class AdaptedSystem(BaseFairseqModel):  # type: ignore[misc]
-    """The students: an encoder that was adapted, and the decoder, as released if it was not."""
+@register_model("echostream_student_system", dataclass=FairseqDataclass)
+class SystemStudent(StudentModel):
+    """An encoder that was adapted, and the decoder, as released if it was not."""
 
-    def __init__(self, checkpoint: Path, start_from: str, chunk_sizes: str) -> None:
-        super().__init__()
-        self.encoder = base_encoder(checkpoint)
-        self.decoder = base_decoder(checkpoint)
+    def __init__(self, cfg: DecoderAdaptationConfig) -> None:
+        super().__init__(cfg)
+        self._goes_on = bool(cfg.start_from)
+        self.decoder = base_decoder(Path(cfg.checkpoint))
         make_low_rank(self.decoder)
-        if start_from:
-            self.encoder.load_state_dict(adapted_weights(Path(start_from), "encoder."))
-            if decoder := adapted_weights(Path(start_from), "decoder."):
+        if cfg.start_from:
+            self.encoder.load_state_dict(adapted_weights(Path(cfg.start_from), "encoder."))
+            if decoder := adapted_weights(Path(cfg.start_from), "decoder."):
                 self.decoder.load_state_dict(decoder)
-        self.choices = choices_for(self.encoder, chunk_sizes)
-        self.register_buffer("spread", torch.zeros(self.encoder.output_dim))
 
-    @classmethod
-    def build_model(cls, cfg: Any, task: DecoderAdaptationTask) -> "AdaptedSystem":
-        """As fairseq makes models."""
-        return cls(Path(task.cfg.checkpoint), task.cfg.start_from, task.cfg.chunk_sizes)
+    def begin(self, held_out: Sequence[Sample]) -> None:
+        """As in the first stage; a student keeps the statistics that it began with."""
+        if self._goes_on:
+            self.spread.copy_(spread_of([sample["target"] for sample in held_out]))
+        else:
+            super().begin(held_out)
 
     def forward(self, features: Tensor, chunk_size: int, lesson: Lesson) -> tuple[Tensor, Tensor]:
         """``[1, 2 T, F]`` to ``[1, T, C]`` and logits ``[n, V]``."""
         y: Tensor = self.encoder(features, chunk_size=chunk_size)["encoder_out"]
         answers = self.decoder(lesson.tokens[None, :-1], y, lesson.views[None])
         return y, answers[0, lesson.prompt - 1 :]
-
-    def max_positions(self) -> None:
-        """Any."""
 
 
 @dataclass

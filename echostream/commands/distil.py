@@ -1,0 +1,62 @@
+"""``echostream distil``: an encoder with random weights learns what Whisper's encoder gives."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from echostream.commands import command
+from echostream.commands.adapt import AUDIO_HELP, add_run_options, run_options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``echostream distil``."""
+    parser = argparse.ArgumentParser(
+        prog="echostream distil",
+        description="Teach the encoder of a configuration, the student, to give in chunks what "
+        "Whisper's encoder gives for a whole window; Whisper's decoder can then be put behind it. "
+        "It needs no transcripts. With --first-stage student and decoder learn together, from "
+        "recordings with texts. Stop it at any time: run the same command again and it goes on. "
+        "It leaves a checkpoint that stands on TEACHER, and the held-out error by update in "
+        "history.jsonl.",
+    )
+    parser.add_argument("system", type=Path, metavar="SYSTEM", help="such as configs/small.yaml")
+    parser.add_argument(
+        "--teacher",
+        default="whisper-base",
+        metavar="CHECKPOINT",
+        help="Whisper's folder, or its name once fetched (%(default)s)",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--targets", type=Path, metavar="FOLDER", help="made by `echostream corpus targets`"
+    )
+    source.add_argument(
+        "--audio", type=Path, nargs="+", metavar="FOLDER", help=f"with --first-stage, {AUDIO_HELP}"
+    )
+    add_run_options(parser, peak_rate=1e-3)
+    return parser
+
+
+@command("distil", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Teach or go on, and leave a checkpoint in ``args.output``."""
+    from echostream.errors import ConfigError
+    from echostream.locations import find_checkpoint
+    from echostream.training.adaptation.export import export_student
+    from echostream.training.adaptation.run import adaptation_arguments
+    from echostream.training.fairseq_run import configure_logging, require_fairseq, run_fairseq
+
+    if (args.audio is None) != (args.first_stage is None):
+        raise ConfigError(
+            "the first stage learns from --targets, the second, which --first-stage begins, from "
+            "--audio; name the two that belong together"
+        )
+    configure_logging()
+    require_fairseq()
+    checkpoint = find_checkpoint(args.teacher)
+    args.output.mkdir(parents=True, exist_ok=True)
+    options = run_options(args, student=args.system)
+    folders = args.audio or [args.targets]
+    run_fairseq(adaptation_arguments(checkpoint, folders, args.output, options))
+    export_student(args.output, checkpoint, args.system, args.output)

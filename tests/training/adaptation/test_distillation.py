@@ -1,0 +1,126 @@
+"""A student of another kind: stored targets, a run, the checkpoint that stands on the teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import safetensors.numpy
+import torch
+
+from echostream.commands import corpus, distil
+from echostream.config import AudioConfig, save_config
+from echostream.errors import ConfigError, DataError
+from echostream.model import load_model
+from echostream.session import SystemOptions, build_translator
+from echostream.training.adaptation.encoder import adapted_weights, base_encoder
+from echostream.training.adaptation.export import silence_of
+from echostream.training.adaptation.student import Student, student_system
+from echostream.training.adaptation.targets import read_target, stored_targets
+from echostream.training.adaptation.teacher import Teacher
+from echostream.training.adaptation.windows import WindowMaker, find_recordings
+from echostream.training.run_record import read_history
+from tests.small_system import ENCODER, WHISPER, make_whisper
+
+from .test_windows import write_tones
+
+pytest.importorskip("fairseq", reason="fairseq is not installed")
+
+FEATURES = AudioConfig(features="whisper")
+SYSTEM = dataclasses.replace(WHISPER, audio=FEATURES, encoder=ENCODER, text_decoder=None)
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> Iterator[None]:
+    """Training flushes them, which other tests of the process must not see."""
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher of random weights, targets of it, and a student's configuration."""
+    folder = tmp_path_factory.mktemp("base")
+    make_whisper(folder / "small-whisper", dataclasses.replace(WHISPER, audio=FEATURES))
+    write_tones(folder / "audio", 70)
+    save_config(SYSTEM, folder / "system.yaml")
+    assert targets(folder, 2) == 0
+    return folder
+
+
+def targets(base: Path, windows: int) -> int:
+    return corpus.main(
+        ["targets", str(base / "small-whisper"), "--audio", str(base / "audio")]
+        + ["--output", str(base / "targets"), "--windows", str(windows), "--held-out", "1"]
+    )
+
+
+def test_targets_are_the_teachers_and_are_made_once(base: Path) -> None:
+    paths = stored_targets(base / "targets", "train")
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    encoder = base_encoder(base / "small-whisper")
+    recordings = find_recordings([base / "audio"])
+    for part, groups, seed in (("train", recordings.train, 1), ("valid", recordings.held_out, 0)):
+        expected = Teacher(encoder, 1280)(WindowMaker(groups, seed)(0))
+        found = read_target(stored_targets(base / "targets", part)[0])
+        assert abs(found.target - expected.target).max() < 2e-3 * abs(expected.target).max()
+        assert abs(found.features - expected.features).max() < 2e-3
+    paths[0].write_bytes(b"{}")
+    with pytest.raises(DataError, match="remove it"):
+        read_target(paths[0])
+    paths[0].unlink()
+    assert targets(base, 3) == 0
+    assert [path.name for path in stored_targets(base / "targets", "train")] == [
+        f"00000{number}.safetensors" for number in range(3)
+    ]
+    assert before[paths[1]] == paths[1].stat().st_mtime_ns
+
+
+def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(base: Path) -> None:
+    run = base / "run"
+    arguments = [str(base / "system.yaml"), "--teacher", str(base / "small-whisper")]
+    options = ["--output", str(run), "--updates", "20", "--save-every", "10", "--peak-rate", "1e-2"]
+    options += ["--targets", str(base / "targets"), "--chunk-sizes", "16,32"]
+    assert distil.main([*arguments, *options]) == 0
+    begun, *_, ended = read_history(run, "held out")
+    assert ended["update"] == 20
+    assert ended["error_32"] < min(begun["error_32"], 1.0)
+
+    model = load_model(run)
+    assert model.config == student_system(SYSTEM, load_model(base / "small-whisper").config)
+    student = Student(SYSTEM, base_encoder(base / "small-whisper"))
+    student.load_state_dict(adapted_weights(run, "encoder."))
+    student.eval()
+    features = torch.from_numpy(read_target(stored_targets(base / "targets", "valid")[0]).features)
+    with torch.no_grad():
+        expected = student(features[None], 32)["encoder_out"][0]
+        normal = torch.from_numpy(model.cmvn(features.numpy()))[None]
+        frames = model.encoder(normal, chunk_size=32)["encoder_out"]
+        decoder = model.text_decoder
+        found = decoder.mapped(frames)[0]
+        table = student.spread * student.positions
+        expected = expected - table[: len(expected)]
+    # Weights are kept as float16, positions in 4 bits.
+    assert float((found - expected).norm()) < 0.01 * float(expected.norm())
+    assert float((decoder.source_positions - table).norm()) < 0.15 * float(table.norm())
+    placed = decoder.silence + table[::10]
+    assert float((placed - silence_of(base_encoder(base / "small-whisper"))).abs().max()) < 2e-2
+    translator = build_translator(SystemOptions(checkpoint=str(run), source_language="es"))
+    assert translator.settings["model"] == model.fingerprint()
+
+
+def test_what_does_not_fit_is_refused(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kaldi = dataclasses.replace(SYSTEM, audio=AudioConfig())
+    with pytest.raises(ConfigError, match="features"):
+        student_system(kaldi, load_model(base / "small-whisper").config)
+    arguments = [str(base / "system.yaml"), "--output", str(base / "none")]
+    assert distil.main([*arguments, "--audio", str(base / "audio")]) == 1
+    assert "--first-stage" in capsys.readouterr().err
+    with pytest.raises(DataError, match="corpus targets"):
+        stored_targets(base / "audio", "train")
+    path = base / "bad.safetensors"
+    safetensors.numpy.save_file({"features": torch.zeros(2).numpy()}, path)
+    with pytest.raises(DataError, match="target"):
+        read_target(path)
