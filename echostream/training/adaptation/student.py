@@ -27,15 +27,24 @@ def student_system(own: SystemConfig, teacher: SystemConfig) -> SystemConfig:
     """The teacher's system with the encoder of another.
 
     Raises:
-        ConfigError: if the encoder hears other features, or the teacher has no text decoder.
+        ConfigError: if the encoder hears other features or gives frames of another length, or the
+            teacher has no text decoder.
     """
     decoder = teacher.text_decoder
-    if own.audio.features != teacher.audio.features or decoder is None:
+    if decoder is None:
+        raise ConfigError("the teacher has no text decoder; expected a Whisper checkpoint")
+    if own.audio.features != teacher.audio.features:
         raise ConfigError(
             f"audio.features of the student is {own.audio.features!r}; expected "
-            f"{teacher.audio.features!r} as its teacher's, which must have a text decoder"
+            f"{teacher.audio.features!r} as its teacher's"
         )
-    decoder = dataclasses.replace(decoder, source_dim=registry.create(own.encoder).output_dim)
+    encoder, usual = registry.create(own.encoder), registry.create(teacher.encoder)
+    if encoder.frame_ms != usual.frame_ms:
+        raise ConfigError(
+            f"frames of encoder {own.encoder.name!r} are {encoder.frame_ms} ms long; expected "
+            f"{usual.frame_ms} ms as its teacher's"
+        )
+    decoder = dataclasses.replace(decoder, source_dim=encoder.output_dim)
     return dataclasses.replace(teacher, audio=own.audio, encoder=own.encoder, text_decoder=decoder)
 
 

@@ -11,7 +11,7 @@ import safetensors.numpy
 import torch
 
 from echostream.commands import corpus, distil
-from echostream.config import AudioConfig, save_config
+from echostream.config import AudioConfig, ChunkConformerConfig, save_config
 from echostream.errors import ConfigError, DataError
 from echostream.model import load_model
 from echostream.session import SystemOptions, build_translator
@@ -112,9 +112,14 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(base: Path) 
 
 
 def test_what_does_not_fit_is_refused(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kaldi = dataclasses.replace(SYSTEM, audio=AudioConfig())
-    with pytest.raises(ConfigError, match="features"):
-        student_system(kaldi, load_model(base / "small-whisper").config)
+    teacher = load_model(base / "small-whisper").config
+    conformer = ChunkConformerConfig(embed_dim=16, ffn_dim=16, num_layers=1, num_heads=2)
+    for message, changes in (
+        ("features", {"audio": AudioConfig()}),
+        ("40 ms", {"encoder": conformer}),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            student_system(dataclasses.replace(SYSTEM, **changes), teacher)
     arguments = [str(base / "system.yaml"), "--output", str(base / "none")]
     assert distil.main([*arguments, "--audio", str(base / "audio")]) == 1
     assert "--first-stage" in capsys.readouterr().err
