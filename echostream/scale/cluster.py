@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,17 +72,47 @@ def connect(address: str) -> Any:
             "or run without --ray"
         ) from error
     if not ray.is_initialized():
-        host, _, port = address.removeprefix("ray://").rpartition(":")
         try:
-            if port.isdecimal():  # Ray itself would try for minutes.
-                socket.create_connection((host, int(port)), _PATIENCE_S).close()
-            ray.init(None if address == "auto" else address, logging_level="WARNING")
+            wanted = found(address)
+            _reach(wanted or "")
+            ray.init(wanted, logging_level="WARNING")
         except Exception as error:  # Which Ray itself raises where its processes are late.
             raise DataError(
                 f"no Ray cluster can be used at {address!r} ({_line(error)}); expected auto or the "
                 "HOST:PORT that `ray start --head` printed, on a machine of the cluster"
             ) from error
     return ray
+
+
+def found(address: str) -> str | None:
+    """What Ray is to be told for an address, or for ``auto``; ``None`` leaves it to Ray.
+
+    A cluster that was killed stays noted on its machine, and Ray would try for minutes to reach it.
+    """
+    if address != "auto":
+        return address
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    noted = Path(folder, "ray", "ray_current_cluster")
+    try:
+        _reach(noted.read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return "local"
+    return None
+
+
+def _reach(address: str) -> None:
+    """Refuse at once what Ray itself would try for minutes.
+
+    Raises:
+        OSError: if nobody listens at ``HOST:PORT``.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), _PATIENCE_S).close()
 
 
 _STARTED: dict[str, Callable[[Any], Any]] = {}

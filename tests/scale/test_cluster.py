@@ -6,6 +6,7 @@ All but the first tests start Ray and take minutes.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -72,6 +73,23 @@ def test_a_cluster_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
     with pytest.raises(DataError, match=r"'127.0.0.1:9'.*refused.*HOST:PORT"):
         list(run_all(Job(tmp_path), ["a"], ray="127.0.0.1:9"))
+
+
+def test_a_cluster_that_was_killed_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert ray_cluster.found("auto") is None
+    noted = tmp_path / "ray" / "ray_current_cluster"
+    noted.parent.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        noted.write_text(f"127.0.0.1:{head.getsockname()[1]}")
+        assert ray_cluster.found("auto") is None
+    assert ray_cluster.found("auto") == "local"
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    assert ray_cluster.found("auto") == "127.0.0.1:9"
+    assert ray_cluster.found("10.0.0.1:1") == "10.0.0.1:1"
 
 
 def test_a_folder_that_a_machine_lacks_is_named() -> None:
