@@ -16,13 +16,17 @@ from echostream.errors import ConfigError, DataError
 from echostream.model import load_model
 from echostream.session import SystemOptions, build_translator
 from echostream.training.adaptation.encoder import adapted_weights, base_encoder
-from echostream.training.adaptation.export import silence_of
+from echostream.training.adaptation.export import export_student, silence_of
+from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
 from echostream.training.adaptation.student import Student, student_system
 from echostream.training.adaptation.targets import read_target, stored_targets
 from echostream.training.adaptation.teacher import Teacher
 from echostream.training.adaptation.windows import WindowMaker, find_recordings
+from echostream.training.corpus.manifest import MANIFEST, write_manifest
+from echostream.training.fairseq_run import run_fairseq
 from echostream.training.run_record import read_history
 from tests.small_system import ENCODER, WHISPER, make_whisper
+from tests.training.conftest import ROW
 
 from .test_windows import write_tones
 
@@ -44,7 +48,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A teacher of random weights, targets of it, and a student's configuration."""
     folder = tmp_path_factory.mktemp("base")
     make_whisper(folder / "small-whisper", dataclasses.replace(WHISPER, audio=FEATURES))
-    write_tones(folder / "audio", 70)
+    rows = [
+        dataclasses.replace(ROW, id=path.stem, audio=path.name, src_text="a", tgt_text="b")
+        for path in write_tones(folder / "audio", 70)
+    ]
+    write_manifest(folder / "audio" / MANIFEST, rows)
     save_config(SYSTEM, folder / "system.yaml")
     assert targets(folder, 2) == 0
     return folder
@@ -109,6 +117,27 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(base: Path) 
     assert float((placed - silence_of(base_encoder(base / "small-whisper"))).abs().max()) < 2e-2
     translator = build_translator(SystemOptions(checkpoint=str(run), source_language="es"))
     assert translator.settings["model"] == model.fingerprint()
+
+
+def test_the_second_stage_goes_on_with_the_student(base: Path, tmp_path: Path) -> None:
+    first, second = base / "run", tmp_path / "second"
+    arguments = adaptation_arguments(
+        base / "small-whisper",
+        [base / "audio"],
+        second,
+        AdaptationOptions(2, save_every=2, first_stage=first, student=base / "system.yaml"),
+    )
+    second.mkdir()
+    run_fairseq([*arguments, "--valid-windows", "1", "--epoch-windows", "2", "--num-workers", "0"])
+    assert "cross_entropy_32" in read_history(second, "held out")[-1]
+    before, after = (adapted_weights(run, "encoder.") for run in (first, second))
+    kept = {name for name, old in before.items() if torch.equal(old, after[name])}
+    assert {"feature_mean", "feature_std", "spread"} <= kept
+    assert not kept & {"source_map.weight", "positions"}
+    export_student(second, base / "small-whisper", base / "system.yaml", base / "both")
+    decoders = [load_model(each).text_decoder for each in (first, base / "both")]
+    name = "layers.0.cross_query.weight"
+    assert not torch.equal(*(each.get_parameter(name) for each in decoders))
 
 
 def test_what_does_not_fit_is_refused(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
