@@ -29,6 +29,11 @@ NUMBERS = {
     "idle_s": (float, "seconds after which a silent client is dropped (60)"),
     "send_s": (float, "seconds in which a client must read a message (60)"),
     "resume_s": (float, "seconds that a stream waits for a client whose connection broke (30)"),
+    "save_s": (
+        float,
+        "seconds after which such streams are saved again and again, for the case that "
+        "the server is killed; 0 does not (0)",
+    ),
     "drain_s": (float, "seconds that streams may go on after SIGTERM (20)"),
 }
 

@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from echostream.errors import EchoStreamError
+from echostream.errors import EchoStreamError, StreamClosedError
 from echostream.hosts.server.keeping import Keeper, Kept
 from echostream.hosts.server.messages import MessageError, event_json
 from echostream.hosts.server.speech import Speech
@@ -57,11 +57,25 @@ class Absences:
         self._present[token] = (speech, hang_up)
         return speech
 
+    async def save(self) -> None:
+        """Keep those that are here as well, for another server if this one is lost."""
+        for token, (speech, _) in tuple(self._present.items()):
+            try:
+                kept = await speech.save()
+                if kept is not None and token in self._present:
+                    await self._keeper.put(token, kept)
+            except StreamClosedError:  # It came to its end meanwhile.
+                continue
+            except EchoStreamError as error:
+                _log.error("a stream is not saved: %s", error)
+
     async def release(self, speech: Speech, *, broken: bool) -> None:
         """A connection is over; a speech that may be taken up again is kept for a while."""
         try:
             if speech.token is not None and broken:
                 await self._keeper.put(speech.token, await speech.keep())
+            elif speech.token is not None:
+                await self._keeper.drop(speech.token)
         except EchoStreamError as error:
             _log.error("a stream is lost: %s", error)
         finally:

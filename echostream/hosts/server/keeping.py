@@ -56,6 +56,10 @@ class Keeper(Protocol):
         """
         ...
 
+    async def drop(self, token: str) -> None:
+        """It is over; nothing if it is not kept."""
+        ...
+
     async def take(self, token: str) -> Kept | None:
         """What was kept, which is then no longer there; ``None`` if it is not, or not any more.
 
@@ -88,6 +92,10 @@ class InMemory:
         if len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
         asyncio.get_running_loop().call_later(self._seconds, self._drop_old)
+
+    async def drop(self, token: str) -> None:
+        """See :class:`Keeper`."""
+        self._kept.pop(token, None)
 
     async def take(self, token: str) -> Kept | None:
         """See :class:`Keeper`."""
@@ -129,6 +137,10 @@ class InFolder:
     async def put(self, token: str, kept: Kept) -> None:
         """See :class:`Keeper`."""
         await asyncio.to_thread(self._write, token, kept)
+
+    async def drop(self, token: str) -> None:
+        """See :class:`Keeper`."""
+        await asyncio.to_thread(self._path(token).unlink, missing_ok=True)
 
     async def take(self, token: str) -> Kept | None:
         """See :class:`Keeper`."""

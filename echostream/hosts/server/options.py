@@ -19,6 +19,9 @@ MAX_AHEAD_MS = 10_000
 """Audio of one client that may wait; a client that sends faster is read from more slowly."""
 
 
+_FROM_0 = ("port", "processes", "drain_s", "resume_s", "save_s")
+
+
 @dataclass(frozen=True)
 class ServerOptions:
     """Limits are per client unless they say otherwise; times are in seconds."""
@@ -44,6 +47,9 @@ class ServerOptions:
     streams: Path | None = None
     """Folder in which such streams are kept, so that other servers which share it can take them
     up, and to which SIGTERM sends them."""
+    save_s: float = 0.0
+    """After so long streams with a token are written to the folder again and again, for the case
+    that the server is killed; 0 does not."""
     drain_s: float = 20.0
     """For which running streams may go on after SIGTERM, before the server ends them."""
     origins: tuple[str, ...] = ()
@@ -57,7 +63,7 @@ class ServerOptions:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name in ("port", "processes", "drain_s", "resume_s") else 1
+            least = 0 if field.name in _FROM_0 else 1
             if field.type in ("int", "float") and value < least:
                 raise ConfigError(
                     f"--{field.name.replace('_', '-')} is {value}; expected at least {least}"
@@ -67,5 +73,7 @@ class ServerOptions:
                 f"the token has {len(self.token)} characters; expected at least 8, such as "
                 "`openssl rand -hex 16` gives"
             )
+        if self.save_s and self.streams is None:
+            raise ConfigError("--save-s was given without --streams; expected both")
         if self.key is not None and self.certificate is None:
             raise ConfigError("--key was given without --certificate; expected both")

@@ -64,6 +64,7 @@ class Server:
         self._conversations: set[Conversation] = set()
         self._page = web.page_files()
         self._draining = False
+        self._saving: asyncio.Task[None] | None = None
         self._listening: Listening | None = None
 
     @property
@@ -107,9 +108,13 @@ class Server:
                 f"({error.strerror or error}); expected an address of this machine and a port that "
                 "is free: --host, --port"
             ) from error
+        if self.options.save_s:
+            self._saving = asyncio.create_task(self._save())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._saving is not None:
+            self._saving.cancel()
         if self._listening is not None:
             self._listening.close()
             await self._listening.wait_closed()
@@ -203,6 +208,11 @@ class Server:
         finally:
             self._conversations.discard(conversation)
             self._note()
+
+    async def _save(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.save_s)
+            await self._absences.save()
 
     def _speech(self, kept: Kept | None = None) -> Speech:
         return Speech(self._engine, self._engine.facts.separator, kept)

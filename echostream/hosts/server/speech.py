@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import StreamClosedError
@@ -62,6 +63,9 @@ class Speech:
         self._held, self._samples = kept.held, kept.samples
         self._words = deque(kept.words, KEPT_WORDS)
         self._num_words, self._shown, self._ended = kept.num_words, kept.shown, kept.ended
+        self._known = 0
+        """Words that come again, and that the client has from before the server was lost."""
+        self._moves = False
 
     async def obey(self, control: Control) -> None:
         """A message about the audio.
@@ -100,7 +104,7 @@ class Speech:
         samples = read_audio(message)
         if not self._samples:
             self._words.clear()
-            self._num_words, self._shown, self._ended = 0, "", False
+            self._num_words, self._known, self._shown, self._ended = 0, 0, "", False
         self._samples += len(samples)
         self._held += message
         self._engine.meter.audio_s += len(samples) / self._rate
@@ -115,7 +119,8 @@ class Speech:
         if self._held:
             await self._push()
         if self._stream is not None:
-            await self._stream.finish()
+            with self._moving():
+                await self._stream.finish()
         self._stream, self._control, self._samples = None, Control(), 0
         self._ended = True
         self.outbox.tell(END)
@@ -127,17 +132,16 @@ class Speech:
             with contextlib.suppress(StreamClosedError):  # It was ended by an error.
                 stream = await self._stream.detach()
             self._stream = None
-        return Kept(
-            self._control,
-            self._tentative,
-            self._held,
-            self._samples,
-            tuple(self._words),
-            self._num_words,
-            self._shown,
-            self._ended,
-            stream,
-        )
+        return self._kept(self._held, self._samples, stream)
+
+    async def save(self) -> Kept | None:
+        """All of it as it is now; ``None`` in the middle of a message."""
+        if self._moves:
+            return None
+        if self._stream is None:
+            return self._kept(self._held, self._samples, None)
+        # What comes from now on is not in what the worker saves.
+        return await self._stream.save(functools.partial(self._kept, self._held, self._samples))
 
     async def go_on(self) -> None:
         """Compute what was kept."""
@@ -152,6 +156,7 @@ class Speech:
 
     def tell_again(self, count: int) -> None:
         """To a client that is back and has ``count`` words: where its audio and its words go on."""
+        self._known = max(0, count - self._num_words)
         self.outbox.clear()
         self.outbox.tell(event_json(resumed=True, samples=self._samples))
         first = self._num_words - len(self._words)
@@ -170,10 +175,33 @@ class Speech:
         held, self._held = self._held, b""
         samples = read_audio(held)
         require_int16(samples)
-        if self._stream is None:
-            self._stream = await self._open()
-        for start in range(0, len(samples), self._rate):
-            await self._stream.push(samples[start : start + self._rate], self._rate)
+        with self._moving():
+            if self._stream is None:
+                self._stream = await self._open()
+            for start in range(0, len(samples), self._rate):
+                await self._stream.push(samples[start : start + self._rate], self._rate)
+
+    @contextlib.contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Audio is on its way to the stream, and neither here nor there."""
+        self._moves = True
+        try:
+            yield
+        finally:
+            self._moves = False
+
+    def _kept(self, held: bytes, samples: int, stream: bytes | None) -> Kept:
+        return Kept(
+            self._control,
+            self._tentative,
+            held,
+            samples,
+            tuple(self._words),
+            self._num_words,
+            self._shown,
+            self._ended,
+            stream,
+        )
 
     async def _open(self, saved: bytes | None = None) -> Stream:
         source, target = self._control.source_language, self._control.target_language
@@ -186,11 +214,17 @@ class Speech:
         """A chunk was computed."""
         step = served.step
         words = words_of(step.turns)
-        text = self._text(words, begun=self._num_words > 0)
-        self._num_words += len(words)
         if self.token is not None:
             self._words.extend(words)
+        known = min(self._known, len(words))
+        self._known -= known
+        self._num_words += known
+        words = words[known:]
+        text = self._text(words, begun=self._num_words > 0)
+        self._num_words += len(words)
         shown = joined(tail, self._separator, begun=self._num_words > 0) if self._tentative else ""
+        if self._known:
+            shown = ""
         if words or shown != self._shown:
             audio_ms = step.turns[-1].audio_ms if step.turns else 0
             waiting_ms = 0 if self._stream is None else self._stream.waiting_ms

@@ -9,7 +9,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -22,6 +22,8 @@ from echostream.session import Step
 if TYPE_CHECKING:
     from echostream.hosts.server.engine import Engine
     from echostream.hosts.server.link import Link
+
+T = TypeVar("T")
 
 OnServed = Callable[[Served, tuple[str, ...]], None]
 """Takes what a stream got, and the words behind it that may still change."""
@@ -85,6 +87,21 @@ class Stream:
         finally:
             self._engine.forget(self)
         return detached
+
+    async def save(self, take: Callable[[bytes], T]) -> T:
+        """As :meth:`detach` gives it, of one that goes on; ``take`` has it before more is told."""
+        saved: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def then(answer: Answer) -> None:
+            if saved.done():  # Whoever wanted it may not wait any more.
+                return
+            if answer.error is None:
+                saved.set_result(take(answer.value))
+            else:
+                saved.set_exception(answer.error)
+
+        self.link.tell(self.number, "save", then=then)
+        return await saved
 
     def close(self) -> None:
         """Drop it, at whatever point it is."""

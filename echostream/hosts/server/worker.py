@@ -97,6 +97,13 @@ class Worker:
         del self._streams[stream]
         return encode(pool.detach(number), "stream", self._fingerprint)
 
+    def save(self, stream: int) -> bytes:
+        """The same of a stream that goes on here."""
+        pool, number = self._open(stream)
+        detached = pool.detach(number)
+        self._streams[stream] = (pool, pool.open(detached=detached))
+        return encode(detached, "stream", self._fingerprint)
+
     def close(self, stream: int) -> None:
         """Drop the stream, if it is not over."""
         if stream in self._streams:

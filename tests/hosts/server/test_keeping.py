@@ -7,20 +7,22 @@ import json
 import os
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from echostream.errors import StateMismatchError
 from echostream.hosts.server import Server, ServerOptions
 from echostream.hosts.server.keeping import InFolder, Kept
 from echostream.hosts.transcript import WrittenWord
 from echostream.session import SystemOptions, build_translator
-from eval.live.served import Served, family
+from eval.live.served import Served, ServerError, family
 
-from .clients import SYSTEM, Told, address, alone, pcm, translator_of
+from .clients import SYSTEM, Told, address, alone, gone, pcm, serving, translator_of
 from .test_server import closed
 
 
@@ -81,24 +83,81 @@ def test_a_stream_goes_on_in_another_server(checkpoint: Path, tmp_path: Path, dr
     assert told.text == " ".join(expected) and len(expected) > 2
 
 
+def test_a_stream_goes_on_after_its_server_was_killed(checkpoint: Path, tmp_path: Path) -> None:
+    """Of which the other server has what it had saved a while before. Nothing is killed here: the
+    other one cannot know the difference."""
+    samples, told = pcm(3.0, 9), Told()
+    system = SystemOptions(checkpoint=str(checkpoint), **SYSTEM)
+    folder = tmp_path / "streams"
+
+    def server(**more: Any) -> Server:
+        options = ServerOptions(port=0, streams=folder, **more)
+        return Server(system, options, translator=translator_of(checkpoint))
+
+    async def work() -> None:
+        async with server(save_s=0.01) as first, server() as second, asyncio.timeout(120):
+            connection, token = await begin(address(first), samples[:17_001], told)
+            assert first._saving is not None
+            first._saving.cancel()
+            await asyncio.gather(first._saving, return_exceptions=True)
+            await first._absences.save()
+            saved = len(told.words)
+            await connection.send(samples[17_001:40_000].tobytes())
+            while len(told.words) < saved + 2:
+                told.take(str(await connection.recv()))
+            async with connect(address(second)) as back:
+                assert await go_on(back, token, samples, told) == 17_001
+            connection.transport.abort()
+        assert told.tentative
+
+    asyncio.run(work())
+    expected = alone(translator_of(checkpoint, task="asr"), samples, 16_000)
+    assert told.text == " ".join(expected) and len(expected) > 4
+
+
+def test_who_came_to_the_end_is_not_kept(checkpoint: Path, tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        connection, _ = await begin(address(server), pcm(1.9, 9), Told())
+        while not list(tmp_path.iterdir()):
+            await asyncio.sleep(0.01)
+        await connection.close()
+        await gone(server)
+        assert not list(tmp_path.iterdir())
+
+    serving(checkpoint, work, streams=tmp_path, save_s=0.01)
+
+
 @pytest.mark.slow
-def test_a_stream_goes_on_in_another_process(checkpoint: Path, tmp_path: Path) -> None:
-    samples, told = pcm(1.9, 9), Told()
-    arguments = [f"--checkpoint={checkpoint}", f"--streams={tmp_path / 'streams'}"]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stream_goes_on_in_another_process(
+    checkpoint: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    samples, told, folder = pcm(1.9, 9), Told(), tmp_path / "streams"
+    arguments = [f"--checkpoint={checkpoint}", f"--streams={folder}", "--save-s=0.5"]
     arguments += [f"--{name.replace('_', '-')}={value}" for name, value in SYSTEM.items()]
+    killed = number == signal.SIGKILL
 
     async def work(first: Served, second: Served) -> None:
         connection, token = await begin(first.url.replace("http", "ws"), samples[:17_001], told)
+        while killed and not list(folder.iterdir()):
+            await asyncio.sleep(0.1)
         # As a service manager does it: those that compute get the signal too.
         for process in family(first.process.pid):
-            os.kill(process, signal.SIGTERM)
-        assert (await closed(connection))[1] == 1012
+            os.kill(process, number)
+        if killed:
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    told.take(str(await connection.recv()))
+        else:
+            assert (await closed(connection))[1] == 1012
         async with connect(second.url.replace("http", "ws")) as back:
-            assert await go_on(back, token, samples, told) == 17_001
+            heard = await go_on(back, token, samples, told)
+            assert heard <= 17_001 if killed else heard == 17_001
 
     with (
-        Served(arguments, tmp_path / "first.log") as first,
         Served(arguments, tmp_path / "second.log") as second,
+        pytest.raises(ServerError, match="ended with -9") if killed else nullcontext(),
+        Served(arguments, tmp_path / "first.log") as first,
     ):
         asyncio.run(work(first, second))
     expected = alone(translator_of(checkpoint, task="asr"), samples, 16_000)

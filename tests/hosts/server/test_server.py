@@ -405,7 +405,15 @@ def test_simulstreams_own_client(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_clients": 0}, {"idle_s": 0.5}, {"port": -1}, {"token": "short"}, {"key": "k"}]
+    "wrong",
+    [
+        {"max_clients": 0},
+        {"idle_s": 0.5},
+        {"port": -1},
+        {"token": "short"},
+        {"key": "k"},
+        {"save_s": 5.0},
+    ],
 )
 def test_limits_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="--|token"):
