@@ -129,7 +129,7 @@ class Link:
             try:
                 await asyncio.to_thread(self._ended)
                 await self.start()
-            except EchoStreamError as error:
+            except (EchoStreamError, OSError) as error:
                 _log.error("%s", error)
                 await asyncio.sleep(_PAUSE_S)
 

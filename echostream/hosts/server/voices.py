@@ -103,8 +103,10 @@ class Voices:
                     del self._pools[options]
             like = self._first
             translator = like if wanted == self._options else build_translator(wanted, like=like)
+            # Who pushes waits; a resampler may then give what it had kept back, on top.
+            ahead_ms = MAX_AHEAD_MS + 1000
             pool = StreamPool(
-                translator, self._max_batch, max_streams=1 << 16, max_ahead_ms=MAX_AHEAD_MS
+                translator, self._max_batch, max_streams=1 << 16, max_ahead_ms=ahead_ms
             )
             self._pools[wanted] = pool
         return pool

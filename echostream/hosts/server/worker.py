@@ -130,6 +130,9 @@ class Worker:
             value = getattr(self, ask.what)(ask.stream, *ask.arguments)
         except EchoStreamError as own:
             error = own
+        except Exception as other:
+            _log.exception("a stream is ended")
+            error = _failure(other)
         return Answer(ask.number, ask.stream, self._waiting_ms(ask.stream), value, error)
 
     def _waiting_ms(self, stream: int) -> int:
@@ -145,10 +148,10 @@ class Worker:
             served = pool.run_ready()
         except Exception as error:
             _log.exception("a batch failed; its streams are ended")
-            reason = EchoStreamError(f"computing failed: {type(error).__name__}: {error}")
+            nothing = Served(Step((), {}), finished=True, error=_failure(error))
             for stream in streams.values():
                 self.close(stream)
-                send(self._link, Gave(stream, 0, Served(Step((), {}), finished=True, error=reason)))
+                send(self._link, Gave(stream, 0, nothing))
             return
         for number, outcome in served.items():
             stream = streams[number]
@@ -159,6 +162,11 @@ class Worker:
             told = Served(outcome.step, outcome.finished, failed)
             tail = () if outcome.finished else pool.at_hand(number)
             send(self._link, Gave(stream, self._waiting_ms(stream), told, tail))
+
+
+def _failure(error: Exception) -> EchoStreamError:
+    """Which can be sent, whatever the error is."""
+    return EchoStreamError(f"computing failed: {type(error).__name__}: {error}")
 
 
 Launch = Callable[[socket.socket], Callable[[], None]]

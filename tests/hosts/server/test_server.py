@@ -307,20 +307,21 @@ def test_silent_clients_go(checkpoint: Path) -> None:
     serving(checkpoint, work, idle_s=1.0)
 
 
-def test_a_batch_that_fails_ends_its_streams_and_no_others(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["run_ready", "push"])
+def test_what_fails_ends_its_streams_and_no_others(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     samples = pcm(1.2, 5)
-    run = StreamPool.run_ready
+    works = getattr(StreamPool, what)
     results: list[Told] = []
 
-    def fail(pool: StreamPool) -> Any:
-        monkeypatch.setattr(StreamPool, "run_ready", run)
+    def fail(*_: object) -> Any:
+        monkeypatch.setattr(StreamPool, what, works)
         raise MemoryError("no room")
 
     async def work(server: Server) -> None:
         async with client(server) as connection:
-            monkeypatch.setattr(StreamPool, "run_ready", fail)
+            monkeypatch.setattr(StreamPool, what, fail)
             await connection.send(samples.tobytes())
             told = Told()
             while not told.errors:
