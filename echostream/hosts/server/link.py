@@ -57,11 +57,17 @@ class Link:
         reader, writer = await asyncio.open_connection(sock=here)
         try:
             told = await receive_soon(reader)
-        except asyncio.IncompleteReadError:
-            told = EchoStreamError("a process that computes died as it began; expected more memory")
-        if not isinstance(told, Facts):
+            if not isinstance(told, Facts):
+                raise told
+        except asyncio.IncompleteReadError as error:
             writer.close()
-            raise told
+            raise EchoStreamError(
+                "a process that computes died as it began; expected more memory, or "
+                "fewer --processes"
+            ) from error
+        except BaseException:
+            writer.close()
+            raise
         self._writer = writer
         self._listening = asyncio.create_task(self._listen(reader))
         return told
