@@ -1,11 +1,8 @@
-"""READ/WRITE policies and their registry; :mod:`echostream.policy.stub` shows how to add one."""
+"""READ/WRITE policies and their registry."""
 
 from __future__ import annotations
 
-from echostream.policy.alignatt import AlignAtt
-from echostream.policy.ctc import CtcGuided
-from echostream.policy.local_agreement import LocalAgreement
-from echostream.policy.offline import Offline
+from echostream.policy.policies import AlignAtt, CtcGuided, LocalAgreement, Offline, Stub, WaitK
 from echostream.policy.protocol import (
     Decision,
     Policy,
@@ -16,8 +13,6 @@ from echostream.policy.protocol import (
     needs_encoder_history,
     register,
 )
-from echostream.policy.stub import Stub
-from echostream.policy.wait_k import WaitK
 
 __all__ = [
     "AlignAtt",

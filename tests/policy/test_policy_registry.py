@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from echostream import policy
 from echostream.errors import ConfigError
-from echostream.policy import Decision, PolicyContext, needs_encoder_history, stub
+from echostream.policy import Decision, PolicyContext, needs_encoder_history
 
 from .policy_contexts import context, decide
 
@@ -29,6 +28,7 @@ def test_offline_reads_to_the_end() -> None:
         (policy.CtcGuided(), [3, 4]),
         (policy.LocalAgreement(), [[0, ["x"]]]),
         (policy.create("offline"), None),
+        (policy.AlignAtt(frames=200), None),
     ],
 )
 def test_everything_is_written_at_the_end(made: policy.Policy, state: object) -> None:
@@ -42,12 +42,25 @@ def test_stub_writes_what_is_final() -> None:
     assert decide(policy.create("stub"), context(tentative=("c",))).write == 0
 
 
-def test_the_example_in_the_stub_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    documentation = stub.__doc__ or ""
-    example = re.search(r"( {4}from dataclasses.*?)\n\nIt is then", documentation, re.DOTALL)
-    assert example
-    source = "\n".join(line.removeprefix("    ") for line in example[1].splitlines())
-    (tmp_path / "my_policy.py").write_text(source)
+PATIENT = """
+from dataclasses import dataclass
+from echostream import policy
+from echostream.policy import Decision, PolicyContext
+
+@policy.register("patient")
+@dataclass(frozen=True)
+class Patient:
+    min_ms: int = 1000
+
+    def decide(self, context: PolicyContext) -> Decision:
+        return Decision.up_to(len(context.words) * (context.audio_ms >= self.min_ms), "a reason")
+"""
+
+
+def test_a_policy_from_outside_has_its_name_once_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_policy.py").write_text(PATIENT)
     monkeypatch.syspath_prepend(tmp_path)
     by_path = policy.create("my_policy:Patient", min_ms=500)
     by_name = policy.create("patient", min_ms=500)
@@ -80,8 +93,9 @@ def test_encoder_history_is_asked_for_by_the_class() -> None:
         ("ctc", {"lagging": -1}, "option 'lagging' of policy 'ctc'"),
         ("ctc", {"stride": None}, "option 'stride' of policy 'ctc'"),
         ("local-agreement", {"n": 0}, "option 'n' of policy 'local-agreement' is 0"),
-        ("echostream.policy.stub:Stup", {}, "did you mean 'Stub'"),
-        ("echostream.policy.stub:Decision", {}, "has no method 'decide'"),
+        ("alignatt", {"frames": -1}, "option 'frames' of policy 'alignatt' is -1"),
+        ("echostream.policy.policies:Stup", {}, "did you mean 'Stub'"),
+        ("echostream.policy.policies:Decision", {}, "has no method 'decide'"),
     ],
 )
 def test_messages(name: str, options: dict[str, object], message: str) -> None:
@@ -103,7 +117,7 @@ def test_names_are_unique_and_plain() -> None:
         def decide(self, context: PolicyContext) -> Decision:
             return Decision.read()
 
-    with pytest.raises(ConfigError, match="'stub' is already echostream.policy.stub:Stub"):
+    with pytest.raises(ConfigError, match="'stub' is already echostream.policy.policies:Stub"):
         policy.register("stub")(Other)
     assert isinstance(policy.create("stub"), policy.Stub)
     for name in ("", "a.b", "a:b", "a b"):

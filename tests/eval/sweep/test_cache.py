@@ -15,7 +15,7 @@ import safetensors.torch
 import soundfile
 
 from echostream.errors import ConfigError, DataError
-from echostream.policy.wait_k import WaitK
+from echostream.policy.policies import WaitK
 from echostream.session import SystemOptions
 from echostream.shipped import SHIPPED_CHECKPOINT
 from eval.sweep import Encodings, System, Work, encode, run_policy

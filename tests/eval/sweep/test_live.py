@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from echostream import policy
 from echostream.audio import FrontEnd
 from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.decoder import CtcHead, GreedyCtc, PrefixBeamCtc, WordAssembler
 from echostream.decoder.ctc.hypothesis import Hypothesis
 from echostream.encoder.zipformer import ZipformerEncoder
-from echostream.policy import local_agreement
 from echostream.session import SystemOptions
 from eval.sweep import CLOCKS, System, Work, encode, run_policy
 from tests.eval.sweep.conftest import REFERENCES, Corpus
@@ -158,7 +158,7 @@ def test_elapsed_times_too_where_compute_is_planned(
         slow(search, "flush", 1 / 128)
     slow(WordAssembler, "step", 1 / 256)
     slow(Hypothesis, "step", 1 / 512)
-    slow(local_agreement.LocalAgreement, "decide", 1 / 1024)
+    slow(policy.LocalAgreement, "decide", 1 / 1024)
     options = SystemOptions(
         checkpoint=str(checkpoint),
         task=task,
