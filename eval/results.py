@@ -27,9 +27,9 @@ from typing import Any
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
-from echostream.scoring.markdown import markdown_table
 from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
+from echostream.scoring.tables import markdown_table
 from echostream.text import normalise, without_marks
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import add_workers, ended, heading, parser_of, progress, write_results

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from echostream.backend.engine import EngineKind
-from echostream.backend.graph import GraphSettings
+from echostream.backend.graph import EngineKind, GraphSettings
 from echostream.whole_file import sha256_of
 
 FORMAT = "echostream-graph-3"

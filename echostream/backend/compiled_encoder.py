@@ -15,12 +15,10 @@ import torch
 from torch import Tensor
 
 from echostream.backend.cache import description_of, exported
-from echostream.backend.engine import Engine, EngineKind
-from echostream.backend.graph import ChunkGraph, GraphSettings
+from echostream.backend.graph import ChunkGraph, Engine, EngineKind, GraphSettings
 from echostream.backend.packing import PackedState, StatePacking, after_chunk, pack_masks
-from echostream.encoder.call_sizes import call_sizes
 from echostream.encoder.chunk_masks import cached_chunk_masks
-from echostream.encoder.stepping import ChunkEncoder
+from echostream.encoder.stepping import ChunkEncoder, call_sizes
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError

@@ -1,14 +1,18 @@
-"""One chunk of one encoder as a function of a few tensors, in the form that exporters take.
+"""One chunk of one encoder as a function of a few tensors, for exporters, and what runs it.
 
 Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``C`` output channels, ``F`` mel bins.
 
 The function is :meth:`ZipformerEncoder.run` itself, traced; there is no second description of the
-model. First chunks and ragged ends are no special cases, because the masks are inputs.
+model. First chunks and ragged ends are no special cases, because the masks are inputs. An engine is
+made from a file that its ``export`` wrote, so that a later start finds the file ready.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -84,3 +88,36 @@ class ChunkGraph(nn.Module):
         unpacked = unpack_masks(masks, rows, self._view)
         frames, state = self.encoder.run(features, unpacked, state)
         return frames, *self.packing.pack_new(state)
+
+
+class Engine(Protocol):
+    """A graph ready to run."""
+
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The inputs and results of :class:`ChunkGraph`.
+
+        The results are new tensors, and the inputs stay as they are.
+        """
+
+
+class EngineKind(Protocol):
+    """A package that can compile a graph."""
+
+    name: str
+    file_name: str
+    """Of the exported graph, in a folder of its own."""
+    at_once: bool
+    """Whether a graph is made in seconds; for one that takes minutes nobody waits unasked."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What it computes in here, of ``float32`` and ``int8``."""
+
+    def version(self) -> str | None:
+        """Of the package; ``None`` if it is not installed."""
+
+    def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
+        """Write the graph, ``precision`` being ``float32`` or ``int8``."""
+
+    def load(self, folder: Path, precision: str, threads: int) -> Engine:
+        """Compile what :meth:`export` wrote."""

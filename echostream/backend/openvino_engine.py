@@ -57,7 +57,7 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """See :class:`echostream.backend.engine.Engine`."""
+        """See :class:`echostream.backend.graph.Engine`."""
         results = tuple(torch.empty(shape, dtype=torch.float32) for shape in self._shapes)
         with self._lock:
             # OpenVINO reads this memory without keeping it alive, so copies must have a name.
@@ -74,7 +74,7 @@ class OpenVinoEngine:
 
 
 class OpenVino:
-    """See :class:`echostream.backend.engine.EngineKind`."""
+    """See :class:`echostream.backend.graph.EngineKind`."""
 
     name = "openvino"
     file_name = "graph.xml"
@@ -82,13 +82,13 @@ class OpenVino:
     at_once = True
 
     def version(self) -> str | None:
-        """See :class:`echostream.backend.engine.EngineKind`."""
+        """See :class:`echostream.backend.graph.EngineKind`."""
         if importlib.util.find_spec("openvino") is None:
             return None
         return importlib.metadata.version("openvino")
 
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
-        """See :class:`echostream.backend.engine.EngineKind`."""
+        """See :class:`echostream.backend.graph.EngineKind`."""
         openvino: Any = importlib.import_module("openvino")
 
         # Not by openvino.convert_model, which reports its use over the network.
@@ -101,7 +101,7 @@ class OpenVino:
             openvino.serialize(model, folder / self.file_name)
 
     def load(self, folder: Path, precision: str, threads: int) -> OpenVinoEngine:
-        """See :class:`echostream.backend.engine.EngineKind`."""
+        """See :class:`echostream.backend.graph.EngineKind`."""
         return OpenVinoEngine(folder / self.file_name, precision, threads)
 
 

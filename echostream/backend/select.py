@@ -7,7 +7,7 @@ from typing import Any
 
 from echostream.backend.cache import graphs_of, holds_graph
 from echostream.backend.compiled_encoder import CompiledEncoder
-from echostream.backend.engine import EngineKind
+from echostream.backend.graph import EngineKind
 from echostream.backend.inductor import Inductor
 from echostream.backend.openvino_engine import OpenVino
 from echostream.constants import BACKENDS, PRECISIONS

@@ -18,17 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from echostream.baseline.attention import hidden_keys
-from echostream.baseline.chunk_sizes import (
+from echostream.baseline.attention import Dropout, hidden_keys
+from echostream.baseline.convolution import (
     SUBSAMPLING,
     WHOLE_RECORDING,
+    Subsampler,
     check_streamable,
     conv_chunk_of,
+    halved,
+    valid_mask,
 )
-from echostream.baseline.convolution import Subsampler, halved, valid_mask
-from echostream.baseline.dropout import Dropout
-from echostream.baseline.layer import ConformerLayer
-from echostream.baseline.state import ChunkConformerState, ConformerCache
+from echostream.baseline.layer import ChunkConformerState, ConformerCache, ConformerLayer
 from echostream.config import CONFORMER_MODES, ChunkConformerConfig
 from echostream.constants import FRAME_SHIFT_MS
 from echostream.encoder.checks import check_features, check_lengths, check_state, layout_of

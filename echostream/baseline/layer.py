@@ -1,22 +1,76 @@
-"""One Conformer layer with a chunk-based convolution.
+"""One Conformer layer with a chunk-based convolution, and what a stream carries between steps.
 
-Symbols: ``B`` recordings, ``n`` frames of this call, ``C`` channels.
+Symbols: ``B`` recordings, ``n`` frames of this call, ``K`` encoder frames heard, ``H`` heads, ``D``
+channels of a head, ``C`` channels, ``F`` mel bins, ``p`` half a convolution kernel.
 
 Half a feed-forward module, attention, convolution, half a feed-forward module, normalisation
-(Conformer, arXiv 2005.08100). The names of modules are those of the published weights.
+(Conformer, arXiv 2005.08100). The names of modules are those of the published weights. Left context
+is unlimited, as published, so the state grows with the audio in either mode.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from echostream.baseline.attention import RelativeAttention
+from echostream.baseline.attention import Dropout, RelativeAttention
 from echostream.baseline.convolution import ChunkConv1d
-from echostream.baseline.dropout import Dropout
-from echostream.baseline.state import LayerState
 from echostream.encoder.linear import Linear
+from echostream.encoder.state import EncoderState, State
+
+
+@dataclass(frozen=True)
+class LayerState(State):
+    """Of one Conformer layer."""
+
+    keys: Tensor
+    """``[B, H, K, D]``."""
+    values: Tensor
+    """``[B, H, K, D]``."""
+    convolution: Tensor
+    """``[B, C, p]``: the last inputs of the depthwise convolution, zeros before the start."""
+
+
+@dataclass(frozen=True)
+class ConformerCache(State):
+    """What encoding needs of the frames that were encoded before."""
+
+    subsampler: tuple[Tensor, ...]
+    """The last inputs of each subsampler convolution, ``[B, channels, p]``."""
+    layers: tuple[LayerState, ...]
+
+
+@dataclass(frozen=True)
+class ChunkConformerState(EncoderState):
+    """Everything the encoder remembers of ``B`` streams, which advance together.
+
+    Made by ``ChunkConformerEncoder.init_state`` and replaced by each ``step``.
+    """
+
+    counters = frozenset(("processed_frames", "segment_id", "finished", "pending_lengths"))
+
+    processed_frames: Tensor
+    """``[B]`` int64: encoder frames given out so far."""
+    segment_id: Tensor
+    """``[B]`` int64: segments pushed so far."""
+    finished: Tensor
+    """``[B]`` bool: the end of the recordings was pushed."""
+    pending: Tensor
+    """``[B, w, F]``: feature frames that do not fill a chunk yet, ``w < 4 chunk_size``."""
+    pending_lengths: Tensor
+    """``[B]`` int64, each ``w``."""
+    heard: Tensor
+    """``[B, T, F]``: each feature frame that was encoded, in mode ``recompute``; else none."""
+    cache: ConformerCache | None
+    """In mode ``cached``."""
+    chunk_size: int
+    conv_chunk_size: int
+    mode: str
+    layout: str
+    """Which configuration the tensors are laid out for (``ChunkConformerEncoder.layout``)."""
 
 
 class FeedForward(nn.Module):

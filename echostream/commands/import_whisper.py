@@ -28,8 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 @command("import-whisper", build_parser)
 def main(args: argparse.Namespace) -> None:
     """Convert a checkpoint."""
-    from echostream.model.importers.whisper import read_whisper
-    from echostream.model.importers.whisper_folder import write_folder
+    from echostream.model.importers.whisper import read_whisper, write_folder
 
     imported = read_whisper(args.folder)
     write_folder(imported, args.output)

@@ -48,9 +48,8 @@ def main(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from echostream.flight.playback import differing_settings, play, require_streams
+    from echostream.flight.playback import Sources, differing_settings, play, require_streams
     from echostream.flight.record import read_record
-    from echostream.flight.sources import Sources
     from echostream.session import build_translator
 
     record = read_record(args.record)

@@ -15,8 +15,8 @@ from echostream.scoring.folder import ScoreOptions, format_scores, read_run, sco
 from echostream.scoring.intervals import TESTED, paired_tests
 from echostream.scoring.quality import DEFAULT_TOKENIZER, QUALITY_NAMES, QualityOptions
 from echostream.scoring.scores import Scores
-from echostream.scoring.side_by_side import format_comparison, format_paired_tests
 from echostream.scoring.significance import NUM_RESAMPLES
+from echostream.scoring.tables import format_comparison, format_paired_tests
 from echostream.text import read_lines
 
 

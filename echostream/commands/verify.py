@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
 @command("verify", build_parser, failure=2)
 def main(args: argparse.Namespace) -> int:
     """Verify and print the certificate; 0 equal, 1 not equal, 2 wrong usage."""
-    from echostream.verification.printed import format_certificate
+    from echostream.verification.certificate import format_certificate
 
     logging.basicConfig(level=logging.INFO if args.verbose else logging.ERROR, format="%(message)s")
     if args.output is not None and not args.output.absolute().parent.is_dir():

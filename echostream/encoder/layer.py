@@ -1,7 +1,7 @@
-"""One Zipformer layer (arXiv 2310.11230, figure 2).
+"""One Zipformer layer (arXiv 2310.11230, figure 2) and its feed-forward module.
 
 Symbols: ``B`` streams, ``N`` chunks in this call, ``S`` frames of a chunk, ``P`` frames of left
-context, ``C`` channels.
+context, ``C`` channels, ``H`` hidden channels of the feed-forward module.
 """
 
 from __future__ import annotations
@@ -14,9 +14,23 @@ from torch import Tensor, nn
 from echostream.encoder.attention import AttentionWeights, NonlinearAttention, SelfAttention
 from echostream.encoder.convolution import Convolution
 from echostream.encoder.ct_mask import StackMask
-from echostream.encoder.feed_forward import FeedForward
+from echostream.encoder.linear import Linear, scaled_linear
 from echostream.encoder.norm import BiasNorm, Bypass
 from echostream.encoder.state import State
+
+
+class FeedForward(nn.Module):
+    """``Linear -> SwooshL -> Linear -> dropout``."""
+
+    def __init__(self, channels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.in_proj = Linear(channels, hidden, swoosh_epilogue=True)
+        self.out_proj = scaled_linear(hidden, channels, 0.5)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., C] -> [..., C]``."""
+        return self.dropout(self.out_proj(self.in_proj(x)))
 
 
 @dataclass(frozen=True)

@@ -13,24 +13,27 @@ from echostream.kernel.build import (
     has_int8_products,
     kernel_version,
 )
-from echostream.kernel.choice import (
+from echostream.kernel.library import (
     GraphKernel,
+    Kernel,
     graph_kernel,
     is_plain_inference,
     kernel_for,
+    load_kernel,
+    shared_kernel,
     tracing_with,
 )
-from echostream.kernel.huge_pages import HugePages, in_huge_pages
-from echostream.kernel.library import Kernel, load_kernel, shared_kernel
 from echostream.kernel.mel_bank import MelBank
 from echostream.kernel.operations import GELU, NAMES, SWOOSH_L, Operations
 from echostream.kernel.packed_weights import (
     TILE,
+    HugePages,
+    in_huge_pages,
     pack_weights,
     pack_weights_int8,
+    quantise_int8,
     unpack_weights,
 )
-from echostream.kernel.quantisation import quantise_int8
 
 __all__ = [
     "GELU",

@@ -1,15 +1,34 @@
-"""Weights in the order in which the kernel reads them.
+"""Weights in the order in which the kernel reads them, in int8, and in huge pages of memory.
 
 Symbols: ``K`` inputs, ``N`` outputs.
+
+A large tensor is read from one end to the other much faster in huge pages than from pages of 4 kB,
+each of which has to be found first.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import sys
+import threading
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from echostream.kernel.quantisation import quantise_int8
+
+def quantise_int8(weights: Any, inputs_axis: int) -> tuple[Any, Any]:
+    """int8 values from -127 to 127 and float32 scales, whose product is nearest to ``weights``.
+
+    Each output has one scale: ``scales`` has size 1 along ``inputs_axis``.
+    """
+    largest = np.abs(weights).max(axis=inputs_axis, keepdims=True)
+    scales = np.maximum(largest, 1e-12).astype(np.float32) / np.float32(127)
+    return np.rint(weights / scales).clip(-127, 127).astype(np.int8), scales
+
 
 TILE = 32
 """Outputs that are computed side by side."""
@@ -50,3 +69,46 @@ def pack_weights_int8(weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _padded(outputs: int) -> int:
     return -(-outputs // TILE) * TILE
+
+
+_HUGE_PAGE = 2**21
+
+
+def in_huge_pages(count: int) -> Tensor:
+    """``[count]`` float32 zeros, in huge pages where the system has and gives them."""
+    if sys.platform != "linux" or count == 0:
+        return torch.zeros(count, dtype=torch.float32, device="cpu")
+    memory = mmap.mmap(-1, 4 * count + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # Not every kernel has them.
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    values = torch.frombuffer(memory, dtype=torch.float32)
+    start = -values.data_ptr() % _HUGE_PAGE // 4
+    return values[start : start + count]
+
+
+class HugePages:
+    """Tensors side by side in huge pages, which a single layer's weights would fill badly.
+
+    The memory of a block is given back when all tensors in it are gone.
+    """
+
+    _BLOCK = 2**23
+    """Values of a block: 32 MiB, of which the system gives what is written to."""
+    _ALIGNMENT = 16
+    """Values of a cache line."""
+
+    def __init__(self) -> None:
+        self._block = in_huge_pages(0)
+        self._used = 0
+        self._lock = threading.Lock()
+
+    def place(self, values: Tensor) -> Tensor:
+        """A copy of ``values`` [n], float32."""
+        count = values.shape[0]
+        with self._lock:
+            if self._used + count > self._block.shape[0]:
+                self._block = in_huge_pages(max(count, self._BLOCK))
+                self._used = 0
+            placed = self._block[self._used : self._used + count]
+            self._used += count + -count % self._ALIGNMENT
+        return placed.copy_(values)

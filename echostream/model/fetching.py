@@ -26,8 +26,7 @@ from echostream.errors import CheckpointError, EchoStreamError
 from echostream.locations import FETCHED, cache_folder
 from echostream.model.checkpoint import TOKENS, WEIGHTS, load_config_json
 from echostream.model.difference import SILENCE_ROWS, sum_of
-from echostream.model.importers.whisper import read_whisper
-from echostream.model.importers.whisper_folder import write_folder
+from echostream.model.importers.whisper import read_whisper, write_folder
 from echostream.whole_file import sha256_of, write_whole
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ SimulEval (1.1.4 and main alike) writes one JSON object per line with the keys i
 delays, elapsed, prediction_length, reference, source and source_length. For speech source and text
 output, in words, there is one delay and one elapsed time per word of the prediction. With pieces
 (``prediction_spm``, or StreamSpeech's fork) there is one per piece: see
-:mod:`echostream.scoring.pieces`. Speech output: :mod:`echostream.scoring.speech`.
+:mod:`echostream.scoring.units`. Speech output: :mod:`echostream.scoring.speech`.
 
 A line whose text can be used and whose times cannot becomes an instance without times and with a
 :class:`~echostream.scoring.units.Fault`, which :mod:`echostream.scoring.log` counts.
@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from echostream.errors import DataError
-from echostream.scoring.pieces import Tokenizer
 from echostream.scoring.segments import Segment
 from echostream.scoring.units import (
     Fault,
     FaultFoundError,
+    Tokenizer,
     Unit,
     is_pieces,
     milliseconds,
@@ -80,7 +80,7 @@ def parse_instance(
     """The instance of a record; ``where`` begins the messages.
 
     unit: of the log, see :func:`echostream.scoring.units.log_unit`. tokenize: for pieces that a log
-        does not hold, see :func:`echostream.scoring.pieces.tokenized_ends`.
+        does not hold, see :func:`echostream.scoring.units.tokenized_ends`.
 
     Raises DataError for records that are no utterance with text output: a missing key, a bad index,
     no texts, text source, speech output. What is wrong with the times is in ``faults``.

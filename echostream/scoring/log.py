@@ -15,12 +15,11 @@ from echostream import text
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance, is_speech_output, parse_instance
 from echostream.scoring.lines import LOG_NAME, Line, read_lines
-from echostream.scoring.pieces import Tokenizer
 from echostream.scoring.problems import Problem, problem
 from echostream.scoring.segments import SEGMENT_LOG_NAME, fits, read_segments
 from echostream.scoring.simulstream import SIMULSTREAM_NAMES, read_recordings
 from echostream.scoring.speech import SpeechInstance, parse_speech
-from echostream.scoring.units import Unit, log_unit
+from echostream.scoring.units import Tokenizer, Unit, log_unit
 
 METRICS_NAME = "metrics.tsv"
 """SimulEval writes one row per instance into it when a run has come to its end."""

@@ -17,9 +17,16 @@ from typing import Any
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
 from echostream.scoring.lines import Line
-from echostream.scoring.pieces import WORD_BEGIN, join_pieces, word_ends
 from echostream.scoring.segments import Segment
-from echostream.scoring.units import Fault, Unit, is_pieces, milliseconds
+from echostream.scoring.units import (
+    WORD_BEGIN,
+    Fault,
+    Unit,
+    is_pieces,
+    join_pieces,
+    milliseconds,
+    word_ends,
+)
 
 SIMULSTREAM_NAMES = ("metrics.jsonl", "metrics.json")
 """Names of the log in simulstream's documentation and by default."""

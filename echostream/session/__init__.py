@@ -5,10 +5,9 @@ Importing this package imports no host.
 
 from echostream.session.build import build_translator
 from echostream.session.options import SystemOptions
-from echostream.session.output import Output, Speech, Text
 from echostream.session.session import Observer, Segment, Session, StreamObserver
 from echostream.session.translator import Step, Translator, TranslatorState
-from echostream.session.writer import Turn
+from echostream.session.writer import Output, Speech, Text, Turn
 
 __all__ = [
     "Observer",

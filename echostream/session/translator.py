@@ -12,8 +12,7 @@ from typing import Any
 from echostream.audio.samples import Samples
 from echostream.session.costs import Costs, sum_costs
 from echostream.session.listener import Listener, ListenerState
-from echostream.session.output import Output
-from echostream.session.writer import Turn, Writer, WriterState
+from echostream.session.writer import Output, Turn, Writer, WriterState
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.decoder.candidates import Candidates
@@ -21,7 +23,32 @@ from echostream.decoder.generator import EncodedChunk, Generator
 from echostream.decoder.words import Word
 from echostream.policy import Decision, Policy, PolicyContext, needs_encoder_history
 from echostream.session.costs import DEFAULT_CLOCK, Clock, Costs, Stopwatch
-from echostream.session.output import Output, Text
+
+
+@dataclass(frozen=True)
+class Text:
+    """Whole words."""
+
+    words: tuple[str, ...] = ()
+    separator: str = " "
+    """Between words; nothing in languages that write none."""
+
+    def __str__(self) -> str:
+        return self.separator.join(self.words)
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """Samples to play, and the words that they say."""
+
+    samples: NDArray[np.float32]
+    """``[n]`` in [-1, 1]."""
+    sample_rate: int
+    """Hz."""
+    words: tuple[str, ...] = ()
+
+
+Output = Text | Speech
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,8 @@ from echostream.encoder import ZipformerEncoder, registry
 from echostream.errors import ConfigError, EchoStreamError
 from eval.bench.agents import AgentTimes, compare_agents
 from eval.bench.cases import Plan, baseline_cases
-from eval.bench.limits import LimitSettings, last_cache_bytes
+from eval.bench.limits import LimitSettings, last_cache_bytes, weight_bytes
 from eval.bench.memory import LongStream, long_stream
-from eval.bench.operations import weight_bytes
 from eval.bench.rounds import measure
 from eval.bench.rows import Results, rounded
 from eval.bench.streams import Measured, Streams, measured_baseline

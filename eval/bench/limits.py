@@ -1,4 +1,4 @@
-"""What this machine can do: multiply matrices, read memory.
+"""What this machine can do (multiply matrices, read memory), and what a chunk asks of it.
 
 Both are measured by torch in the same rounds as everything else. The peak is the fastest float32
 product of square matrices of several sizes. The bandwidth is the fastest of several ways to read
@@ -6,6 +6,10 @@ float32 numbers once from one end to the other, each with next to no arithmetic.
 read: as many bytes as the model has weights, again and again as a stream does, and more than the
 last cache holds. Where the weights fit into that cache the first is faster; the bound takes the
 faster, so that it is a bound in either case.
+
+A chunk's multiply-adds are those of torch's own counter, which sees every matrix product and
+convolution that runs and knows their shapes. Not counted, as usual, is what is done to single
+numbers: gates, norms, activations, softmax, the weighted means of down-sampling.
 """
 
 from __future__ import annotations
@@ -16,11 +20,55 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from echostream.constants import SUBSAMPLING
+from echostream.encoder import ZipformerEncoder
 from echostream.kernel import in_huge_pages
-from eval.bench.operations import Demand
 from eval.bench.rounds import Setting
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Of one call."""
+
+    multiply_adds: int
+    weight_bytes: int
+    """Read once in a call, whatever the number of streams in it."""
+
+    def times(self, streams: int) -> Demand:
+        """Of a call for so many streams."""
+        return Demand(streams * self.multiply_adds, self.weight_bytes)
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Of all parameters, each counted once."""
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+@torch.no_grad()
+def multiply_adds(run: Callable[[], object]) -> int:
+    """Of what ``run`` computes in torch by matrix products and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() // 2
+
+
+def chunk_multiply_adds(
+    encoder: ZipformerEncoder, chunk_size: int, max_future_frames: int | None
+) -> int:
+    """Of one chunk of one stream.
+
+    Two streams are counted and halved: a single one computes short depthwise convolutions as
+    products of single numbers, which the counter does not see. The step runs once before, because
+    what depends on weights alone is made then and kept.
+    """
+    state = encoder.init_state(2, chunk_size=chunk_size, max_future_frames=max_future_frames)
+    features = state.pending.new_zeros(2, chunk_size * SUBSAMPLING, encoder.config.input_dim)
+    encoder.step(features, state)
+    return multiply_adds(lambda: encoder.step(features, state)) // 2
+
 
 _SIZES = (512, 1024, 2048)
 _ROW = 1024

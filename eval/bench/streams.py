@@ -21,7 +21,7 @@ from echostream.baseline import ChunkConformerEncoder, ChunkConformerState
 from echostream.constants import ENCODER_FRAME_MS, FRAME_SHIFT_MS
 from echostream.encoder import StreamState, ZipformerEncoder
 from eval.bench.cases import Case
-from eval.bench.operations import Demand, chunk_multiply_adds, multiply_adds, weight_bytes
+from eval.bench.limits import Demand, chunk_multiply_adds, multiply_adds, weight_bytes
 from eval.bench.rounds import Setting
 
 

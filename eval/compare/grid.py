@@ -13,7 +13,7 @@ from echostream.scoring.instance import Instance
 from echostream.scoring.log import read_log
 from eval.compare.plan import ComparisonPlan, SystemEntry
 from eval.sweep import Source, System, Work, encode, run_policy
-from eval.sweep.policy_spec import parse_policy
+from eval.sweep.system import parse_policy
 
 Item = TypeVar("Item")
 

@@ -11,7 +11,7 @@ from echostream.config_mapping import check_types, from_mapping
 from echostream.errors import ConfigError
 from echostream.session.options import SystemOptions
 from eval.command import ROOT
-from eval.sweep.policy_spec import parse_policy
+from eval.sweep.system import parse_policy
 
 
 @dataclass(frozen=True)

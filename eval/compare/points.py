@@ -16,7 +16,7 @@ from echostream.scoring.significance import approximate_randomisation, bootstrap
 from eval.compare.grid import Run
 from eval.compare.plan import ComparisonPlan, SystemEntry
 from eval.compare.schema import Joint, Paired, Point, Score, System
-from eval.sweep.policy_spec import parse_policy
+from eval.sweep.system import parse_policy
 
 LATENCIES = ("LAAL", "AL", "DAL", "ATD", "YAAL", "StartOffset", "EndOffset")
 """In three readings each, beside compute RTF."""

@@ -34,9 +34,9 @@ from eval.sweep.kept import (
     read_kept,
     write_kept,
 )
-from eval.sweep.policy_spec import parse_policy
 from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
 from eval.sweep.sources import cuts, read_samples
+from eval.sweep.system import parse_policy
 
 SEGMENT_MS = 640
 BASE = "whisper-base"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
 
-from echostream.scoring.markdown import markdown_table
+from echostream.scoring.tables import markdown_table
 from eval.compare import metrics
 from eval.compare.schema import LengthRun, Point, Results
 

@@ -36,9 +36,9 @@ from eval.sweep import (
     read_sources,
     run_policy,
 )
-from eval.sweep.policy_spec import PolicySpec, parse_policy
 from eval.sweep.runs import run_compute_ms
 from eval.sweep.sources import segment_samples
+from eval.sweep.system import PolicySpec, parse_policy
 
 TABLE_NAME = "sweep.tsv"
 DETAILS_NAME = "sweep.json"

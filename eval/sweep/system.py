@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from echostream import policy
+from echostream.config_mapping import parse_options
 from echostream.encoder.state import settings_of
 from echostream.errors import CheckpointError, ConfigError, DataError, EchoStreamError
 from echostream.model import SpeechModel
@@ -20,6 +22,35 @@ from echostream.session.listener import Listener
 from echostream.session.writer import Writer
 from echostream.whole_file import sha256_of
 from eval.sweep.kept import ENCODING_CODE, WRITING_CODE, code_digest, plugin_digest
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """Name and options, the latter as ``key=value,...``."""
+
+    name: str
+    options: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.options is None else f"{self.name}:{self.options}"
+
+
+def parse_policy(text: str) -> PolicySpec:
+    """``name`` or ``name:key=value,...``; the name may be a ``package.module:Class``.
+
+    Raises:
+        ConfigError: if there is no name, or what follows it are no options.
+    """
+    match = re.fullmatch(r"(?P<name>.+?)(:(?P<options>\s*\w+\s*=.*))?", text.strip())
+    if match is None:
+        raise ConfigError("a policy is empty; expected NAME or NAME:K=V,... such as wait-k:k=3")
+    spec = PolicySpec(match["name"], match["options"])
+    known, _, rest = spec.name.partition(":")
+    if known in policy.names():  # and so no module
+        parse_options(rest, f"policy {known}")
+    parse_options(spec.options, f"policy {spec.name}")
+    return spec
+
 
 _CODE = (*ENCODING_CODE, *WRITING_CODE)
 

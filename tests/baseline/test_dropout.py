@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from echostream.baseline.dropout import Dropout
+from echostream.baseline.attention import Dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

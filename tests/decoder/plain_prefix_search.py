@@ -6,8 +6,8 @@ import math
 
 from echostream.decoder import PrefixBeamCtc, PrefixBeamState
 from echostream.decoder.ctc.frame_scores import FrameScores
-from echostream.decoder.ctc.prefix_entry import Entry
 from echostream.decoder.ctc.prefix_search import PrefixSearch
+from echostream.decoder.ctc.prefix_trie import Entry
 
 
 class PlainSearch(PrefixSearch):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.decoder.repetition import MAX_PERIOD, RepetitionGuard, RepetitionState
+from echostream.decoder.words import MAX_PERIOD, RepetitionGuard, RepetitionState
 
 
 def said(words: list[str], max_repeats: int) -> list[str]:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.encoder.chunk_queue import cut_segment
+from echostream.encoder.stepping import cut_segment
 
 
 @settings(deadline=None, max_examples=200)

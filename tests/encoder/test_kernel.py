@@ -8,7 +8,7 @@ from torch import Tensor
 
 from echostream.encoder import linear
 from echostream.encoder.stream_state import StreamState
-from echostream.kernel import choice
+from echostream.kernel import library
 from tests.kernel.needs import needs_compiler
 
 from .small_encoder import CHUNK_SIZES, FUTURES, INPUT_DIM, noise, small_encoder
@@ -18,7 +18,7 @@ BATCH = 3
 
 
 def without_kernel(patch: Patch) -> None:
-    for room in (choice, linear):
+    for room in (library, linear):
         patch.setattr(room, "shared_kernel", lambda: None)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from echostream.encoder.call_sizes import CALL_COST, call_sizes
+from echostream.encoder.stepping import CALL_COST, call_sizes
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import StateMismatchError, StreamClosedError

@@ -13,9 +13,9 @@ import math
 import pytest
 from hypothesis import given, settings
 
-from echostream.scoring.degeneracy import degeneracy
 from echostream.scoring.instance import Instance
 from echostream.scoring.latency import ALL_METRICS, LATENCY_METRICS, mean_latency
+from echostream.scoring.problems import degeneracy
 from echostream.scoring.quality import bleu, chrf
 from echostream.scoring.readings import Reading, real_time_of_elapsed
 

@@ -6,7 +6,7 @@ import pytest
 import sentencepiece
 
 from echostream.errors import DataError
-from echostream.scoring.pieces import (
+from echostream.scoring.units import (
     join_pieces,
     load_tokenizer,
     tokenized_ends,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from echostream.scoring.problems import Problem
 from echostream.scoring.quality import QualityOptions
 from echostream.scoring.scores import score_instances
-from echostream.scoring.side_by_side import format_comparison
+from echostream.scoring.tables import format_comparison
 
 from .logs import utterance
 

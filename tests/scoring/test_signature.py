@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from echostream import __version__
 from echostream.errors import DataError
 from echostream.scoring.readings import Reading
-from echostream.scoring.signature import inferred_segment, latency_signature, stated_segment
+from echostream.scoring.scores import inferred_segment, latency_signature, stated_segment
 
 
 @pytest.mark.parametrize(

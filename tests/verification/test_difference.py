@@ -7,9 +7,14 @@ import math
 import pytest
 import torch
 
-from echostream.verification.certificate import Certificate, ScenarioResult, System
+from echostream.verification.certificate import (
+    Certificate,
+    ScenarioResult,
+    System,
+    format_certificate,
+    layer_of,
+)
 from echostream.verification.difference import Difference, Tally, largest_of
-from echostream.verification.printed import format_certificate, layer_of
 
 
 def tallied(streamed: list[float], offline: list[float], module: str = "encoder") -> Difference:

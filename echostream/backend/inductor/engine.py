@@ -24,8 +24,12 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from echostream.backend.graph import ChunkGraph
-from echostream.backend.inductor.graph_rewriting import rewritten
-from echostream.backend.inductor.traced_kernel import PackedWeights, TracedKernel, load_weights
+from echostream.backend.inductor.graph_rewriting import (
+    PackedWeights,
+    TracedKernel,
+    load_weights,
+    rewritten,
+)
 from echostream.errors import ConfigError
 from echostream.kernel import (
     NAMES,
@@ -69,7 +73,7 @@ class InductorEngine:
         self._worker = ThreadPoolExecutor(1, "echostream-inductor")
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """See :class:`echostream.backend.engine.Engine`."""
+        """See :class:`echostream.backend.graph.Engine`."""
         if self._process != os.getpid():  # After a fork the thread is only in the parent.
             self._start()
         return self._worker.submit(self._run, inputs).result()
@@ -91,7 +95,7 @@ def _keep_freed_memory() -> None:
 
 
 class Inductor:
-    """See :class:`echostream.backend.engine.EngineKind`."""
+    """See :class:`echostream.backend.graph.EngineKind`."""
 
     name = "inductor"
     file_name = "graph.so"
@@ -99,16 +103,16 @@ class Inductor:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """See :class:`echostream.backend.engine.EngineKind`."""
+        """See :class:`echostream.backend.graph.EngineKind`."""
         return ("float32", "int8") if has_int8_products() else ("float32",)
 
     def version(self) -> str | None:
-        """See :class:`echostream.backend.engine.EngineKind`; torch's own stands beside it."""
+        """See :class:`echostream.backend.graph.EngineKind`; torch's own stands beside it."""
         return None if compiler_missing() else f"{kernel_version()}-{compiler_version()}"
 
     @torch.no_grad()
     def export(self, graph: ChunkGraph, precision: str, folder: Path) -> None:
-        """See :class:`echostream.backend.engine.EngineKind`."""
+        """See :class:`echostream.backend.graph.EngineKind`."""
         inductor: Any = importlib.import_module("torch._inductor")
 
         _log.warning("compiling a graph with torch's Inductor; this takes about a minute, once")
@@ -136,7 +140,7 @@ class Inductor:
             ) from error
 
     def load(self, folder: Path, precision: str, threads: int) -> InductorEngine:
-        """See :class:`echostream.backend.engine.EngineKind`."""
+        """See :class:`echostream.backend.graph.EngineKind`."""
         return InductorEngine(folder, threads)
 
 

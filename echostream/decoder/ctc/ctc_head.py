@@ -9,7 +9,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from echostream.decoder.vocabulary import blank_index, ctc_vocab_size
+from echostream.decoder.tokenizer import blank_index, ctc_vocab_size
 from echostream.encoder.linear import Linear
 from echostream.errors import ConfigError
 

@@ -1,12 +1,17 @@
-"""What one frame says to the CTC prefix beam search: which tokens are worth trying.
+"""What one frame says to the CTC prefix beam search, and what a language model says beside it.
 
 Symbols: ``T`` encoder frames, ``V`` CTC vocabulary.
+
+Shallow fusion (Hannun et al. 2014, arXiv 1408.2873, equation 3): a prefix ``l`` of CTC probability
+``p(l)`` counts as ``p(l) p_lm(l)^weight exp(bonus |l|)``. The bonus makes up for what every further
+unit costs in the language model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from echostream.decoder.ctc.log_probs import Scores
+from echostream.decoder.ctc.ngram import NgramModel
 
 _IMPOSSIBLE = -math.inf
 
@@ -88,3 +94,28 @@ def _chosen(
         log_probs, values, indices, good, floors.tolist(), strict=True
     ):
         yield FrameScores(row, tokens[mask][:most], scores[mask][:most], floor)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What a language model adds to the score of a prefix with each unit."""
+
+    model: NgramModel
+    weight: float
+    bonus: float
+
+    @property
+    def most(self) -> float:
+        """No unit gains more than this."""
+        return self.bonus
+
+    def shorten(self, history: Sequence[int]) -> tuple[int, ...]:
+        """The part of the stable tokens that has to be kept."""
+        return self.model.shorten(history)
+
+    def gains(self, history: tuple[int, ...]) -> NDArray[np.float64]:
+        """``[V]``: what each unit adds after ``history``, the tokens of the stream so far (or the
+        last of them, where it is longer than the model looks back)."""
+        if len(history) < self.model.order - 1:
+            history = (self.model.start, *history)
+        return self.weight * self.model.log_probs(history) + self.bonus

@@ -1,15 +1,132 @@
-"""The generator of CTC searches: candidates are the unwritten words of the hypothesis."""
+"""The generator of CTC searches: candidates are the unwritten words of a growing hypothesis.
+
+Symbols: ``T`` encoder frames of one call, ``V`` CTC vocabulary.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from echostream.decoder.candidates import Candidates
-from echostream.decoder.ctc.hypothesis import Hypothesis, HypothesisState, without_written
+from echostream.decoder.ctc.protocol import Decoder, DecoderOutput
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
-from echostream.decoder.words import Word, WordAssembler
+from echostream.decoder.words import Word, WordAssembler, WordState
+
+
+@dataclass(frozen=True)
+class HypothesisState:
+    """Carry of one stream; holds only what is not written yet."""
+
+    decoder: Any
+    """State of the search."""
+    num_stable_tokens: int = 0
+    num_tentative_tokens: int = 0
+    assembler: WordState = dataclasses.field(default_factory=WordState)
+    words: tuple[Word, ...] = ()
+    """Complete words that can no longer change and are not written."""
+    tentative_words: tuple[Word, ...] = ()
+    """Complete words after those, which later audio may revise."""
+    last_frame: int = -1
+    """Encoder frame of the last token, a tentative one included; -1 before the first."""
+    num_ahead: int = 0
+    """Words that were written while they were tentative and have not become stable yet. What is
+    written stands, so that many words of the hypothesis are passed over when they arrive."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the hypothesis so far, tentative ones included."""
+        return self.num_stable_tokens + self.num_tentative_tokens
+
+    @property
+    def pending(self) -> tuple[Word, ...]:
+        """All complete words that are not written."""
+        return self.words + self.tentative_words
+
+
+class Hypothesis:
+    """Search and word assembly behind one head; immutable, shared by streams.
+
+    Args:
+        decoder: the CTC search.
+        assembler: makes words of tokens; ``None`` if only the number of tokens is wanted.
+    """
+
+    def __init__(self, decoder: Decoder[Any], assembler: WordAssembler | None) -> None:
+        self._decoder = decoder
+        self._assembler = assembler
+
+    def init_state(self) -> HypothesisState:
+        """State of a stream of which nothing has been heard."""
+        return HypothesisState(self._decoder.init_state())
+
+    def step(self, log_probs: Tensor, state: HypothesisState) -> HypothesisState:
+        """Take the next ``[T, V]`` log-probabilities."""
+        output, decoder = self._decoder.step(log_probs, state.decoder)
+        return self._take(output, dataclasses.replace(state, decoder=decoder))
+
+    def flush(self, state: HypothesisState, frame: int) -> HypothesisState:
+        """End of the source at encoder frame ``frame``: every word is complete and final."""
+        output, decoder = self._decoder.flush(state.decoder)
+        state = self._take(output, dataclasses.replace(state, decoder=decoder))
+        if self._assembler is None:
+            return state
+        last, assembler = self._assembler.flush(state.assembler, frame)
+        return _with_words(dataclasses.replace(state, assembler=assembler), last, ())
+
+    def pause(self, state: HypothesisState, frame: int) -> HypothesisState:
+        """Nothing was said for a while: the pending word is complete at encoder frame ``frame``.
+
+        The state itself, if no stable word is pending.
+        """
+        if self._assembler is None or state.num_tentative_tokens or not state.assembler.text:
+            return state
+        last, assembler = self._assembler.pause(state.assembler, frame)
+        return _with_words(dataclasses.replace(state, assembler=assembler), last, ())
+
+    def _take(self, output: DecoderOutput, state: HypothesisState) -> HypothesisState:
+        tokens = output.tentative or output.stable
+        state = dataclasses.replace(
+            state,
+            num_stable_tokens=state.num_stable_tokens + len(output.stable),
+            num_tentative_tokens=len(output.tentative),
+            last_frame=tokens[-1].frame if tokens else state.last_frame,
+        )
+        if self._assembler is None:
+            return state
+        stable, assembler = self._assembler.step(output.stable, state.assembler)
+        tentative, _ = self._assembler.step(output.tentative, assembler)
+        return _with_words(dataclasses.replace(state, assembler=assembler), stable, tentative)
+
+
+def _with_words(
+    state: HypothesisState, stable: tuple[Word, ...], tentative: tuple[Word, ...]
+) -> HypothesisState:
+    """Add newly stable words, replace the tentative ones, pass over those already written."""
+    arrived = min(state.num_ahead, len(stable))
+    ahead = state.num_ahead - arrived
+    return dataclasses.replace(
+        state,
+        words=state.words + stable[arrived:],
+        tentative_words=tentative[ahead:],
+        num_ahead=ahead,
+    )
+
+
+def without_written(state: HypothesisState, count: int) -> HypothesisState:
+    """The state after the first ``count`` pending words were written."""
+    stable = min(count, len(state.words))
+    tentative = count - stable
+    return dataclasses.replace(
+        state,
+        words=state.words[stable:],
+        tentative_words=state.tentative_words[tentative:],
+        num_ahead=state.num_ahead + tentative,
+    )
 
 
 @dataclass(frozen=True)

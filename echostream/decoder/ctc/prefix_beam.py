@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from echostream.decoder.ctc.frame_scores import FrameScores, frame_scores, fused_frame_scores
-from echostream.decoder.ctc.fusion import Fusion
+from echostream.decoder.ctc.frame_scores import (
+    FrameScores,
+    Fusion,
+    frame_scores,
+    fused_frame_scores,
+)
 from echostream.decoder.ctc.log_probs import CtcSearch, Scores
 from echostream.decoder.ctc.ngram import NgramModel
 from echostream.decoder.ctc.prefix_search import PrefixBeamState, PrefixSearch

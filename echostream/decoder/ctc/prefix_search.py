@@ -17,7 +17,7 @@ after which the ``beam_size`` prefixes of greatest ``b' + n'`` are kept. All in 
 float64, scaled after each frame so that the best prefix has probability 1.
 
 With a language model the last two lines are multiplied by ``p_lm(c | l)^weight exp(bonus)``, each
-time that they add a unit to a prefix (:mod:`echostream.decoder.ctc.fusion`).
+time that they add a unit to a prefix (:mod:`echostream.decoder.ctc.frame_scores`).
 
 A token is stable once all prefixes of the beam share it. CTC's frames are independent of each
 other, so what comes later says next to nothing about an old token, and two readings of it may stay
@@ -40,11 +40,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from echostream.decoder.ctc.frame_scores import FrameScores
-from echostream.decoder.ctc.fusion import Fusion
+from echostream.decoder.ctc.frame_scores import FrameScores, Fusion
 from echostream.decoder.ctc.log_probs import Scores
-from echostream.decoder.ctc.prefix_entry import IMPOSSIBLE, Entry, linked, unlinked
-from echostream.decoder.ctc.prefix_trie import NO_TOKEN, FlatNode, PrefixNode, flatten, rebuild
+from echostream.decoder.ctc.prefix_trie import (
+    IMPOSSIBLE,
+    NO_TOKEN,
+    Entry,
+    FlatNode,
+    PrefixNode,
+    flatten,
+    linked,
+    rebuild,
+    unlinked,
+)
 from echostream.decoder.ctc.protocol import DecoderOutput, Token
 
 FlatEntry = tuple[int, float, float, tuple[int, ...], tuple[int, ...]]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from echostream.decoder.repetition import RepetitionState
 from echostream.decoder.text.search import Draft, Prefix
 from echostream.decoder.text.source import Source
 from echostream.decoder.text.window import WrittenWord
-from echostream.decoder.words import Word
+from echostream.decoder.words import RepetitionState, Word
 
 
 @dataclass(frozen=True)

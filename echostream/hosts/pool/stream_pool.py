@@ -18,8 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from echostream.audio.samples import Samples, as_array, join_segments
 from echostream.constants import FRAME_SHIFT_MS
-from echostream.encoder.call_sizes import call_sizes
 from echostream.encoder.state import EncoderState
+from echostream.encoder.stepping import call_sizes
 from echostream.errors import AudioFormatError, ConfigError, EchoStreamError, StreamClosedError
 from echostream.hosts.pool.waiting_stream import Detached, Portion, Served, Share, WaitingStream
 from echostream.session.costs import Costs, sum_costs

@@ -31,9 +31,9 @@ from echostream.hosts.options import (
 from echostream.hosts.simuleval.states import EchoStreamStates
 from echostream.session.build import build_translator, require_languages
 from echostream.session.options import SystemOptions
-from echostream.session.output import Output, Speech
 from echostream.session.saved_run import SavedRun
 from echostream.session.session import Segment, Session
+from echostream.session.writer import Output, Speech
 
 logger = logging.getLogger(__name__)
 

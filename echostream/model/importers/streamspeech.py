@@ -26,7 +26,7 @@ from torch import Tensor
 
 from echostream.audio import Cmvn
 from echostream.baseline.chunk_conformer import ChunkConformerEncoder
-from echostream.baseline.chunk_sizes import check_streamable, conv_chunk_of
+from echostream.baseline.convolution import check_streamable, conv_chunk_of
 from echostream.config import ChunkConformerConfig, SystemConfig
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model.importers.vocabulary_rows import (

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from eval.bench import limits
-from eval.bench.limits import Limits, LimitSettings, bound_of, last_cache_bytes
-from eval.bench.operations import Demand
+from eval.bench.limits import Demand, Limits, LimitSettings, bound_of, last_cache_bytes
 from eval.bench.rounds import Turn
 
 

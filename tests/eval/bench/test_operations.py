@@ -11,7 +11,7 @@ from torch import nn
 from echostream.config import EncoderConfig
 from echostream.constants import DOWNSAMPLING
 from echostream.encoder import ZipformerEncoder
-from eval.bench.operations import (
+from eval.bench.limits import (
     Demand,
     chunk_multiply_adds,
     multiply_adds,

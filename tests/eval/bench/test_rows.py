@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 
 from eval.bench.cases import Case, Plan, baseline_cases
-from eval.bench.limits import Limits
-from eval.bench.operations import Demand
+from eval.bench.limits import Demand, Limits
 from eval.bench.rounds import Setting, Turn
 from eval.bench.rows import Results, Row
 from eval.bench.streams import Measured

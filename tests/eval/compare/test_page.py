@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from eval.compare.page import page
-from eval.compare.summary import listed, quality_note, summary
+from eval.compare.page import listed, page, quality_note, summary
 
 from .hostile import ATTACKS, hostile_results
 from .synthetic import read_results, synthetic_results

@@ -12,7 +12,7 @@ from echostream.config import SystemConfig, save_config
 from echostream.errors import ConfigError
 from echostream.session.listener import Listener
 from eval.sweep.__main__ import main
-from eval.sweep.policy_spec import PolicySpec, parse_policy
+from eval.sweep.system import PolicySpec, parse_policy
 from tests.eval.sweep.conftest import Corpus
 from tests.small_system import ENCODER
 

@@ -16,7 +16,7 @@ from echostream import policy
 from echostream.audio import FrontEnd
 from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.decoder import CtcHead, GreedyCtc, PrefixBeamCtc, WordAssembler
-from echostream.decoder.ctc.hypothesis import Hypothesis
+from echostream.decoder.ctc.generator import Hypothesis
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.session import SystemOptions
 from eval.sweep import CLOCKS, System, Work, encode, run_policy

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from echostream.errors import AudioFormatError
-from echostream.flight.playback import play
+from echostream.flight.playback import Sources, play
 from echostream.flight.record import read_record
 from echostream.flight.recorder import FlightRecorder
-from echostream.flight.sources import Sources
 from echostream.hosts.pool import StreamPool
 from echostream.session.segment_log import SegmentLog
 from tests.small_system import audio

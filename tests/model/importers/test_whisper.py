@@ -22,8 +22,7 @@ from echostream.model import load_model
 from echostream.model.checkpoint import OPTIONAL, load_config_json
 from echostream.model.difference import SILENCE_ROWS
 from echostream.model.importers.ctranslate2 import read_variables
-from echostream.model.importers.whisper import read_whisper
-from echostream.model.importers.whisper_folder import write_folder
+from echostream.model.importers.whisper import read_whisper, write_folder
 from tests.model.importers import small_whisper as small
 
 OWN = small.tensors()
