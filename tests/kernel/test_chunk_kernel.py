@@ -1,4 +1,4 @@
-"""Attention, convolution and activation of one chunk, against the same written down in float64."""
+"""Attention (also to parts of a cache), convolution and activation of a chunk, in float64 too."""
 
 from __future__ import annotations
 
@@ -214,3 +214,37 @@ def test_what_is_not_finite_stays_with_its_stream(kernel: Kernel, rubbish: float
     for name, y in after.items():
         assert torch.equal(y[[0, 2]], before[name][[0, 2]]), name
         assert not bool(y[1].isfinite().all()), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    widths=st.lists(st.integers(0, 40), min_size=1, max_size=4).filter(any),
+    count=st.integers(1, 9),
+    heads=st.integers(1, 3),
+    size=st.sampled_from((1, 5, 8, 16, 24, 40, 64, 96)),
+    masks=st.sampled_from(("none", "one", "each")),
+    seed=st.integers(0, 99),
+)
+def test_it_is_attention(
+    kernel: Kernel, widths: list[int], count: int, heads: int, size: int, masks: str, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    queries = torch.randn(count, heads * size)
+    parts = [torch.randn(2, heads, width, size) for width in widths]
+    rows = {"none": 0, "one": 1, "each": count}[masks]
+    mask = torch.randn(rows, sum(widths) if rows else 0)
+    if rows and sum(widths) > 1:
+        mask[:, seed % sum(widths)] = -torch.inf
+    weights = kernel.cached_weights(queries, parts, mask, heads)
+    mixed = kernel.cached_mix(weights, parts)
+    keys, values = torch.cat(parts, dim=2).double()
+    split = queries.double().view(count, heads, size).transpose(0, 1)
+    scores = split @ keys.transpose(1, 2) / size**0.5
+    expected = (scores + mask.double() if rows else scores).softmax(dim=2)
+    torch.testing.assert_close(weights.double(), expected, atol=2e-6, rtol=1e-5)
+    means = (expected @ values).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(mixed.double(), means, atol=1e-5, rtol=1e-5)
+    # A token gets the same bits alone and beside others.
+    own = mask[-1:] if rows else mask
+    assert torch.equal(kernel.cached_weights(queries[-1:], parts, own, heads), weights[:, -1:])
+    assert torch.equal(kernel.cached_mix(weights[:, -1:], parts)[0], mixed[-1])

@@ -1,6 +1,9 @@
+"""Checkpoints as folders; a host's default dtype changes nothing."""
+
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +11,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from echostream.audio import Cmvn
-from echostream.config import EncoderConfig, SystemConfig
+from echostream.baseline.attention import _table
+from echostream.config import EncoderConfig, SystemConfig, load_config
+from echostream.encoder.attention import relative_positions
+from echostream.encoder.chunk_masks import _cached_chunk_masks
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model, save_model
 from echostream.model.checkpoint import CONFIG, WEIGHTS, load_config_json
+from echostream.session import SystemOptions, build_translator
 
 CONFIGURATION = SystemConfig(
     source_language="español",
@@ -203,3 +211,52 @@ def test_configuration_that_is_wrong_in_itself(folder: Path) -> None:
     (folder / CONFIG).write_text("[1]")
     with pytest.raises(ConfigError, match="keys and values"):
         load_model(folder)
+
+
+DTYPES = (torch.float64, torch.bfloat16, torch.float16)
+
+
+@pytest.fixture(autouse=True)
+def usual_dtype() -> Iterator[None]:
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("config", ["tiny", "streamspeech-tiny"])
+def test_a_random_model_computes_the_same(config: str) -> None:
+    def computed(before: torch.dtype, after: torch.dtype) -> list[Tensor]:
+        for cached in (_cached_chunk_masks, relative_positions, _table):
+            cached.cache_clear()
+        torch.set_default_dtype(before)
+        torch.manual_seed(1)
+        model = SpeechModel(load_config(f"configs/{config}.yaml")).eval()
+        torch.set_default_dtype(after)
+        features = torch.linspace(-1, 1, 200 * 80, dtype=torch.float32).view(1, 200, 80)
+        with torch.no_grad():
+            y, _, state = model.encoder.step(features, model.encoder.init_state(), is_final=True)
+            offline = model.encoder(features, torch.tensor([150]))["encoder_out"]
+            heads = [head(y) for head in model.heads.values()]
+        return [*heads, y, offline, *(tensor for _, tensor in state.named_tensors())]
+
+    expected = computed(torch.float32, torch.float32)
+    for dtype in DTYPES:
+        for before, after in ((dtype, dtype), (torch.float32, dtype), (dtype, torch.float32)):
+            found = computed(before, after)
+            assert [t.dtype for t in found] == [t.dtype for t in expected]
+            assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "prefix-beam"])
+def test_the_shipped_checkpoint_writes_the_same_words(decoder: str) -> None:
+    audio = 0.1 * np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
+
+    def words(before: torch.dtype, after: torch.dtype) -> tuple[str, ...]:
+        torch.set_default_dtype(before)
+        translator = build_translator(SystemOptions(decoder=decoder))
+        torch.set_default_dtype(after)
+        step, _ = translator.step(audio, 16_000, translator.init_state(), is_final=True)
+        return step.words
+
+    expected = words(torch.float32, torch.float32)
+    for dtype in DTYPES:
+        assert words(dtype, dtype) == words(torch.float32, dtype) == expected

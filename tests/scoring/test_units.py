@@ -1,4 +1,7 @@
-"""What has a delay in a log is found out from its lists, said in the signature, and scored so."""
+"""What has a delay in a log is found out from its lists, said in the signature, and scored so.
+
+Pieces of words are joined, and a word is there with its last piece.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 
 from echostream.commands.score import main
 from echostream.errors import DataError
@@ -16,6 +20,12 @@ from echostream.scoring.intervals import paired_tests
 from echostream.scoring.log import read_instances, read_log
 from echostream.scoring.quality import QUALITY_NAMES, QualityOptions, bleu, error_rate
 from echostream.scoring.scores import Scores
+from echostream.scoring.units import (
+    join_pieces,
+    load_tokenizer,
+    tokenized_ends,
+    word_ends,
+)
 
 from .logs import record, write_log
 
@@ -218,3 +228,52 @@ def test_a_log_may_come_from_a_pipe(tmp_path: Path) -> None:
     thread.start()
     assert len(read_log(pipe).instances) == 3
     thread.join()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text", "ends"),
+    [
+        ([], "", []),
+        (["▁the", "▁c", "at"], "the cat", [0, 2]),
+        (["th", "e", "▁cat"], "the cat", [1, 2]),
+        (["▁", "the", "▁", "c", "at"], "the cat", [1, 4]),
+        (["▁the", "▁cat", "▁"], "the cat", [0, 1]),
+        (["▁", "▁"], "", []),
+        # a piece that ends a word and begins the next, and one of two whole words
+        (["▁of▁th", "e▁", "▁cat"], "of the cat", [0, 1, 2]),
+        (["▁of▁the", "re"], "of there", [0, 1]),
+    ],
+)
+def test_word_ends(pieces: list[str], text: str, ends: list[int]) -> None:
+    assert join_pieces(pieces) == text
+    assert word_ends(pieces) == ends
+
+
+def test_tokenized_ends_must_fit() -> None:
+    def tokenize(text: str) -> list[str]:
+        return ["▁a", "b", "▁c"]
+
+    assert tokenized_ends(" ab c", 3, tokenize) == [1, 2]
+    assert tokenized_ends(" ab c", 4, tokenize) is None
+    assert tokenized_ends(" abc", 3, tokenize) is None
+
+
+def test_a_real_vocabulary(tmp_path: Path) -> None:
+    sentences = iter(["the cat sat on the mat", "a cat and a dog sat there"] * 20)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=sentences,
+        model_prefix=str(tmp_path / "tiny"),
+        vocab_size=18,
+        minloglevel=2,
+    )
+    tokenize = load_tokenizer(tmp_path / "tiny.model")
+    pieces = tokenize(" the dog sat")
+    assert len(pieces) > 3
+    assert tokenized_ends(" the dog sat", len(pieces), tokenize) == word_ends(pieces)
+
+
+def test_a_vocabulary_that_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bad.model").write_bytes(b"no model")
+    for name in ("bad.model", "none.model"):
+        with pytest.raises(DataError, match=f"{name}: cannot be loaded"):
+            load_tokenizer(tmp_path / name)

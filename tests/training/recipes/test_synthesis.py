@@ -1,7 +1,9 @@
-"""Voices, plans, takes and their audio, with a made-up engine."""
+"""Voices, plans, takes and their audio, with a made-up engine; the engine espeak-ng."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from echostream.errors import DataError
 from echostream.training.corpus.split import split_of
 from echostream.training.recipes import synthesis
-from echostream.training.recipes.espeak import ACCENTS
+from echostream.training.recipes.espeak import ACCENTS, HEARD_VARIANTS, HELD_OUT_VARIANTS, Espeak
 from echostream.training.recipes.kokoro import VOICE_TABLES
 from echostream.training.recipes.parallel_text import SentencePair, sentence_pair
 from echostream.training.recipes.synthesis import (
@@ -23,13 +25,14 @@ from echostream.training.recipes.synthesis import (
     PEAK,
     PITCHES,
     SPEEDS,
+    Manner,
     VoiceTable,
     draw_manner,
     plan,
     synthesise,
 )
 
-from .speakers import VOICES, ToneEngine
+from .speakers import VOICES, ToneEngine, write_espeak
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -155,3 +158,60 @@ def test_silence_and_speech_without_end_are_left_out(
     rows = synthesise(engine, takes, "es", "en", tmp_path, jobs=1)
     assert [row.id for row in rows] == [take.id for take in takes[2:]]
     assert f"tone/{takes[1].id} left out" in caplog.text
+
+
+ALL = (*HEARD_VARIANTS, *HELD_OUT_VARIANTS)
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The made-up program in PATH; the file it writes its calls to."""
+    write_espeak(tmp_path / "bin", ALL)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin") + os.pathsep + os.environ["PATH"])
+    return tmp_path / "bin/said"
+
+
+def test_the_manner_reaches_the_program(said: Path) -> None:
+    engine = Espeak("es")
+    samples, rate = engine.say("¡Hola!", Manner("es-419/f2", 1.1, -0.5))
+    assert (rate, samples.size) == (22_050, 1000 + 4 * 1700)
+    call = said.read_text().splitlines()[-1]
+    assert "-v es-419+f2 " in call
+    # 165 words a minute times 1.1; pitch 50 - 0.5 * 20.
+    assert call.endswith("-s 182 -p 40")
+    assert engine.fingerprint()["program"] == "espeak-ng 1.51"
+    for language in ("es", "fr", "en"):
+        voices = Espeak(language).voices
+        held_out = {voice.split("/")[1] for voice in voices.held_out}
+        assert held_out == set(HELD_OUT_VARIANTS)
+        assert held_out.isdisjoint(voice.split("/")[1] for voice in voices.heard)
+
+
+def test_faults(said: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="refused"):
+        Espeak("es").say("refuse", Manner("es/m1", 1.0, 0.0))
+    with pytest.raises(DataError, match="'de'"):
+        Espeak("de")
+    # espeak-ng itself would say the text in its plain voice.
+    write_espeak(said.parent, tuple(name for name in ALL if name != "f3"))
+    with pytest.raises(DataError, match=r"espeak-ng 1\.51 lacks the voice variants f3"):
+        Espeak("es")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(DataError, match="apt-get install espeak-ng"):
+        Espeak("es")
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_the_real_program_speaks() -> None:
+    engine = Espeak("es")
+    text = "Deberíamos intentar ir hacia el oeste."
+    spoken = {
+        voice: engine.say(text, Manner(voice, 1.0, 0.0))[0]
+        for voice in ("es/m1", *engine.voices.held_out)
+    }
+    assert all(1.0 < samples.size / 22_050 < 6.0 for samples in spoken.values())
+    first, *others = spoken.values()
+    assert all(not np.array_equal(first, other) for other in others)
+    slow = engine.say(text, Manner("es/m1", 0.85, 0.0))[0]
+    fast = engine.say(text, Manner("es/m1", 1.2, 0.0))[0]
+    assert slow.size > 1.2 * fast.size
