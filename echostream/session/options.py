@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from echostream.config import CONFORMER_MODES
 from echostream.constants import BACKENDS, CHANNELS, OUTPUT_UNITS, PRECISIONS, TASKS
@@ -95,9 +95,10 @@ def read_options(cls: type[T], values: Mapping[str, Any], *, others: bool = Fals
     known = {key.replace("-", "_"): value for key, value in values.items()}
     if not others:
         refuse_unknown(known, fields)
+    hints = get_type_hints(cls)
     return cls(
         **{
-            name: _value(name, str(fields[name].type), value)
+            name: _value(name, get_args(hints[name]) or (hints[name],), value)
             for name, value in known.items()
             if name in fields and value is not None
         }
@@ -115,21 +116,21 @@ def refuse_unknown(values: Iterable[str], known: Iterable[str], *, others: bool 
             raise ConfigError(f"there is no option {name!r}; {hint}")
 
 
-def _value(name: str, kind: str, value: Any) -> Any:
-    """The value as a field of type ``kind`` wants it."""
-    if "Mapping" in kind and isinstance(value, Mapping):
+def _value(name: str, kinds: tuple[Any, ...], value: Any) -> Any:
+    """The value as a field wants it that is of one of ``kinds``, words and numbers first."""
+    if isinstance(value, Mapping) and Mapping in map(get_origin, kinds):
         return value
-    kind = kind.partition(" ")[0]
+    kind = kinds[0]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == "str" and (isinstance(value, str | Path) or is_number):
+    if kind is str and (isinstance(value, str | Path) or is_number):
         return str(value)
-    if kind == "bool" and str(value).lower() in ("true", "false"):
+    if kind is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
-    if kind == "int" and (is_number or isinstance(value, str)):
+    if kind is int and (is_number or isinstance(value, str)):
         try:
             if int(value) == float(value):
                 return int(value)
         except (ValueError, OverflowError):
             pass
-    expected = {"int": "a whole number", "bool": "true or false", "str": "a word"}[kind]
+    expected = {int: "a whole number", bool: "true or false", str: "a word"}[kind]
     raise ConfigError(f"{flag(name)} is {value!r}; expected {expected}")
