@@ -1,7 +1,5 @@
 """The ``echostream`` command: one word, then that command's own options."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable

@@ -9,8 +9,6 @@ Restoring never imports and never unpickles: a dataclass is looked up among the 
 loaded already, so the system that saved a stream has to be built before it is restored.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

@@ -5,8 +5,6 @@ key is a :class:`ConfigError` that names the nearest known one, and every value 
 and range when the dataclass is made, so that nothing wrong survives until the first audio.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Frozen dataclasses from plain values (YAML, JSON) and back, with errors that name the key."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import math

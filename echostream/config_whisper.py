@@ -1,7 +1,5 @@
 """Configuration of Whisper's two halves: the streaming encoder and the text decoder."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ Units: a *sample* is one PCM value at ``SAMPLE_RATE``; a *feature frame* is one 
 (100 Hz); an *encoder frame* is one encoder output (50 Hz).
 """
 
-from __future__ import annotations
-
 SAMPLE_RATE = 16_000
 """Samples per second inside EchoStream; other rates are resampled on the way in."""
 

@@ -3,8 +3,6 @@
 Every message says what was wrong, the value found, what was expected and what to do.
 """
 
-from __future__ import annotations
-
 
 class EchoStreamError(Exception):
     """Base of all errors that EchoStream raises on purpose."""

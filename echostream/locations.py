@@ -4,8 +4,6 @@ The cache is ``ECHOSTREAM_CACHE``, or ``echostream`` in ``XDG_CACHE_HOME``, or
 ``~/.cache/echostream``; each checkpoint is a folder of its name in it.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Who computed something: versions, the machine, and what this process takes of it."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

@@ -8,8 +8,6 @@ Options are the constructor's parameters. A dataclass can give its fields a rang
 with :func:`option` and check them with :func:`check_options`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import importlib

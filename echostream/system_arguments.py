@@ -1,7 +1,5 @@
 """The system's options on command lines, without importing what the system is made of."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable, Mapping
 

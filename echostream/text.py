@@ -1,7 +1,5 @@
 """Text as every part of the project reads it: lists of lines, and texts without case and marks."""
 
-from __future__ import annotations
-
 import unicodedata
 from pathlib import Path
 

@@ -8,8 +8,6 @@ in which its last token was spoken, which its encoder frame tells; that is the t
 score --segments`` has only the words, when they were written, and the sentences.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

@@ -1,7 +1,5 @@
 """What the programs have in common: their parsers, how they end, what they print and write."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -10,8 +10,6 @@ Then the streaming Whisper translates a speaker that no checkpoint was trained o
 Whisper base, which is fetched once (145 MB); where that cannot be had the demo ends without it.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import subprocess

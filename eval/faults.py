@@ -7,8 +7,6 @@ The faults are the rows of the table in ``docs/reliability.md``. The tests that 
 fault's number decide its result; what is "not yet" there has no tests.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections import defaultdict

@@ -8,8 +8,6 @@ that a pause completed were split, because what came after the pause belonged to
 encoded once; a token's time is that of its encoder frame.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

@@ -1,7 +1,5 @@
 """Recordings of a corpus for a program that measures: which, in lists, or put end to end."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

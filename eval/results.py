@@ -14,8 +14,6 @@ such table has an output folder of its own. Options of the agent make another sy
 checkpoint: ``checkpoints/tiny-es-en@backend=openvino,precision=int8``.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter

@@ -17,8 +17,6 @@ CPU time of the process. The verdict, also as JSON in --output, is 0 when all ho
 Symbols: ``n`` samples.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import logging

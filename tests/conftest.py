@@ -1,7 +1,5 @@
 """For all tests: one torch thread, and the systems that most of them speak to."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is made once in a run of the tests, also where several processes share the tests."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Callable

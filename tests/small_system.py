@@ -1,7 +1,5 @@
 """A small random checkpoint whose heads say something, and made-up audio."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

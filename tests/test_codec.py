@@ -1,7 +1,5 @@
 """The codec of saved states: what comes back is what went in, or the bytes are refused."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Python blocks of a document are executed in their order with one set of names. O
 leaves open to the reader, such as a microphone, is given here.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import re

@@ -3,8 +3,6 @@
 The code is read as text, too, so that the next loader or unpacker that is written is looked at.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import pickle

@@ -1,7 +1,5 @@
 """What a wheel holds, and that it works where the repository is not."""
 
-from __future__ import annotations
-
 import configparser
 import os
 import re

@@ -1,7 +1,5 @@
 """A file is written as a whole, or the old one stays."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Two recordings at once through the HTTP processor: the words of a session, or exit status 1."""
 
-from __future__ import annotations
-
 import base64
 import json
 import sys

@@ -1,7 +1,5 @@
 """PCM in: validation, down-mix, resampling to 16 kHz, filter bank, normalisation."""
 
-from __future__ import annotations
-
 from echostream.audio.cmvn import Cmvn
 from echostream.audio.fbank import Fbank, FbankState
 from echostream.audio.files import read_audio, stream_audio

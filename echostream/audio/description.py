@@ -1,7 +1,5 @@
 """A segment of audio as logs have it: shape, type, rate and a sum, perhaps the samples."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from typing import Any

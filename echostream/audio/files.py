@@ -3,8 +3,6 @@
 Legend: n = samples at the file's own rate.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os

@@ -9,8 +9,6 @@ loudest value so far, or from :data:`USUAL_PEAK` while nothing was louder. Frame
 never change, and are the same bit for bit for every segmentation.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

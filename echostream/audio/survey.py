@@ -1,7 +1,5 @@
 """A look at recordings before a run: can each be read, and is it what it should be?"""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ file that says it is empty, or ends before its samples do. Other programs forget
 an odd chunk even, or count the header in. libsndfile believes the header.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from dataclasses import dataclass

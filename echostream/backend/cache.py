@@ -1,7 +1,5 @@
 """Exported graphs on disk, found again by what they were made from."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``C`` output channels, ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import logging

@@ -7,8 +7,6 @@ model. First chunks and ragged ends are no special cases, because the masks are 
 made from a file that its ``export`` wrote, so that a later start finds the file ready.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,8 +7,6 @@ processor multiplies bytes, OpenVINO also rounds the inputs of a layer to bytes 
 of them with one scale; elsewhere only the reading of weights gets cheaper.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import importlib.util

@@ -1,7 +1,5 @@
 """From the names of a backend and a precision to an encoder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

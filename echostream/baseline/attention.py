@@ -7,8 +7,6 @@ Source: Transformer-XL (arXiv 1901.02860, section 3.3) in the form of ESPnet, wh
 encoding of a pair depends on query minus key, so the same pair scores alike wherever it stands.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 

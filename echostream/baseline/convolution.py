@@ -13,8 +13,6 @@ number stands for 10 ms frames in the first layer of the subsampler, 20 ms frame
 40 ms frames in the Conformer layers.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

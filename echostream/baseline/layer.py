@@ -8,8 +8,6 @@ Half a feed-forward module, attention, convolution, half a feed-forward module, 
 is unlimited, as published, so the state grows with the audio in either mode.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

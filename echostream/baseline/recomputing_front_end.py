@@ -6,8 +6,6 @@ The frames are those of :class:`echostream.audio.FrontEnd`, which is exact for a
 cost is the published one, in proportion to the length of the recording so far.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any

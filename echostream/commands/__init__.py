@@ -3,8 +3,6 @@
 What takes long to import (torch, fairseq) is imported when the work begins, never for the parser.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """``echostream check``: look at all recordings of a list before a run."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """``echostream checkpoint``: a checkpoint folder of a training run."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 from pathlib import Path

@@ -8,8 +8,6 @@
 ... targets whisper-base --audio data/es-en data/fr-en --output data/targets --windows 1000
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``echostream data``: audio and manifests of a language pair from public Debian packages."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

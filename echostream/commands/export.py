@@ -4,8 +4,6 @@ The agent does the same when it starts and finds nothing; this is for images and
 the first start should be as quick as every other.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

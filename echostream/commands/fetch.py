@@ -1,7 +1,5 @@
 """``echostream fetch NAME``: have a checkpoint that does not come with the package."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

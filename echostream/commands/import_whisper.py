@@ -1,7 +1,5 @@
 """``echostream import-whisper FOLDER``: a Whisper checkpoint as an EchoStream folder."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

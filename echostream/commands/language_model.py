@@ -1,7 +1,5 @@
 """``echostream language-model``: n-gram models of a checkpoint's transcripts and translations."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``echostream list``: the policies and decoders there are."""
 
-from __future__ import annotations
-
 import argparse
 
 from echostream.commands import command

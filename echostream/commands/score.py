@@ -1,7 +1,5 @@
 """``echostream score DIR...``: score SimulEval output folders again from their logs."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """``echostream train``: the short form of ``fairseq-train`` with EchoStream's plug-in."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 from pathlib import Path

@@ -7,8 +7,6 @@ output, decoder_state = decoder.step(head(encoder_out)[0], decoder_state)
 words, word_state = assembler.step(output.stable, word_state)
 """
 
-from __future__ import annotations
-
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.candidates import Candidates
 from echostream.decoder.ctc.ctc_head import CtcHead

@@ -4,8 +4,6 @@ A policy may let words wait for as long as it likes, and a decoder with attentio
 when somebody looks at it. So candidates are sequences that are asked, never lists that are made.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

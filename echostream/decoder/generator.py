@@ -7,8 +7,6 @@ state, a tree of frozen dataclasses, tuples, tensors and plain values that :mod:
 can save. What it gives must not depend on how the audio was cut into segments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar

@@ -10,8 +10,6 @@ that character, the others are the characters from U+0100 on, in order. Special 
 as they are.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -11,8 +11,6 @@ words, further words that continue the pattern are dropped and counted. The firs
 the pattern is said again. It works on whole words, so that what is left is text.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from collections.abc import Sequence

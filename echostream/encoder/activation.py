@@ -1,7 +1,5 @@
 """Swoosh activations of Zipformer (arXiv 2310.11230, equations 5 and 6)."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn import functional
 

@@ -9,8 +9,6 @@ the new last ``P``. An offline pass is the same call with many chunks and an emp
 cannot drift apart. Source: arXiv 2310.11230, sections 3.2 and 4.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 

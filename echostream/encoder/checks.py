@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``T`` feature frames, ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Any

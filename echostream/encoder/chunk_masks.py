@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``N`` chunks in one call, ``D`` down-sampling factor of a stack.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Mapping, Sequence

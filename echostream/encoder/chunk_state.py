@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Symbols: ``B`` streams, ``N`` chunks in this call, ``S`` frames of a chunk, ``C`
 ``K`` kernel width, ``h = K // 2``, ``W = h + S`` frames of a window.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

@@ -8,8 +8,6 @@ it sees frames ``i - P`` to ``min(i + L, kS + S - 1)`` that exist. The left cont
 from the frame itself, not from its chunk, so with ``L = 0`` the chunk size does not matter.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

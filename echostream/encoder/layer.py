@@ -4,8 +4,6 @@ Symbols: ``B`` streams, ``N`` chunks in this call, ``S`` frames of a chunk, ``P`
 context, ``C`` channels, ``H`` hidden channels of the feed-forward module.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -3,8 +3,6 @@
 Symbols: ``I`` input channels, ``O`` output channels.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

@@ -11,8 +11,6 @@ each other. A frame of segment ``s`` attends to the summaries of segments ``s - 
 which were complete before its own began, and to one learned slot that is always there.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

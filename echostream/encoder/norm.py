@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``T`` frames, ``C`` channels.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

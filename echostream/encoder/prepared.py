@@ -5,8 +5,6 @@ otherwise be made again for every chunk. They are no parameters themselves: they
 with gradients wanted they are made afresh, so that training goes through them.
 """
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Self

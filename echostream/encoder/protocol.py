@@ -4,8 +4,6 @@ Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins, ``C`` out
 encoder frames.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict

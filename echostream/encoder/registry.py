@@ -1,7 +1,5 @@
 """Encoders by the name in a configuration."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from torch import nn

@@ -4,8 +4,6 @@ Symbols: ``B`` streams, ``T`` encoder frames (50 Hz) in this call, ``D`` down-sa
 ``C`` channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ Encoder frame ``t`` is made of feature frames ``2t - 7`` to ``2t + 1``: no look-
 seven feature frames are all the memory it needs.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import partial

@@ -8,8 +8,6 @@ compiled forms of it in :mod:`echostream.backend`, of which each is for one numb
 chunk is always computed alone, so how the audio was cut changes nothing, to the bit.
 """
 
-from __future__ import annotations
-
 import abc
 import functools
 from collections.abc import Sequence

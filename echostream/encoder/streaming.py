@@ -7,8 +7,6 @@ Sizes here say how the input is cut on its way in. They never change the output:
 state is exact, so every frame is encoded once, whatever the cuts.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

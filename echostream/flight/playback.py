@@ -5,8 +5,6 @@ Symbols: ``N`` samples of a recording.
 The audio comes from the record itself, or from the recordings it was made from.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -3,8 +3,6 @@
 A record is often read because a process died, so one that ends in mid-line is good up to there.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -18,8 +18,6 @@ recorded before. A line is written before the host gets its answer, so of a proc
 record lacks at most the segment it died in.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Symbols: ``n`` samples of a channel, ``c`` channels.
 """
 
-from __future__ import annotations
-
 import os
 import queue
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What a client's languages mean for the options of a system."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from echostream.config import SystemConfig

@@ -1,7 +1,5 @@
 """Options of a host and of debugging, and what comes of them: observers of sessions."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys

@@ -1,7 +1,5 @@
 """What was written of a recording, with times, as text, SubRip, WebVTT or JSON."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Iterable, Sequence

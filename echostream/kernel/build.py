@@ -1,7 +1,5 @@
 """Compiling the kernel, for the processor that it is to run on."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib

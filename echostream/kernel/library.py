@@ -5,8 +5,6 @@ and what runs where there is no compiler. In plain inference, float32 on a CPU, 
 the same. While a graph is traced for the Inductor, the kernel's operations become its nodes.
 """
 
-from __future__ import annotations
-
 import abc
 import ctypes
 import functools

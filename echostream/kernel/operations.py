@@ -9,8 +9,6 @@ Tensors are float32 on the CPU, in any layout. What a stream gets is the same bi
 batch. Each operation is written in C++ under the same name, where ``OPERATION`` says the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

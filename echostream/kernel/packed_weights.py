@@ -6,8 +6,6 @@ A large tensor is read from one end to the other much faster in huge pages than 
 each of which has to be found first.
 """
 
-from __future__ import annotations
-
 import contextlib
 import mmap
 import sys

@@ -10,8 +10,6 @@ target.ngram        the same of the translation
 tokens.json         vocabulary of the text decoder, in a system that has one
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Collection, Mapping

@@ -16,8 +16,6 @@ that a difference is never added to other weights than those that it was taken f
 the base that the checkpoint is without.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -4,8 +4,6 @@ What is fetched becomes a checkpoint folder (float16). Its weights and tokens ar
 sums, whichever source they came from: two converted by different people agree to the bit.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """READ/WRITE policies and their registry."""
 
-from __future__ import annotations
-
 from echostream.policy.policies import AlignAtt, CtcGuided, LocalAgreement, Offline, Stub, WaitK
 from echostream.policy.protocol import (
     Decision,

@@ -1,7 +1,5 @@
 """The READ/WRITE policies. One of your own needs a file of its own: docs/extending.md."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@
 What is finished is given out at once, so whoever keeps it loses nothing to an interruption.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 
 from echostream.scale.cluster import run_on_cluster

@@ -4,8 +4,6 @@ Each task takes one processor. A worker process starts a job once and keeps it. 
 or process is lost is given to another one; an error of the work itself is not tried again.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import socket

@@ -1,7 +1,5 @@
 """What is done to each item, and how a worker computes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar

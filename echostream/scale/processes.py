@@ -1,7 +1,5 @@
 """Several processes on this machine."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 import sys

@@ -5,8 +5,6 @@ replaced unless the log is damaged; what stood there before is kept in ``scores.
 with what the log says.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -8,8 +8,6 @@ see :mod:`echostream.scoring.readings`), S source length in ms, R reference leng
 Each is a pure function of one utterance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 from statistics import mean

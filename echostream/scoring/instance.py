@@ -10,8 +10,6 @@ A line whose text can be used and whose times cannot becomes an instance without
 :class:`~echostream.scoring.units.Fault`, which :mod:`echostream.scoring.log` counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -3,8 +3,6 @@
 What is resampled are utterances; see :mod:`echostream.scoring.significance` for what that covers.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -6,8 +6,6 @@ that have a value, as in SimulEval; the others are skipped and counted. Compute 
 exception: total compute time by total audio, that is a mean weighted by source length.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

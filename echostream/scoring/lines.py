@@ -1,7 +1,5 @@
 """The lines of a log as JSON objects, damaged ones too, one after the other."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ What is whole is scored and the rest is counted as :class:`~echostream.scoring.p
 Of lines with the same index the last one counts, as for SimulEval when it scores a log.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

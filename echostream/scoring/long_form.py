@@ -10,8 +10,6 @@ for each sentence, times in seconds, other keys passed over; their texts are a l
     - {duration: 4.07, offset: 12.61, wav: ted_1096.wav}
 """
 
-from __future__ import annotations
-
 import json
 import math
 from bisect import bisect_left

@@ -6,8 +6,6 @@ fit its mean latency: the test of OmniSTEval for recordings of one sentence (Pol
 arXiv 2509.17349, and OmniSTEval 0.1.10).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise

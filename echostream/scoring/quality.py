@@ -1,7 +1,5 @@
 """Quality of a corpus. The metrics are sacreBLEU's and jiwer's own; nothing is computed here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version

@@ -19,8 +19,6 @@ segments without words is counted as if it could only begin when the next word's
 
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from itertools import pairwise

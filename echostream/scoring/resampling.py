@@ -11,8 +11,6 @@ with an underscore. Its own significance tests rest on them, they are the same f
 and :func:`sacrebleu_sample` refuses to go on if they give another figure than ``corpus_score``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

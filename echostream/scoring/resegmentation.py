@@ -18,8 +18,6 @@ soft rule, as in OmniSTEval, lone marks before everything else are of no sentenc
 reference begins with a word, and lone words are if it begins with a mark.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum

@@ -10,8 +10,6 @@ computed the figure.
 ``real-time(elapsed)`` (an upper bound). It is left out where it means nothing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace

@@ -11,8 +11,6 @@ the name of the stage, whatever stages there are; words is how many were written
 The order of segments is that of time.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

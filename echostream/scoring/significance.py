@@ -13,8 +13,6 @@ some fall below 0.05 by chance.
 Legend: R resamples or trials, n utterances; d the difference of two systems.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ end of what was there before that they replace. A word is there when its last to
 loses its end was changed then. The costs are those of every chunk, so real time is exact.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -9,8 +9,6 @@ computes from the number of chunks and the number of words of the reference, say
 compared; they are not computed here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise

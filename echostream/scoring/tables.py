@@ -1,7 +1,5 @@
 """Tables in Markdown, and of several runs side by side: the main figures and tests between runs."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence

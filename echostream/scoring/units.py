@@ -8,8 +8,6 @@ the pieces before it writes them down and keeps the times only; there the ends o
 from the vocabulary that made the pieces.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """From options to a translator."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

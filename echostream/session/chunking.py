@@ -1,7 +1,5 @@
 """From the options about chunks and context to the arguments of an encoder's ``init_state``."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from echostream.encoder.protocol import Encoder

@@ -5,8 +5,6 @@ are ``front_end`` (validation, resampling, filter bank, CMVN), ``encoder``, ``he
 heads), ``decoder`` (search, words made of tokens) and ``policy`` (decisions and what follows).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 

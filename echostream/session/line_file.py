@@ -1,7 +1,5 @@
 """A log of lines that a full disk ends, and never the translation."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

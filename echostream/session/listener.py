@@ -7,8 +7,6 @@ Nothing here knows of words or policies, so what a listener gives can be kept an
 with any decoder and policy.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -118,7 +118,7 @@ def refuse_unknown(values: Iterable[str], known: Iterable[str], *, others: bool 
 
 def _value(name: str, kinds: tuple[Any, ...], value: Any) -> Any:
     """The value as a field wants it that is of one of ``kinds``, words and numbers first."""
-    if isinstance(value, Mapping) and Mapping in map(get_origin, kinds):
+    if isinstance(value, Mapping) and any(get_origin(kind) is Mapping for kind in kinds):
         return value
     kind = kinds[0]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -15,8 +15,6 @@ Each segment costs the saving of one state and one line, whatever was heard befo
 to the system and not forced onto the disk: they outlive the process, not a power cut.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import logging

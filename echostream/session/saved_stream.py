@@ -8,8 +8,6 @@ The bytes are for the same weights, vocabularies, chunking, search and policy on
 all of these is kept, and anything else is refused.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

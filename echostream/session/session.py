@@ -3,8 +3,6 @@
 A session is what a host holds for each stream. It changes in place; everything in it is pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -4,8 +4,6 @@ A :class:`Translator` holds what all streams share and never changes; a :class:`
 holds one stream. ``step`` is pure, so a host can keep, copy, or go back to any state.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

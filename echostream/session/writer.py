@@ -6,8 +6,6 @@ audio was cut into segments therefore changes when words come out, and nothing e
 Symbols: ``n`` encoder frames of a chunk, ``C`` encoder channels.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ In the repository the folders are links into ``checkpoints`` and to ``configs``;
 files themselves.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 SHIPPED_FOLDER = Path(__file__).parent

@@ -11,8 +11,6 @@ drawn from the generator given. `augment` with an equal generator gives equal sa
 Symbols: ``n`` samples.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -8,8 +8,6 @@ The choices of both shipped encoders are the same in milliseconds: 160, 320 (thr
 the others, since it is what is used), 640 (twice), 1280, and the whole recording.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import random
 

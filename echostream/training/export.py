@@ -1,7 +1,5 @@
 """From a run's fairseq checkpoints to a folder that everything else loads, with card and curves."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Sequence

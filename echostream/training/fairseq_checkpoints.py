@@ -4,8 +4,6 @@ A fairseq checkpoint is a pickle. It is read with ``weights_only=True`` alone, w
 and plain values and nothing else; what EchoStream loads afterwards is the exported folder.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections.abc import Sequence

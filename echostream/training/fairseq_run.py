@@ -4,8 +4,6 @@ What is decided here and not left to fairseq's defaults is what ``tiny`` was tun
 can be overridden by the user's own fairseq options, which come last.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import os

@@ -9,8 +9,6 @@ same in whatever process, worker or resumed run the utterance comes up.
 Symbols: ``n`` samples, ``T`` feature frames (100 Hz), ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Callable

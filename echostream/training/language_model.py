@@ -1,7 +1,5 @@
 """N-gram models of a checkpoint's transcripts and translations."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

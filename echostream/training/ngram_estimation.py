@@ -9,8 +9,6 @@ Symbols: ``V`` units, ``h`` a history, ``w`` a unit, ``n`` the order, ``c`` a co
 discount. An n-gram is a tuple of units; the start of a text is written as ``V``.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

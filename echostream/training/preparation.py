@@ -8,8 +8,6 @@
 They are made once and kept in the run's folder, so a run that goes on finds what it started with.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -4,8 +4,6 @@
 on writes the updates since its last checkpoint again; the last line of each update counts.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import defaultdict

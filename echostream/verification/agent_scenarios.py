@@ -6,8 +6,6 @@ Offline the front end takes all samples at once, ``forward`` encodes all frames,
 of them, and the writer gets the chunks one after the other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

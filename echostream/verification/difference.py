@@ -3,8 +3,6 @@
 Symbols: ``n`` frames of one stream at the module's rate, ``C`` what a module gives for a frame.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ give their frames in the order of time, so what is to be compared lies at the sa
 frames after a stream's end are cut off and the chunks are joined.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 

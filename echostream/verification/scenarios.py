@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What ``echostream verify`` can be told."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from echostream.errors import ConfigError

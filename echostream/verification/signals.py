@@ -3,8 +3,6 @@
 Symbols: ``n`` samples at 16 kHz.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

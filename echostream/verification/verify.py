@@ -1,7 +1,5 @@
 """Verification: every encoder, every way to push audio, as often as asked."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import time

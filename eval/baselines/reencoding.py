@@ -17,8 +17,6 @@ Symbols: ``n`` samples at 16 kHz, ``f`` feature frames, ``F`` mel bins, ``T`` en
 channels, ``A`` alignment heads, ``m`` tokens.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

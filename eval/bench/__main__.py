@@ -9,8 +9,6 @@ round; figures are medians, and comparisons hold within one run only. Weights an
 random, which costs what real ones do. docs/speed.md says how it is measured and how to read it.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import logging

@@ -4,8 +4,6 @@ All agents get a segment before any gets the next, so that they meet the same ch
 machine's speed.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What is measured: one case for each way to run an encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 

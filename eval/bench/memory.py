@@ -3,8 +3,6 @@
 Here the audio is really stepped through, in contrast to the positions of the other tables.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

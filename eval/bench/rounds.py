@@ -4,8 +4,6 @@ The speed of a shared machine changes from minute to minute. What is measured in
 changes, so it can be compared; what is measured one after the other cannot.
 """
 
-from __future__ import annotations
-
 import gc
 import random
 import statistics

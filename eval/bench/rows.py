@@ -4,8 +4,6 @@ Each case has a row. Figures that compare two things (with the bound, streaming 
 streams with one) are medians of the ratios within rounds.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace

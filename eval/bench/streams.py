@@ -5,8 +5,6 @@ Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins.
 Features and weights are random, which costs what real ones do.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from functools import cache, partial

@@ -1,7 +1,5 @@
 """The results as text. All tables of the encoder have the same columns, to compare any rows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 

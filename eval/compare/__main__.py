@@ -7,8 +7,6 @@ recordings, measures compute against the length of the recording, and writes res
 Markdown and a report that needs no network. Interrupted, the same command goes on where it was.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

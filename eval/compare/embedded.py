@@ -3,8 +3,6 @@
 Lists and their order are described where they are made; ``assets/*.js`` reads them in that order.
 """
 
-from __future__ import annotations
-
 import json
 from itertools import accumulate
 from typing import Any

@@ -1,7 +1,5 @@
 """All runs of a comparison: every system with every policy and segment size, replayed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ recording with the same beginning has the same segments, so one pass gives the f
 lengths, apart from what the end of a recording costs.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -3,8 +3,6 @@
 A computation-aware figure has the name of the plain one and an ending: ``LAAL_CA``, ``LAAL_RT``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from eval.compare.schema import Point, Score

@@ -4,8 +4,6 @@ Everything that comes from the results is escaped: by Jinja2 in the text, as JSO
 page forbids itself any network access and any script but its own (Content-Security-Policy).
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterable

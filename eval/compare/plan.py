@@ -1,7 +1,5 @@
 """What is compared with what: the YAML file of a comparison."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

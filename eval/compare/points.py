@@ -1,7 +1,5 @@
 """Systems, figures of their runs with intervals, and tests on the same recordings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 

@@ -5,8 +5,6 @@ otherwise; ``None`` (``null``) is what could not be measured. ``costs`` map a st
 its computing time, as in :mod:`echostream.session.costs`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain

@@ -4,8 +4,6 @@ Whole agents under SimulEval's interface; what a segment costs is the whole call
 makes. References are normalised, and so is what is said.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path

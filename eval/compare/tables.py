@@ -1,7 +1,5 @@
 """The tables of the report: made once as rows of text, written as Markdown or put on the page."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median

@@ -17,8 +17,6 @@ that ends at ``t_i`` began, and has computed since. Less compute anywhere in tha
 brought the word forward by as much.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

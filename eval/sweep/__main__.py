@@ -9,8 +9,6 @@ SimulEval run would have left, scored. Interrupted, the same command goes on whe
 again only what depends on something that has changed.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import re

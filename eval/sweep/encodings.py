@@ -3,8 +3,6 @@
 Symbols: ``K`` encoder frames of the recording, ``C`` encoder channels, ``V`` CTC vocabulary.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

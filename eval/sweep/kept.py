@@ -4,8 +4,6 @@ What is kept is a tree of dataclasses and tensors under the codec of a stream's 
 checksum; a file is whole or not there.
 """
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import json

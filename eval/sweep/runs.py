@@ -1,7 +1,5 @@
 """Level 3: a policy over what is kept, and the logs that SimulEval and the agent would write."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -3,8 +3,6 @@
 Symbols: ``N`` samples of a recording, at its own rate ``r`` in Hz.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Where and how recordings are worked on."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing

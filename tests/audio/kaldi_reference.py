@@ -6,8 +6,6 @@ transformed; the power spectrum is summed under 80 triangles evenly spaced in me
 8 kHz.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Signals and cuts shared by the tests of the audio room."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whisper's log-mel spectrogram against torch's own transform and the published filters."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from hypothesis import given, settings

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import array
 import logging
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """WAV files whose header and content disagree: read to the end, or refused with both numbers."""
 
-from __future__ import annotations
-
 import logging
 import struct
 from pathlib import Path

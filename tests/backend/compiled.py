@@ -1,7 +1,5 @@
 """Compiled small encoders, made once for all tests."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import shutil

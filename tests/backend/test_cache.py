@@ -1,7 +1,5 @@
 """Exported graphs on disk: found by what they were made from, and never half of one."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Rewritten graphs: the same numbers, with the operators that are wanted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 A graph takes up to a minute to compile, so one serves most of these tests, which are marked slow.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """Compiled encoders with streams at different positions: each gets what it would get alone."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

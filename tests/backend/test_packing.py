@@ -1,7 +1,5 @@
 """States and masks into flat tensors and back."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import pickle

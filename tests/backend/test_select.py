@@ -1,7 +1,5 @@
 """Names to backends, what is refused, int8 and the command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """OpenVINO gives what ``forward`` gives, however the audio is cut and whoever began it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

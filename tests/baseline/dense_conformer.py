@@ -5,8 +5,6 @@ convolution tap and every pair of frames is written out, so there is no unfoldin
 relative positions, no cache and no padding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A small chunk-Conformer with every weight and statistic drawn at random."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

@@ -1,7 +1,5 @@
 """``forward`` equals a second implementation; dropout with cheap masks does what PyTorch's does."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

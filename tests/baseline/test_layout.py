@@ -1,7 +1,5 @@
 """Names, shapes and number of weights are the published model's; what a stream's state holds."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

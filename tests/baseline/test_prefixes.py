@@ -4,8 +4,6 @@ The figures of the first table were measured on the published code (two layers o
 1000 feature frames).
 """
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """``echostream check``: what is wrong with recordings is said before a run, with their names."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

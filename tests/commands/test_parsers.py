@@ -1,7 +1,5 @@
 """The command line answers at once: what takes long to import waits until the work begins."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Small SentencePiece models, trained once for the tests of the decoder."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """CTC decoding written as plainly as possible, to compare the streaming searches with."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections import defaultdict

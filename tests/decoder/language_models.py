@@ -1,7 +1,5 @@
 """Small n-gram models of each order."""
 
-from __future__ import annotations
-
 from echostream.training.ngram_estimation import estimate
 
 UNITS = 6

@@ -1,7 +1,5 @@
 """The prefix beam decoder with every prefix tried with every token at every frame."""
 
-from __future__ import annotations
-
 import math
 
 from echostream.decoder import PrefixBeamCtc, PrefixBeamState

@@ -1,7 +1,5 @@
 """Byte-level BPE: ids as another library gives them, bytes held, special tokens never shown."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The generator of CTC searches (words that a pause completes) and its candidates."""
 
-from __future__ import annotations
-
 import dataclasses
 import operator
 

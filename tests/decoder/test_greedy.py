@@ -1,7 +1,5 @@
 """The CTC head and the greedy search."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

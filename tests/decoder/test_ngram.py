@@ -1,7 +1,5 @@
 """The n-gram model against a direct evaluation of its equations, and ARPA files."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import pickle

@@ -1,7 +1,5 @@
 """Prefix beam search leaves out what changes no bit; with a language model, over any cuts."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from pathlib import Path

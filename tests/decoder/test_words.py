@@ -1,7 +1,5 @@
 """Whole words of tokens, and the guard against endless ones."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

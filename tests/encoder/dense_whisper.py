@@ -3,8 +3,6 @@
 Symbols: ``T`` encoder frames, ``F`` mel bins, ``C`` channels.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -9,8 +9,6 @@ parameter values are read from the encoder under test, by name.
 Symbols: ``T`` frames at a stack's rate, ``C`` channels.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

@@ -5,8 +5,6 @@ frames it may depend on. Each operation of the encoder is then a boolean matrix 
 out for recordings of a whole number of encoder frames.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@ down-sampling weights), which would hide mistakes. Widths, heads and kernels dif
 stack for the same reason, and one stack has two layers.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from itertools import pairwise

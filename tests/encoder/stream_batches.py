@@ -3,8 +3,6 @@
 Symbols: ``T`` feature frames, ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -3,8 +3,6 @@
 A new encoder gets a line in :data:`SUBJECTS` and is then held to ``test_contract.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -3,8 +3,6 @@
 A step reads nothing back from the device: torch's ``meta`` device has nothing to read.
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 from typing import Any

@@ -1,7 +1,5 @@
 """What may change what: chunk ends, look-ahead and left context; masks that are made once."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 

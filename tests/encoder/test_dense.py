@@ -1,7 +1,5 @@
 """``forward`` against the dense oracle, which shares no code with it."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

@@ -1,7 +1,5 @@
 """Linear layers of int8 weights: the kernel's and torch's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

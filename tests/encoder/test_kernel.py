@@ -1,7 +1,5 @@
 """The encoder as the kernel computes it, against the encoder as it is written."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Linear layers with weights in order are linear layers, whatever happens to their weights."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Modules in sizes that the small encoder does not have: one call equals a call for each chunk."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """On a GPU: streams equal the whole recording there too, and both are what the CPU gives."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

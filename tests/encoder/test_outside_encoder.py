@@ -1,7 +1,5 @@
 """The encoder of docs/extending.md: found by its path, streamed, saved and loaded."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Faults in what is carried between calls must break ``step`` = ``forward``; fault
 computation leave those two alike and must break ``forward`` = dense oracle.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from types import ModuleType

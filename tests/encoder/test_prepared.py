@@ -1,7 +1,5 @@
 """Prepared values follow the parameters they were made from, whatever happens to those."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """``to_bytes`` and ``restore``: a stream goes on elsewhere, or the state is refused."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The integration tests that the specification names, on the encoder it asks for, and its size."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Segments are cut into chunks; of streams in one batch each gets what it would get alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whisper's encoder: what it was, and windows that take turns."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The demo's listing, and what it gives SimulEval."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from eval.demo import CLIPS, listing, lists

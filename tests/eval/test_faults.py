@@ -1,7 +1,5 @@
 """The faults of docs/reliability.md and the tests that are marked with their numbers."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

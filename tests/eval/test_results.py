@@ -1,7 +1,5 @@
 """The table of results, from a corpus to Markdown."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

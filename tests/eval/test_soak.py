@@ -1,7 +1,5 @@
 """Forty seconds of `eval.soak`, and that it sees what it is there to see."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace

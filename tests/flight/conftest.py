@@ -1,7 +1,5 @@
 """The agent's small checkpoint, and how records are made, read and replayed."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

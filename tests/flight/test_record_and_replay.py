@@ -1,7 +1,5 @@
 """The flight recorder: a record tells what happened, a replay where it would not again."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

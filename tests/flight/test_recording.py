@@ -1,7 +1,5 @@
 """Recording: what it costs, and what happens when it cannot go on."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

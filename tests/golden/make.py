@@ -6,8 +6,6 @@ Run it when the checkpoint or the definition of the model changes on purpose, an
 changelog; the test that reads them is there to catch every other change.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import safetensors.torch

@@ -7,8 +7,6 @@ Tokens are in the order in which training found them, so the first ones are a vo
 themselves. The ids are those of the package ``tokenizers``, which shares no code with ours.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

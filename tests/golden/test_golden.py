@@ -1,7 +1,5 @@
 """The shipped checkpoint gives what it gave when it was committed."""
 
-from __future__ import annotations
-
 import pytest
 import safetensors.torch
 import torch

@@ -1,7 +1,5 @@
 """Options as hosts write them: in YAML, as attributes, misspelt."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Words with times as subtitles."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """The kernel, the same for all tests of it."""
 
-from __future__ import annotations
-
 import pytest
 
 from echostream.kernel import Kernel, shared_kernel

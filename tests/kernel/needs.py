@@ -1,7 +1,5 @@
 """What tests of the kernel and of the Inductor need of the machine."""
 
-from __future__ import annotations
-
 import pytest
 
 from echostream.kernel import compiler_missing, has_int8_layers, has_int8_products

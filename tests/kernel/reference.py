@@ -1,7 +1,5 @@
 """What the kernel computes, written down in torch's operations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Attention (also to parts of a cache), convolution and activation of a chunk, in float64 too."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import pytest

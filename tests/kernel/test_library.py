@@ -1,7 +1,5 @@
 """The kernel that models share: where it comes from, and what happens where it cannot come."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """A mel filter bank as the kernel reads it, and what the kernel makes of it."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

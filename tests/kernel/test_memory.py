@@ -1,7 +1,5 @@
 """No operation reads or writes beside its tensors, though vectors are wider than rows."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

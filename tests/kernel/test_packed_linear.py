@@ -1,7 +1,5 @@
 """The kernel of linear layers, against the same in float64; tensors in huge pages."""
 
-from __future__ import annotations
-
 import gc
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The stem's convolutions, against the same in float64."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import pytest

@@ -1,7 +1,5 @@
 """Checkpoints as folders; a host's default dtype changes nothing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

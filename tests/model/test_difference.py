@@ -1,7 +1,5 @@
 """Checkpoints that stand on another one: what is kept, within what bound, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Fetching by the real pip from made-up wheels, and from a made-up hub."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Making the contexts that an agent would make."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

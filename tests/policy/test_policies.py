@@ -1,7 +1,5 @@
 """Each policy by hand, and against its schedule told as a story."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Sequence

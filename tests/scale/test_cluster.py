@@ -3,8 +3,6 @@
 All but the first tests start Ray and take minutes.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

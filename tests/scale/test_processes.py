@@ -1,7 +1,5 @@
 """Several processes: the same results, errors that come through, and an end when asked."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import time

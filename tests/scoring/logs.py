@@ -1,7 +1,5 @@
 """Logs for the tests: by hand, and random ones as an evaluator would write them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path

@@ -8,8 +8,6 @@ references of ``simuleval_run.py``:
         --source-segment-size 320 --computation-aware
 """
 
-from __future__ import annotations
-
 import time
 
 from simuleval.agents import AgentStates, SpeechToTextAgent

@@ -6,8 +6,6 @@ with the options of ``scripted_agent.py`` and
     --latency-metrics AL LAAL AP DAL ATD StartOffset EndOffset NumChunks RTF
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

@@ -9,8 +9,6 @@ without --computation-aware, with which the first two end in an exception; the f
 DiscontinuitySum, DiscontinuityAve and DiscontinuityNum.
 """
 
-from __future__ import annotations
-
 from simuleval.agents import AgentStates, SpeechToSpeechAgent
 from simuleval.agents.actions import Action, ReadAction, WriteAction
 from simuleval.data.segments import SpeechSegment

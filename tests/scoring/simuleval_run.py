@@ -1,7 +1,5 @@
 """A small corpus for :mod:`scripted_agent`, and the call that runs SimulEval on it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -4,8 +4,6 @@ The release's scorers are right as such (what it gets wrong is which times it ha
 ``latency_scorer.py`` is otherwise that of main.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -1,7 +1,5 @@
 """The command line of scores, and several runs side by side."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

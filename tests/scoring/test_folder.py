@@ -1,7 +1,5 @@
 """Figures and files of a folder, and the signatures of figures."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

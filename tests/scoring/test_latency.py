@@ -1,7 +1,5 @@
 """Values worked out by hand, and relations that hold for every utterance."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Damaged logs: what is whole is scored, and no figure is wrong without a word."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Each kind of problem is found where it is; the test of degenerate policies."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Real time from elapsed times and from segments, and the segment log."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

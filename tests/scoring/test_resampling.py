@@ -1,7 +1,5 @@
 """Figures from sufficient statistics against the figures of the texts themselves."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

@@ -3,8 +3,6 @@
 Intervals of a run's figures, and tests between runs, from logs to what is printed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json

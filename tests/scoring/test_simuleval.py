@@ -1,7 +1,5 @@
 """Whole folders as SimulEval leaves them: its release run here, logs of its main and release."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Logs in the format of simulstream 1.0.0, made by the rules of its message processor."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Pieces of words are joined, and a word is there with its last piece.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from pathlib import Path

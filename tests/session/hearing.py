@@ -1,7 +1,5 @@
 """What it takes to hear with a translator."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass

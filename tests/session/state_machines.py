@@ -1,7 +1,5 @@
 """How the state machines of the tests are run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

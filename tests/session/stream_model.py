@@ -1,7 +1,5 @@
 """What can be pushed into a stream, and what it must then have said."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

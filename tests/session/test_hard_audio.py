@@ -1,7 +1,5 @@
 """What is no speech, what lasts for hours, and weights that give NaN: finite and never babble."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

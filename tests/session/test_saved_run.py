@@ -1,7 +1,5 @@
 """A run that is killed between any two segments, and goes on in another process."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A stream that is stopped anywhere and goes on elsewhere."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What each segment cost, as the agent notes it."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import shutil

@@ -5,8 +5,6 @@ over all these samples at once says. States are values: every state ever made is
 them may be gone on from at any time.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field

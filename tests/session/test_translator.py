@@ -1,7 +1,5 @@
 """What comes out does not depend on how the audio comes in, on any backend."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

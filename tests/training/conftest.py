@@ -1,7 +1,5 @@
 """A corpus of ten short recordings of noise, and systems small enough to train in a moment."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

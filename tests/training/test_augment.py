@@ -1,7 +1,5 @@
 """Augmentation, measured on signals whose outcome is known."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """CTC: the loss against a sum over all alignments, and greedy search."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

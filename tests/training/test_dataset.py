@@ -1,7 +1,5 @@
 """Batches: every utterance once an epoch, units with their features, the same from any seed."""
 
-from __future__ import annotations
-
 import itertools
 from argparse import Namespace
 from collections import Counter

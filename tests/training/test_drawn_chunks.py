@@ -1,7 +1,5 @@
 """The chunking that is drawn for a batch is the chunking it is encoded with."""
 
-from __future__ import annotations
-
 import dataclasses
 import random
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The spread of encoder outputs: healthy, collapsed, and the same however it is gathered."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

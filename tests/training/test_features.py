@@ -1,7 +1,5 @@
 """Features of utterances: seeds, stored features, archives, masks."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import zipfile

@@ -1,7 +1,5 @@
 """`echostream language-model`: what it reads, and that the agent's search uses what it writes."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An update without a finite gradient changes nothing: weights, moments, averages, the rate."""
 
-from __future__ import annotations
-
 import copy
 import logging
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a run begins with, and what it leaves about itself: its course, its curves."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Whole runs: from the command line, killed and resumed, by two processes, exported."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The small checkpoint of the agent's tests, verified quickly."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

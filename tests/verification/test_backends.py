@@ -1,7 +1,5 @@
 """Backends other than torch, stood in for by encoders that are wrong in known ways."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

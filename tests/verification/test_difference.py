@@ -1,7 +1,5 @@
 """Outputs of modules, cut and joined in time; what counts as a difference, and which is first."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

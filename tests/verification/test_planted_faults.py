@@ -1,7 +1,5 @@
 """Faults planted in what a stream carries are found, and the module they are in is named."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

@@ -5,8 +5,6 @@ eager torch does in ten, and linear layers run in the kernel of :mod:`echostream
 compiler must be there when a graph is made, which takes about a minute, and no longer afterwards.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import os

@@ -4,8 +4,6 @@ The weights of all layers are packed in the order in which the kernel reads them
 huge pages where there are any.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ The words of the file are the vocabulary's SentencePiece pieces: a text is cut i
 model is estimated from it. Logarithms in the file are to base 10.
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``T`` encoder frames, ``D`` channels of a frame, ``V`` CTC vocabulary.
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 from torch import Tensor, nn

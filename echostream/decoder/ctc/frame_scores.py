@@ -7,8 +7,6 @@ Shallow fusion (Hannun et al. 2014, arXiv 1408.2873, equation 3): a prefix ``l``
 unit costs in the language model.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Symbols: ``T`` encoder frames of one call, ``V`` CTC vocabulary.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass

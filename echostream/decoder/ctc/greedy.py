@@ -7,8 +7,6 @@ dropped. Both rules need nothing but the symbol of the frame before, so the carr
 boundary is that symbol and every emitted token is final at once.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Symbols: ``T`` encoder frames, ``V`` CTC vocabulary (pieces and blank).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Symbols: ``T`` encoder frames, ``V`` CTC vocabulary (pieces and blank).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass

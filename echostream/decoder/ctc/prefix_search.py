@@ -31,8 +31,6 @@ A prefix sums over alignments and has no frames of its own. The frames reported 
 those of one alignment, traced along the largest term of each sum above.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass

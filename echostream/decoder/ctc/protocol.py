@@ -6,8 +6,6 @@ A decoder is immutable and shared by all streams; what a stream has heard is in 
 the frames of a stream into other calls never changes the tokens that come out in the end.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 

@@ -4,8 +4,6 @@ Everything but the encoder is EchoStream's: front end, CTC searches, policies, a
 written. What differs in a comparison is then the encoder alone.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

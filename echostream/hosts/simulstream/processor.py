@@ -6,8 +6,6 @@ In its YAML, beside what the agent's options are called there (``checkpoint``, `
     speech_chunk_size: 0.32     # s, the encoder's chunk if it is left out
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any, ClassVar
 

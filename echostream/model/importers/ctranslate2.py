@@ -11,8 +11,6 @@ end::
 The types are 0 float32, 1 int8, 2 int16, 3 int32, 4 float16, 5 bfloat16.
 """
 
-from __future__ import annotations
-
 import math
 import mmap
 import struct

@@ -9,8 +9,6 @@ let in. What is taken: the encoder, the two CTC heads (``source_unigram_decoder`
 text decoder, the unit decoder and the vocoder have no counterpart here.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import pickle

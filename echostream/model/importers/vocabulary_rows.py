@@ -18,8 +18,6 @@ id of ``<s>``, unused ids   none: never emitted, probability 0
 ==========================  ==========================================
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import sentencepiece

@@ -5,8 +5,6 @@ plain containers and refuses everything else. Sizes come from the checkpoint: al
 large are read the same way.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -8,8 +8,6 @@ of Whisper have no bias. CTranslate2 keeps query, key and value of self-attentio
 ``[3C, C]``, key and value of cross-attention in one ``[2C, C]``, with zeros for the keys' bias.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 

@@ -6,8 +6,6 @@
 ``multilingual.tiktoken``, ``gpt2.tiktoken``   OpenAI: ``base64 rank`` lines; specials go by rule
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

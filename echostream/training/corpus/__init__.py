@@ -11,8 +11,6 @@
 A reader honours what its table says of a recording, or refuses it by the field's name.
 """
 
-from __future__ import annotations
-
 from echostream.training.corpus.utterances import Utterance, read_corpus, select
 
 __all__ = ["Utterance", "read_corpus", "select"]

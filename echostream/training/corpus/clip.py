@@ -3,8 +3,6 @@
 Symbols: ``n`` samples at the recording's own rate.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections import Counter

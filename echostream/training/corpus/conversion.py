@@ -5,8 +5,6 @@ What is there already is kept.
 Symbols: ``n`` samples at a recording's own rate, ``m`` samples at 16 kHz.
 """
 
-from __future__ import annotations
-
 import errno
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence

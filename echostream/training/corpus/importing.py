@@ -1,7 +1,5 @@
 """Other projects' recordings to 16 kHz FLAC and manifest rows, in the layout of the recipes."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Sequence

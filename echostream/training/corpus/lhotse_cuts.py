@@ -5,8 +5,6 @@ One line is a ``MonoCut`` with one supervision: the transcript as its text, the 
 others may be parts of a recording, of any rate, and on one channel of several.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

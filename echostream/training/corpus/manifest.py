@@ -1,7 +1,5 @@
 """The manifest: one row per utterance, tab-separated, with a header line."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields

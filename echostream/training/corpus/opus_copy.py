@@ -5,8 +5,6 @@ else of the folder (texts, notices, what the recipe has recorded) is copied as i
 goes on in the copy as it would in the original.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import replace

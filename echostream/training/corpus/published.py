@@ -19,8 +19,6 @@ The split is the corpus's own, so that results can be compared with published on
 and test are read whole or not at all, whatever their texts are.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

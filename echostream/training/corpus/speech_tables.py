@@ -9,8 +9,6 @@ it, or absolute, or ``archive.zip:offset:length``. The length is in feature fram
 samples where the task reads waveforms: which of them is found by looking at recordings.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

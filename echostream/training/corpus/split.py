@@ -4,8 +4,6 @@ The key is the English text, so the Spanish, French and English recordings of on
 corpus, are on the same side.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Literal

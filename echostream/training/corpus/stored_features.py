@@ -10,8 +10,6 @@ nothing left to do.
 Symbols: ``T`` feature frames (100 Hz).
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

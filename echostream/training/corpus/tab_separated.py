@@ -1,7 +1,5 @@
 """Tab-separated tables with a header line and no quoting: ours, fairseq's, Common Voice's."""
 
-from __future__ import annotations
-
 import functools
 import logging
 import re

@@ -4,8 +4,6 @@ A folder holds ``manifest.tsv``, which `echostream data` and `echostream corpus`
 or StreamSpeech's tables (`speech_tables`).
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -17,8 +17,6 @@ fairseq imports this folder under the name ``fairseq_plugin``; everything in it 
 its full name, so that nothing is registered twice.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -7,8 +7,6 @@ sample size; then the gradient of a batch does not depend on how it was cut up f
 ``--update-freq``.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -3,8 +3,6 @@
 Symbols: ``B`` examples, ``T`` feature frames (100 Hz), ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Any

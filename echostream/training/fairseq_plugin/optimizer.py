@@ -1,7 +1,5 @@
 """``--optimizer echostream_adamw``: AdamW that decays matrices only and survives a bad batch."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -3,5 +3,3 @@
 A recipe (`recipe.Recipe`) is a table of corpora; each corpus has a reader module that knows one
 layout on disk (`asterisk`, `tuxpaint`, `drascula`) and nothing about languages it was not told.
 """
-
-from __future__ import annotations

@@ -1,7 +1,5 @@
 """Debian packages as data: downloaded and checked with apt's own tools, nothing installed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ Layout: ``usr/share/asterisk/sounds/<voice>/<id>.g722`` (64 kbit/s, 16 kHz) in t
 ``usr/share/doc/asterisk-core-sounds-<lang>/core-sounds-<lang>.txt.gz`` with lines ``id: text``.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 from collections.abc import Mapping

@@ -12,8 +12,6 @@ Layout: ``usr/share/scummvm/drascula/<lang>/<PREFIX><number>.ALS``, unsigned 8-b
 A file's prefix names its text table and its number is the index in it.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Speech by the Debian program espeak-ng: rule-based, small, hundreds of times real time."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import shutil

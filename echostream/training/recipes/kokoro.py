@@ -8,8 +8,6 @@ checked against the SHA-256 sums below; no code of them is run.
 Symbols: ``s`` phoneme symbols of a sentence, ``n`` samples at 24 kHz.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The recipes: which corpora belong to which language pair, and how much of them is where."""
 
-from __future__ import annotations
-
 from echostream.training.recipes.asterisk import Asterisk, AsteriskColombia, AsteriskItaly
 from echostream.training.recipes.drascula import Drascula
 from echostream.training.recipes.recipe import Recipe

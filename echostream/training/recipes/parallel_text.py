@@ -3,8 +3,6 @@
 A pair is always (English, other language); which of the two is spoken is the recipe's matter.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata

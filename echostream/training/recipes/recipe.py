@@ -4,8 +4,6 @@
 begun with and the splits that are finished.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil

@@ -7,8 +7,6 @@ the same sentence gets the same voice whatever was made before it.
 Symbols: ``n`` samples at the engine's own rate, ``m`` samples at 16 kHz.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import random

@@ -8,8 +8,6 @@ seconds LANGUAGE en``) and ``audio/``. Nothing it says about sides is believed: 
 from the English text as everywhere, and rows that would leak are refused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -4,8 +4,6 @@
 packages' notices in the output folder; a second call with the same sources reads the file.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -4,8 +4,6 @@ Layout: ``usr/share/tuxpaint/stamps/**/NAME_desc_<lang>.ogg`` with ``NAME.txt`` 
 first line is English and whose other lines are ``<lang>.utf8=caption``.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Whisper encoded anew, against its definition."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

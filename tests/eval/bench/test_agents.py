@@ -1,7 +1,5 @@
 """Whole agents, and long streams, on clocks that only they move."""
 
-from __future__ import annotations
-
 import gc
 import itertools
 import mmap

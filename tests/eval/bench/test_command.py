@@ -1,7 +1,5 @@
 """The command, from options to JSON, on encoders that take no time."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the machine can do, and what a chunk asks of it."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

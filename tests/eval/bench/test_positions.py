@@ -1,7 +1,5 @@
 """A state put far into a stream is what a stream that got there computes from."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

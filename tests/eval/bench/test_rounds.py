@@ -1,7 +1,5 @@
 """What is timed, when, and with which clock: on clocks that only the settings move."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

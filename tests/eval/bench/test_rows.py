@@ -1,7 +1,5 @@
 """Figures from planted times, worked out by hand; what they compare is compared within rounds."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """Loads a page in headless Chromium, where there is one, and says what became of it."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

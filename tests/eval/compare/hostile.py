@@ -1,7 +1,5 @@
 """Results in which every text tries to become markup, script or a table of its own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from .synthetic import synthetic_results

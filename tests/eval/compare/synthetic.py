@@ -4,8 +4,6 @@ The shapes are those of real measurements: a recomputing encoder costs more with
 stateful one does not.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

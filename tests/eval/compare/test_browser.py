@@ -3,8 +3,6 @@
 Skipped where there is no Chromium.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

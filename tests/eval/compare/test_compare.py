@@ -1,7 +1,5 @@
 """From runs to results.json, and from there to the report."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The page as a file: alone, closed to the network, and deaf to orders in the results."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import hashlib

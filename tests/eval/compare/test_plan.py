@@ -1,7 +1,5 @@
 """The file that says what is compared; compute against length."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

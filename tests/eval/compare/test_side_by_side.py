@@ -1,7 +1,5 @@
 """Whisper's lines of a comparison."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

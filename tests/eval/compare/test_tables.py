@@ -1,7 +1,5 @@
 """The tables: what stands in them, what is withheld; no text can break a Markdown table."""
 
-from __future__ import annotations
-
 import copy
 import re
 from typing import Any

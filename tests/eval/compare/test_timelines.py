@@ -1,7 +1,5 @@
 """What a delay is made of: worked out by hand, and by another way of counting."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """A small corpus of awkward recordings, and SimulEval's own evaluator run on it."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

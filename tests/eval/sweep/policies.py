@@ -1,7 +1,5 @@
 """Policies from outside the package."""
 
-from __future__ import annotations
-
 from echostream.policy import Decision, PolicyContext
 
 

@@ -1,7 +1,5 @@
 """What is kept is used again only when it is whole and still right."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil

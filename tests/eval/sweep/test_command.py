@@ -1,7 +1,5 @@
 """The grid: every point once, the right folder each, and what is wrong said before the work."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

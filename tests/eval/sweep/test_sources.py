@@ -1,7 +1,5 @@
 """Recordings, lists and segments, as SimulEval has them."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace

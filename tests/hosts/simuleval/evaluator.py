@@ -1,7 +1,5 @@
 """SimulEval's evaluator run in this process, on an agent that a test has built."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The agent inside SimulEval, and as other hosts use it."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The agent around the baseline's encoder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """Hosts that send odd things, ask from several threads, or are killed; and no network."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

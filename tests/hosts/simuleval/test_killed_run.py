@@ -1,7 +1,5 @@
 """SimulEval's command line, killed and begun again."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """simulstream's processor: one model for all, and each stream as if it were alone."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Small files in the layout of fairseq and of StreamSpeech's releases."""
 
-from __future__ import annotations
-
 import argparse
 import io
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Its tensors are named as here; the table says what the others call them.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import struct

@@ -1,7 +1,5 @@
 """Reading checkpoints of the published code: what is taken, in which order, and what is refused."""
 
-from __future__ import annotations
-
 import argparse
 import collections
 import random

@@ -1,7 +1,5 @@
 """Whisper checkpoints of three layouts are the same model here."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Copies of a corpus: feature frames for training on a GPU, and Ogg Opus to carry."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """lhotse's cuts: rows come back, lhotse agrees where it is installed."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from dataclasses import replace

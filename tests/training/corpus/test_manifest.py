@@ -1,7 +1,5 @@
 """The manifest written and read back, and what is refused; the split rule."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import replace

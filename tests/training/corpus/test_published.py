@@ -1,7 +1,5 @@
 """CoVoST 2, CVSS-C and MuST-C on small folders made in their layouts."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """fairseq's and StreamSpeech's tables: written, read back, measured, refused."""
 
-from __future__ import annotations
-
 import csv
 import io
 import logging

@@ -1,7 +1,5 @@
 """Tables of recordings: the recipe's, StreamSpeech's, fairseq's."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A package source without a network."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

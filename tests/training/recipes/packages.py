@@ -1,7 +1,5 @@
 """Miniature packages in the layouts that the readers know, built from their descriptions."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """A speech engine and the program espeak-ng, both made up: they say tones."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Mapping

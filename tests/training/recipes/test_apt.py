@@ -1,7 +1,5 @@
 """Packages described, downloaded and unpacked, with planted faults."""
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 

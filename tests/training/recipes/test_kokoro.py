@@ -1,7 +1,5 @@
 """Kokoro put together from made-up packages, and its inputs seen by a made-up runtime."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

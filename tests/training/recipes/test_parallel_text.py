@@ -1,7 +1,5 @@
 """Cleaning, sides and crossings of sentence pairs."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Each reader on a made-up folder in its layout."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Whole runs of a miniature recipe, and the command ``echostream data``."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Voices, plans, takes and their audio, with a made-up engine; the engine espeak-ng."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections import Counter

@@ -4,8 +4,6 @@ These are the checks that run on every change: packages and espeak-ng are made u
 and the code are not.
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Texts fetched from made-up packages; message catalogues against the standard library's reader."""
 
-from __future__ import annotations
-
 import gettext
 import io
 from pathlib import Path
