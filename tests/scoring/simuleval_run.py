@@ -10,6 +10,22 @@ import soundfile
 
 SEGMENT_MS = 320
 SECONDS = (1.7, 1.0, 1.33, 0.9)
+SCRIPTS: dict[str, list[tuple[dict[int, str | int], str | int]]] = {
+    "words": [
+        ({1: "The", 2: "cat sat", 4: "on"}, "the mat."),
+        ({}, ""),
+        ({2: "One two three", 3: "four"}, "five six seven"),
+        ({}, "All at the end."),
+    ],
+    "pieces": [
+        ({1: "▁The", 2: "▁c at ▁sa", 4: "t"}, "▁on ▁the ▁m at ."),
+        ({}, ""),
+        ({2: "▁One ▁two ▁th", 3: "ree ▁four"}, "▁fi ve"),
+        ({}, "▁A ll ▁at ▁the ▁end ."),
+    ],
+    "speech": [({1: 200, 2: 700, 4: 100}, 650), ({}, 0), ({2: 1000, 3: 250}, 300), ({}, 450)],
+}
+"""Per utterance: what to write after which segment; the last entry goes out at the end."""
 REFERENCES = ("The cat sat on the mat.", "Nothing.", "One two three four.", "All at the very end.")
 
 

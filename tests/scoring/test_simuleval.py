@@ -9,8 +9,7 @@ from echostream.scoring import folder as folder_module
 from echostream.scoring.folder import ScoreOptions, format_scores, score_folder
 from echostream.scoring.log import read_instances
 
-from .scripts import PIECES as SCRIPTS
-from .simuleval_run import REFERENCES, SECONDS, run_simuleval
+from .simuleval_run import REFERENCES, SCRIPTS, SECONDS, run_simuleval
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -87,7 +86,7 @@ def test_words_of_streamspeech_need_its_pieces(
     assert [problem.kind for problem in scores.problems if problem.is_error] == ["unknown-pieces"]
     # With the pieces that the agent wrote.
     pieces = {}
-    for writes, last in SCRIPTS:
+    for writes, last in SCRIPTS["pieces"]:
         said = " ".join([*(writes[number] for number in sorted(writes)), last]).split()
         pieces["".join(said).replace("\u2581", " ")] = said
     monkeypatch.setattr(folder_module, "load_tokenizer", lambda path: pieces.__getitem__)
