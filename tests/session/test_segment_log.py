@@ -10,6 +10,7 @@ import pytest
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError
+from echostream.hosts.options import HostOptions
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.session import SystemOptions, build_translator
 from echostream.session.costs import sum_costs
@@ -70,11 +71,12 @@ def test_costs_are_rounded_to_the_microsecond() -> None:
         SegmentRecord.from_json({"audio_ms": 320.0, "words": 2})
 
 
+@pytest.mark.parametrize("name", ["segment_log", "record"])
 def test_a_full_disk_ends_the_log_and_not_the_translation(
-    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     folder = tmp_path / "folder"
-    options = {"checkpoint": str(checkpoint), "segment_log": str(folder / "segments.log")}
+    options = {"checkpoint": str(checkpoint), name: str(folder / "file")}
     agent = EchoStreamAgent(SimpleNamespace(**options))
     shutil.rmtree(folder)
     samples = segments(audio(1.0), 5120)
@@ -90,3 +92,5 @@ def test_a_log_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="segment-log"):
         SegmentLog(tmp_path / "file" / "segments.log")
+    with pytest.raises(ConfigError, match="--record-audio"):
+        HostOptions(record_audio=True)
