@@ -5,13 +5,11 @@ when somebody looks at it. So candidates are sequences that are asked, never lis
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import overload
 
 from echostream.decoder.words import Word
-
-T = TypeVar("T", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,44 +34,33 @@ class Candidates:
         return itertools.chain(self.stable, self.tentative)
 
 
-class WordValues(Sequence[T]):
-    """One value of each of several words; immutable, and equal to any sequence of the same values.
+class Texts(Sequence[str]):
+    """The texts of words, looked at when they are asked for; equal to any sequence of the same."""
 
-    Args:
-        value: of a word.
-        parts: words, one part after the other.
-    """
-
-    def __init__(self, value: Callable[[Word], T], *parts: Sequence[Word]) -> None:
-        self._value = value
-        self._parts = parts
+    def __init__(self, words: Sequence[Word]) -> None:
+        self._words = words
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return len(self._words)
 
     @overload
-    def __getitem__(self, index: int) -> T: ...
+    def __getitem__(self, index: int) -> str: ...
 
     @overload
-    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
 
-    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
-        """A value, or a tuple of some; IndexError outside."""
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        """A text, or a tuple of some; IndexError outside."""
         if isinstance(index, slice):
             return tuple(self[place] for place in range(*index.indices(len(self))))
+        # The length of what is decoded on demand is only asked for where it must be.
         place = index + len(self) if index < 0 else index
-        if place >= 0:
-            *earlier, last = self._parts
-            for part in earlier:
-                if place < len(part):
-                    return self._value(part[place])
-                place -= len(part)
-            # Without asking for its length, which may decode all of it.
-            return self._value(last[place])
-        raise IndexError(f"word {index} of {len(self)}")
+        if place < 0:
+            raise IndexError(f"word {index} of {len(self)}")
+        return self._words[place].text
 
-    def __iter__(self) -> Iterator[T]:
-        return map(self._value, itertools.chain(*self._parts))
+    def __iter__(self) -> Iterator[str]:
+        return (word.text for word in self._words)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):

@@ -96,11 +96,6 @@ class Tokenizer:
         return blank_index(self.vocab_size)
 
     @property
-    def ctc_vocab_size(self) -> int:
-        """Pieces and blank."""
-        return ctc_vocab_size(self.vocab_size)
-
-    @property
     def fingerprint(self) -> str:
         """SHA-256 of the serialised model, in hexadecimal."""
         return hashlib.sha256(self.model_bytes).hexdigest()

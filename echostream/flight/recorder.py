@@ -47,7 +47,7 @@ class FlightRecorder:
 
     Raises:
         ConfigError: if the file cannot be written at the start. Later failures (a full disk) end
-            the record with one warning and never the translation; ``lost`` counts the lines.
+            the record with one warning and never the translation.
     """
 
     def __init__(
@@ -70,11 +70,6 @@ class FlightRecorder:
             "options": dict(options),
         }
         self._file = LineFile(path, "--record", json.dumps(header) + "\n")
-
-    @property
-    def lost(self) -> int:
-        """Lines that could not be written."""
-        return self._file.lost
 
     def begin(self, recording: int, state: TranslatorState) -> StreamObserver:
         """See :class:`~echostream.session.session.Observer`."""

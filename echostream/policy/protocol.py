@@ -10,19 +10,15 @@ must remember of one stream it returns in :attr:`Decision.state` and finds again
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from echostream.decoder.candidates import Candidates, WordValues
+from echostream.decoder.candidates import Candidates, Texts
 from echostream.decoder.words import Word
 from echostream.registry import Registry
-
-_TEXT = operator.attrgetter("text")
-_NUM_TOKENS = operator.attrgetter("num_tokens")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,12 +59,12 @@ class PolicyContext:
     def words(self) -> Sequence[str]:
         """Candidates that no later audio can change. A view: keep ``tuple(words)`` of what is to be
         remembered."""
-        return WordValues(_TEXT, self.candidates.stable)
+        return Texts(self.candidates.stable)
 
     @property
     def tentative_words(self) -> Sequence[str]:
         """Candidates after ``words``; later audio may revise them."""
-        return WordValues(_TEXT, self.candidates.tentative)
+        return Texts(self.candidates.tentative)
 
     @property
     def writable(self) -> Iterator[Word]:
@@ -77,12 +73,6 @@ class PolicyContext:
         yield from self.candidates.stable
         if self.candidates.on_demand:
             yield from self.candidates.tentative
-
-    @property
-    def token_ends(self) -> Sequence[int]:
-        """For each candidate the number of target units, from the start of the stream, up to and
-        including its last one; does not decrease."""
-        return WordValues(_NUM_TOKENS, self.candidates.stable, self.candidates.tentative)
 
     @property
     def num_pending(self) -> int:

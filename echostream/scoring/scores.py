@@ -158,6 +158,7 @@ class Scores:
             "evaluator": EVALUATOR,
             "scores": self.values,
             "signatures": {figure.name: figure.signature for figure in self.figures},
+            "scored": {f.name: f.scored for f in self.figures if f.scored is not None},
             "intervals": {
                 figure.name: [figure.low, figure.high]
                 for figure in self.figures

@@ -23,8 +23,7 @@ class LineFile:
 
     def __init__(self, path: str | Path, option: str, first: str = "") -> None:
         self._path = Path(path)
-        self.lost = 0
-        """Writes that came to nothing."""
+        self._has_ended = False
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(first, encoding="utf-8")
@@ -34,13 +33,12 @@ class LineFile:
             ) from error
 
     def write(self, line: str) -> None:
-        """Append a line, its end included; after a failure only count it."""
-        if self.lost:
-            self.lost += 1
+        """Append a line, its end included; nothing after a failure."""
+        if self._has_ended:
             return
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
-            self.lost = 1
+            self._has_ended = True
             logger.warning("%s ends here, the translation goes on: %s", self._path, error.strerror)

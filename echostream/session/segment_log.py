@@ -57,16 +57,11 @@ class SegmentLog:
 
     Raises:
         ConfigError: if the file cannot be written at the start. Later failures (a full disk) end
-            the log with one warning and never the translation; ``lost`` counts the lines.
+            the log with one warning and never the translation.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._file = LineFile(path, "--segment-log")
-
-    @property
-    def lost(self) -> int:
-        """Lines that could not be written."""
-        return self._file.lost
 
     def begin(self, recording: int, state: TranslatorState) -> StreamObserver:
         """See :class:`~echostream.session.session.Observer`."""

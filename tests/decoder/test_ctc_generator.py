@@ -1,7 +1,6 @@
 """The generator of CTC searches (words that a pause completes) and its candidates."""
 
 import dataclasses
-import operator
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echostream.decoder import CtcGenerator, CtcState, GreedyCtc, PrefixBeamCtc, Tokenizer
-from echostream.decoder.candidates import WordValues
+from echostream.decoder.candidates import Texts
 from echostream.decoder.generator import EncodedChunk, GeneratorParts
 from echostream.decoder.words import Word
 from echostream.policy import CtcGuided, LocalAgreement, Offline, PolicyContext, Stub, WaitK
@@ -132,13 +131,12 @@ def test_every_policy_writes_in_the_pause(plain: Tokenizer, policy: CtcGuided) -
 words = st.lists(st.builds(Word, st.text(max_size=3), st.integers(), st.just(0)), max_size=6)
 
 
-@given(words, words, st.data())
-def test_it_is_a_sequence(first: list[Word], second: list[Word], data: st.DataObject) -> None:
-    values = WordValues(operator.attrgetter("num_tokens"), first, second)
-    expected = tuple(word.num_tokens for word in (*first, *second))
+@given(words, st.data())
+def test_texts_are_a_sequence(said: list[Word], data: st.DataObject) -> None:
+    values, expected = Texts(said), tuple(word.text for word in said)
     assert len(values) == len(expected)
-    assert tuple(values) == expected == values
-    assert values != (*expected, 0)
+    assert tuple(values) == expected == values == list(expected)
+    assert values != (*expected, "x") and values != "".join(expected)
     assert (repr(values), hash(values)) == (repr(expected), hash(expected))
     for index in range(-len(expected), len(expected)):
         assert values[index] == expected[index]
@@ -147,12 +145,6 @@ def test_it_is_a_sequence(first: list[Word], second: list[Word], data: st.DataOb
             values[index]
     part = data.draw(st.slices(len(expected)))
     assert values[part] == expected[part]
-
-
-def test_it_is_no_string() -> None:
-    values = WordValues(operator.attrgetter("text"), [Word("a", 1, 0), Word("b", 2, 0)])
-    assert values != "ab"
-    assert values == ["a", "b"]
 
 
 class CountedWord:

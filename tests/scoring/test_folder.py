@@ -78,6 +78,7 @@ def test_files(folder: Path) -> None:
         "latency_instances_ca": 1,
         "latency_instances_rt": 1,
     }
+    assert (saved["scored"]["YAAL"], "BLEU" in saved["scored"]) == (1, False)
     assert [problem["kind"] for problem in saved["problems"]] == ["unknown-length"]
     assert set(saved["scores"]) == {
         *("BLEU", "chrF", "NumChunks", "NumWrites", "compute_RTF"),
