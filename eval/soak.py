@@ -289,11 +289,11 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
     return statistics.median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs)
 
 
-def find_speech(data: Path, limit: int = 60) -> list[Audio]:
+def find_speech(data: Path) -> list[Audio]:
     """Recordings at 16 kHz: of a prepared corpus if there is one, or the project's clips."""
     paths = sorted((data / "audio").rglob("*.flac")) or sorted((ROOT / "eval/clips").glob("*.ogg"))
     found = []
-    for path in paths[:: max(1, len(paths) // limit)][:limit]:
+    for path in paths[:: max(1, len(paths) // 60)][:60]:
         samples, rate = read_audio(path)
         found.append(soxr.resample(samples, rate, SAMPLE_RATE))
     return found

@@ -20,7 +20,6 @@ from echostream.scoring.resampling import (
 )
 from echostream.scoring.scores import Scores, options_for
 from echostream.scoring.significance import (
-    DEFAULT_SEED,
     NUM_RESAMPLES,
     PairedComparison,
     approximate_randomisation,
@@ -68,7 +67,6 @@ def with_intervals(
     scores: Scores,
     instances: Sequence[Instance],
     num_resamples: int = NUM_RESAMPLES,
-    seed: int = DEFAULT_SEED,
     *,
     quality: QualityOptions | None = None,
 ) -> Scores:
@@ -77,7 +75,7 @@ def with_intervals(
     Raises DataError for fewer than 2 instances or fewer than 100 resamples.
     """
     samples = samples_of(instances, list(scores.values), quality)
-    drawn = bootstrap(samples, num_resamples, seed)
+    drawn = bootstrap(samples, num_resamples)
     figures = []
     for figure in scores.figures:
         if figure.name in drawn.estimates:
@@ -91,7 +89,6 @@ def with_intervals(
 def paired_tests(
     runs: Mapping[str, Sequence[Instance]],
     num_resamples: int = NUM_RESAMPLES,
-    seed: int = DEFAULT_SEED,
     *,
     names: Sequence[str] = TESTED,
     quality: QualityOptions | None = None,
@@ -107,7 +104,7 @@ def paired_tests(
         system = samples_of(instances, names, quality)
         result[title] = {
             name: approximate_randomisation(
-                baseline[name], system[name], num_resamples=num_resamples, seed=seed
+                baseline[name], system[name], num_resamples=num_resamples
             )
             for name in names
             if name in baseline and name in system

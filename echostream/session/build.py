@@ -196,16 +196,13 @@ def build_policy(options: SystemOptions, model: SpeechModel) -> policy.Policy:
     return policy.create(name, **settings)
 
 
-def build_generator(
-    options: SystemOptions,
-    model: SpeechModel,
-    searches: Mapping[str, Decoder[Any]] | None = None,
-) -> Generator[Any]:
-    """The chosen generator; ``searches`` in place of those that the options ask for."""
+def build_generator(options: SystemOptions, model: SpeechModel) -> Generator[Any]:
+    """The chosen generator."""
     paths = vocabulary_paths(options, model)
     heads = wanted_heads(options, model)
+    searches = build_searches(options, model)
     parts = GeneratorParts(
-        searches={head: (searches or build_searches(options, model))[head] for head in heads},
+        searches={head: searches[head] for head in heads},
         tokenizers={head: _vocabulary(paths.get(head), model, head) for head in heads},
         frame_ms=model.encoder.frame_ms,
         output_unit=options.output_unit,

@@ -95,10 +95,10 @@ class Evaluation:
             **self.spread.figures(),
         }
 
-    def log_samples(self, shown: int = 3) -> None:
+    def log_samples(self) -> None:
         """Log a few references beside what was made of them."""
         for pairs in (self.transcripts, self.translations):
-            for pair in pairs[:: max(1, len(pairs) // shown)][:shown]:
+            for pair in pairs[:: max(1, len(pairs) // 3)][:3]:
                 logger.info("  %s | %s", *pair)
 
 
