@@ -148,7 +148,7 @@ def embedded(results: dict[str, Any]) -> Any:
 def test_rounded_parts_add_up_to_the_rounded_total(parts: list[float]) -> None:
     results = copy.deepcopy(RESULTS)
     results["points"] = results["lengths"] = results["paired"] = []
-    (run,) = results["utterances"][0]["runs"]
+    run = results["utterances"][0]["runs"][0]
     word = run["words"][0]
     costs = dict(zip(STAGES, parts[1:], strict=True))
     word["real_time"] = {"waiting_ms": parts[0], "costs": costs}
