@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from echostream.audio.description import describe_audio
 from echostream.audio.samples import as_array
 from echostream.errors import AudioFormatError, DataError
-from echostream.flight.record import FlightRecord, RecordedSegment, Stream
-from echostream.flight.recorder import (
+from echostream.flight.record import (
+    FlightRecord,
+    RecordedSegment,
+    Stream,
     describe_error,
     describe_turn,
 )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from echostream.errors import ConfigError, DataError
-from echostream.flight.recorder import FlightRecorder
+from echostream.flight.record import FlightRecorder
 from echostream.session.options import SystemOptions, read_options, refuse_unknown
 from echostream.session.saved_run import SavedRun
 from echostream.session.segment_log import SegmentLog

@@ -1,17 +1,42 @@
-"""Several processes on this machine."""
+"""What is done to each item, and several processes on this machine that do it."""
 
 import multiprocessing
 import signal
 import sys
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from echostream.errors import DataError, EchoStreamError
-from echostream.scale.job import Item, Job, Result
+
+Item = TypeVar("Item")
+InItem = TypeVar("InItem", contravariant=True)
+Result = TypeVar("Result")
+OutResult = TypeVar("OutResult", covariant=True)
+
+
+class Job(Protocol[InItem, OutResult]):
+    """Can be pickled."""
+
+    def start(self) -> Callable[[InItem], OutResult]:
+        """Called once in each process; gives what does one item."""
+        ...
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one torch thread, as the agent does by default."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
 
 _PATIENCE_S = 10
 """How long a process that was told to end may take."""

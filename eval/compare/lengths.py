@@ -19,7 +19,7 @@ from echostream.session import SystemOptions, Translator, build_translator
 from eval.compare.plan import ComparisonPlan
 from eval.compare.schema import LengthRun, SegmentCost
 from eval.sweep import CLOCKS, System, Work
-from eval.sweep.kept import (
+from eval.sweep.work import (
     ENCODING_CODE,
     WRITING_CODE,
     code_digest,

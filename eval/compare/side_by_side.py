@@ -23,7 +23,10 @@ from eval.compare.plan import SystemEntry
 from eval.compare.points import system_of
 from eval.compare.schema import System
 from eval.sweep import CLOCKS, Source, Work
-from eval.sweep.kept import (
+from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
+from eval.sweep.sources import cuts, read_samples
+from eval.sweep.system import parse_policy
+from eval.sweep.work import (
     ENCODING_CODE,
     WRITING_CODE,
     code_digest,
@@ -32,9 +35,6 @@ from eval.sweep.kept import (
     read_kept,
     write_kept,
 )
-from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
-from eval.sweep.sources import cuts, read_samples
-from eval.sweep.system import parse_policy
 
 SEGMENT_MS = 640
 BASE = "whisper-base"

@@ -1,6 +1,6 @@
 """Small n-gram models of each order."""
 
-from echostream.training.ngram_estimation import estimate
+from echostream.training.language_model import estimate
 
 UNITS = 6
 MODELS = [

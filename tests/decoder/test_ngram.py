@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.decoder import NgramModel
-from echostream.decoder.ctc.arpa import read_arpa
+from echostream.decoder.ctc.ngram import read_arpa
 from echostream.errors import CheckpointError, ConfigError, DataError
-from echostream.training.ngram_estimation import estimate
+from echostream.training.language_model import estimate
 
 UNITS = 5
 TEXTS = st.lists(st.lists(st.integers(0, UNITS - 1), max_size=9), min_size=1, max_size=25).filter(

@@ -11,8 +11,7 @@ import pytest
 
 from echostream.errors import AudioFormatError
 from echostream.flight.playback import Sources, play
-from echostream.flight.record import read_record
-from echostream.flight.recorder import FlightRecorder
+from echostream.flight.record import FlightRecorder, read_record
 from echostream.hosts.pool import StreamPool
 from echostream.session.segment_log import SegmentLog
 from tests.small_system import audio
