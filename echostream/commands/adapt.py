@@ -1,5 +1,7 @@
 """``echostream adapt``: Whisper is made streaming, its encoder first and then with its decoder."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
