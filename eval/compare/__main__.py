@@ -26,7 +26,7 @@ from eval.compare.schema import Data, Results
 from eval.compare.side_by_side import require_base, run_side_by_side
 from eval.compare.timelines import shown_recordings, utterance_of
 from eval.recordings import listed_sources, long_recording, read_corpus_part
-from eval.sweep import CLOCKS, Work
+from eval.sweep import Work
 
 RESULTS_NAME = "results.json"
 
@@ -45,13 +45,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--limit", type=int, metavar="N",
         help="only N recordings, evenly spread, for a quick look (default: all)")  # fmt: skip
     add_workers(parser)
-    add(
-        "--clock",
-        choices=tuple(CLOCKS),
-        default="cpu",
-        help="what compute is measured in: CPU time, which other load hardly changes, or wall "
-        "time, with --jobs 1 and nothing else running (default: %(default)s)",
-    )
     add(
         "--whisper",
         type=int,
@@ -87,7 +80,7 @@ def compare(args: argparse.Namespace, head: dict[str, Any]) -> list[Path]:
         system_of(entry, build.build_model(entry.options(plan.segment_ms[0])))
         for entry in plan.systems
     ]
-    work = Work(args.output / "cache", args.jobs, args.clock, progress, args.ray)
+    work = Work(args.output / "cache", args.jobs, progress, args.ray)
     runs = list(run_grid(plan, sources, args.output / "runs", work))
     of = {(run.entry.name, *run.key): run for run in runs}
     matches = [
@@ -116,8 +109,7 @@ def compare(args: argparse.Namespace, head: dict[str, Any]) -> list[Path]:
     lengths = measure_lengths(plan, audio, reference, work)
     # Timelines of every system with its first policy and segment size.
     shown = [r for r in runs if r.key == (plan.policies_of(r.entry)[0], plan.segment_ms[0])]
-    clock = {"cpu": "CPU time of the process", "wall": "wall time"}[args.clock]
-    head["machine"] |= {"torch_threads": 1, "clock": clock}
+    head["machine"] |= {"torch_threads": 1, "clock": "CPU time of the process"}
     results = Results(
         **head,
         resampling={"resamples": plan.resamples, "seed": plan.seed},

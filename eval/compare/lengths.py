@@ -6,6 +6,7 @@ lengths, apart from what the end of a recording costs.
 """
 
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from echostream.scale import one_thread
 from echostream.session import SystemOptions, Translator, build_translator
 from eval.compare.plan import ComparisonPlan
 from eval.compare.schema import LengthRun, SegmentCost
-from eval.sweep import CLOCKS, System, Work
+from eval.sweep import System, Work
 from eval.sweep.work import (
     ENCODING_CODE,
     WRITING_CODE,
@@ -56,7 +57,7 @@ def measure_lengths(
         options = entry.options(SEGMENT_MS)
         code = code_digest(ENCODING_CODE), code_digest(WRITING_CODE)
         model = System(options).fingerprint
-        settings = [model, asdict(options), entry.trained, sound, work.clock, code]
+        settings = [model, asdict(options), entry.trained, sound, code]
         kept = work.folder / "lengths" / digest(settings)
         repeats = range(entry.repeats or plan.repeats)
         paths[entry.name] = [kept / f"{number}.pass" for number in repeats]
@@ -72,7 +73,7 @@ def measure_lengths(
     with one_thread():
         for _, path, options, said in work.progress(todo, len(todo), "compute against length"):
             if options not in translators:
-                translators[options] = build_translator(options, clock=CLOCKS[work.clock])
+                translators[options] = build_translator(options, clock=time.process_time)
             write_kept(path, one_pass(translators[options], audio, SEGMENT_MS, reference=said))
     return [
         run

@@ -4,6 +4,7 @@ Whole agents under SimulEval's interface; what a segment costs is the whole call
 makes. References are normalised, and so is what is said.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from echostream.locations import find_checkpoint
 from echostream.scale import one_thread
-from echostream.session.costs import Clock, Costs
+from echostream.session.costs import Costs
 from echostream.session.segment_log import LOG_NAME as SEGMENT_LOG_NAME
 from echostream.text import normalise
 from echostream.whole_file import write_whole
@@ -22,7 +23,7 @@ from eval.compare.grid import Run, read_run
 from eval.compare.plan import SystemEntry
 from eval.compare.points import system_of
 from eval.compare.schema import System
-from eval.sweep import CLOCKS, Source, Work
+from eval.sweep import Source, Work
 from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
 from eval.sweep.sources import cuts, read_samples
 from eval.sweep.system import parse_policy
@@ -94,7 +95,7 @@ def run_side_by_side(
     code = (ENCODING_CODE, WRITING_CODE, (Path(__file__), Path(str(baselines.__file__)).parent))
     settings = [
         [(name, model.fingerprint()) for name, model in models.items()],
-        [language, work.clock, SEGMENT_MS, *map(code_digest, code)],
+        [language, SEGMENT_MS, *map(code_digest, code)],
     ]
     logs: dict[str, list[tuple[str, str]]] = {name: [] for name in agents}
     with one_thread():
@@ -105,8 +106,7 @@ def run_side_by_side(
                 # Each goes first as often as any other.
                 first = number % len(agents)
                 turns = [*list(agents)[first:], *list(agents)[:first]]
-                clock = CLOCKS[work.clock]
-                write_kept(path, {n: translated(agents[n], source, clock) for n in turns})
+                write_kept(path, {n: translated(agents[n], source) for n in turns})
             for name, lines in read_kept(path).items():
                 logs[name].append(lines)
     found = []
@@ -147,7 +147,7 @@ def _model_of(agent: Any) -> Any:
     return agent.translator.listener.model
 
 
-def translated(agent: Any, source: Source, clock: Clock) -> tuple[str, str]:
+def translated(agent: Any, source: Source) -> tuple[str, str]:
     """One recording through an agent in SimulEval's segments: its lines of the two logs."""
     from simuleval.data.segments import SpeechSegment
 
@@ -160,9 +160,9 @@ def translated(agent: Any, source: Source, clock: Clock) -> tuple[str, str]:
                 sample_rate=source.sample_rate,
                 finished=end == source.num_samples,
             )
-            begin = clock()
+            begin = time.process_time()
             answer = agent.pushpop(segment)
-            cost = 1000 * (clock() - begin)
+            cost = 1000 * (time.process_time() - begin)
             yield source.ms(end), {"agent": cost}, normalise(answer.content or "").split()
 
     agent.reset()

@@ -13,10 +13,9 @@ from eval.sweep.encodings import Encodings, encode
 from eval.sweep.runs import run_policy
 from eval.sweep.sources import Source, read_sources
 from eval.sweep.system import NamedSystem, System, parse_system
-from eval.sweep.work import CLOCKS, Work
+from eval.sweep.work import Work
 
 __all__ = [
-    "CLOCKS",
     "Encodings",
     "NamedSystem",
     "Source",

@@ -25,7 +25,6 @@ from echostream.scoring.folder import score_folder
 from echostream.whole_file import write_whole
 from eval.command import add_workers, aligned, ended, heading, parser_of, progress, write_results
 from eval.sweep import (
-    CLOCKS,
     Encodings,
     System,
     Work,
@@ -85,14 +84,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--forced", action="store_true",
         help="write the words of the references on the policy's schedule")  # fmt: skip
     add_workers(parser)
-    add(
-        "--clock",
-        choices=tuple(CLOCKS),
-        default="cpu",
-        help="what compute is measured in: CPU time of the thread, which other load hardly "
-        "changes, or wall time, for which nothing else should run and --jobs be 1 "
-        "(default: %(default)s)",
-    )
     return parser
 
 
@@ -112,7 +103,7 @@ def sweep(args: argparse.Namespace, head: dict[str, Any]) -> None:
         for spec in specs:
             system.with_options(policy=spec.name, policy_options=spec.options).policy_settings()
         system.decoder_settings()
-    work = Work(args.cache or args.output / "cache", args.jobs, args.clock, progress, args.ray)
+    work = Work(args.cache or args.output / "cache", args.jobs, progress, args.ray)
     sources = read_sources(args.source, args.target, progress=progress)
     seconds = {"encoding": 0.0, "replay": 0.0}
     rows: list[Row] = []

@@ -4,6 +4,7 @@ Symbols: ``K`` encoder frames of the recording, ``C`` encoder channels, ``V`` CT
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from echostream.whole_file import write_whole
 from eval.sweep.sources import Source, cuts, read_samples, segment_samples
 from eval.sweep.system import System
 from eval.sweep.work import (
-    CLOCKS,
     ENCODING_CODE,
     Work,
     code_digest,
@@ -81,7 +81,7 @@ class Encodings:
     segment_ms: int
     work: Work
     digest: str
-    """Of system, segment size and clock, not of the recordings."""
+    """Of system and segment size, not of the recordings."""
 
     def path(self, source: Source) -> Path:
         """The file of a recording. Recordings of the same content share one."""
@@ -97,7 +97,7 @@ def encode(system: System, sources: Sequence[Source], *, segment_ms: int, work: 
     """Encode what is not there yet.
 
     Only whole files are left behind by an interruption; the next call goes on from there. A file
-    that is damaged is made again. Other weights, chunking, segment size, clock or code than before
+    that is damaged is made again. Other weights, chunking, segment size or code than before
     use other files.
 
     Args:
@@ -123,14 +123,13 @@ def encode(system: System, sources: Sequence[Source], *, segment_ms: int, work: 
         "chunking": system.chunking,
         "backend": [system.options.backend, system.options.precision],
         "segment_ms": segment_ms,
-        "clock": work.clock,
     }
     encodings = Encodings(system, tuple(sources), segment_ms, work, digest(settings))
     missing = {s.content: s for s in sources if not is_kept(encodings.path(s))}
     if missing:
         about = encodings.path(sources[0]).with_name(SETTINGS_NAME)
         write_whole(about, json.dumps(settings, indent=2) + "\n")
-    job = _EncodeJob(system, segment_ms, work.clock)
+    job = _EncodeJob(system, segment_ms)
     # The longest first, so that no process is left with a long one at the end.
     waiting = sorted(missing.values(), key=lambda source: -source.length_ms)
     tasks = [(source, encodings.path(source)) for source in waiting]
@@ -176,10 +175,9 @@ class _EncodeJob:
 
     system: System
     segment_ms: int
-    clock: str
 
     def start(self) -> Callable[[tuple[Source, Path]], None]:
-        listener = self.system.listener(CLOCKS[self.clock])
+        listener = self.system.listener(time.process_time)
 
         def work(task: tuple[Source, Path]) -> None:
             source, path = task

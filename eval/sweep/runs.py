@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from eval.sweep.encodings import Encoding, Encodings
 from eval.sweep.sources import Source
 from eval.sweep.system import System
 from eval.sweep.work import (
-    CLOCKS,
     WRITING_CODE,
     code_digest,
     digest,
@@ -86,7 +86,7 @@ def run_policy(
     kept = work.folder / "replays" / wanted
     tasks = [(s, encodings.path(s), kept / f"{s.index}.safetensors") for s in encodings.sources]
     waiting = [task for task in tasks if not is_kept(task[-1])]
-    work.finish(_ReplayJob(system, forced, work.clock), waiting, folder.name)
+    work.finish(_ReplayJob(system, forced), waiting, folder.name)
     instances, segments = zip(*(read_kept(path) for _, _, path in tasks), strict=True)
     logs = {
         INSTANCE_LOG_NAME: "".join(instances).encode(),
@@ -151,10 +151,9 @@ class _ReplayJob:
 
     system: System
     forced: bool
-    clock: str
 
     def start(self) -> Callable[[tuple[Source, Path, Path]], None]:
-        writer = self.system.writer(CLOCKS[self.clock])
+        writer = self.system.writer(time.process_time)
         separator = "" if self.system.options.output_unit == "char" else " "
 
         def work(task: tuple[Source, Path, Path]) -> None:
@@ -196,7 +195,6 @@ def _settings(encodings: Encodings, system: System, forced: bool) -> dict[str, A
         "chunk_ms": encodings.system.chunk_ms,
         "chunking": encodings.system.chunking,
         "segment_ms": encodings.segment_ms,
-        "clock": encodings.work.clock,
         "policy": system.policy_settings(),
         "decoder": system.decoder_settings(),
         "forced": forced,

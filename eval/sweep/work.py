@@ -7,7 +7,6 @@ checksum; a file is whole or not there. Digests say whether it still fits.
 import hashlib
 import inspect
 import json
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ from echostream.decoder.ctc import ctc_head
 from echostream.errors import ConfigError, DataError, StateMismatchError
 from echostream.scale import Job, run_all
 from echostream.session import listener
-from echostream.session.costs import Clock
 from echostream.whole_file import sha256_of, write_whole
 
 _PACKAGE = Path(echostream.__file__).parent
@@ -115,11 +113,6 @@ def plugin_digest(instance: object) -> str | None:
 
 Item = TypeVar("Item")
 
-CLOCKS: dict[str, Clock] = {"cpu": time.process_time, "wall": time.perf_counter}
-"""``cpu``: time that this process computed, hardly changed by whatever else runs. All its threads
-count, because a compiled encoder may have one of its own. ``wall``: time that passed, which
-SimulEval takes; it is only right while nothing else runs."""
-
 
 class Progress(Protocol):
     """Passes items on and shows how many there have been; ``tqdm`` with its names in place."""
@@ -136,16 +129,16 @@ def quiet(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
 class Work:
     """Where and how recordings are worked on.
 
-    Raises ConfigError for no jobs and an unknown clock.
+    Costs are CPU time of the process, hardly changed by whatever else runs. All its threads count,
+    because a compiled encoder may have one of its own.
+
+    Raises ConfigError for no jobs.
     """
 
     folder: Path
     """Of what is kept; may be shared by any systems and lists."""
     jobs: int = 1
     """Processes to use."""
-    clock: str = "cpu"
-    """One of :data:`CLOCKS`; with several jobs ``wall`` also measures the waiting for each
-    other."""
     progress: Progress = quiet
     """Shows how far it is."""
     ray: str | None = None
@@ -154,8 +147,6 @@ class Work:
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise ConfigError(f"jobs is {self.jobs}; expected at least 1 process")
-        if self.clock not in CLOCKS:
-            raise ConfigError(f"clock is {self.clock!r}; expected one of {', '.join(CLOCKS)}")
 
     def finish(self, job: Job[Item, None], items: Sequence[Item], what: str) -> None:
         """Do all items, for what they leave behind; errors as in :func:`run_all`."""

@@ -143,12 +143,11 @@ def test_what_an_encoding_depends_on(
         of(system.with_options(max_future_frames="0")),
         of(system.with_options(task="asr")),
         of(system, segment_ms=321),
-        of(system, clock="wall"),
     ]
     config["audio"]["lead_in_samples"] = 0
     (copied / "config.json").write_text(json.dumps(config))
     others.append(of(System(SystemOptions(checkpoint=str(copied), chunk_ms=320))))
-    assert len({first, *others}) == 8
+    assert len({first, *others}) == 7
 
 
 def test_recordings_go_by_their_content(system: System, cache: Path, tmp_path: Path) -> None:
@@ -276,8 +275,6 @@ def test_what_is_kept_of_a_recording(system: System, corpus: Corpus, cache: Path
 def test_what_cannot_be_asked_for(system: System, corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="0 ms"):
         again(system, corpus, tmp_path, segment_ms=0)
-    with pytest.raises(ConfigError, match="'sun'.*cpu, wall"):
-        again(system, corpus, tmp_path, clock="sun")
     with pytest.raises(ConfigError, match="jobs is 0"):
         again(system, corpus, tmp_path, jobs=0)
     with pytest.raises(DataError, match="no recordings"):
