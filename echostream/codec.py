@@ -45,44 +45,51 @@ def encode(tree: Any, what: str, fingerprint: str = "") -> bytes:
         StateMismatchError: for a value of another kind.
     """
     tensors: dict[str, Tensor] = {}
-
-    def kept(kind: str, tensor: Tensor) -> dict[str, str]:
-        name = str(len(tensors))
-        # Shared memory is saved as often as it is met: safetensors would refuse it.
-        tensors[name] = tensor.detach().cpu().clone().contiguous()
-        return {_TAG: kind, "name": name}
-
-    def plain(value: Any) -> Any:
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        if isinstance(value, Tensor):
-            return kept(_TENSOR, value)
-        if isinstance(value, np.ndarray):
-            return kept(_ARRAY, torch.from_numpy(np.ascontiguousarray(value)))
-        if isinstance(value, bytes):
-            return kept(_BYTES, torch.from_numpy(np.frombuffer(value, np.uint8).copy()))
-        if isinstance(value, list):
-            return list(map(plain, value))
-        if isinstance(value, tuple):
-            return {_TAG: _TUPLE, "items": list(map(plain, value))}
-        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-            return {_TAG: _MAPPING, "items": [[key, plain(each)] for key, each in value.items()]}
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = [field.name for field in dataclasses.fields(value) if field.init]
-            return {
-                _TAG: _CLASS,
-                "class": f"{type(value).__module__}:{type(value).__qualname__}",
-                "fields": {name: plain(getattr(value, name)) for name in fields},
-            }
-        raise StateMismatchError(
-            f"the saved {what} would hold a {type(value).__name__}; expected frozen dataclasses, "
-            "tuples, lists, mappings with words as keys, tensors, arrays, numbers and words"
-        )
-
-    header = {"format": FORMAT, "fingerprint": fingerprint, "tree": plain(tree)}
+    header = {"format": FORMAT, "fingerprint": fingerprint, "tree": _plain(tree, tensors, what)}
     # One entry, since safetensors writes several in random order.
     body = safetensors.torch.save(tensors, metadata={_KEY: json.dumps(header)})
     return body + _checksum(body)
+
+
+def _plain(value: Any, tensors: dict[str, Tensor], what: str) -> Any:
+    """What JSON can say of a value; its tensors go into ``tensors``.
+
+    No function within :func:`encode`: one that calls itself would hold them until Python looks for
+    cycles, which it seldom does.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        return _kept(_TENSOR, value, tensors)
+    if isinstance(value, np.ndarray):
+        return _kept(_ARRAY, torch.from_numpy(np.ascontiguousarray(value)), tensors)
+    if isinstance(value, bytes):
+        return _kept(_BYTES, torch.from_numpy(np.frombuffer(value, np.uint8).copy()), tensors)
+    if isinstance(value, list):
+        return [_plain(each, tensors, what) for each in value]
+    if isinstance(value, tuple):
+        return {_TAG: _TUPLE, "items": [_plain(each, tensors, what) for each in value]}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        items = [[key, _plain(each, tensors, what)] for key, each in value.items()]
+        return {_TAG: _MAPPING, "items": items}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        return {
+            _TAG: _CLASS,
+            "class": f"{type(value).__module__}:{type(value).__qualname__}",
+            "fields": {name: _plain(getattr(value, name), tensors, what) for name in names},
+        }
+    raise StateMismatchError(
+        f"the saved {what} would hold a {type(value).__name__}; expected frozen dataclasses, "
+        "tuples, lists, mappings with words as keys, tensors, arrays, numbers and words"
+    )
+
+
+def _kept(kind: str, tensor: Tensor, tensors: dict[str, Tensor]) -> dict[str, str]:
+    name = str(len(tensors))
+    # Shared memory is saved as often as it is met: safetensors would refuse it.
+    tensors[name] = tensor.detach().cpu().clone().contiguous()
+    return {_TAG: kind, "name": name}
 
 
 def decode(data: bytes, what: str, fingerprint: str = "") -> Any:

@@ -1,5 +1,6 @@
 """The codec of saved states: what comes back is what went in, or the bytes are refused."""
 
+import gc
 import json
 import zlib
 from dataclasses import dataclass
@@ -52,6 +53,22 @@ def test_what_comes_back_is_what_went_in(tree: Any) -> None:
     again = decode(encode(tree, "tree"), "tree")
     assert again == tree
     assert repr(again) == repr(tree), "also of the same types"
+
+
+def test_copies_of_tensors_go_at_once() -> None:
+    def tensors() -> int:
+        return sum(type(each) is torch.Tensor for each in gc.get_objects())
+
+    tree = Node([torch.zeros(5)] * 3, np.zeros(2))
+    encode(tree, "tree")
+    gc.collect()
+    gc.disable()
+    try:
+        before = tensors()
+        encode(tree, "tree")
+        assert tensors() == before, "they wait for a search for cycles"
+    finally:
+        gc.enable()
 
 
 def test_tensors_and_arrays_come_back_to_the_bit() -> None:
