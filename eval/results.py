@@ -25,10 +25,10 @@ from typing import Any
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
+from echostream.scoring.quality import QualityOptions
 from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
 from echostream.scoring.tables import markdown_table
-from echostream.text import normalise, without_marks
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import add_workers, ended, heading, parser_of, progress, write_results
 from eval.recordings import add_corpus_part, join_recordings, listed_sources, read_corpus_part
@@ -37,6 +37,7 @@ from eval.sweep import NamedSystem, System, Work, encode, parse_system, run_poli
 ALL = "all"
 FIGURES = {"asr": ("WER",), "s2tt": ("BLEU", "chrF", "LAAL", "compute_RTF")}
 """By the task whose output they are of."""
+QUALITY = QualityOptions(is_normalised=True, ignores_accents=True)
 COLUMNS = [name for names in FIGURES.values() for name in names]
 DIGITS = {"LAAL": 0, "compute_RTF": 3}
 
@@ -121,7 +122,9 @@ def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
         for chunk_ms in args.chunks
         for task, names in FIGURES.items()
         for name, found in paired_tests(
-            {s.name: of_corpus(s.name, chunk_ms, task, corpus) for s in args.systems}, names=names
+            {s.name: of_corpus(s.name, chunk_ms, task, corpus) for s in args.systems},
+            names=names,
+            quality=QUALITY,
         ).items()
         for figure, test in found.items()
     ]
@@ -149,17 +152,14 @@ def run(
         output=args.output / "runs" / measured.name / f"{task}-{chunk_ms}",
         policy="offline" if task == "asr" else None,
     )
-    return tuple(
-        replace(instance, prediction=without_marks(normalise(instance.prediction)))
-        for instance in read_log(folder, is_strict=True).instances
-    )
+    return read_log(folder, is_strict=True).instances
 
 
 def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
     """Each figure as ``[value, low, high]``; ``None`` where there is no value."""
     samples: dict[str, Sample] = {}
     for task, names in FIGURES.items():
-        samples |= samples_of(instances[task], names)
+        samples |= samples_of(instances[task], names, QUALITY)
     found: dict[str, Any] = {"recordings": len(instances["s2tt"]), **dict.fromkeys(COLUMNS)}
     for name, estimate in bootstrap(samples).estimates.items():
         found[name] = [estimate.value, estimate.low, estimate.high]

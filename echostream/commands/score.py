@@ -57,6 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--tokenizer", default=DEFAULT_TOKENIZER, help="sacreBLEU's, for BLEU (%(default)s)")
     add("--normalise", action="store_true",
         help="score quality without case and punctuation (default: texts as they are)")  # fmt: skip
+    add("--ignore-accents", action="store_true",
+        help="score quality without accents and tildes, for references that have none")  # fmt: skip
     add(
         "--spm-model",
         metavar="FILE",
@@ -146,7 +148,9 @@ def _options(arguments: argparse.Namespace) -> ScoreOptions:
         language=arguments.language,
         expected=expected,
         is_strict=arguments.strict,
-        quality=QualityOptions(arguments.quality, arguments.tokenizer, arguments.normalise),
+        quality=QualityOptions(
+            arguments.quality, arguments.tokenizer, arguments.normalise, arguments.ignore_accents
+        ),
         writes_files=not arguments.print_only,
         num_resamples=arguments.intervals,
     )

@@ -10,7 +10,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from echostream.errors import DataError
-from echostream.text import normalise
+from echostream.text import normalise, without_marks
 
 DEFAULT_TOKENIZER = BLEU.TOKENIZER_DEFAULT
 """``13a``, as in SimulEval."""
@@ -35,6 +35,8 @@ class QualityOptions:
     """Of BLEU."""
     is_normalised: bool = False
     """Without case and punctuation."""
+    ignores_accents: bool = False
+    """Without accents, tildes and other marks of Latin letters: not all references have them."""
     is_unspaced: bool = False
     """Without white space, for predictions that have lost theirs: BLEU of characters, no WER."""
 
@@ -151,7 +153,8 @@ def score_quality(
     """
     names = DEFAULT_QUALITY if options.names is None else options.names
     hypotheses, references = prepared(hypotheses, options), prepared(references, options)
-    ending = "|text:normalised" * options.is_normalised + "|text:unspaced" * options.is_unspaced
+    ending = "|text:normalised" * options.is_normalised
+    ending += "|text:unaccented" * options.ignores_accents + "|text:unspaced" * options.is_unspaced
     found = []
     for name in names:
         score = _METRICS[name](hypotheses, references, tokenizer_of(options))
@@ -164,6 +167,8 @@ def prepared(texts: Sequence[str], options: QualityOptions) -> list[str]:
     """The texts as the options have them scored, words separated by single spaces."""
     if options.is_normalised:
         texts = [normalise(text) for text in texts]
+    if options.ignores_accents:
+        texts = [without_marks(text) for text in texts]
     return ["".join(t.split()) if options.is_unspaced else single_spaced(t) for t in texts]
 
 

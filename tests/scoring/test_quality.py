@@ -104,6 +104,15 @@ def test_normalised_text_is_scored_and_said_so() -> None:
     assert both[0].signature == plain[0].signature + "|text:normalised"
 
 
+def test_accents_are_ignored_on_both_sides_only_if_asked_for() -> None:
+    hypotheses, references = ["¿dónde está?", "el nino"], ["donde está?", "el niño"]
+    plain = score_quality(hypotheses, references, QualityOptions(("wer", "cer")))
+    both = QualityOptions(("wer", "cer"), is_normalised=True, ignores_accents=True)
+    ignored = score_quality(hypotheses, references, both)
+    assert [quality.value for quality in ignored] == [0, 0] and plain[0].value == 50
+    assert ignored[0].signature == plain[0].signature + "|text:normalised|text:unaccented"
+
+
 REL, ABS = 1e-9, 1e-6
 METRICS = {metric.name: metric for metric in ALL_METRICS}
 READINGS = (Reading.IDEAL, Reading.COMPUTATION_AWARE)
