@@ -1,4 +1,4 @@
-"""Greedy search of a text decoder: what is committed, and a draft of what could come next.
+"""Greedy and beam search of a text decoder: what is committed, and a draft of what could come next.
 
 Symbols: ``L`` layers, ``H`` attention heads, ``d`` channels of a head, ``V`` vocabulary, ``A``
 alignment heads, ``T`` encoder frames in the window; *fixed* tokens are those whose successor is
@@ -93,18 +93,15 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class _Hypothesis:
-    tokens: tuple[int, ...] = ()
-    log_prob: float = 0.0
-    own: tuple[Tensor, ...] = ()
-    reached: int = 0
+    tokens: tuple[int, ...]
+    log_prob: float
+    branch: Tensor
+    """Of all tokens that were fed 0 for its own, minus infinity for others, to add to scores."""
+    reached: int
 
-    def with_token(self, token: int, log_prob: float, own: Tensor, frame: int) -> _Hypothesis:
-        return _Hypothesis(
-            (*self.tokens, token),
-            self.log_prob + log_prob,
-            (*self.own, own),
-            max(self.reached, frame),
-        )
+    def with_token(self, token: int, log_prob: float, branch: Tensor, frame: int) -> _Hypothesis:
+        log_prob += self.log_prob
+        return _Hypothesis((*self.tokens, token), log_prob, branch, max(self.reached, frame))
 
 
 def usual(prefix: Prefix, frames: int) -> Tensor:
@@ -290,23 +287,37 @@ class GreedySearch:
             reached: see :meth:`grow`.
         """
         device = self.decoder.device
-        past = prefix.past.to(device)
-        live, ended = [_Hypothesis(reached=reached)], list[_Hypothesis]()
+        past = [prefix.past.to(device)]
+        fed, branches = list(prefix.open), None
+        live = [_Hypothesis((), 0.0, torch.zeros(len(prefix.tokens)), reached)]
+        ended: list[_Hypothesis] = []
         for place in range(most):
-            barred = self._barred_first if first and not place else self._barred
+            if place:
+                # All hypotheses at once, as branches of one text, so that weights are read once.
+                fed = [each.tokens[-1] for each in live]
+                others = torch.full((len(live), len(live)), -torch.inf).fill_diagonal_(0.0)
+                branches = torch.cat((torch.stack([each.branch for each in live]), others), dim=1)
+            made = self.decoder.step(
+                torch.tensor(fed, device=device),
+                past,
+                source.parts,
+                self._silence,
+                branches=branches,
+            )
+            past.append(made.own)
+            rows = self.decoder.logits(made.output[-len(live) :]).float().cpu()
+            rows += self._barred_first if first and not place else self._barred
+            looks = self._looks(prefix, source, made.attention[:, -len(live) :])
             longer = []
-            for each in live:
-                fed = torch.tensor(each.tokens[-1:] or prefix.open, device=device)
-                made = self.decoder.step(fed, (past, *each.own), source.parts, self._silence)
-                row = self.decoder.logits(made.output[-1:])[0].float().cpu() + barred
-                [look] = self._looks(prefix, source, made.attention[:, -1:])
+            for number, (each, row, look) in enumerate(zip(live, rows, looks, strict=True)):
                 said = (*prefix.tokens, *each.tokens)
                 chances = self._allowed(row, said, look, each.reached, source).log_softmax(dim=0)
                 best = chances.topk(min(width + 1, len(chances)))
+                branch = each.branch if branches is None else branches[number]
                 for log_prob, token in zip(
                     best.values.tolist(), best.indices.tolist(), strict=True
                 ):
-                    longer.append(each.with_token(token, log_prob, made.own, look.frame))
+                    longer.append(each.with_token(token, log_prob, branch, look.frame))
             longer.sort(key=lambda each: each.log_prob, reverse=True)
             ended += [each for each in longer[:width] if each.tokens[-1] == self.end]
             live = [each for each in longer if each.tokens[-1] != self.end][:width]

@@ -188,6 +188,7 @@ class TransformerDecoder(nn.Module):
         source: Sequence[Tensor],
         silence: Tensor,
         views: Tensor | None = None,
+        branches: Tensor | None = None,
     ) -> Decoded:
         """Take more tokens of one stream.
 
@@ -197,30 +198,37 @@ class TransformerDecoder(nn.Module):
             source: ``[L, 2, H, any, d]`` of at least one frame, in parts.
             silence: :meth:`silence_rows`.
             views: ``[n]`` frames that each token looks at, at least one; all without it.
+            branches: ``[n, m + n]`` to add to scores of tokens: 0 or minus infinity. With it the
+                tokens do not follow each other: each is the last one of a text of its own, those
+                that it sees.
 
         Raises:
             ValueError: if the positions of the tokens end before them.
         """
         before = sum(part.shape[3] for part in past)
         count, frames = len(tokens), sum(part.shape[3] for part in source)
-        if before + count > self.config.max_tokens:
+        places, causal = torch.arange(before, before + count), branches
+        if causal is None:
+            causal = _barred_above(places + 1, before + count)
+        else:
+            places = (causal == 0).sum(dim=1) - 1
+        if int(places.max()) >= self.config.max_tokens:
             raise ValueError(
-                f"tokens {before} to {before + count} do not fit; expected at most "
-                f"{self.config.max_tokens}, the positions of the decoder"
+                f"tokens {int(places.min())} to {int(places.max()) + 1} do not fit; expected at "
+                f"most {self.config.max_tokens}, the positions of the decoder"
             )
-        causal = _barred_above(torch.arange(before + 1, before + count + 1), before + count)
         if views is None:
             silence = silence[..., -(-frames // SILENCE_STRIDE) :, :]
         mask = _source_mask(views, frames, silence.shape[3], self.device)
         parts = (*source, silence) if silence.shape[3] else source
-        x = self._embedded(tokens, before)
+        x = self._embedded(tokens, places.to(self.device))
         attention, own = [], []
         for index, layer in enumerate(self._layers()):
             x, weights, kept = layer(
                 x,
                 [part[index] for part in past],
                 [part[index] for part in parts],
-                None if count == 1 else causal.to(self.device),
+                None if count == 1 and branches is None else causal.to(self.device),
                 mask,
             )
             own.append(kept)
@@ -251,15 +259,14 @@ class TransformerDecoder(nn.Module):
         mask = None if mask is None else mask[:, None]
         placed = self.mapped(frames) + self.source_positions[:length]
         frames = torch.cat((placed, silence), dim=1)
-        x = self._embedded(tokens, 0)
+        x = self._embedded(tokens, torch.arange(count, device=tokens.device))
         for layer in self._layers():
             x, _, _ = layer(x, (), (layer.source(frames),), causal, mask)
         return self.logits(self.norm(x))
 
-    def _embedded(self, tokens: Tensor, before: int) -> Tensor:
-        """``[..., n] -> [..., n, C]`` of tokens that follow ``before`` others."""
-        positions = self.positions[before : before + tokens.shape[-1]]
-        return self.config.embed_scale * self.embedding(tokens) + positions
+    def _embedded(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """``[..., n] -> [..., n, C]`` of tokens at ``places`` [n]."""
+        return self.config.embed_scale * self.embedding(tokens) + self.positions[places]
 
     def _layers(self) -> list[DecoderLayer]:
         return list(self.layers)  # type: ignore[arg-type]
