@@ -12,6 +12,7 @@ come: a draft is verified in one call, as in speculative decoding, and goes on w
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from echostream.decoder.text.source import Source
 from echostream.decoder.text.transformer import TransformerDecoder
+from echostream.errors import CheckpointError
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +215,9 @@ class GreedySearch:
             first: whether the next token comes right after the prompt.
             start: place among the open tokens after which the probability of no speech is read.
             reached: frame of the stream up to which there are words.
+
+        Raises:
+            CheckpointError: if a log-probability is NaN, the mark of damaged weights.
         """
         if draft.own:
             fed = [draft.tokens[-1].id]
@@ -242,6 +247,11 @@ class GreedySearch:
             is_proposed = accepted < len(proposed)
             best = proposed[accepted] if draft.chosen and is_proposed else int(row.argmax())
             log_prob = float(row[best] - row.logsumexp(dim=0))
+            if math.isnan(log_prob):
+                raise CheckpointError(
+                    f"the log-probability of token {len(said)} of the text is NaN; expected "
+                    "numbers: the weights of the encoder or of the text decoder are damaged"
+                )
             draft.tokens.append(DraftToken(best, look.frame, look.silent, log_prob))
             reached = max(reached, look.frame) if best != self.end else reached
             draft.rows.append(look.heard)
