@@ -86,12 +86,19 @@ UNSURE = -2.0
 A short word is often taken for no speech, but the decoder is sure of it; Whisper, too, asks for
 both (``logprob_threshold``, of a whole segment)."""
 
+PAUSE = 60
+"""So many frames between words are a pause."""
+
+WORD = 25
+"""So many frames behind the one that a word looked at it has ended."""
+
 STALLED = 250
 """After so many frames without a new word the decoder begins anew."""
 
-REWOUND = 200
-"""A word that looks so many frames further back than another before it is said again in a circle,
-and is not shown (the rewinding of SimulStreaming, arXiv 2506.17077)."""
+REWOUND = {"asr": 25, "s2tt": 100}
+"""By the task: a word that looks so many frames further back than another before it is said again
+in a circle, and is not shown (the rewinding of SimulStreaming, arXiv 2506.17077). Translations
+have another order of words."""
 
 
 def looked_at(tokens: Sequence[DraftToken], end: int) -> int:
@@ -164,6 +171,7 @@ class TransformerGenerator:
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
         self._no_speech, self._beam = no_speech, beam
+        self._rewound = REWOUND[parts.task]
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
@@ -181,7 +189,7 @@ class TransformerGenerator:
     @torch.no_grad()
     def observe(self, chunk: EncodedChunk, state: TextState) -> TextState:
         """Make keys and values of the frames; frames leave if there are too many."""
-        asked = bool(state.draft.tokens)
+        begin = self._new_begin(state)
         state = dataclasses.replace(
             state,
             draft=self.search.outdated(state.draft),
@@ -191,9 +199,8 @@ class TransformerGenerator:
             return state
         made = self._decoder.source(chunk.frames)
         state = dataclasses.replace(state, source=appended(state.source, made, self._rows))
-        stalled = asked and state.source.end - state.last_turn > STALLED
-        if stalled and (state.written or state.history):
-            return self._begun_anew(state)
+        if begin is not None:
+            return self._begun_anew(state, begin)
         text = len(state.prefix.tokens) - state.prompt_tokens
         if state.source.num_frames > self._window or text > self._most_tokens:
             return self._shortened(self._settled(state))
@@ -307,7 +314,7 @@ class TransformerGenerator:
             return None
         frame = looked_at(tokens, state.source.end)
         furthest = max((state.last_frame, *(each.word.frame for each in found)))
-        if frame < furthest - REWOUND:
+        if frame < furthest - self._rewound:
             return None
         log_prob = sum(token.log_prob for token in tokens)
         text = self.vocabulary.text(ids)
@@ -369,10 +376,27 @@ class TransformerGenerator:
             last_turn=source.end,
         )
 
-    def _begun_anew(self, state: TextState) -> TextState:
-        """Drop all text and the frames that it looked at: it may be what stands in the way."""
+    def _new_begin(self, state: TextState) -> int | None:
+        """The frame from which on the decoder begins anew, if it is time for that.
+
+        It is after a sentence or before a pause, since what was said of earlier speech is what
+        circles are made of; and if the draft is one already, or nothing comes any more.
+        """
+        draft = [token for token in state.draft.tokens if token.id != self.vocabulary.end]
+        if not state.draft.tokens or not (state.written or state.history):
+            return None
+        end, last = state.source.end, state.last_frame
+        ahead = (draft[0].frame if draft and draft[0].silent <= GROUNDED else end) - last
+        is_sentence = bool(state.written) and state.written[-1].ends_sentence and ahead > 0
+        if state.written and (is_sentence or ahead >= PAUSE):
+            return last + 1 + min(ahead // 2, WORD)
+        circles = bool(draft) and max(token.frame for token in draft) < last - self._rewound
+        return last + 1 if circles or end - state.last_turn > STALLED else None
+
+    def _begun_anew(self, state: TextState, begin: int) -> TextState:
+        """Drop all text, and the frames before ``begin``."""
         source = state.source
-        base = min(max(source.base, state.last_frame + 1), source.end - 1)
+        base = min(max(source.base, begin), source.end - 1)
         prompt = self.vocabulary.prompt(())
         return dataclasses.replace(
             state,

@@ -9,7 +9,7 @@ import torch
 
 from echostream.decoder.text import TextState, TransformerGenerator, search
 from echostream.decoder.text import generator as module
-from echostream.decoder.text.search import repeating
+from echostream.decoder.text.search import Draft, DraftToken, repeating
 
 from .small_vocabulary import TOKENS
 from .test_text_generator import CHUNK, END, PROMPT, decoder, frames, generator, heard, parts
@@ -41,6 +41,41 @@ def test_a_stream_that_stands_still_begins_anew(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(candidates.tentative[:1], tuple) and not torch.isnan(state.prefix.past).any()
 
 
+@pytest.mark.parametrize(
+    ("ends_sentence", "ahead", "silent", "begin"),
+    [
+        (False, 7, 0.0, None),
+        (True, 7, 0.0, 14),
+        # Nothing follows before the newest frame, which is 20 after the last word.
+        (True, 7, 1.0, 16),
+        (True, -5, 0.0, None),
+        (False, 8, 0.0, 15),
+        (False, -6, 0.0, 11),
+    ],
+    ids=["as it was", "sentence", "sentence at the end", "other order", "pause", "circle"],
+)
+def test_where_the_decoder_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+    ends_sentence: bool,
+    ahead: int,
+    silent: float,
+    begin: int | None,
+) -> None:
+    monkeypatch.setitem(module.REWOUND, "s2tt", 5)
+    monkeypatch.setattr(module, "PAUSE", 8 if silent == 0 else 100)
+    monkeypatch.setattr(module, "WORD", 5)
+    made = generator(window=60)
+    _, state = made.commit(1, one_chunk(made, 30))
+    written = dataclasses.replace(state.written[0], ends_sentence=ends_sentence)
+    following = DraftToken(state.prefix.tokens[-1], 10 + ahead, silent, 0.0)
+    draft = Draft(tokens=[following])
+    state = dataclasses.replace(state, written=(written,), last_frame=10, draft=draft)
+    after = made.observe(heard(frames(CHUNK, 2)), state)
+    assert after.source.base == (begin or 0)
+    assert (list(after.prefix.tokens) == PROMPT) is (begin is not None)
+    assert after.source.end == 30 + CHUNK
+
+
 def one_chunk(made: TransformerGenerator, count: int) -> TextState:
     return made.observe(heard(frames(count)), made.init_state())
 
@@ -69,7 +104,7 @@ def test_an_end_that_looks_at_speech_is_none(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_word_that_looks_far_back_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REWOUND", 5)
+    monkeypatch.setitem(module.REWOUND, "s2tt", 5)
     made = generator(window=60)
     state = one_chunk(made, 30)
     (word,), _ = made.commit(1, state)
