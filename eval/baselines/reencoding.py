@@ -36,7 +36,6 @@ from echostream.constants import (
     SAMPLE_RATE,
     SUBSAMPLING,
 )
-from echostream.decoder.text.generator import REWOUND
 from echostream.decoder.text.search import MOST_REPEATED, repeating
 from echostream.decoder.text.transformer import TransformerDecoder
 from echostream.decoder.text.vocabulary import TextVocabulary
@@ -47,6 +46,8 @@ from echostream.encoder.whisper import WhisperEncoder
 WAYS = LOCAL_AGREEMENT, ALIGNATT, OFFLINE = "local-agreement", "alignatt", "offline"
 FRAMES = 25
 """SimulStreaming's distance from the end of the audio, in encoder frames."""
+REWOUND = 200
+"""Its longest way back from one word to the next."""
 WINDOW = 30 * SAMPLE_RATE
 """Samples that are kept at most."""
 
