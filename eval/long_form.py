@@ -14,8 +14,6 @@ sentences, and time and memory for each tenth of the recording: what grows with 
 there (memory only in a run that was not interrupted).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

@@ -1,7 +1,5 @@
 """``echostream distil``: an encoder with random weights learns what Whisper's encoder gives."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

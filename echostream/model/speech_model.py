@@ -3,8 +3,6 @@
 Symbols: ``B`` recordings, ``T`` encoder frames, ``C`` encoder channels, ``V`` CTC vocabulary.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

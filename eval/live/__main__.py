@@ -18,8 +18,6 @@ Slopes are Theil-Sen, as in `eval.soak`; times include those of this program, wh
 core itself. The verdict, also as JSON in --output, is 0 when all holds.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import statistics

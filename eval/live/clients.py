@@ -3,8 +3,6 @@
 Legend: n samples at 16 kHz.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from bisect import bisect_left

@@ -3,8 +3,6 @@
 Legend: n samples at 16 kHz.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """One round of each client of `eval.live`, and that a wrong word is seen."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A long recording from four clips: what it holds, and a run that is interrupted."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Others run for it where all encoders do (``tests/encoder``), and no encoder matters for the rest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

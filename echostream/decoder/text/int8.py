@@ -6,8 +6,6 @@ One token needs every weight once, so its time is that of reading them, and most
 output's.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

@@ -6,8 +6,6 @@ They lie in a few parts, so that a new chunk moves little and old frames leave w
 the rest.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What one stream of a text decoder has heard and said."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from echostream.decoder.text.search import Draft, Prefix

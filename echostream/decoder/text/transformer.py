@@ -21,8 +21,6 @@ is added to the kept ones: projections are linear, so frames that move to anothe
 addition.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Whisper has a byte-level vocabulary whose special tokens steer it; decoders of f
 SentencePiece vocabulary, and of special tokens the one that ends a text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from echostream.decoder.bpe import ByteLevelTokenizer

@@ -5,8 +5,6 @@ that is committed if there is one there, else at a word. Words before the cut be
 What is cut depends on encoder frames and committed words alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

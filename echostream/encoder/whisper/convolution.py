@@ -4,8 +4,6 @@ Symbols: ``B`` streams, ``T`` rows given, ``n`` rows that come out, ``I`` channe
 after, ``k`` taps.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

@@ -15,8 +15,6 @@ Convolutions look back only: an encoder frame is Whisper's of audio that is 10 m
 needs nothing after its own audio.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import Any

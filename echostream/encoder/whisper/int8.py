@@ -1,7 +1,5 @@
 """Whisper's encoder with int8 weights."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ Symbols: ``B`` streams, ``c`` frames of this call, ``P`` frames before them, ``C
 heads, ``d = C / H``.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

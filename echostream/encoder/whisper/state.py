@@ -3,8 +3,6 @@
 Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``C`` channels, ``F`` mel bins.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -7,8 +7,6 @@ pool lets each stream wait until it has a whole chunk, or has ended, and takes a
 through the encoder and the CTC heads at once; search and policy are each stream's own.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterable, Sequence

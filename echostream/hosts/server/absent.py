@@ -1,7 +1,5 @@
 """Clients whose connection broke, and who may come back."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """One connection: messages in and out, and when the client has to go."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """The workers as the event loop speaks to them."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Streams whose client is away: in memory, or in a folder that several servers share."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """One worker as the event loop speaks to it."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import itertools

@@ -1,7 +1,5 @@
 """What a server counts and how late it is, as Prometheus reads it."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What a server allows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -64,7 +62,7 @@ class ServerOptions:
         for field in fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name in _FROM_0 else 1
-            if field.type in ("int", "float") and value < least:
+            if isinstance(value, int | float) and value < least:
                 raise ConfigError(
                     f"--{field.name.replace('_', '-')} is {value}; expected at least {least}"
                 )

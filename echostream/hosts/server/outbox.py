@@ -1,7 +1,5 @@
 """What a client has not been told yet, bounded for one that reads slowly."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 

@@ -3,8 +3,6 @@
 Legend: n samples of a message.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """What clients may ask for: the languages and tasks that one model has, a translator for each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the server answers to plain HTTP: its page, how it is, and who is let in."""
 
-from __future__ import annotations
-
 import hmac
 import http
 import json

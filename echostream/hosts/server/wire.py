@@ -3,8 +3,6 @@
 A message is its length and a pickle, over a socket that nobody else has.
 """
 
-from __future__ import annotations
-
 import asyncio
 import pickle
 import socket

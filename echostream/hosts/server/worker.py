@@ -7,8 +7,6 @@ during it.
 Legend: n samples of a piece of audio.
 """
 
-from __future__ import annotations
-
 import logging
 import multiprocessing
 import select

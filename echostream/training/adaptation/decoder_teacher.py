@@ -3,8 +3,6 @@
 Symbols: ``n`` tokens that are asked for, ``V`` vocabulary, ``T`` encoder frames, ``C`` channels.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What is adapted, and where it stands."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from torch import Tensor

@@ -3,8 +3,6 @@
 Symbols: ``T`` encoder frames, ``C`` channels.
 """
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

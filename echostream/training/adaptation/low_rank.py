@@ -3,8 +3,6 @@
 Symbols: ``O`` outputs, ``I`` inputs, ``r`` rank.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

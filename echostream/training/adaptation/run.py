@@ -1,7 +1,5 @@
 """An adaptation run: fairseq's arguments, and where it stands."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Symbols: ``B`` windows, ``f`` feature frames, ``F`` mel bins, ``T`` encoder fram
 student's channels, ``C`` the teacher's.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

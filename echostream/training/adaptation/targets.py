@@ -8,8 +8,6 @@ A window of 25.6 s takes 1.7 MB.
 Symbols: ``T`` encoder frames, ``F`` mel bins, ``C`` channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass

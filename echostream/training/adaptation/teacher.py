@@ -3,8 +3,6 @@
 Symbols: ``f`` feature frames, ``T`` encoder frames, ``F`` mel bins, ``C`` channels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 Symbols: ``n`` tokens.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ seed and number, in whatever process or resumed run it is made.
 Symbols: ``n`` samples at 16 kHz.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Sequence

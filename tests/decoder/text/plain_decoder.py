@@ -3,8 +3,6 @@
 It shares nothing with the package but the names of the weights.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """A vocabulary of a few words for small random decoders."""
 
-from __future__ import annotations
-
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.token_file import TokenTable
 

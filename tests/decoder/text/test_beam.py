@@ -1,7 +1,5 @@
 """Beam search for what is left of a text once no more is heard."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

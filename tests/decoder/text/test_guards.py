@@ -1,7 +1,5 @@
 """A decoder that goes in circles, or stands still, does not keep a stream from what comes next."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

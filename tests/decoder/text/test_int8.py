@@ -1,7 +1,5 @@
 """A text decoder in int8 against float32."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import torch

@@ -1,7 +1,5 @@
 """The generator of a text decoder against decoding from the first token."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 from typing import Any

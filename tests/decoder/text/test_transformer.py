@@ -1,7 +1,5 @@
 """The text decoder, piece by piece and at once, against one written down plainly."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

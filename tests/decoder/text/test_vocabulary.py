@@ -1,7 +1,5 @@
 """What tokens mean as words."""
 
-from __future__ import annotations
-
 import pytest
 
 from echostream.decoder.bpe import ByteLevelTokenizer

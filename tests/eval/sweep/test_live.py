@@ -1,7 +1,5 @@
 """A replay writes what SimulEval writes."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

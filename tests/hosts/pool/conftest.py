@@ -1,7 +1,5 @@
 """Translators that several tests share."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

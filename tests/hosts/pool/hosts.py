@@ -1,7 +1,5 @@
 """Hosts for a pool in tests: what each stream would get alone, and ways to drive many."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Whoever watches a stream of a pool sees what a stream alone would show."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a pool refuses, what fails in it, and that neither touches the other streams."""
 
-from __future__ import annotations
-
 import gc
 import itertools
 import threading

@@ -1,7 +1,5 @@
 """Each stream of a pool gets what it would get alone, and in its turn."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A headless Chromium with a microphone that plays a recording, spoken to by its own protocol."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import contextlib

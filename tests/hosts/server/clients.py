@@ -1,7 +1,5 @@
 """Clients of a server in the same process, and what they would get alone."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import json

@@ -1,7 +1,5 @@
 """Streams that go on in another server."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

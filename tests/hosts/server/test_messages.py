@@ -1,7 +1,5 @@
 """Messages that nobody expects, and a client that does not read."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from pathlib import Path

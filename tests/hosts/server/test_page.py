@@ -1,7 +1,5 @@
 """The page in a browser with a microphone that plays a recording."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

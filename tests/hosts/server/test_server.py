@@ -1,7 +1,5 @@
 """What clients of a server get, whatever other clients do."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """A whole adaptation: resumed, better than before, exported."""
 
-from __future__ import annotations
-
 import dataclasses
 import random
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A student of another kind: stored targets, a run, the checkpoint that stands on the teacher."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a decoder is asked to say of a window."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Windows of mixed speech: which recordings are in them, and that they can be made again."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
