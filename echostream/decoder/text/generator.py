@@ -95,10 +95,14 @@ WORD = 25
 STALLED = 250
 """After so many frames without a new word the decoder begins anew."""
 
-REWOUND = {"asr": 25, "s2tt": 100}
+REWOUND = {"asr": 25, "s2tt": 200}
 """By the task: a word that looks so many frames further back than another before it is said again
 in a circle, and is not shown (the rewinding of SimulStreaming, arXiv 2506.17077). Translations
 have another order of words."""
+
+
+BEGINS_ANEW = frozenset({"asr"})
+"""Tasks whose decoder begins anew after a sentence, before a pause and in a circle."""
 
 
 def looked_at(tokens: Sequence[DraftToken], end: int) -> int:
@@ -172,6 +176,7 @@ class TransformerGenerator:
         self._frames_per_second = 1000 // parts.frame_ms
         self._no_speech, self._beam = no_speech, beam
         self._rewound = REWOUND[parts.task]
+        self._begins_anew = parts.task in BEGINS_ANEW
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
@@ -379,19 +384,23 @@ class TransformerGenerator:
     def _new_begin(self, state: TextState) -> int | None:
         """The frame from which on the decoder begins anew, if it is time for that.
 
-        It is after a sentence or before a pause, since what was said of earlier speech is what
-        circles are made of; and if the draft is one already, or nothing comes any more.
+        It is if nothing comes any more; and for a transcript after a sentence or before a pause,
+        since what was said of earlier speech is what circles are made of, and if the draft is one
+        already. A translation is better for what was said before.
         """
         draft = [token for token in state.draft.tokens if token.id != self.vocabulary.end]
         if not state.draft.tokens or not (state.written or state.history):
             return None
         end, last = state.source.end, state.last_frame
+        stalled = last + 1 if end - state.last_turn > STALLED else None
+        if not self._begins_anew:
+            return stalled
         ahead = (draft[0].frame if draft and draft[0].silent <= GROUNDED else end) - last
         is_sentence = bool(state.written) and state.written[-1].ends_sentence and ahead > 0
         if state.written and (is_sentence or ahead >= PAUSE):
             return last + 1 + min(ahead // 2, WORD)
         circles = bool(draft) and max(token.frame for token in draft) < last - self._rewound
-        return last + 1 if circles or end - state.last_turn > STALLED else None
+        return last + 1 if circles else stalled
 
     def _begun_anew(self, state: TextState, begin: int) -> TextState:
         """Drop all text, and the frames before ``begin``."""

@@ -59,6 +59,7 @@ def test_where_the_decoder_begins_anew(
     silent: float,
     begin: int | None,
 ) -> None:
+    monkeypatch.setattr(module, "BEGINS_ANEW", {"s2tt"})
     monkeypatch.setitem(module.REWOUND, "s2tt", 5)
     monkeypatch.setattr(module, "PAUSE", 8 if silent == 0 else 100)
     monkeypatch.setattr(module, "WORD", 5)
