@@ -100,6 +100,8 @@ REWOUND = {"asr": 25, "s2tt": 200}
 in a circle, and is not shown (the rewinding of SimulStreaming, arXiv 2506.17077). Translations
 have another order of words."""
 
+REWOUND_AT_END = 200
+"""The same once the source has ended, where the decoder cannot begin anew."""
 
 BEGINS_ANEW = frozenset({"asr"})
 """Tasks whose decoder begins anew after a sentence, before a pause and in a circle."""
@@ -319,7 +321,7 @@ class TransformerGenerator:
             return None
         frame = looked_at(tokens, state.source.end)
         furthest = max((state.last_frame, *(each.word.frame for each in found)))
-        if frame < furthest - self._rewound:
+        if frame < furthest - (REWOUND_AT_END if state.finished else self._rewound):
             return None
         log_prob = sum(token.log_prob for token in tokens)
         text = self.vocabulary.text(ids)
