@@ -14,7 +14,8 @@ import torch
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.candidates import Candidates
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
-from echostream.decoder.text.search import Draft, DraftToken, GreedySearch, Prefix
+from echostream.decoder.text import guards
+from echostream.decoder.text.search import Draft, GreedySearch, Prefix
 from echostream.decoder.text.source import appended, dropped
 from echostream.decoder.text.state import DraftWord, TextState
 from echostream.decoder.text.vocabulary import TextVocabulary, WhisperVocabulary
@@ -77,46 +78,6 @@ class _Words(Sequence[Word]):
         return False
 
 
-GROUNDED = 0.8
-"""Tokens of which more attention goes to silence are not about what was heard."""
-
-
-UNSURE = -2.0
-"""Log-probability of a first token below which a window without speech is believed to have none.
-A short word is often taken for no speech, but the decoder is sure of it; Whisper, too, asks for
-both (``logprob_threshold``, of a whole segment)."""
-
-PAUSE = 60
-"""So many frames between words are a pause."""
-
-WORD = 25
-"""So many frames behind the one that a word looked at it has ended."""
-
-STALLED = 250
-"""After so many frames without a new word the decoder begins anew."""
-
-REWOUND = {"asr": 25, "s2tt": 200}
-"""By the task: a word that looks so many frames further back than another before it is said again
-in a circle, and is not shown (the rewinding of SimulStreaming, arXiv 2506.17077). Translations
-have another order of words."""
-
-REWOUND_AT_END = 200
-"""The same once the source has ended, where the decoder cannot begin anew."""
-
-BEGINS_ANEW = frozenset({"asr"})
-"""Tasks whose decoder begins anew after a sentence, before a pause and in a circle."""
-
-
-def looked_at(tokens: Sequence[DraftToken], end: int) -> int:
-    """The encoder frame of a word: the last one that a token of it looked at most.
-
-    A word whose tokens look at the silence that follows is about what will be heard, if it is about
-    anything, and has the frame that comes next.
-    """
-    heard = [token.frame for token in tokens if token.silent <= GROUNDED]
-    return max(heard, default=end)
-
-
 @register("transformer")
 class TransformerGenerator:
     """A text decoder with kept state; words are tentative until they are written.
@@ -177,8 +138,7 @@ class TransformerGenerator:
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
         self._no_speech, self._beam = no_speech, beam
-        self._rewound = REWOUND[parts.task]
-        self._begins_anew = parts.task in BEGINS_ANEW
+        self._begins_anew = parts.task in guards.BEGINS_ANEW
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
@@ -196,7 +156,8 @@ class TransformerGenerator:
     @torch.no_grad()
     def observe(self, chunk: EncodedChunk, state: TextState) -> TextState:
         """Make keys and values of the frames; frames leave if there are too many."""
-        begin = self._new_begin(state)
+        text = [token for token in state.draft.tokens if token.id != self.vocabulary.end]
+        begin = guards.new_begin(text, state, self._begins_anew)
         state = dataclasses.replace(
             state,
             draft=self.search.outdated(state.draft),
@@ -208,8 +169,8 @@ class TransformerGenerator:
         state = dataclasses.replace(state, source=appended(state.source, made, self._rows))
         if begin is not None:
             return self._begun_anew(state, begin)
-        text = len(state.prefix.tokens) - state.prompt_tokens
-        if state.source.num_frames > self._window or text > self._most_tokens:
+        written = len(state.prefix.tokens) - state.prompt_tokens
+        if state.source.num_frames > self._window or written > self._most_tokens:
             return self._shortened(self._settled(state))
         return state
 
@@ -317,12 +278,10 @@ class TransformerGenerator:
             if following == self.vocabulary.end:
                 return None
             place += 1
-        if state.finished and all(token.silent > GROUNDED for token in tokens):
-            return None
-        frame = looked_at(tokens, state.source.end)
         furthest = max((state.last_frame, *(each.word.frame for each in found)))
-        if frame < furthest - (REWOUND_AT_END if state.finished else self._rewound):
+        if guards.is_invented(tokens, furthest, state, self._begins_anew):
             return None
+        frame = guards.looked_at(tokens, state.source.end)
         log_prob = sum(token.log_prob for token in tokens)
         text = self.vocabulary.text(ids)
         return DraftWord(Word(text, state.num_tokens + place, frame, log_prob), place)
@@ -346,11 +305,7 @@ class TransformerGenerator:
         return min(most, self._decoder.config.max_tokens - len(state.prefix.tokens) - 1)
 
     def _is_silent(self, draft: Draft) -> bool:
-        """Whether the decoder says that nothing is spoken, in a window without words so far, and
-        does not know what it would say."""
-        if not draft.no_speech or not draft.tokens:
-            return False
-        return draft.no_speech[0] > self._no_speech and draft.tokens[0].log_prob < UNSURE
+        return guards.has_no_speech(draft, self._no_speech)
 
     def _shortened(self, state: TextState) -> TextState:
         """Drop old frames, and make the words before them the prompt."""
@@ -382,27 +337,6 @@ class TransformerGenerator:
             num_cuts=state.num_cuts + 1,
             last_turn=source.end,
         )
-
-    def _new_begin(self, state: TextState) -> int | None:
-        """The frame from which on the decoder begins anew, if it is time for that.
-
-        It is if nothing comes any more; and for a transcript after a sentence or before a pause,
-        since what was said of earlier speech is what circles are made of, and if the draft is one
-        already. A translation is better for what was said before.
-        """
-        draft = [token for token in state.draft.tokens if token.id != self.vocabulary.end]
-        if not state.draft.tokens or not (state.written or state.history):
-            return None
-        end, last = state.source.end, state.last_frame
-        stalled = last + 1 if end - state.last_turn > STALLED else None
-        if not self._begins_anew:
-            return stalled
-        ahead = (draft[0].frame if draft and draft[0].silent <= GROUNDED else end) - last
-        is_sentence = bool(state.written) and state.written[-1].ends_sentence and ahead > 0
-        if state.written and (is_sentence or ahead >= PAUSE):
-            return last + 1 + min(ahead // 2, WORD)
-        circles = bool(draft) and max(token.frame for token in draft) < last - self._rewound
-        return last + 1 if circles else stalled
 
     def _begun_anew(self, state: TextState, begin: int) -> TextState:
         """Drop all text, and the frames before ``begin``."""

@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from echostream.decoder.text import TextState, TransformerGenerator, search
-from echostream.decoder.text import generator as module
+from echostream.decoder.text import TextState, TransformerGenerator, guards, search
 from echostream.decoder.text.search import Draft, DraftToken, repeating
 
 from .small_vocabulary import TOKENS
@@ -20,7 +19,7 @@ def test_what_would_be_a_copy_is_named() -> None:
 
 
 def test_a_stream_that_stands_still_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STALLED", 3 * CHUNK)
+    monkeypatch.setattr(guards, "STALLED", 3 * CHUNK)
     made = generator(window=60)
     state, committed = made.init_state(), 0
     for part in frames(6 * CHUNK).split(CHUNK):
@@ -59,10 +58,10 @@ def test_where_the_decoder_begins_anew(
     silent: float,
     begin: int | None,
 ) -> None:
-    monkeypatch.setattr(module, "BEGINS_ANEW", {"s2tt"})
-    monkeypatch.setitem(module.REWOUND, "s2tt", 5)
-    monkeypatch.setattr(module, "PAUSE", 8 if silent == 0 else 100)
-    monkeypatch.setattr(module, "WORD", 5)
+    monkeypatch.setattr(guards, "BEGINS_ANEW", {"s2tt"})
+    monkeypatch.setattr(guards, "REWOUND_BEFORE_ANEW", 5)
+    monkeypatch.setattr(guards, "PAUSE", 8 if silent == 0 else 100)
+    monkeypatch.setattr(guards, "WORD", 5)
     made = generator(window=60)
     _, state = made.commit(1, one_chunk(made, 30))
     written = dataclasses.replace(state.written[0], ends_sentence=ends_sentence)
@@ -103,12 +102,26 @@ def test_an_end_that_looks_at_speech_is_none(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_word_that_looks_far_back_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.REWOUND, "s2tt", 5)
+    monkeypatch.setattr(guards, "REWOUND", 5)
     made = generator(window=60)
     state = one_chunk(made, 30)
     (word,), _ = made.commit(1, state)
     for behind, shown in ((5, True), (6, False)):
         later = dataclasses.replace(state, last_frame=word.frame + behind)
+        candidates, _ = made.candidates(later)
+        assert bool(candidates.tentative[:1]) is shown
+
+
+def test_at_the_end_of_the_source_a_word_may_look_further_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guards, "BEGINS_ANEW", {"s2tt"})
+    monkeypatch.setattr(guards, "REWOUND_BEFORE_ANEW", 5)
+    made = generator(window=60)
+    state = one_chunk(made, 30)
+    (word,), _ = made.commit(1, state)
+    state = dataclasses.replace(state, last_frame=word.frame + 6)
+    for later, shown in ((state, False), (made.finish(state), True)):
         candidates, _ = made.candidates(later)
         assert bool(candidates.tentative[:1]) is shown
 
@@ -119,7 +132,7 @@ def test_a_word_about_nothing_that_was_heard_is_not_written_at_the_end(
     made = generator(window=60)
     state = one_chunk(made, 30)
     for grounded, finished, shown in ((2.0, True, True), (-1.0, False, True), (-1.0, True, False)):
-        monkeypatch.setattr(module, "GROUNDED", grounded)
+        monkeypatch.setattr(guards, "GROUNDED", grounded)
         later = made.finish(state) if finished else state
         candidates, _ = made.candidates(later)
         assert bool(candidates.tentative[:1]) is shown

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from echostream import codec
 from echostream.decoder.generator import EncodedChunk, GeneratorParts
-from echostream.decoder.text import TextState, TransformerDecoder, TransformerGenerator
-from echostream.decoder.text import generator as module
+from echostream.decoder.text import TextState, TransformerDecoder, TransformerGenerator, guards
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError
 
@@ -318,12 +317,12 @@ def test_what_does_not_fit_is_refused(options: dict[str, Any], window: int, mess
 
 def test_nothing_is_said_where_nothing_is_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
     made = generator(no_speech=0.0)
-    monkeypatch.setattr(module, "UNSURE", 0.0)
+    monkeypatch.setattr(guards, "UNSURE", 0.0)
     said, state = walk(made, 1, frames(5 * CHUNK))
     assert said == []
     # The last draft is not counted before the next chunk.
     assert made.counters(state)["chunks_without_speech"] == 4
     # A word that the decoder is sure of is said, however little it believes in speech.
-    monkeypatch.setattr(module, "UNSURE", -100.0)
+    monkeypatch.setattr(guards, "UNSURE", -100.0)
     said, state = walk(made, 1, frames(5 * CHUNK))
     assert said and made.counters(state)["chunks_without_speech"] == 0
