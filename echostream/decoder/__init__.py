@@ -24,15 +24,9 @@ from echostream.decoder.ctc.protocol import (
     names,
     register,
 )
+from echostream.decoder.repetition import RepetitionGuard, RepetitionState
 from echostream.decoder.tokenizer import Tokenizer, blank_index, ctc_vocab_size
-from echostream.decoder.words import (
-    RepetitionGuard,
-    RepetitionState,
-    TokenText,
-    Word,
-    WordAssembler,
-    WordState,
-)
+from echostream.decoder.words import TokenText, Word, WordAssembler, WordState
 
 __all__ = [
     "ByteLevelTokenizer",

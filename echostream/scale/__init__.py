@@ -9,7 +9,8 @@ What is finished is given out at once, so whoever keeps it loses nothing to an i
 from collections.abc import Generator, Sequence
 
 from echostream.scale.cluster import run_on_cluster
-from echostream.scale.processes import Item, Job, Result, one_thread, run_in_processes
+from echostream.scale.job import Item, Job, Result, one_thread
+from echostream.scale.processes import run_in_processes
 
 __all__ = ["Job", "one_thread", "run_all"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from echostream.errors import DataError
-from echostream.scale.processes import Item, Job, Result
+from echostream.scale.job import Item, Job, Result
 
 RETRIES = 5
 """How often an item is given to another worker. What kills all that it meets is no accident."""

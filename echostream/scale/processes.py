@@ -1,42 +1,17 @@
-"""What is done to each item, and several processes on this machine that do it."""
+"""Several processes on this machine."""
 
 import multiprocessing
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 
 from echostream.errors import DataError, EchoStreamError
-
-Item = TypeVar("Item")
-InItem = TypeVar("InItem", contravariant=True)
-Result = TypeVar("Result")
-OutResult = TypeVar("OutResult", covariant=True)
-
-
-class Job(Protocol[InItem, OutResult]):
-    """Can be pickled."""
-
-    def start(self) -> Callable[[InItem], OutResult]:
-        """Called once in each process; gives what does one item."""
-        ...
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one torch thread, as the agent does by default."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
+from echostream.scale.job import Item, Job, Result
 
 _PATIENCE_S = 10
 """How long a process that was told to end may take."""

@@ -20,7 +20,7 @@ from echostream.session import SystemOptions, Translator, build_translator
 from eval.compare.plan import ComparisonPlan
 from eval.compare.schema import LengthRun, SegmentCost
 from eval.sweep import System, Work
-from eval.sweep.work import (
+from eval.sweep.kept import (
     ENCODING_CODE,
     WRITING_CODE,
     code_digest,

@@ -24,10 +24,7 @@ from eval.compare.plan import SystemEntry
 from eval.compare.points import system_of
 from eval.compare.schema import System
 from eval.sweep import Source, Work
-from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
-from eval.sweep.sources import cuts, read_samples
-from eval.sweep.system import parse_policy
-from eval.sweep.work import (
+from eval.sweep.kept import (
     ENCODING_CODE,
     WRITING_CODE,
     code_digest,
@@ -36,6 +33,9 @@ from eval.sweep.work import (
     read_kept,
     write_kept,
 )
+from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
+from eval.sweep.sources import cuts, read_samples
+from eval.sweep.system import parse_policy
 
 SEGMENT_MS = 640
 BASE = "whisper-base"

@@ -18,17 +18,10 @@ from echostream.errors import AudioFormatError, DataError
 from echostream.session.costs import Costs
 from echostream.session.listener import Listener
 from echostream.whole_file import write_whole
+from eval.sweep.kept import ENCODING_CODE, code_digest, digest, is_kept, read_kept, write_kept
 from eval.sweep.sources import Source, cuts, read_samples, segment_samples
 from eval.sweep.system import System
-from eval.sweep.work import (
-    ENCODING_CODE,
-    Work,
-    code_digest,
-    digest,
-    is_kept,
-    read_kept,
-    write_kept,
-)
+from eval.sweep.work import Work
 
 SETTINGS_NAME = "settings.json"
 

@@ -18,16 +18,9 @@ from echostream.session.segment_log import SegmentRecord, segment_line
 from echostream.session.writer import Writer
 from echostream.whole_file import sha256_of, write_whole
 from eval.sweep.encodings import Encoding, Encodings
+from eval.sweep.kept import WRITING_CODE, code_digest, digest, is_kept, read_kept, write_kept
 from eval.sweep.sources import Source
 from eval.sweep.system import System
-from eval.sweep.work import (
-    WRITING_CODE,
-    code_digest,
-    digest,
-    is_kept,
-    read_kept,
-    write_kept,
-)
 
 INSTANCE_LOG_NAME = "instances.log"
 RUN_NAME = "run.json"

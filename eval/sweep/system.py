@@ -21,7 +21,7 @@ from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
 from echostream.session.writer import Writer
 from echostream.whole_file import sha256_of
-from eval.sweep.work import ENCODING_CODE, WRITING_CODE, code_digest, plugin_digest
+from eval.sweep.kept import ENCODING_CODE, WRITING_CODE, code_digest, plugin_digest
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 
 from echostream.codec import decode, encode
 from echostream.decoder import Token, Tokenizer, Word, WordAssembler
-from echostream.decoder.words import (
-    MAX_PERIOD,
-    MAX_WORD_CHARACTERS,
-    RepetitionGuard,
-    RepetitionState,
-)
+from echostream.decoder.repetition import MAX_PERIOD, RepetitionGuard, RepetitionState
+from echostream.decoder.words import MAX_WORD_CHARACTERS
 from echostream.errors import ConfigError
 
 NO_GUARD = 10_000

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from echostream import __version__
 from echostream.errors import DataError
-from echostream.scoring.folder import ScoreOptions, format_scores, notes_on_earlier, score_folder
+from echostream.scoring.earlier import notes_on_earlier
+from echostream.scoring.folder import ScoreOptions, format_scores, score_folder
 from echostream.scoring.log import read_instances
 from echostream.scoring.quality import QualityOptions
 from echostream.scoring.readings import Reading

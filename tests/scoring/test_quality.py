@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from sacrebleu import __version__
 
 from echostream.errors import DataError
+from echostream.scoring.degeneracy import degeneracy
 from echostream.scoring.instance import Instance
 from echostream.scoring.latency import ALL_METRICS, LATENCY_METRICS, mean_latency
-from echostream.scoring.problems import degeneracy
 from echostream.scoring.quality import QualityOptions, bleu, chrf, error_rate, score_quality
 from echostream.scoring.readings import Reading, real_time_of_elapsed
 

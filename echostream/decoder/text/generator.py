@@ -14,13 +14,14 @@ import torch
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.candidates import Candidates
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
+from echostream.decoder.repetition import RepetitionGuard
 from echostream.decoder.text import guards
 from echostream.decoder.text.search import Draft, GreedySearch, Prefix
 from echostream.decoder.text.source import appended, dropped
 from echostream.decoder.text.state import DraftWord, TextState
 from echostream.decoder.text.vocabulary import TextVocabulary, WhisperVocabulary
 from echostream.decoder.text.window import WrittenWord, cut, ends_sentence, latest_cut
-from echostream.decoder.words import RepetitionGuard, Word
+from echostream.decoder.words import Word
 from echostream.errors import ConfigError
 from echostream.text import normalise
 

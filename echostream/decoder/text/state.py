@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from echostream.decoder.repetition import RepetitionState
 from echostream.decoder.text.search import Draft, Prefix
 from echostream.decoder.text.source import Source
 from echostream.decoder.text.window import WrittenWord
-from echostream.decoder.words import RepetitionState, Word
+from echostream.decoder.words import Word
 
 
 @dataclass(frozen=True)
