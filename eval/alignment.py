@@ -15,8 +15,9 @@ from bisect import bisect_right
 from itertools import accumulate
 
 from echostream.scoring.instance import Instance
-from echostream.scoring.long_form import METRICS, Sentence, mean_latency, resegmented, with_words
+from echostream.scoring.long_form import METRICS, mean_latency, resegmented, with_words
 from echostream.scoring.readings import Reading
+from echostream.scoring.sentences import Sentence
 from echostream.session import SystemOptions, build_translator
 from echostream.text import normalise
 from eval.command import aligned, ended, parser_of

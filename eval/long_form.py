@@ -36,9 +36,10 @@ from echostream.errors import DataError
 from echostream.machine import resident_bytes
 from echostream.scoring.folder import format_scores
 from echostream.scoring.log import read_log
-from echostream.scoring.long_form import Sentence, read_sentences, score_long, write_sentences
+from echostream.scoring.long_form import score_long
 from echostream.scoring.quality import QualityOptions
 from echostream.scoring.scores import Scores
+from echostream.scoring.sentences import Sentence, read_sentences, write_sentences
 from echostream.session import Session, Translator
 from echostream.session.saved_stream import restore_stream, save_stream
 from echostream.shipped import SHIPPED_CHECKPOINT

@@ -14,7 +14,7 @@ from echostream.scoring.earlier import earlier_scores, notes_on_earlier, parse_t
 from echostream.scoring.intervals import with_intervals
 from echostream.scoring.lines import LOG_NAME
 from echostream.scoring.log import Log, find_log, read_log
-from echostream.scoring.long_form import read_sentences, score_long
+from echostream.scoring.long_form import score_long
 from echostream.scoring.quality import DEFAULT_QUALITY, QualityOptions
 from echostream.scoring.resegmentation import moses
 from echostream.scoring.scores import (
@@ -24,6 +24,7 @@ from echostream.scoring.scores import (
     score_instances,
     score_speech,
 )
+from echostream.scoring.sentences import read_sentences
 from echostream.scoring.units import load_tokenizer
 from echostream.text import read_lines
 from echostream.whole_file import write_whole

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from echostream.constants import SAMPLE_RATE
-from echostream.scoring.long_form import read_sentences
+from echostream.scoring.sentences import read_sentences
 from echostream.session import Session
 from echostream.training.corpus.manifest import ManifestRow, write_manifest
 from eval import alignment, long_form

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from echostream.commands.score import main
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
-from echostream.scoring.long_form import Sentence, read_sentences, score_long, write_sentences
+from echostream.scoring.long_form import score_long
 from echostream.scoring.quality import edits
 from echostream.scoring.resegmentation import Rule, sentence_of_words
+from echostream.scoring.sentences import Sentence, read_sentences, write_sentences
 
 from .logs import record, write_log
 
