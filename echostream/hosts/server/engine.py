@@ -29,6 +29,11 @@ class Engine:
         """Audio of a chunk."""
         return self.facts.chunk_ms
 
+    @property
+    def works(self) -> bool:
+        """Whether a worker is there."""
+        return any(each.works for each in self._links)
+
     async def start(self) -> None:
         """Begin, in the event loop that streams will be spoken to from.
 

@@ -43,10 +43,14 @@ class Meter:
         since = self.clock() - _RECENT_S
         return sorted(late for when, late in self.late if when >= since)
 
+    def median_late_s(self) -> float:
+        """How late chunks are at the median; 0 where they are too few to say."""
+        recent = self.recent()
+        return recent[len(recent) // 2] if len(recent) >= _FEWEST else 0.0
+
     def is_late(self, chunk_s: float) -> bool:
         """Whether chunks wait, at the median, for longer than they last."""
-        recent = self.recent()
-        return len(recent) >= _FEWEST and recent[len(recent) // 2] > chunk_s
+        return self.median_late_s() > chunk_s
 
     def prometheus(self, behind_s: float) -> str:
         """The exposition format; ``behind_s`` of audio wait in the stream that waits most."""

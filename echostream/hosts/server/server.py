@@ -154,6 +154,29 @@ class Server:
             )
         return None
 
+    def load(self) -> float:
+        """0 to 1: what is taken of its places, or how far streams are behind in parts of a chunk,
+        whichever is more."""
+        taken = len(self._conversations) / self.options.max_clients
+        behind = 1000 * self.meter.median_late_s() / self._engine.chunk_ms
+        return min(1.0, max(taken, behind))
+
+    @property
+    def works(self) -> bool:
+        """Whether a process computes."""
+        return self._engine.works
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What clients need to know."""
+        facts = self._engine.facts
+        return {
+            **facts.choices,
+            "chunk_ms": facts.chunk_ms,
+            "separator": facts.separator,
+            "needs_token": self.options.token is not None,
+        }
+
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """The answer to a request; ``None`` lets a WebSocket in."""
         if not web.wants_websocket(request):
@@ -177,15 +200,7 @@ class Server:
                 told |= {"status": "refusing", "reason": reason}
             return web.json_answer(503 if self._draining else 200, told)
         if path == "/about":
-            needs = self.options.token is not None
-            facts = self._engine.facts
-            about = {
-                **facts.choices,
-                "chunk_ms": facts.chunk_ms,
-                "separator": facts.separator,
-                "needs_token": needs,
-            }
-            return web.json_answer(200, about)
+            return web.json_answer(200, self.about)
         if path == "/metrics":
             if not web.has_token(request, self.options.token):
                 return web.answer(401, "a token is needed\n", WWW_Authenticate="Bearer")

@@ -40,12 +40,12 @@ class Stream {
     this.media.getAudioTracks()[0].onended = () => this.stop();
   }
 
-  connect() {
+  async connect() {
     const url = new URL("./", location.href);
     url.protocol = url.protocol.replace("http", "ws");
     url.searchParams.set("stream", this.name); // Balancers bring it back to the same server.
     if (about.needs_token) url.searchParams.set("token", $("token").value);
-    this.socket = new WebSocket(url);
+    this.socket = new WebSocket(about.elsewhere ? await where(url) : url);
     this.socket.onmessage = ({ data }) => this.take(JSON.parse(data));
     this.socket.onclose = (event) => this.closed(event);
     return new Promise((resolve, reject) => {
@@ -81,7 +81,8 @@ class Stream {
     this.sent += samples.length;
     this.kept.push(samples);
     if (this.kept.length * samples.length > KEPT_SAMPLES) this.kept.shift();
-    if (!this.away) this.socket.send(samples);
+    // What comes while it closes is kept for the next one.
+    if (!this.away && this.socket.readyState === WebSocket.OPEN) this.socket.send(samples);
     $("audio").textContent = seconds(begunMs + this.sentMs);
     timeline.heard(peak, begunMs + this.sentMs);
   }
@@ -171,6 +172,12 @@ class Stream {
     running = null;
     showRunning();
   }
+}
+
+// The address of the server that takes the stream; browsers follow no redirect of a WebSocket.
+async function where(url) {
+  const answer = await fetch(`where${url.search}`).catch(() => ({ ok: false }));
+  return answer.ok ? answer.text() : url;
 }
 
 async function reasonOfRefusal() {
