@@ -73,7 +73,9 @@ def test_every_requirement_has_bounds_and_simuleval_has_its_needs() -> None:
     extras = dict(config["options.extras_require"])
     lines = "\n".join((config["options"]["install_requires"], *extras.values())).split("\n")
     for requirement in filter(None, lines):
-        assert re.fullmatch(r"[\w-]+ (==[\d.]+|>=[\d.]+,<[\d.]+)(; .*)?", requirement), requirement
+        assert re.fullmatch(r"[\w-]+(\[\w+\])? (==[\d.]+|>=[\d.]+,<[\d.]+)(; .*)?", requirement), (
+            requirement
+        )
     # SimulEval's main branch imports matplotlib, its release the others.
     for name in ("matplotlib", "pandas", "tqdm", "textgrid", "tornado", "requests"):
         assert f"\n{name} " in extras["simuleval-needs"]
