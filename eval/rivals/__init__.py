@@ -1,0 +1,1 @@
+"""CPU time of whole programs on the same recordings: see :mod:`.__main__`."""
