@@ -79,7 +79,8 @@ class TextDecoderConfig:
     follows the audio. ``activation`` is ``gelu`` (Whisper) or ``relu`` (fairseq), and
     ``embed_scale`` is what embeddings of the input are multiplied by, not those of the output.
     ``source_dim`` are the channels of an encoder whose frames are mapped to ``embed_dim`` first; 0
-    is an encoder of as many channels, whose frames are taken as they are.
+    is an encoder of as many channels, whose frames are taken as they are. ``voice_activity`` is
+    whether it has a head that tells frames with speech.
     """
 
     vocab_size: int = 51865
@@ -93,6 +94,7 @@ class TextDecoderConfig:
     activation: str = "gelu"
     embed_scale: float = 1.0
     source_dim: int = 0
+    voice_activity: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -132,6 +132,27 @@ def write_difference(
     write_whole(Path(folder) / FILE, safetensors.torch.save(tensors, metadata=metadata))
 
 
+def extend_difference(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Add whole tensors, or put others in the place of such ones.
+
+    Raises:
+        CheckpointError: if the difference is damaged.
+        DataError: if it cannot be written.
+    """
+    path = Path(folder) / FILE
+    header, found = _read(path)
+    metadata = {
+        "format": FORMAT,
+        "base": header.base,
+        "base_sum": header.base_sum,
+        "shapes": json.dumps(header.shapes),
+    }
+    if header.absent:
+        metadata["absent"] = json.dumps(sorted(header.absent))
+    found |= {name: tensor.to(torch.float16).contiguous() for name, tensor in tensors.items()}
+    write_whole(path, safetensors.torch.save(found, metadata=metadata))
+
+
 def read_difference(folder: str | Path) -> dict[str, Tensor]:
     """The weights of a checkpoint that stands on another, floats as float32.
 

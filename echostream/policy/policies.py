@@ -167,8 +167,10 @@ class AlignAtt:
         if context.source_finished:
             return Decision.up_to(context.num_pending, "source finished")
         limit = context.num_encoder_frames - self.frames
-        count = 0
-        for word in context.writable:
+        candidates = context.candidates
+        # What was said before a pause need not wait for what comes after it.
+        count = len(candidates.stable) if candidates.paused else 0
+        for word in itertools.islice(context.writable, count, None):
             if word.frame >= limit:
                 reason = f"word {count + 1} looks at frame {word.frame} of "
                 break

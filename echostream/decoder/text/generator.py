@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import overload
 
 import torch
+from torch import Tensor
 
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.candidates import Candidates
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
-from echostream.decoder.repetition import RepetitionGuard
+from echostream.decoder.repetition import RepetitionGuard, RepetitionState
 from echostream.decoder.text import guards
-from echostream.decoder.text.search import Draft, GreedySearch, Prefix
+from echostream.decoder.text.search import Draft, GreedySearch, Prefix, Speech
+from echostream.decoder.text.segments import LEAD_IN, Speaking, parts_of
 from echostream.decoder.text.source import appended, dropped
 from echostream.decoder.text.state import DraftWord, TextState
 from echostream.decoder.text.vocabulary import TextVocabulary, WhisperVocabulary
@@ -71,7 +73,7 @@ class _Words(Sequence[Word]):
             admitted, self._repetition = self._generator.guard.admit(
                 normalise(word.word.text), self._repetition
             )
-            if admitted:
+            if admitted and not guards.goes_in_a_circle(self._repetition):
                 word = dataclasses.replace(word, repetition=self._repetition)
                 self._found.append(word)
                 return True
@@ -139,7 +141,6 @@ class TransformerGenerator:
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
         self._no_speech, self._beam = no_speech, beam
-        self._begins_anew = parts.task in guards.BEGINS_ANEW
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
@@ -147,6 +148,7 @@ class TransformerGenerator:
             suppressed=self.vocabulary.suppressed,
             suppressed_first=self.vocabulary.suppressed_first,
             no_speech=self.vocabulary.no_speech,
+            sentence_ends=self.vocabulary.sentence_ends,
         )
 
     def init_state(self) -> TextState:
@@ -157,28 +159,51 @@ class TransformerGenerator:
     @torch.no_grad()
     def observe(self, chunk: EncodedChunk, state: TextState) -> TextState:
         """Make keys and values of the frames; frames leave if there are too many."""
-        text = [token for token in state.draft.tokens if token.id != self.vocabulary.end]
-        begin = guards.new_begin(text, state, self._begins_anew)
+        frames = chunk.frames
+        speech = self._decoder.has_speech(frames) if len(frames) else []
+        for part in parts_of(speech, state.speaking):
+            state = self._heard(frames[part.begin : part.end], state)
+            state = dataclasses.replace(state, speaking=part.after)
+            if part.after.is_over:
+                state = self._segment_written(state)
+            elif not part.after.has_begun:
+                end = state.source.end
+                source = dropped(state.source, end - LEAD_IN, self._rows)
+                state = dataclasses.replace(state, source=source, draft=Draft(), last_turn=end)
+        return state
+
+    def _heard(self, frames: Tensor, state: TextState) -> TextState:
+        """The state with more frames ``[n, C]``."""
+        is_stalled, begin = guards.is_stalled(state), state.last_frame + 1
+        made = self._decoder.source(frames)
         state = dataclasses.replace(
             state,
+            source=appended(state.source, made, self._rows),
             draft=self.search.outdated(state.draft),
             without_speech=state.without_speech + self._is_silent(state.draft),
         )
-        if not len(chunk.frames):
-            return state
-        made = self._decoder.source(chunk.frames)
-        state = dataclasses.replace(state, source=appended(state.source, made, self._rows))
-        if begin is not None:
+        if is_stalled:
             return self._begun_anew(state, begin)
         written = len(state.prefix.tokens) - state.prompt_tokens
         if state.source.num_frames > self._window or written > self._most_tokens:
             return self._shortened(self._settled(state))
         return state
 
+    def _segment_written(self, state: TextState) -> TextState:
+        """All words of a segment commit, and the decoder begins anew."""
+        state = self.finish(state)
+        words = _Words(self, state)
+        found = words.first(len(words))
+        state = self._with(found, state)
+        waiting = (*state.waiting, *(each.word for each in found))
+        state = dataclasses.replace(state, waiting=waiting, speaking=Speaking(), finished=False)
+        return self._begun_anew(state, state.source.end - LEAD_IN)
+
     def candidates(self, state: TextState) -> tuple[Candidates, TextState]:
         """Words that are decoded when they are asked for."""
         words = _Words(self, state)
-        return Candidates(stable=state.waiting, tentative=words, on_demand=True), state
+        is_final = bool(state.waiting)
+        return Candidates(state.waiting, words, paused=is_final, on_demand=True), state
 
     def commit(self, count: int, state: TextState) -> tuple[tuple[Word, ...], TextState]:
         """Write the first ``count`` of them."""
@@ -236,7 +261,7 @@ class TransformerGenerator:
             width=self._beam,
             most=most,
             first=len(state.prefix.tokens) == state.prompt_tokens,
-            reached=state.last_frame,
+            speech=self._speech(state),
         )
         return dataclasses.replace(state, draft=Draft(found, chosen=True))
 
@@ -264,7 +289,7 @@ class TransformerGenerator:
 
     def next_word(self, state: TextState, found: Sequence[DraftWord]) -> DraftWord | None:
         """The word of the draft after those that were found; ``None`` if there is none."""
-        if not state.source.num_frames:
+        if not state.source.num_frames or not state.speaking.has_begun:
             return None
         draft, begin = state.draft, found[-1].end if found else 0
         place = begin
@@ -280,7 +305,7 @@ class TransformerGenerator:
                 return None
             place += 1
         furthest = max((state.last_frame, *(each.word.frame for each in found)))
-        if guards.is_invented(tokens, furthest, state, self._begins_anew):
+        if guards.is_invented(tokens, furthest, state):
             return None
         frame = guards.looked_at(tokens, state.source.end)
         log_prob = sum(token.log_prob for token in tokens)
@@ -294,10 +319,12 @@ class TransformerGenerator:
             return False
         first = len(prefix.tokens) == state.prompt_tokens
         start = self.vocabulary.start_place(prefix.open) if first else None
-        self.search.grow(
-            prefix, state.source, draft, first=first, start=start, reached=state.last_frame
-        )
+        speech = self._speech(state)
+        self.search.grow(prefix, state.source, draft, first=first, speech=speech, start=start)
         return not self._is_silent(draft)
+
+    def _speech(self, state: TextState) -> Speech:
+        return Speech(state.last_frame, state.speech_end, state.finished)
 
     def _most_drafted(self, state: TextState) -> int:
         """Tokens that a draft may have: what can be said in the time, as far as there is room."""
@@ -340,7 +367,7 @@ class TransformerGenerator:
         )
 
     def _begun_anew(self, state: TextState, begin: int) -> TextState:
-        """Drop all text, and the frames before ``begin``."""
+        """The state without its text and without the frames before ``begin``."""
         source = state.source
         base = min(max(source.base, begin), source.end - 1)
         prompt = self.vocabulary.prompt(())
@@ -353,7 +380,9 @@ class TransformerGenerator:
             written=(),
             history=(),
             num_cuts=state.num_cuts + 1,
+            last_frame=max(state.last_frame, base),
             last_turn=source.end,
+            repetition=RepetitionState(dropped=state.repetition.dropped),
         )
 
     def _recent(self, state: TextState, leaving: tuple[int, ...], count: int) -> tuple[int, ...]:

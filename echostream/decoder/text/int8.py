@@ -39,6 +39,8 @@ class Int8Decoder(TransformerDecoder):
         self.embedding = decoder.embedding
         if self.config.source_dim:
             self.source_map = decoder.source_map
+        if self.config.voice_activity:
+            self.voice_activity = decoder.voice_activity
         self.positions = decoder.positions
         self.norm = decoder.norm
         for name, buffer in decoder.named_buffers():

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from echostream.decoder.text.alignment import Look, Looked, looks_of
 from echostream.decoder.text.source import Source
 from echostream.decoder.text.transformer import TransformerDecoder
 from echostream.errors import CheckpointError
@@ -35,10 +36,8 @@ class Prefix:
     views: tuple[int, ...] = ()
     """For each fixed token the frames of the stream at the time that its successor was
     committed."""
-    looked: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """``[T]`` attention of all tokens that were committed since the window began, summed."""
-    num_looked: int = 0
-    """How many tokens that are."""
+    looked: Looked = field(default_factory=Looked)
+    """How the tokens that were committed since the window began looked at its frames."""
 
     @property
     def open(self) -> tuple[int, ...]:
@@ -75,22 +74,12 @@ class Draft:
     ``tokens``, but for the last one or more of them, in parts."""
     rows: list[Tensor] = field(default_factory=list)
     """``[T]`` of each token how the alignment heads looked at the frames."""
+    opening: list[Tensor] = field(default_factory=list)
+    """``[T]`` of the open tokens of the prefix but the last."""
     no_speech: list[float] = field(default_factory=list)
     """Probability that nothing is spoken, if the search was asked for it: at most one."""
     chosen: bool = False
     """Whether ``stale`` is taken as it is, since a beam search found it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """Where a token looked."""
-
-    heard: Tensor
-    """``[T]`` mean attention of the alignment heads to the frames."""
-    frame: int
-    """Encoder frame of the stream that it looked at most."""
-    silent: float
-    """Share that went to the silence after them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,23 +89,13 @@ class _Hypothesis:
     branch: Tensor
     """Of all tokens that were fed 0 for its own, minus infinity for others, to add to scores."""
     reached: int
+    looked: Looked
 
-    def with_token(self, token: int, log_prob: float, branch: Tensor, frame: int) -> _Hypothesis:
+    def with_token(self, token: int, log_prob: float, branch: Tensor, look: Look) -> _Hypothesis:
         log_prob += self.log_prob
-        return _Hypothesis((*self.tokens, token), log_prob, branch, max(self.reached, frame))
-
-
-def usual(prefix: Prefix, frames: int) -> Tensor:
-    """``[frames]`` how tokens looked at each frame so far, in the mean.
-
-    Some frames (a pause, the first ones) are looked at whatever is said. What a token looks at more
-    than others do is what it is about, as in Whisper's own alignment of words.
-    """
-    return _padded(prefix.looked, frames) / max(1, prefix.num_looked)
-
-
-def _padded(row: Tensor, frames: int) -> Tensor:
-    return torch.nn.functional.pad(row, (0, frames - len(row)))
+        reached = max(self.reached, look.frame)
+        looked = self.looked.after((look.heard,), look.frame)
+        return _Hypothesis((*self.tokens, token), log_prob, branch, reached, looked)
 
 
 MOST_REPEATED = 8
@@ -126,8 +105,23 @@ for ever; people do not repeat so much word by word."""
 ENDED = 0.5
 """Share of the attention that goes to the silence after what was heard when a text ends."""
 NEAR_END = 50
-"""An end is one, too, if it or a word before it looks at one of the last so many frames. Whisper
-likes to end after a sentence, and would say nothing of the speech that follows."""
+"""An end is one, too, if it or a word before it looks at one of the last so many frames with
+speech. Whisper likes to end after a sentence, and would say nothing of the speech that follows."""
+AT_END = 15
+"""A sentence that looks at one of the last so many is the last one once nothing more is heard.
+Whisper likes to say it again."""
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What a search knows of it."""
+
+    reached: int
+    """Frame of the stream up to which there are words."""
+    end: int
+    """Frame behind the last one with speech."""
+    is_over: bool = False
+    """Whether nothing more will be heard before a new text begins."""
 
 
 def repeating(tokens: Sequence[int], most: int) -> list[int]:
@@ -149,6 +143,7 @@ class GreedySearch:
         suppressed: ids that are never taken.
         suppressed_first: ids that are not taken right after the prompt.
         no_speech: id whose probability says that there is no speech, if there is one.
+        sentence_ends: ids that end a sentence.
         most_repeated: tokens in a row that may come a second time in a window.
     """
 
@@ -160,12 +155,14 @@ class GreedySearch:
         suppressed: tuple[int, ...] = (),
         suppressed_first: tuple[int, ...] = (),
         no_speech: int | None = None,
+        sentence_ends: frozenset[int] = frozenset(),
         most_repeated: int = MOST_REPEATED,
     ) -> None:
         self.decoder = decoder
         self._most_repeated = most_repeated
         self.end = end
         self._no_speech = no_speech
+        self._sentence_ends = sentence_ends
         with torch.no_grad():
             self._silence = decoder.silence_rows()
         size = decoder.config.vocab_size
@@ -203,8 +200,8 @@ class GreedySearch:
         draft: Draft,
         *,
         first: bool,
+        speech: Speech,
         start: int | None = None,
-        reached: int = 0,
     ) -> None:
         """Add at least one token to the draft.
 
@@ -213,8 +210,8 @@ class GreedySearch:
             source: of at least one frame.
             draft: without the end in it.
             first: whether the next token comes right after the prompt.
+            speech: where it is.
             start: place among the open tokens after which the probability of no speech is read.
-            reached: frame of the stream up to which there are words.
 
         Raises:
             CheckpointError: if a log-probability is NaN, the mark of damaged weights.
@@ -236,13 +233,19 @@ class GreedySearch:
             logits = both[1:]
         else:
             logits = self.decoder.logits(rows).float().cpu()
-        looks = self._looks(prefix, source, decoded.attention[:, skipped:])
+        heard = decoded.attention.mean(dim=0)[:, : source.num_frames].float().cpu()
+        if not draft.own:
+            draft.opening.extend(heard[:skipped])
+        looked = prefix.looked.after(draft.opening, prefix.looked.frame)
+        if draft.tokens:
+            looked = looked.after(draft.rows, draft.tokens[-1].frame)
+        looks = looks_of(heard[skipped:], looked, source.base)
         barred = self._barred_first if first and not draft.tokens else self._barred
-        reached = max((reached, *(token.frame for token in draft.tokens)))
+        reached = max((speech.reached, *(token.frame for token in draft.tokens)))
         accepted = 0
         said = [*prefix.tokens, *(token.id for token in draft.tokens)]
         for row, look in zip(logits, looks, strict=True):
-            row = self._allowed(row + barred, said, look, reached, source)
+            row = self._allowed(row + barred, said, look, reached, speech)
             barred = self._barred
             is_proposed = accepted < len(proposed)
             best = proposed[accepted] if draft.chosen and is_proposed else int(row.argmax())
@@ -262,29 +265,21 @@ class GreedySearch:
         own = decoded.own
         draft.own.append(own if accepted == len(proposed) else own[..., : len(fed) + accepted, :])
 
-    def _looks(self, prefix: Prefix, source: Source, attention: Tensor) -> list[Look]:
-        """Where tokens looked; ``attention`` [A, n, T + any] is what the decoder gives."""
-        attention = attention.mean(dim=0)
-        heard = attention[:, : source.num_frames].float().cpu()
-        frames = (heard - usual(prefix, source.num_frames)).argmax(dim=1).tolist()
-        silent = (1 - heard.sum(dim=1)).tolist()
-        return [
-            Look(row, source.base + frame, share)
-            for row, frame, share in zip(heard, frames, silent, strict=True)
-        ]
-
     def _allowed(
-        self, row: Tensor, said: Sequence[int], look: Look, reached: int, source: Source
+        self, row: Tensor, said: Sequence[int], look: Look, reached: int, speech: Speech
     ) -> Tensor:
         """Logits ``row`` [V] after the tokens ``said``, without copies and ends that are none."""
         row[repeating(said, self._most_repeated)] = -torch.inf
-        if look.silent < ENDED and max(look.frame, reached) < source.end - NEAR_END:
+        left = speech.end - max(look.frame, reached)
+        if speech.is_over and left <= AT_END and said[-1] in self._sentence_ends:
+            row[torch.arange(len(row)) != self.end] = -torch.inf
+        elif look.silent < ENDED and left > NEAR_END:
             row[self.end] = -torch.inf
         return row
 
     @torch.no_grad()
     def beam(
-        self, prefix: Prefix, source: Source, *, width: int, most: int, first: bool, reached: int
+        self, prefix: Prefix, source: Source, *, width: int, most: int, first: bool, speech: Speech
     ) -> tuple[int, ...]:
         """The tokens to the end of the text whose mean log-probability is highest.
 
@@ -294,12 +289,14 @@ class GreedySearch:
             width: hypotheses that are kept.
             most: tokens at most.
             first: see :meth:`grow`.
-            reached: see :meth:`grow`.
+            speech: see :meth:`grow`.
         """
         device = self.decoder.device
         past = [prefix.past.to(device)]
         fed, branches = list(prefix.open), None
-        live = [_Hypothesis((), 0.0, torch.zeros(len(prefix.tokens)), reached)]
+        live = [
+            _Hypothesis((), 0.0, torch.zeros(len(prefix.tokens)), speech.reached, prefix.looked)
+        ]
         ended: list[_Hypothesis] = []
         for place in range(most):
             if place:
@@ -317,17 +314,24 @@ class GreedySearch:
             past.append(made.own)
             rows = self.decoder.logits(made.output[-len(live) :]).float().cpu()
             rows += self._barred_first if first and not place else self._barred
-            looks = self._looks(prefix, source, made.attention[:, -len(live) :])
+            heard = made.attention.mean(dim=0)[:, : source.num_frames].float().cpu()
+            if not place:
+                looked = prefix.looked.after(heard[:-1].unbind(), prefix.looked.frame)
+                live = [dataclasses.replace(live[0], looked=looked)]
+            looks = [
+                looks_of(row[None], each.looked, source.base)[0]
+                for row, each in zip(heard[-len(live) :], live, strict=True)
+            ]
             longer = []
             for number, (each, row, look) in enumerate(zip(live, rows, looks, strict=True)):
                 said = (*prefix.tokens, *each.tokens)
-                chances = self._allowed(row, said, look, each.reached, source).log_softmax(dim=0)
+                chances = self._allowed(row, said, look, each.reached, speech).log_softmax(dim=0)
                 best = chances.topk(min(width + 1, len(chances)))
                 branch = each.branch if branches is None else branches[number]
                 for log_prob, token in zip(
                     best.values.tolist(), best.indices.tolist(), strict=True
                 ):
-                    longer.append(each.with_token(token, log_prob, branch, look.frame))
+                    longer.append(each.with_token(token, log_prob, branch, look))
             longer.sort(key=lambda each: each.log_prob, reverse=True)
             ended += [each for each in longer[:width] if each.tokens[-1] == self.end]
             live = [each for each in longer if each.tokens[-1] != self.end][:width]
@@ -341,23 +345,17 @@ class GreedySearch:
         """Commit the first ``count >= 1`` tokens of a draft that was made with ``source``."""
         fixed = len(prefix.open) + count - 1
         own = draft.own[0] if len(draft.own) == 1 else torch.cat(draft.own, dim=3)
+        looked = prefix.looked.after(draft.opening, prefix.looked.frame)
         after = Prefix(
             prefix.tokens + tuple(token.id for token in draft.tokens[:count]),
             torch.cat((prefix.past.to(own.device), own[..., :fixed, :]), dim=3),
             prefix.views + (source.end,) * fixed,
-            _padded(prefix.looked, source.num_frames) + sum(draft.rows[:count]),
-            prefix.num_looked + count,
+            looked.after(draft.rows[:count], draft.tokens[count - 1].frame),
         )
         rest = own[..., fixed:, :]
         # Nothing is left of it if the last committed token has not been fed yet.
         kept = [rest.clone()] if rest.shape[3] else []
-        # What is usual has changed for those that are left.
-        rows, unusual = draft.rows[count:], usual(after, source.num_frames)
-        tokens = [
-            dataclasses.replace(token, frame=source.base + int((row - unusual).argmax()))
-            for token, row in zip(draft.tokens[count:], rows, strict=True)
-        ]
-        return after, Draft((), tokens, kept, rows)
+        return after, Draft((), draft.tokens[count:], kept, draft.rows[count:])
 
     def outdated(self, draft: Draft) -> Draft:
         """The draft after new frames: to be verified."""

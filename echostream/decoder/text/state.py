@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from echostream.decoder.repetition import RepetitionState
 from echostream.decoder.text.search import Draft, Prefix
+from echostream.decoder.text.segments import Speaking
 from echostream.decoder.text.source import Source
 from echostream.decoder.text.window import WrittenWord
 from echostream.decoder.words import Word
@@ -31,11 +32,18 @@ class TextState:
     last_turn: int = 0
     """Frames of the stream when a word was committed or frames were dropped last."""
     repetition: RepetitionState = field(default_factory=RepetitionState)
+    speaking: Speaking = field(default_factory=Speaking)
     finished: bool = False
+    """Whether nothing more is heard of the segment."""
     without_speech: int = 0
     """Chunks after which words were drafted and not shown, since nothing had been spoken."""
     num_cuts: int = 0
     """Times that old frames left the window."""
+
+    @property
+    def speech_end(self) -> int:
+        """Frame of the stream behind the last one with speech."""
+        return self.source.end - self.speaking.silent
 
 
 @dataclass(frozen=True)

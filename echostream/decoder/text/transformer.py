@@ -136,6 +136,8 @@ class TransformerDecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
         if config.source_dim:
             self.source_map = Linear(config.source_dim, config.embed_dim)
+        if config.voice_activity:
+            self.voice_activity = nn.Linear(config.embed_dim, 1)
         self.norm = nn.LayerNorm(config.embed_dim)
         self._alignment = _by_layer(config)
 
@@ -151,6 +153,13 @@ class TransformerDecoder(nn.Module):
     def mapped(self, frames: Tensor) -> Tensor:
         """``[..., T, E] -> [..., T, C]`` frames of an encoder with other channels."""
         return self.source_map(frames) if self.config.source_dim else frames
+
+    def has_speech(self, frames: Tensor) -> list[bool]:
+        """Whether somebody speaks in each of the encoder frames ``[T, E]``; yes without a head."""
+        if not self.config.voice_activity:
+            return [True] * len(frames)
+        found: list[bool] = (self.voice_activity(self.mapped(frames))[:, 0] > 0).tolist()
+        return found
 
     def _source(self, frames: Tensor) -> Tensor:
         """``[T, C] -> [L, 2, H, T, d]``."""

@@ -5,8 +5,10 @@ SentencePiece vocabulary, and of special tokens the one that ends a text.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from echostream.decoder.bpe import ByteLevelTokenizer
+from echostream.decoder.text.window import ends_sentence
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError
 
@@ -72,6 +74,12 @@ class TextVocabulary:
             added, held = self._tokenizer.append(token, held)
             text += added
         return "".join(text.split())
+
+    @cached_property
+    def sentence_ends(self) -> frozenset[int]:
+        """Tokens that end a sentence."""
+        tokens = range(self._tokenizer.vocab_size)
+        return frozenset(token for token in tokens if ends_sentence(self.text([token])))
 
     def _held(self, tokens: Sequence[int]) -> bytes:
         held = b""

@@ -83,6 +83,8 @@ class Window:
     spoken: tuple[Spoken, ...]
     end: int
     """Sample after which a stream of it ends."""
+    clean: Samples
+    """``[480000]`` without telephone, room and noise."""
 
 
 @dataclass(frozen=True)
@@ -192,12 +194,13 @@ class WindowMaker:
                 end = min(end, spoken[0].end + after)
             if alone or chance.random() < _END_CHANCE:
                 break
+        clean = samples
         if chance.random() < _TELEPHONE_CHANCE:
             samples = _telephone(samples)
         if chance.random() < _ROOM_CHANCE:
             samples = _room(samples, chance)
         samples = augment(samples, chance, _MICROPHONE)[:WINDOW_SAMPLES]
-        return Window(samples, tuple(spoken), end)
+        return Window(samples, tuple(spoken), end, clean)
 
     def _group(self, chance: np.random.Generator) -> tuple[Path, ...]:
         return self._groups[int(chance.choice(len(self._groups), p=self._weights))]

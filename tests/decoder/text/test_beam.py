@@ -22,7 +22,8 @@ def test_a_beam_of_all_finds_the_likeliest_text(seed: int, monkeypatch: pytest.M
     generator = made(200, seed)
     source = generator.observe(heard(frames(20, seed)), generator.init_state()).source
     prefix = generator.search.start(tuple(PROMPT))
-    found = generator.search.beam(prefix, source, width=200, most=3, first=True, reached=0)
+    speech = search.Speech(0, 20)
+    found = generator.search.beam(prefix, source, width=200, most=3, first=True, speech=speech)
 
     sayable = [each for each in range(len(TOKENS)) if each not in TOKENIZER.suppressed]
     first = set(sayable) - set(TOKENIZER.suppressed_at_start)
@@ -60,7 +61,7 @@ def test_what_is_left_at_the_end_is_searched_by_beam() -> None:
                 width=beam,
                 most=generator._most_drafted(state),
                 first=len(state.prefix.tokens) == state.prompt_tokens,
-                reached=state.last_frame,
+                speech=search.Speech(state.last_frame, state.source.end, is_over=True),
             )
         state = generator.finish(state)
         waiting = len(state.waiting)

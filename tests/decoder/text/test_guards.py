@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 import torch
 
+from echostream.decoder.repetition import RepetitionState
 from echostream.decoder.text import TextState, TransformerGenerator, guards, search
-from echostream.decoder.text.search import Draft, DraftToken, repeating
+from echostream.decoder.text.search import repeating
+from echostream.decoder.text.segments import Speaking
 
 from .small_vocabulary import TOKENS
 from .test_text_generator import CHUNK, END, PROMPT, decoder, frames, generator, heard, parts
@@ -36,42 +38,6 @@ def test_a_stream_that_stands_still_begins_anew(monkeypatch: pytest.MonkeyPatch)
     # And it goes on.
     candidates, state = made.candidates(state)
     assert isinstance(candidates.tentative[:1], tuple) and not torch.isnan(state.prefix.past).any()
-
-
-@pytest.mark.parametrize(
-    ("ends_sentence", "ahead", "silent", "begin"),
-    [
-        (False, 7, 0.0, None),
-        (True, 7, 0.0, 14),
-        # Nothing follows before the newest frame, which is 20 after the last word.
-        (True, 7, 1.0, 16),
-        (True, -5, 0.0, None),
-        (False, 8, 0.0, 15),
-        (False, -6, 0.0, 11),
-    ],
-    ids=["as it was", "sentence", "sentence at the end", "other order", "pause", "circle"],
-)
-def test_where_the_decoder_begins_anew(
-    monkeypatch: pytest.MonkeyPatch,
-    ends_sentence: bool,
-    ahead: int,
-    silent: float,
-    begin: int | None,
-) -> None:
-    monkeypatch.setattr(guards, "BEGINS_ANEW", {"s2tt"})
-    monkeypatch.setattr(guards, "REWOUND_BEFORE_ANEW", 5)
-    monkeypatch.setattr(guards, "PAUSE", 8 if silent == 0 else 100)
-    monkeypatch.setattr(guards, "WORD", 5)
-    made = generator(window=60)
-    _, state = made.commit(1, one_chunk(made, 30))
-    written = dataclasses.replace(state.written[0], ends_sentence=ends_sentence)
-    following = DraftToken(state.prefix.tokens[-1], 10 + ahead, silent, 0.0)
-    draft = Draft(tokens=[following])
-    state = dataclasses.replace(state, written=(written,), last_frame=10, draft=draft)
-    after = made.observe(heard(frames(CHUNK, 2)), state)
-    assert after.source.base == (begin or 0)
-    assert (list(after.prefix.tokens) == PROMPT) is (begin is not None)
-    assert after.source.end == 30 + CHUNK
 
 
 def one_chunk(made: TransformerGenerator, count: int) -> TextState:
@@ -112,18 +78,36 @@ def test_a_word_that_looks_far_back_is_not_shown(monkeypatch: pytest.MonkeyPatch
         assert bool(candidates.tentative[:1]) is shown
 
 
-def test_at_the_end_of_the_source_a_word_may_look_further_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(guards, "BEGINS_ANEW", {"s2tt"})
-    monkeypatch.setattr(guards, "REWOUND_BEFORE_ANEW", 5)
+def test_a_circle_of_few_words_ends_a_draft() -> None:
     made = generator(window=60)
     state = one_chunk(made, 30)
-    (word,), _ = made.commit(1, state)
-    state = dataclasses.replace(state, last_frame=word.frame + 6)
-    for later, shown in ((state, False), (made.finish(state), True)):
-        candidates, _ = made.candidates(later)
-        assert bool(candidates.tentative[:1]) is shown
+    assert made.candidates(state)[0].tentative[:1]
+    circle = tuple("abcbabcba")
+    for said, shown in ((circle, False), (circle[1:], True), (tuple("mnopqrstu"), True)):
+        later = dataclasses.replace(state, repetition=RepetitionState(said))
+        assert bool(made.candidates(later)[0].tentative[:1]) is shown
+
+
+def test_once_nothing_more_is_heard_a_sentence_at_the_end_is_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = generator(window=60)
+    made.search._sentence_ends = frozenset(range(len(TOKENS)))
+    monkeypatch.setattr(search, "AT_END", 10)
+
+    def ends_after(silent: int) -> int | None:
+        state = made.finish(one_chunk(made, 30))
+        state = dataclasses.replace(state, speaking=Speaking(30, silent))
+        list(made.candidates(state)[0].tentative)
+        frames = [token.frame for token in state.draft.tokens]
+        ids = [token.id for token in state.draft.tokens]
+        assert END in ids
+        reached = max(frames[: ids.index(END) + 1])
+        assert reached >= 30 - silent - 10
+        assert all(each < 30 - silent - 10 for each in frames[: ids.index(END)])
+        return ids.index(END)
+
+    assert ends_after(29) == 0 <= ends_after(0)
 
 
 def test_a_word_about_nothing_that_was_heard_is_not_written_at_the_end(

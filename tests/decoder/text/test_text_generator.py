@@ -14,7 +14,13 @@ from torch import Tensor
 
 from echostream import codec
 from echostream.decoder.generator import EncodedChunk, GeneratorParts
-from echostream.decoder.text import TextState, TransformerDecoder, TransformerGenerator, guards
+from echostream.decoder.text import (
+    TextState,
+    TransformerDecoder,
+    TransformerGenerator,
+    alignment,
+    guards,
+)
 from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import ConfigError
 
@@ -112,9 +118,13 @@ def check_draft(model: TransformerDecoder, state: TextState, oracle: Oracle, all
         assert token.log_prob == pytest.approx(chances.max(), abs=1e-4)
         assert chances[token.id] == pytest.approx(chances.max(), abs=1e-4)
         looked = attention[first + place].mean(axis=0)
-        # A token is about what it looks at more than those that were committed in this window.
-        latest = attention[first - state.prefix.num_looked : first].mean(axis=1)
-        more = looked - (latest.mean(axis=0) if len(latest) else 0.0)
+        # A token is about what it looks at more than those before it in this window, near the last.
+        known = state.prefix.looked.count + len(state.draft.opening)
+        latest = attention[first - known : first + place].mean(axis=1)
+        more = (looked - (latest.mean(axis=0) if len(latest) else 0.0)).clip(0)
+        before = state.draft.tokens[place - 1] if place else state.prefix.looked
+        if before.frame is not None:
+            more *= np.exp(-np.abs(np.arange(base, end) - before.frame) / alignment.NEAR)
         assert more[token.frame - base] == pytest.approx(more.max(), abs=1e-5)
         assert token.silent == pytest.approx(1 - looked.sum(), abs=1e-5)
 
@@ -155,6 +165,12 @@ def test_kept_state_is_decoding_again_under_the_views(data: st.DataObject) -> No
             check_draft(model, state, oracle, every)
 
 
+@pytest.fixture
+def no_circles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights have few words to say."""
+    monkeypatch.setattr(guards, "FEW_WORDS", 0)
+
+
 def walk(
     made: TransformerGenerator, count: int, every: Tensor, state: TextState | None = None
 ) -> tuple[list[str], TextState]:
@@ -168,6 +184,7 @@ def walk(
     return said, state
 
 
+@pytest.mark.usefixtures("no_circles")
 def test_a_saved_stream_goes_on_the_same() -> None:
     made = generator()
     every = frames(30 * CHUNK)
@@ -197,14 +214,15 @@ def test_words_that_a_policy_lets_wait_outlive_their_frames() -> None:
     assert [word.text for word in words] == said == list(made.at_hand(late))
 
 
+@pytest.mark.usefixtures("no_circles")
 def test_the_state_does_not_grow() -> None:
     made = generator()
     sizes = []
     _, state = walk(made, 1, frames(20 * CHUNK))
-    for seed in range(3):
+    for seed in range(6):
         _, state = walk(made, 1, frames(20 * CHUNK, seed), state)
         sizes.append(len(codec.encode(state, "stream")))
-    assert max(sizes) < 1.5 * min(sizes)
+    assert max(sizes[3:]) < 1.5 * max(sizes[:3])
     assert made.counters(state)["windows_cut"] > 15
 
 

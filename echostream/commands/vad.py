@@ -1,0 +1,46 @@
+"""``echostream vad``: a checkpoint with a text decoder learns where nobody speaks."""
+
+import argparse
+from pathlib import Path
+
+from echostream.commands import command
+from echostream.commands.adapt import AUDIO_HELP, LEAVE_OUT_HELP
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``echostream vad``."""
+    parser = argparse.ArgumentParser(
+        prog="echostream vad",
+        description="Give a checkpoint with a text decoder a head that tells encoder frames with "
+        "speech (voice activity detection), by which streams are cut at pauses. `echostream adapt` "
+        "and `distil` do it too. The checkpoint is changed; a head that it has is learned anew.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="its folder, or a name")
+    parser.add_argument(
+        "--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP
+    )
+    parser.add_argument("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
+    parser.add_argument(
+        "--windows", type=int, default=120, help="of 30 s, to learn from (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the windows (%(default)s)")
+    return parser
+
+
+@command("vad", build_parser)
+def main(args: argparse.Namespace) -> None:
+    """Learn the head, and print how well it does on windows that were kept."""
+    from echostream.errors import ConfigError
+    from echostream.locations import find_checkpoint
+    from echostream.training.adaptation.voice_activity import add_voice_activity
+    from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
+
+    if args.windows < 12:
+        raise ConfigError(f"--windows is {args.windows}; expected at least 12")
+    recordings = find_recordings(args.audio, names(args.leave_out))
+    maker = WindowMaker(recordings.train, args.seed)
+    found = add_voice_activity(find_checkpoint(args.checkpoint), maker, args.windows)
+    print(
+        f"speech missed: {100 * found.missed:.1f} %, other frames taken for speech: "
+        f"{100 * found.false:.1f} %"
+    )
