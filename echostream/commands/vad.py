@@ -13,7 +13,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="echostream vad",
         description="Give a checkpoint with a text decoder a head that tells encoder frames with "
         "speech (voice activity detection), by which streams are cut at pauses. `echostream adapt` "
-        "and `distil` do it too. The checkpoint is changed; a head that it has is learned anew.",
+        "does it too. The checkpoint is changed; a head that it has is learned anew.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="its folder, or a name")
     parser.add_argument(

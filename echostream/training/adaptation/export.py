@@ -17,6 +17,7 @@ from echostream.encoder.whisper import WhisperEncoder
 from echostream.encoder.whisper.encoder import SILENCE
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import save_difference
+from echostream.training.adaptation import voice_activity
 from echostream.training.adaptation.encoder import adapted_weights, base_encoder
 from echostream.training.adaptation.low_rank import low_rank_factors
 from echostream.training.adaptation.student import Student, into_system, smoothed, student_system
@@ -41,7 +42,8 @@ def export_adaptation(
     """Write what a run adapted as a difference from the checkpoint that it started from.
 
     The mean of the output at each position is found, taken out of the encoder's output, and given
-    to the decoder, which puts it back wherever a frame stands in its view of the source.
+    to the decoder, which puts it back wherever a frame stands in its view of the source; and the
+    decoder learns where nobody speaks.
 
     Raises:
         CheckpointError: if the run has no checkpoint.
@@ -56,6 +58,8 @@ def export_adaptation(
     encoder.position_mean.copy_(table)
     decoder.source_positions.copy_(table)
     decoder.silence.copy_(silence_of(original) - table[::SILENCE_STRIDE])
+    maker = WindowMaker(recordings.train, seed + 2)
+    voice_activity.learn_voice_activity(model, maker, voice_activity.WINDOWS)
     _save(run, model, checkpoint, output, EXACT)
 
 

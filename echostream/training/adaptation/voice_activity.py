@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 HEAD = "text_decoder.voice_activity."
 WINDOWS = 120
-"""To learn from; every sixth is kept for what is reported."""
+"""Usually enough. Every sixth is not learned from, and tells how well the head does."""
 
 _BELOW_PEAK_DB = 30.0
 """Frames of a recording that are quieter than its loud ones by more have no speech."""
@@ -49,7 +49,7 @@ class Found:
     """Share of frames without speech that are taken for some."""
 
 
-def add_voice_activity(folder: Path, maker: WindowMaker, windows: int = WINDOWS) -> Found:
+def add_voice_activity(folder: Path, maker: WindowMaker, windows: int) -> Found:
     """Give the checkpoint in ``folder`` a head that tells speech.
 
     Raises:
@@ -66,7 +66,7 @@ def add_voice_activity(folder: Path, maker: WindowMaker, windows: int = WINDOWS)
     return found
 
 
-def learn_voice_activity(model: SpeechModel, maker: WindowMaker, windows: int = WINDOWS) -> Found:
+def learn_voice_activity(model: SpeechModel, maker: WindowMaker, windows: int) -> Found:
     """Give a model a head that tells speech; see :func:`add_voice_activity`."""
     config = model.config.text_decoder
     if config is None:

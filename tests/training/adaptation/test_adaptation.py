@@ -10,6 +10,7 @@ import torch
 
 from echostream.model import SpeechModel, load_model
 from echostream.training.adaptation import export as export_module
+from echostream.training.adaptation import voice_activity
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher
 from echostream.training.adaptation.encoder import adapted_weights
 from echostream.training.adaptation.export import export_adaptation
@@ -35,6 +36,7 @@ SMALL = ("--valid-windows", "1", "--epoch-windows", "4", "--num-workers", "0")
 def denormal_numbers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Training flushes them, which other tests of the process must not see; and few windows."""
     monkeypatch.setattr(export_module, "POSITION_WINDOWS", 3)
+    monkeypatch.setattr(voice_activity, "WINDOWS", 3)
     yield
     torch.set_flush_denormal(False)
 
@@ -83,6 +85,7 @@ def test_a_resumed_run_ends_like_one_that_was_not(base: Path, whole: Path, tmp_p
     assert table.any() and torch.equal(table, after.text_decoder.source_positions)
     assert not torch.equal(before.encoder.conv1.weight, after.encoder.conv1.weight)
     assert torch.equal(before.text_decoder.positions, after.text_decoder.positions)
+    assert any(after.text_decoder.has_speech(torch.randn(200, after.encoder.output_dim)))
     # With the table taken out, what is left has no mean of its own.
     assert after.text_decoder.silence.any()
 
