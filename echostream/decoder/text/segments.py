@@ -7,7 +7,7 @@ that, in streams of any length.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PAUSE = 25
+PAUSE = 15
 """So many encoder frames without speech end a segment."""
 
 LEAST = 3
