@@ -94,7 +94,7 @@ class TransformerGenerator:
         beam: hypotheses of the search for what is left when frames leave or the source ends, which
             policy ``offline`` leaves all to; 1 is greedy.
         no_speech: probability of no speech from which on a first word that is unlikely, too, is not
-            written.
+            written; where the decoder has no head that tells speech.
 
     Raises:
         ConfigError: without a text decoder, or if an option is out of range.
@@ -333,7 +333,9 @@ class TransformerGenerator:
         return min(most, self._decoder.config.max_tokens - len(state.prefix.tokens) - 1)
 
     def _is_silent(self, draft: Draft) -> bool:
-        return guards.has_no_speech(draft, self._no_speech)
+        """Whether the decoder itself hears no speech; a head for that knows better."""
+        hears = self._decoder.config.voice_activity
+        return not hears and guards.has_no_speech(draft, self._no_speech)
 
     def _shortened(self, state: TextState) -> TextState:
         """Drop old frames, and make the words before them the prompt."""
@@ -353,7 +355,8 @@ class TransformerGenerator:
         views = state.prefix.views[-(kept - 1) :] if kept > 1 else ()
         fixed = len(tokens) - 1 if kept else self.vocabulary.start_place(prompt)
         views = (source.end,) * (fixed - len(views)) + views
-        prefix = self.search.remade(Prefix(tokens, state.prefix.past, views), source)
+        before = Prefix(tokens, state.prefix.past, views, state.prefix.looked)
+        prefix = self.search.remade(before, source)
         return dataclasses.replace(
             state,
             prefix=prefix,

@@ -180,17 +180,20 @@ class GreedySearch:
         """The fixed tokens once more, for a window that begins at another frame.
 
         Args:
-            prefix: of which only tokens and views are looked at.
+            prefix: of which only tokens, views and the frame of the last token are looked at.
             source: of at least one frame.
         """
-        past = self.decoder.no_past()
+        past, looked = self.decoder.no_past(), Looked(frame=prefix.looked.frame)
         fixed = len(prefix.views)
         if fixed:
             views = torch.tensor(prefix.views) - source.base
             tokens = torch.tensor(prefix.tokens[:fixed], device=self.decoder.device)
             views = views.clamp(1, source.num_frames)
-            past = self.decoder.step(tokens, (), source.parts, self._silence, views).own
-        return Prefix(prefix.tokens, past, prefix.views)
+            made = self.decoder.step(tokens, (), source.parts, self._silence, views)
+            past = made.own
+            rows = made.attention.mean(dim=0)[:, : source.num_frames].float().cpu()
+            looked = looked.after(rows.unbind(), looked.frame)
+        return Prefix(prefix.tokens, past, prefix.views, looked)
 
     @torch.no_grad()
     def grow(
