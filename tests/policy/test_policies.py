@@ -304,6 +304,14 @@ def test_words_up_to_the_first_near_the_end_and_no_word_further(
     assert words.made == made
 
 
+@pytest.mark.parametrize(("paused", "written"), [(True, 4), (False, 1)])
+def test_what_was_said_before_a_pause_waits_for_nothing(paused: bool, written: int) -> None:
+    asked, words = looking([100, 155])
+    candidates = Candidates(OnDemand([20, 158, 159]), words, paused=paused, on_demand=True)
+    asked = dataclasses.replace(asked, candidates=candidates)
+    assert AlignAtt(frames=8).decide(asked).write == written
+
+
 def test_schedules_make_no_more_words_than_they_allow() -> None:
     asked, words = looking([0] * 20, written=3)
     # 10 chunks, k=3: 8 words in all.
