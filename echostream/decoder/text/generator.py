@@ -95,6 +95,7 @@ class TransformerGenerator:
             policy ``offline`` leaves all to; 1 is greedy.
         no_speech: probability of no speech from which on a first word that is unlikely, too, is not
             written; where the decoder has no head that tells speech.
+        pause_ms: silence that ends a segment, where it has one; 0 for none.
 
     Raises:
         ConfigError: without a text decoder, or if an option is out of range.
@@ -111,6 +112,7 @@ class TransformerGenerator:
         max_repeats: int = 3,
         beam: int = 1,
         no_speech: float = 0.6,
+        pause_ms: int = 300,
     ) -> None:
         decoder = parts.text_decoder
         if decoder is None or parts.text_tokenizer is None:
@@ -127,6 +129,8 @@ class TransformerGenerator:
                 f"window_ms is {window_ms}; expected {2 * parts.frame_ms} to "
                 f"{config.max_source * parts.frame_ms}, what the text decoder can look at"
             )
+        if pause_ms < 0:
+            raise ConfigError(f"pause_ms is {pause_ms}; expected 0 or more")
         self._decoder = decoder
         self._rows = decoder.source_position_rows()
         self.vocabulary = (
@@ -140,7 +144,9 @@ class TransformerGenerator:
         self._history = min(history, config.max_tokens // 4)
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
-        self._no_speech, self._beam = no_speech, beam
+        # A head that tells speech knows better than the decoder; no probability is above 1.
+        self._no_speech = 1.0 if config.voice_activity else no_speech
+        self._beam, self._pause = beam, pause_ms // parts.frame_ms
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
@@ -160,11 +166,10 @@ class TransformerGenerator:
     def observe(self, chunk: EncodedChunk, state: TextState) -> TextState:
         """Make keys and values of the frames; frames leave if there are too many."""
         frames = chunk.frames
-        speech = self._decoder.has_speech(frames) if len(frames) else []
-        for part in parts_of(speech, state.speaking):
+        for part in parts_of(self._decoder.has_speech(frames), state.speaking, self._pause):
             state = self._heard(frames[part.begin : part.end], state)
             state = dataclasses.replace(state, speaking=part.after)
-            if part.after.is_over:
+            if part.is_last:
                 state = self._segment_written(state)
             elif not part.after.has_begun:
                 end = state.source.end
@@ -180,7 +185,8 @@ class TransformerGenerator:
             state,
             source=appended(state.source, made, self._rows),
             draft=self.search.outdated(state.draft),
-            without_speech=state.without_speech + self._is_silent(state.draft),
+            without_speech=state.without_speech
+            + guards.has_no_speech(state.draft, self._no_speech),
         )
         if is_stalled:
             return self._begun_anew(state, begin)
@@ -202,8 +208,8 @@ class TransformerGenerator:
     def candidates(self, state: TextState) -> tuple[Candidates, TextState]:
         """Words that are decoded when they are asked for."""
         words = _Words(self, state)
-        is_final = bool(state.waiting)
-        return Candidates(state.waiting, words, paused=is_final, on_demand=True), state
+        waiting = state.waiting
+        return Candidates(waiting, words, paused=bool(waiting), on_demand=True), state
 
     def commit(self, count: int, state: TextState) -> tuple[tuple[Word, ...], TextState]:
         """Write the first ``count`` of them."""
@@ -321,7 +327,7 @@ class TransformerGenerator:
         start = self.vocabulary.start_place(prefix.open) if first else None
         speech = self._speech(state)
         self.search.grow(prefix, state.source, draft, first=first, speech=speech, start=start)
-        return not self._is_silent(draft)
+        return not guards.has_no_speech(draft, self._no_speech)
 
     def _speech(self, state: TextState) -> Speech:
         return Speech(state.last_frame, state.speech_end, state.finished)
@@ -331,11 +337,6 @@ class TransformerGenerator:
         ahead = state.source.end - max(state.last_frame, state.source.base)
         most = 16 + 12 * ahead // self._frames_per_second
         return min(most, self._decoder.config.max_tokens - len(state.prefix.tokens) - 1)
-
-    def _is_silent(self, draft: Draft) -> bool:
-        """Whether the decoder itself hears no speech; a head for that knows better."""
-        hears = self._decoder.config.voice_activity
-        return not hears and guards.has_no_speech(draft, self._no_speech)
 
     def _shortened(self, state: TextState) -> TextState:
         """Drop old frames, and make the words before them the prompt."""

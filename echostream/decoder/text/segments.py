@@ -7,9 +7,6 @@ that, in streams of any length.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PAUSE = 15
-"""So many encoder frames without speech end a segment."""
-
 LEAST = 3
 """So many frames with speech are needed for one: fewer are a click."""
 
@@ -31,11 +28,6 @@ class Speaking:
         """Whether there is speech to be decoded."""
         return self.spoken >= LEAST
 
-    @property
-    def is_over(self) -> bool:
-        """Whether a pause has ended it."""
-        return self.has_begun and self.silent >= PAUSE
-
 
 @dataclass(frozen=True)
 class Part:
@@ -44,25 +36,27 @@ class Part:
     begin: int
     end: int
     after: Speaking
+    is_last: bool
+    """Whether a pause ends the segment after them."""
 
 
-def parts_of(has_speech: Sequence[bool], speaking: Speaking) -> list[Part]:
+def parts_of(has_speech: Sequence[bool], speaking: Speaking, pause: int) -> list[Part]:
     """A chunk in parts, each but the last of which ends a segment.
 
     Args:
         has_speech: of each frame of the chunk.
         speaking: before it.
+        pause: so many frames without speech end a segment; 0 for none.
     """
     parts: list[Part] = []
     begin = 0
     for place, speech in enumerate(has_speech, start=1):
         spoken, silent = speaking.spoken + speech, 0 if speech else speaking.silent + 1
-        if silent >= PAUSE and spoken < LEAST:
-            spoken = 0
-        speaking = Speaking(spoken, silent)
-        if speaking.is_over:
-            parts.append(Part(begin, place, speaking))
+        is_pause = 0 < pause <= silent
+        speaking = Speaking(0 if is_pause and spoken < LEAST else spoken, silent)
+        if is_pause and speaking.has_begun:
+            parts.append(Part(begin, place, speaking, True))
             begin, speaking = place, Speaking()
     if begin < len(has_speech):
-        parts.append(Part(begin, len(has_speech), speaking))
+        parts.append(Part(begin, len(has_speech), speaking, False))
     return parts

@@ -2,16 +2,17 @@
 
 import dataclasses
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from echostream.decoder.text import TransformerGenerator, segments
-from echostream.decoder.text.segments import LEAST, PAUSE, Speaking, parts_of
+from echostream.decoder.text.segments import LEAST, Speaking, parts_of
 
 from .test_text_generator import CHUNK, PROMPT, SMALL, decoder, frames, heard, parts
+
+PAUSE = 15
 
 
 @st.composite
@@ -45,21 +46,21 @@ def test_segments_end_at_pauses(speech: list[bool], cuts: list[int]) -> None:
     found, speaking, at = [], Speaking(), 0
     for size in [*cuts, len(speech)]:
         chunk = speech[at : at + size]
-        made = parts_of(chunk, speaking)
+        made = parts_of(chunk, speaking, PAUSE)
         assert [part.begin for part in made] + [len(chunk)] * bool(made) == [0] * bool(made) + [
             part.end for part in made
         ]
-        assert all(part.after.is_over for part in made[:-1])
+        assert all(part.is_last for part in made[:-1])
         for part in made:
-            if part.after.is_over:
+            if part.is_last:
                 found.append(at + part.end)
         if made:
-            speaking = Speaking() if made[-1].after.is_over else made[-1].after
+            speaking = Speaking() if made[-1].is_last else made[-1].after
         at += len(chunk)
     assert found == ends(speech)
 
 
-def hearing(window: int = 60) -> TransformerGenerator:
+def hearing(pause_ms: int = 80) -> TransformerGenerator:
     """A decoder that takes frames whose first channel is positive for speech."""
     model = decoder()
     model.config = dataclasses.replace(SMALL, voice_activity=True)
@@ -68,7 +69,7 @@ def hearing(window: int = 60) -> TransformerGenerator:
         model.voice_activity.weight.zero_()
         model.voice_activity.weight[0, 0] = 1.0
         model.voice_activity.bias.zero_()
-    return TransformerGenerator(parts(model), window_ms=20 * window, no_speech=1.0)
+    return TransformerGenerator(parts(model), window_ms=1200, no_speech=1.0, pause_ms=pause_ms)
 
 
 def spoken(count: int, seed: int, speech: bool) -> torch.Tensor:
@@ -77,8 +78,7 @@ def spoken(count: int, seed: int, speech: bool) -> torch.Tensor:
     return made
 
 
-def test_each_segment_is_decoded_as_if_it_were_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "PAUSE", 4)
+def test_each_segment_is_decoded_as_if_it_were_alone() -> None:
     made = hearing()
     sentences = [spoken(2 * CHUNK, seed, True) for seed in (1, 2)]
     pause = spoken(2 * CHUNK, 3, False)
@@ -109,3 +109,12 @@ def test_nothing_is_said_where_nobody_speaks() -> None:
         assert len(made.candidates(state)[0]) == 0
         assert state.source.num_frames <= segments.LEAD_IN
     assert len(made.candidates(made.finish(state))[0]) == 0
+
+
+def test_without_a_pause_to_wait_for_no_segment_ends() -> None:
+    made = hearing(pause_ms=0)
+    state = made.init_state()
+    for part in torch.cat((spoken(CHUNK, 1, True), spoken(5 * CHUNK, 2, False))).split(CHUNK):
+        state = made.observe(heard(part), state)
+    assert state.speaking == Speaking(CHUNK, 5 * CHUNK)
+    assert made.candidates(state)[0].stable == ()
