@@ -25,7 +25,7 @@ def window(*spoken: tuple[Path, float, float, bool]) -> Window:
         Spoken(path, int(begin * SAMPLE_RATE), int(end * SAMPLE_RATE), whole)
         for path, begin, end, whole in spoken
     ]
-    return Window(np.zeros(1, np.float32), tuple(made), 1)
+    return Window(np.zeros(1, np.float32), tuple(made), 1, np.zeros(1, np.float32))
 
 
 def asked(seconds: float, *spoken: tuple[Path, float, float, bool]) -> set[tuple[bool, str]]:
