@@ -13,12 +13,13 @@ def build_parser() -> argparse.ArgumentParser:
         prog="echostream vad",
         description="Give a checkpoint with a text decoder a head that tells encoder frames with "
         "speech (voice activity detection), by which streams are cut at pauses. `echostream adapt` "
-        "does it too. The checkpoint is changed; a head that it has is learned anew.",
+        "does it too. A head that there is already is learned anew. CHECKPOINT is not changed.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="its folder, or a name")
     parser.add_argument(
         "--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP
     )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the new checkpoint")
     parser.add_argument("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
     parser.add_argument(
         "--windows", type=int, default=120, help="of 30 s, to learn from (%(default)s)"
@@ -39,7 +40,8 @@ def main(args: argparse.Namespace) -> None:
         raise ConfigError(f"--windows is {args.windows}; expected at least 12")
     recordings = find_recordings(args.audio, names(args.leave_out))
     maker = WindowMaker(recordings.train, args.seed)
-    found = add_voice_activity(find_checkpoint(args.checkpoint), maker, args.windows)
+    checkpoint = find_checkpoint(args.checkpoint)
+    found = add_voice_activity(checkpoint, maker, args.windows, args.output)
     print(
         f"speech missed: {100 * found.missed:.1f} %, other frames taken for speech: "
         f"{100 * found.false:.1f} %"

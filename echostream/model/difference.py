@@ -121,26 +121,25 @@ def write_difference(
         for side, factor in zip((_LEFT, _RIGHT), factors, strict=True):
             tensors[name + side + _VALUES], tensors[name + side + _SCALES] = _packed(factor)
             shapes[name + side] = tuple(factor.shape)
-    metadata = {
-        "format": FORMAT,
-        "base": base_name,
-        "base_sum": sum_of(base),
-        "shapes": json.dumps(shapes),
-    }
-    if absent:
-        metadata["absent"] = json.dumps(sorted(absent))
-    write_whole(Path(folder) / FILE, safetensors.torch.save(tensors, metadata=metadata))
+    header = Header(base_name, sum_of(base), shapes, frozenset(absent))
+    _write(Path(folder), header, tensors)
 
 
-def extend_difference(folder: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """Add whole tensors, or put others in the place of such ones.
+def extend_difference(
+    folder: str | Path, tensors: Mapping[str, Tensor], output: str | Path
+) -> None:
+    """Write the difference in ``folder`` with more whole tensors, or others of such, to ``output``.
 
     Raises:
         CheckpointError: if the difference is damaged.
         DataError: if it cannot be written.
     """
-    path = Path(folder) / FILE
-    header, found = _read(path)
+    header, found = _read(Path(folder) / FILE)
+    found |= {name: tensor.to(torch.float16).contiguous() for name, tensor in tensors.items()}
+    _write(Path(output), header, found)
+
+
+def _write(folder: Path, header: Header, tensors: dict[str, Tensor]) -> None:
     metadata = {
         "format": FORMAT,
         "base": header.base,
@@ -149,8 +148,7 @@ def extend_difference(folder: str | Path, tensors: Mapping[str, Tensor]) -> None
     }
     if header.absent:
         metadata["absent"] = json.dumps(sorted(header.absent))
-    found |= {name: tensor.to(torch.float16).contiguous() for name, tensor in tensors.items()}
-    write_whole(path, safetensors.torch.save(found, metadata=metadata))
+    write_whole(folder / FILE, safetensors.torch.save(tensors, metadata=metadata))
 
 
 def read_difference(folder: str | Path) -> dict[str, Tensor]:

@@ -21,12 +21,15 @@ from tqdm import tqdm
 from echostream.constants import FRAME_SHIFT_SAMPLES, SUBSAMPLING
 from echostream.errors import CheckpointError
 from echostream.model import SpeechModel, load_model
-from echostream.model.checkpoint import save_config_json, save_model
+from echostream.model.checkpoint import save_config_json, save_difference
 from echostream.model.difference import extend_difference, has_difference
 from echostream.training.adaptation.teacher import Teacher
-from echostream.training.adaptation.windows import Window, WindowMaker
+from echostream.training.adaptation.windows import WINDOW_SAMPLES, Window, WindowMaker
 
 logger = logging.getLogger(__name__)
+
+FRAME_SAMPLES = FRAME_SHIFT_SAMPLES * SUBSAMPLING
+"""Of an encoder frame, at 16 kHz."""
 
 HEAD = "text_decoder.voice_activity."
 WINDOWS = 120
@@ -49,20 +52,25 @@ class Found:
     """Share of frames without speech that are taken for some."""
 
 
-def add_voice_activity(folder: Path, maker: WindowMaker, windows: int) -> Found:
-    """Give the checkpoint in ``folder`` a head that tells speech.
+def add_voice_activity(folder: Path, maker: WindowMaker, windows: int, output: Path) -> Found:
+    """Write the checkpoint in ``folder`` with a head that tells speech to ``output``.
+
+    One that has weights of its own becomes the base of what is written, and is not changed: other
+    checkpoints may stand on it.
 
     Raises:
         CheckpointError: if it has no text decoder.
+        DataError: if the output cannot be written.
     """
     model = load_model(folder)
     found = learn_voice_activity(model, maker, windows)
+    output.mkdir(parents=True, exist_ok=True)
     if has_difference(folder):
         state = model.state_dict()
-        extend_difference(folder, {name: state[name] for name in state if HEAD in name})
-        save_config_json(model.config, folder)
+        extend_difference(folder, {name: state[name] for name in state if HEAD in name}, output)
+        save_config_json(model.config, output)
     else:
-        save_model(model, folder)
+        save_difference(model, folder, output)
     return found
 
 
@@ -72,8 +80,9 @@ def learn_voice_activity(model: SpeechModel, maker: WindowMaker, windows: int) -
     if config is None:
         raise CheckpointError("the checkpoint has no text decoder; expected one, such as Whisper's")
     decoder = model.text_decoder
+    teacher = Teacher(model.encoder, WINDOW_SAMPLES // FRAME_SAMPLES)
     parts = [
-        _examples(model, maker.window(number))
+        _examples(model, teacher, maker.window(number))
         for number in tqdm(range(windows), desc="voice activity", unit="window", leave=False)
     ]
     held_out = parts[::6]
@@ -95,10 +104,9 @@ def learn_voice_activity(model: SpeechModel, maker: WindowMaker, windows: int) -
 
 
 @torch.no_grad()
-def _examples(model: SpeechModel, window: Window) -> tuple[Tensor, Tensor]:
+def _examples(model: SpeechModel, teacher: Teacher, window: Window) -> tuple[Tensor, Tensor]:
     """Frames ``[T, C]`` as the decoder gets them, and whether each has speech."""
     speech = torch.from_numpy(speech_in(window))
-    teacher = Teacher(model.encoder, len(speech))
     features = torch.from_numpy(teacher.features(window.samples))
     normal = (features - model.cmvn_mean) / model.cmvn_std
     frames = model.encoder(normal[None])["encoder_out"][0]
@@ -108,8 +116,7 @@ def _examples(model: SpeechModel, window: Window) -> tuple[Tensor, Tensor]:
 
 def speech_in(window: Window) -> NDArray[np.bool_]:
     """``[T]`` in which encoder frames of a window somebody speaks."""
-    size = FRAME_SHIFT_SAMPLES * SUBSAMPLING
-    count = len(window.clean) // size
+    size, count = FRAME_SAMPLES, len(window.clean) // FRAME_SAMPLES
     levels = np.sqrt((window.clean[: count * size].reshape(count, size) ** 2).mean(axis=1))
     speech = np.zeros(count, bool)
     for spoken in window.spoken:
