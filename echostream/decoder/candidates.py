@@ -22,7 +22,8 @@ class Candidates:
     """After those; later audio may revise them. A generator that decodes on demand gives a sequence
     whose items are made when they are asked for, and whose length is that of all of them."""
     paused: bool = False
-    """Whether the speaker is silent, so that what is stable need not wait for what comes next."""
+    """Whether what is stable need not wait for what comes next: the speaker is silent, or has
+    paused after it."""
     on_demand: bool = False
     """Whether tentative words are made one by one as they are asked for. Then none ever becomes
     stable by itself, and it is the policy's schedule that makes it so."""

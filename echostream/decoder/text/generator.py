@@ -144,16 +144,15 @@ class TransformerGenerator:
         self._history = min(history, config.max_tokens // 4)
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
-        # A head that tells speech knows better than the decoder; no probability is above 1.
-        self._no_speech = 1.0 if config.voice_activity else no_speech
-        self._beam, self._pause = beam, pause_ms // parts.frame_ms
+        self._no_speech, self._beam, self._pause = no_speech, beam, pause_ms // parts.frame_ms
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
             end=self.vocabulary.end,
             suppressed=self.vocabulary.suppressed,
             suppressed_first=self.vocabulary.suppressed_first,
-            no_speech=self.vocabulary.no_speech,
+            # A head that tells speech knows better than the decoder, which is not asked then.
+            no_speech=None if config.voice_activity else self.vocabulary.no_speech,
             sentence_ends=self.vocabulary.sentence_ends,
         )
 
@@ -167,8 +166,8 @@ class TransformerGenerator:
         """Make keys and values of the frames; frames leave if there are too many."""
         frames = chunk.frames
         for part in parts_of(self._decoder.has_speech(frames), state.speaking, self._pause):
-            state = self._heard(frames[part.begin : part.end], state)
             state = dataclasses.replace(state, speaking=part.after)
+            state = self._heard(frames[part.begin : part.end], state)
             if part.is_last:
                 state = self._segment_written(state)
             elif not part.after.has_begun:
