@@ -95,17 +95,23 @@ def test_a_folder_that_a_machine_lacks_is_named() -> None:
         ray_cluster._started(b"", "/nowhere")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A head that does no work and two nodes of one processor; the test's process is connected."""
-    ray = pytest.importorskip("ray", reason="ray is not installed")
+def cluster_of(nodes: int) -> Any:
+    """A head that does no work, and nodes of one processor."""
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "object_store_memory": MEMORY}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
+    for _ in range(nodes):
         cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     cluster.wait_for_nodes()
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes; the test's process is connected."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    cluster = cluster_of(2)
     yield cluster
     ray.shutdown()
     cluster.shutdown()

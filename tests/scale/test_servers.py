@@ -39,7 +39,7 @@ from tests.hosts.server.clients import SYSTEM, Told, alone, client, pcm, serving
 from tests.hosts.server.test_keeping import go_on
 from tests.small_system import audio
 
-from .test_cluster import MEMORY
+from .test_cluster import cluster_of
 
 LOADS = st.lists(st.floats(0, 1), max_size=30)
 
@@ -254,13 +254,8 @@ def deployed(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Two servers, or three, on four nodes of one processor."""
     serve_api = pytest.importorskip("ray.serve", reason="ray[serve] is not installed")
     import ray
-    from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "object_store_memory": MEMORY}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(4):
-        cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    cluster.wait_for_nodes()
+    cluster = cluster_of(4)
     ray.init(cluster.address, logging_level="WARNING")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
