@@ -1,5 +1,6 @@
 """Clients whose connection broke, and who may come back."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -60,24 +61,31 @@ class Absences:
         for token, (speech, _) in tuple(self._present.items()):
             try:
                 kept = await speech.save()
-                if kept is not None and token in self._present:
-                    await self._keeper.put(token, kept)
+                if kept is not None:
+                    # A write goes on in its thread when the server stops, and so must the lock.
+                    await asyncio.shield(self._put(speech, token, kept))
             except StreamClosedError:  # It came to its end meanwhile.
                 continue
             except EchoStreamError as error:
                 _log.error("a stream is not saved: %s", error)
 
+    async def _put(self, speech: Speech, token: str, kept: Kept) -> None:
+        async with speech.keeping:
+            if not speech.released.is_set():
+                await self._keeper.put(token, kept)
+
     async def release(self, speech: Speech, *, broken: bool) -> None:
         """A connection is over; a speech that may be taken up again is kept for a while."""
-        try:
-            if speech.token is not None and broken:
-                await self._keeper.put(speech.token, await speech.keep())
-            elif speech.token is not None:
-                await self._keeper.drop(speech.token)
-        except EchoStreamError as error:
-            _log.error("a stream is lost: %s", error)
-        finally:
-            speech.close()
-            if speech.token is not None:
-                self._present.pop(speech.token, None)
-            speech.released.set()
+        async with speech.keeping:
+            try:
+                if speech.token is not None and broken:
+                    await self._keeper.put(speech.token, await speech.keep())
+                elif speech.token is not None:
+                    await self._keeper.drop(speech.token)
+            except EchoStreamError as error:
+                _log.error("a stream is lost: %s", error)
+            finally:
+                speech.close()
+                if speech.token is not None:
+                    self._present.pop(speech.token, None)
+                speech.released.set()

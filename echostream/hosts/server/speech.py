@@ -53,6 +53,8 @@ class Speech:
         """With which it can be taken up after its connection broke; ``None`` if it cannot."""
         self.released = asyncio.Event()
         """That no connection has it."""
+        self.keeping = asyncio.Lock()
+        """Held while it is written to where streams are kept: what is older must not come last."""
         kept = kept or Kept()
         self._stream: Stream | None = None
         self._saved = kept.stream

@@ -113,13 +113,26 @@ def test_a_stream_goes_on_after_its_server_was_killed(checkpoint: Path, tmp_path
     assert told.text == " ".join(expected) and len(expected) > 4
 
 
-def test_who_came_to_the_end_is_not_kept(checkpoint: Path, tmp_path: Path) -> None:
+def test_who_came_to_the_end_is_not_kept(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor by what is still being written when the end comes."""
+    write = InFolder._write
+
+    def slow(self: InFolder, token: str, kept: Kept) -> None:
+        time.sleep(0.2)
+        write(self, token, kept)
+
+    monkeypatch.setattr(InFolder, "_write", slow)
+
     async def work(server: Server) -> None:
         connection, _ = await begin(address(server), pcm(1.9, 9), Told())
         while not list(tmp_path.iterdir()):
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # The next save has begun.
         await connection.close()
         await gone(server)
+        await asyncio.sleep(0.4)
         assert not list(tmp_path.iterdir())
 
     serving(checkpoint, work, streams=tmp_path, save_s=0.01)
