@@ -14,7 +14,6 @@ from echostream.constants import (
     TASKS,
 )
 
-DEFAULT_PAUSE_MS = 400
 """Silence after which the last word is complete; see docs/agent.md for how it was chosen."""
 
 _GROUP_MS = CHUNK_MULTIPLE * ENCODER_FRAME_MS
@@ -35,8 +34,8 @@ ARGUMENTS: Mapping[str, tuple[str | type[int] | tuple[str, ...], str]] = {
         "(transformer for a model with a text decoder, else ctc)"),
     "generator_options": ("K=V,...", "such as window_ms=15000"),
     "output_unit": (OUTPUT_UNITS, "char for languages that do not separate words (word)"),
-    "pause_ms": (int, "silence after which the last word is complete; 0 waits for the next word "
-        f"({DEFAULT_PAUSE_MS})"),
+    "pause_ms": (int, "silence after which the last word is complete; 0 for never (400; 300 for "
+        "generator transformer)"),
     "channel": (CHANNELS, "of stereo recordings (the checkpoint's, usually their mean)"),
     "chunk_ms": (int, f"audio that the encoder takes at once, a multiple of {_GROUP_MS}, whatever "
         "the segments are (the checkpoint's)"),

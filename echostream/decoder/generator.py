@@ -46,8 +46,10 @@ class GeneratorParts:
     """Length of an encoder frame."""
     output_unit: str = "word"
     """``word`` or ``char``."""
-    pause_ms: int = 0
-    """Silence after which a pending word is complete; 0 waits for the next word."""
+    pause_ms: int | None = None
+    """Silence after which the last word is complete; 0 for never, ``None`` leaves it to the
+    generator."""
+
     text_decoder: Any = None
     """The :class:`~echostream.decoder.text.TransformerDecoder`, of a model that has one."""
     text_tokenizer: Any = None
@@ -64,6 +66,10 @@ class GeneratorParts:
     def output(self) -> str:
         """The head whose words are written."""
         return list(self.searches)[-1]
+
+    def pause_frames(self, usual_ms: int) -> int:
+        """Encoder frames of a pause, of ``usual_ms`` if nobody said otherwise."""
+        return (usual_ms if self.pause_ms is None else self.pause_ms) // self.frame_ms
 
 
 class Generator(Protocol[S]):

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from echostream.config import CONFORMER_MODES
 from echostream.constants import BACKENDS, CHANNELS, OUTPUT_UNITS, PRECISIONS, TASKS
 from echostream.errors import ConfigError
-from echostream.system_arguments import DEFAULT_PAUSE_MS, flag
+from echostream.system_arguments import flag
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class SystemOptions:
     decoder: str | None = None
     decoder_options: str | Mapping[str, Any] | None = None
     output_unit: str = "word"
-    pause_ms: int = DEFAULT_PAUSE_MS
+    pause_ms: int | None = None
     chunk_ms: int | None = None
     left_context_ms: int | None = None
     max_future_frames: str | None = None
@@ -66,10 +66,9 @@ class SystemOptions:
                 "--checkpoint and --random-weights were both given; expected one of them"
             )
         for name, least in (("threads", 1), ("pause_ms", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{flag(name)} is {getattr(self, name)}; expected at least {least}"
-                )
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{flag(name)} is {value}; expected at least {least}")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> SystemOptions:

@@ -15,6 +15,8 @@ from echostream.decoder.ctc.protocol import Decoder, DecoderOutput
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
 from echostream.decoder.words import Word, WordAssembler, WordState
 
+PAUSE_MS = 400
+
 
 @dataclass(frozen=True)
 class HypothesisState:
@@ -146,7 +148,7 @@ class CtcGenerator:
     """A search over each CTC head; all words of the output head's hypothesis are at hand.
 
     A word is complete when the next one begins, when the source ends, or when no head has had a new
-    token for ``pause_ms``: whoever pauses has finished the word.
+    token for ``--pause-ms``: whoever pauses has finished the word.
 
     Args:
         parts: searches and vocabularies.
@@ -156,7 +158,7 @@ class CtcGenerator:
         tokenizer = parts.tokenizers[parts.output]
         assembler = None if tokenizer is None else WordAssembler(tokenizer, parts.output_unit)
         self.heads = tuple(parts.searches)
-        self._pause_frames = parts.pause_ms // parts.frame_ms
+        self._pause_frames = parts.pause_frames(PAUSE_MS)
         self._hypotheses = tuple(
             Hypothesis(search, assembler if head == parts.output else None)
             for head, search in parts.searches.items()

@@ -69,7 +69,8 @@ def hearing(pause_ms: int = 80) -> TransformerGenerator:
         model.voice_activity.weight.zero_()
         model.voice_activity.weight[0, 0] = 1.0
         model.voice_activity.bias.zero_()
-    return TransformerGenerator(parts(model), window_ms=1200, no_speech=1.0, pause_ms=pause_ms)
+    own = dataclasses.replace(parts(model), pause_ms=pause_ms)
+    return TransformerGenerator(own, window_ms=1200, no_speech=1.0)
 
 
 def spoken(count: int, seed: int, speech: bool) -> torch.Tensor:
