@@ -6,12 +6,12 @@
         --source-language es --target-language en
 
 Speakers take turns of a few sentences, at levels of their own, with pauses in and between turns;
-over a part of a third of the turns there is noise. ``recording.flac`` has beside it the true times
-of its sentences (``segments.yaml``) and their texts. It is heard chunk by chunk; ``metrics.jsonl``
-in the folder of the run is a log as simulstream writes it, with CPU time and memory of each chunk.
-An interrupted run goes on where its last saved stream is. The report has quality and latency by
-sentences, and time and memory for each tenth of the recording: what grows with the audio shows
-there (memory only in a run that was not interrupted).
+over a part of a third of the turns (``--noise``) there is noise. ``recording.flac`` has beside it
+the true times of its sentences (``segments.yaml``) and their texts. It is heard chunk by chunk;
+``metrics.jsonl`` in the folder of the run is a log as simulstream writes it, with CPU time and
+memory of each chunk. An interrupted run goes on where its last saved stream is. The report has
+quality and latency by sentences, and time and memory for each tenth of the recording: what grows
+with the audio shows there (memory only in a run that was not interrupted).
 """
 
 import argparse
@@ -64,7 +64,6 @@ CHANGE_S = (0.3, 3.0)
 """Before another speaker."""
 MOST_SENTENCES = 5
 LEVEL_DB = (-32.0, -18.0)
-NOISE_CHANCE = 1 / 3
 SNR_DB = (5.0, 25.0)
 _HISS = 1e-4
 """Everywhere, since no microphone gives zeros."""
@@ -72,9 +71,10 @@ SAVED_EVERY_S = 120.0
 
 
 def turns(
-    rows: Sequence[ManifestRow], data: Path, chance: np.random.Generator
+    rows: Sequence[ManifestRow], data: Path, noise: float, chance: np.random.Generator
 ) -> Iterator[tuple[Samples, list[tuple[int, int, ManifestRow]]]]:
-    """Turns without end: samples ``[n]``, and where in them each sentence begins and ends."""
+    """Turns without end: samples ``[n]``, and where in them each sentence begins and ends;
+    over a part of a share ``noise`` of them there is noise."""
     own: dict[str, list[ManifestRow]] = {}
     for row in rows:
         own.setdefault(row.speaker, []).append(row)
@@ -95,7 +95,7 @@ def turns(
             said.append((begin, begin + len(parts[-1]), row))
             parts.append(_silence(PAUSE_S, chance))
         samples = np.concatenate(parts)
-        if chance.random() < NOISE_CHANCE:
+        if chance.random() < noise:
             start, end = sorted(chance.integers(len(samples), size=2))
             colour, place = float(chance.integers(3)), int(chance.integers(2**31))
             noisy = add_noise(samples, chance.uniform(*SNR_DB), colour, place)
@@ -109,7 +109,13 @@ def _silence(seconds: tuple[float, float], chance: np.random.Generator) -> Sampl
 
 
 def make_recording(
-    rows: Sequence[ManifestRow], data: Path, seconds: float, seed: int, folder: Path
+    rows: Sequence[ManifestRow],
+    data: Path,
+    folder: Path,
+    *,
+    seconds: float,
+    noise: float,
+    seed: int,
 ) -> None:
     """Write a recording of at least ``seconds`` and its sentences; what is there already is kept.
 
@@ -117,7 +123,7 @@ def make_recording(
         DataError: if the folder holds a recording that was made otherwise.
     """
     about = json.dumps({"data": data.resolve().name, "rows": len(rows), "seconds": seconds,
-        "seed": seed})  # fmt: skip
+        "noise": noise, "seed": seed})  # fmt: skip
     path, settings = folder / RECORDING, folder / "recording.json"
     if path.exists():
         found = settings.read_text(encoding="utf-8") if settings.exists() else "nothing"
@@ -129,7 +135,7 @@ def make_recording(
     position, chance = 0, np.random.default_rng(seed)
     with replacing(path) as part, tqdm(total=round(seconds), unit="s", disable=None) as bar:
         with soundfile.SoundFile(part, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
-            for samples, said in turns(rows, data, chance):
+            for samples, said in turns(rows, data, noise, chance):
                 file.write(samples)
                 for begin, end, row in said:
                     at = 1000 * (position + begin) / SAMPLE_RATE
@@ -238,6 +244,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add_corpus_part(parser)
     add("--minutes", type=float, default=60.0, help="of audio, at most 150 (%(default)s)")
+    add("--noise", metavar="SHARE", type=float, default=1 / 3, help="turns with noise (a third)")
     add("--seed", type=int, default=0, help="of what is random (%(default)s)")
     add("--output", type=Path, default=Path("runs/long"), help="(%(default)s)")
     add("--make-only", action="store_true", help="make the recording and stop")
@@ -255,8 +262,12 @@ def main(argv: list[str] | None = None) -> int:
 def _work(args: argparse.Namespace, argv: list[str] | None) -> None:
     if not 0 < args.minutes <= LONGEST_MINUTES:
         raise DataError(f"--minutes is {args.minutes}; expected up to {LONGEST_MINUTES:g}")
+    if not 0 <= args.noise <= 1:
+        raise DataError(f"--noise is {args.noise}; expected a share of the turns, 0 to 1")
     rows = read_corpus_part(args.data, args.split, args.corpora)
-    make_recording(rows, args.data, 60 * args.minutes, args.seed, args.output)
+    make_recording(
+        rows, args.data, args.output, seconds=60 * args.minutes, noise=args.noise, seed=args.seed
+    )
     if args.make_only:
         return
     options = options_of(args)

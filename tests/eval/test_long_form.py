@@ -36,11 +36,9 @@ def arguments(data: Path, checkpoint: Path, output: str, *more: str) -> list[str
         str(checkpoint), "--output", str(data / output), *more]  # fmt: skip
 
 
-def test_sentences_are_where_the_list_says(
-    data: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(long_form, "NOISE_CHANCE", 0.0)
-    assert long_form.main(arguments(data, checkpoint, "out", "--make-only")) == 0
+def test_sentences_are_where_the_list_says(data: Path, checkpoint: Path) -> None:
+    quiet = arguments(data, checkpoint, "out", "--make-only", "--noise", "0")
+    assert long_form.main(quiet) == 0
     samples, _ = soundfile.read(data / "out" / "recording.flac")
     assert 30 <= len(samples) / SAMPLE_RATE < 60
     sentences = read_sentences(data / "out" / "segments.yaml", data / "out" / "translations.txt")
