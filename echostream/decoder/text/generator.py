@@ -6,8 +6,8 @@ Symbols: ``n`` encoder frames of a chunk, ``C`` encoder channels.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from typing import overload
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from echostream.decoder.candidates import Candidates
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
 from echostream.decoder.repetition import RepetitionGuard, RepetitionState
 from echostream.decoder.text import guards
+from echostream.decoder.text.beam import NEWEST, BeamSearch, is_settled, is_sure
+from echostream.decoder.text.draft_words import DraftWords
 from echostream.decoder.text.search import Draft, GreedySearch, Prefix, Speech
 from echostream.decoder.text.segments import LEAD_IN, Speaking, parts_of
 from echostream.decoder.text.source import appended, dropped
@@ -25,65 +27,15 @@ from echostream.decoder.text.vocabulary import TextVocabulary, WhisperVocabulary
 from echostream.decoder.text.window import WrittenWord, cut, ends_sentence, latest_cut
 from echostream.decoder.words import Word
 from echostream.errors import ConfigError
-from echostream.text import normalise
 
-
-class _Words(Sequence[Word]):
-    """The words of a draft, decoded as they are asked for."""
-
-    def __init__(self, generator: TransformerGenerator, state: TextState) -> None:
-        self._generator, self._state = generator, state
-        self._found: list[DraftWord] = []
-        self._repetition = state.repetition
-        self._ended = False
-
-    def __len__(self) -> int:
-        while self._more():
-            pass
-        return len(self._found)
-
-    @overload
-    def __getitem__(self, index: int) -> Word: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Word, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Word | tuple[Word, ...]:
-        if isinstance(index, slice):
-            return tuple(each.word for each in self.first(len(self))[index])
-        place = index + len(self) if index < 0 else index
-        found = self.first(place + 1)
-        if not 0 <= place < len(found):
-            raise IndexError(f"word {index} of {len(found)}")
-        return found[place].word
-
-    def first(self, count: int) -> list[DraftWord]:
-        """The first ``count`` words, or all if there are fewer."""
-        while len(self._found) < count and self._more():
-            pass
-        return self._found[:count]
-
-    def _more(self) -> bool:
-        """Find one more word, if there is one."""
-        if self._ended:
-            return False
-        word = self._generator.next_word(self._state, self._found)
-        if word is not None:
-            # A circle goes through other commas and capitals each time.
-            admitted, self._repetition = self._generator.guard.admit(
-                normalise(word.word.text), self._repetition
-            )
-            if admitted and not guards.goes_in_a_circle(self._repetition):
-                word = dataclasses.replace(word, repetition=self._repetition)
-                self._found.append(word)
-                return True
-        self._ended = True
-        return False
+PAUSE_MS = 300
 
 
 @register("transformer")
 class TransformerGenerator:
     """A text decoder with kept state; words are tentative until they are written.
+
+    Where the decoder has a head that tells speech, a pause of ``--pause-ms`` ends a segment.
 
     Args:
         parts: the decoder, its vocabulary, the language and the task.
@@ -91,11 +43,10 @@ class TransformerGenerator:
             look at, which is 20 s.
         history: tokens of what was written before the window, as a prompt.
         max_repeats: copies of a phrase in a row that are let through.
-        beam: hypotheses of the search for what is left when frames leave or the source ends, which
-            policy ``offline`` leaves all to; 1 is greedy.
+        beam: hypotheses where the greedy draft is not sure, and for what is left when frames leave
+            or a segment ends; 1 is greedy.
         no_speech: probability of no speech from which on a first word that is unlikely, too, is not
             written; where the decoder has no head that tells speech.
-        pause_ms: silence that ends a segment, where it has one; 0 for none.
 
     Raises:
         ConfigError: without a text decoder, or if an option is out of range.
@@ -112,7 +63,6 @@ class TransformerGenerator:
         max_repeats: int = 3,
         beam: int = 1,
         no_speech: float = 0.6,
-        pause_ms: int = 300,
     ) -> None:
         decoder = parts.text_decoder
         if decoder is None or parts.text_tokenizer is None:
@@ -121,6 +71,8 @@ class TransformerGenerator:
                 "checkpoint has none; expected --generator ctc for it"
             )
         config = decoder.config
+        if beam < 1:
+            raise ConfigError(f"beam is {beam}; expected 1 (greedy) or more")
         self._window = config.max_source * 2 // 3
         if window_ms is not None:
             self._window = window_ms // parts.frame_ms
@@ -129,8 +81,6 @@ class TransformerGenerator:
                 f"window_ms is {window_ms}; expected {2 * parts.frame_ms} to "
                 f"{config.max_source * parts.frame_ms}, what the text decoder can look at"
             )
-        if pause_ms < 0:
-            raise ConfigError(f"pause_ms is {pause_ms}; expected 0 or more")
         self._decoder = decoder
         self._rows = decoder.source_position_rows()
         self.vocabulary = (
@@ -144,7 +94,8 @@ class TransformerGenerator:
         self._history = min(history, config.max_tokens // 4)
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
-        self._no_speech, self._beam, self._pause = no_speech, beam, pause_ms // parts.frame_ms
+        self._no_speech = no_speech
+        self._pause = parts.pause_frames(PAUSE_MS)
         self.guard = RepetitionGuard(max_repeats)
         self.search = GreedySearch(
             decoder,
@@ -155,6 +106,7 @@ class TransformerGenerator:
             no_speech=None if config.voice_activity else self.vocabulary.no_speech,
             sentence_ends=self.vocabulary.sentence_ends,
         )
+        self._beam = BeamSearch(self.search, beam)
 
     def init_state(self) -> TextState:
         """A stream of which nothing has been heard."""
@@ -197,7 +149,7 @@ class TransformerGenerator:
     def _segment_written(self, state: TextState) -> TextState:
         """All words of a segment commit, and the decoder begins anew."""
         state = self.finish(state)
-        words = _Words(self, state)
+        words = self._words(state)
         found = words.first(len(words))
         state = self._with(found, state)
         waiting = (*state.waiting, *(each.word for each in found))
@@ -206,15 +158,19 @@ class TransformerGenerator:
 
     def candidates(self, state: TextState) -> tuple[Candidates, TextState]:
         """Words that are decoded when they are asked for."""
-        words = _Words(self, state)
+        words = self._words(state)
         waiting = state.waiting
         return Candidates(waiting, words, paused=bool(waiting), on_demand=True), state
+
+    def _words(self, state: TextState) -> DraftWords:
+        find = functools.partial(self.next_word, state)
+        return DraftWords(find, self.guard, state.repetition)
 
     def commit(self, count: int, state: TextState) -> tuple[tuple[Word, ...], TextState]:
         """Write the first ``count`` of them."""
         waiting = state.waiting[:count]
         state = dataclasses.replace(state, waiting=state.waiting[len(waiting) :])
-        words = _Words(self, state).first(count - len(waiting)) if count > len(waiting) else []
+        words = self._words(state).first(count - len(waiting)) if count > len(waiting) else []
         return (*waiting, *(each.word for each in words)), self._with(words, state)
 
     def _with(self, words: Sequence[DraftWord], state: TextState) -> TextState:
@@ -243,7 +199,7 @@ class TransformerGenerator:
         """Commit the words about frames that may leave, if the policy has let them wait."""
         latest = latest_cut(state.source.base, state.source.end)
         state = self._searched(state)
-        draft, words = _Words(self, state), 0
+        draft, words = self._words(state), 0
         while len(found := draft.first(words + 1)) > words and found[words].word.frame < latest:
             words += 1
         taken = draft.first(words)
@@ -256,19 +212,31 @@ class TransformerGenerator:
         return dataclasses.replace(self._searched(state), finished=True)
 
     def _searched(self, state: TextState) -> TextState:
-        """The state with a draft that a beam search found, if there is to be one."""
-        most = self._most_drafted(state)
-        if self._beam <= 1 or not state.source.num_frames or most < 1:
-            return state
-        found = self.search.beam(
+        """The state with a draft to the end that a beam search found, if there is to be one."""
+        if self._beam.width > 1 and state.source.num_frames and self._most_drafted(state) > 0:
+            state = dataclasses.replace(state, draft=Draft(found=[self._found(state, None)]))
+        return state
+
+    def _found(self, state: TextState, until: int | None) -> tuple[int, ...]:
+        return self._beam.find(
             state.prefix,
             state.source,
-            width=self._beam,
-            most=most,
+            most=self._most_drafted(state),
             first=len(state.prefix.tokens) == state.prompt_tokens,
             speech=self._speech(state),
+            until=until,
         )
-        return dataclasses.replace(state, draft=Draft(found, chosen=True))
+
+    def _considered(self, state: TextState) -> None:
+        """Look for a likelier draft if it is not sure; once for the same frames."""
+        draft, until = state.draft, state.source.end - NEWEST
+        while not is_settled(draft.tokens, self.vocabulary.end, until):
+            if not self._grow(state):
+                break
+        if is_sure(draft.tokens, until):
+            draft.found.append(())
+        else:
+            draft.replace(self._found(state, until))
 
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""
@@ -297,6 +265,8 @@ class TransformerGenerator:
         if not state.source.num_frames or not state.speaking.has_begun:
             return None
         draft, begin = state.draft, found[-1].end if found else 0
+        if self._beam.width > 1 and not draft.found:
+            self._considered(state)
         place = begin
         while True:
             while len(draft.tokens) <= place:

@@ -1,4 +1,4 @@
-"""Greedy and beam search of a text decoder: what is committed, and a draft of what could come next.
+"""Greedy search of a text decoder: what is committed, and a draft of what could come next.
 
 Symbols: ``L`` layers, ``H`` attention heads, ``d`` channels of a head, ``V`` vocabulary, ``A``
 alignment heads, ``T`` encoder frames in the window; *fixed* tokens are those whose successor is
@@ -11,7 +11,6 @@ come: a draft is verified in one call, as in speculative decoding, and goes on w
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,24 +77,14 @@ class Draft:
     """``[T]`` of the open tokens of the prefix but the last."""
     no_speech: list[float] = field(default_factory=list)
     """Probability that nothing is spoken, if the search was asked for it: at most one."""
-    chosen: bool = False
-    """Whether ``stale`` is taken as it is, since a beam search found it."""
+    found: list[tuple[int, ...]] = field(default_factory=list)
+    """Tokens that a beam search took instead, none if the draft was sure; at most one entry."""
 
-
-@dataclass(frozen=True, eq=False)
-class _Hypothesis:
-    tokens: tuple[int, ...]
-    log_prob: float
-    branch: Tensor
-    """Of all tokens that were fed 0 for its own, minus infinity for others, to add to scores."""
-    reached: int
-    looked: Looked
-
-    def with_token(self, token: int, log_prob: float, branch: Tensor, look: Look) -> _Hypothesis:
-        log_prob += self.log_prob
-        reached = max(self.reached, look.frame)
-        looked = self.looked.after((look.heard,), look.frame)
-        return _Hypothesis((*self.tokens, token), log_prob, branch, reached, looked)
+    def replace(self, found: tuple[int, ...]) -> None:
+        """Take the tokens that a beam search found."""
+        for each in (self.tokens, self.own, self.rows, self.opening, self.no_speech, self.found):
+            each.clear()
+        self.found.append(found)
 
 
 MOST_REPEATED = 8
@@ -164,7 +153,7 @@ class GreedySearch:
         self._no_speech = no_speech
         self._sentence_ends = sentence_ends
         with torch.no_grad():
-            self._silence = decoder.silence_rows()
+            self.silence = decoder.silence_rows()
         size = decoder.config.vocab_size
         self._barred = torch.zeros(size)
         self._barred[[each for each in suppressed if each != end]] = -torch.inf
@@ -189,7 +178,7 @@ class GreedySearch:
             views = torch.tensor(prefix.views) - source.base
             tokens = torch.tensor(prefix.tokens[:fixed], device=self.decoder.device)
             views = views.clamp(1, source.num_frames)
-            made = self.decoder.step(tokens, (), source.parts, self._silence, views)
+            made = self.decoder.step(tokens, (), source.parts, self.silence, views)
             past = made.own
             rows = made.attention.mean(dim=0)[:, : source.num_frames].float().cpu()
             looked = looked.after(rows.unbind(), looked.frame)
@@ -223,10 +212,11 @@ class GreedySearch:
             fed = [draft.tokens[-1].id]
             proposed: tuple[int, ...] = ()
         else:
-            fed, proposed = list(prefix.open), draft.stale
+            fed = list(prefix.open)
+            proposed = draft.found[0] if draft.found else draft.stale
         tokens = torch.tensor((*fed, *proposed), device=self.decoder.device)
         past = (prefix.past.to(tokens.device), *draft.own)
-        decoded = self.decoder.step(tokens, past, source.parts, self._silence)
+        decoded = self.decoder.step(tokens, past, source.parts, self.silence)
         skipped = len(fed) - 1
         rows = decoded.output[skipped:]
         if start is not None and self._no_speech is not None and not draft.own:
@@ -243,15 +233,15 @@ class GreedySearch:
         if draft.tokens:
             looked = looked.after(draft.rows, draft.tokens[-1].frame)
         looks = looks_of(heard[skipped:], looked, source.base)
-        barred = self._barred_first if first and not draft.tokens else self._barred
+        barred = self.barred(first and not draft.tokens)
         reached = max((speech.reached, *(token.frame for token in draft.tokens)))
         accepted = 0
         said = [*prefix.tokens, *(token.id for token in draft.tokens)]
         for row, look in zip(logits, looks, strict=True):
-            row = self._allowed(row + barred, said, look, reached, speech)
-            barred = self._barred
+            row = self.allowed(row + barred, said, look, reached, speech)
+            barred = self.barred(False)
             is_proposed = accepted < len(proposed)
-            best = proposed[accepted] if draft.chosen and is_proposed else int(row.argmax())
+            best = proposed[accepted] if draft.found and is_proposed else int(row.argmax())
             log_prob = float(row[best] - row.logsumexp(dim=0))
             if math.isnan(log_prob):
                 raise CheckpointError(
@@ -268,7 +258,11 @@ class GreedySearch:
         own = decoded.own
         draft.own.append(own if accepted == len(proposed) else own[..., : len(fed) + accepted, :])
 
-    def _allowed(
+    def barred(self, first: bool) -> Tensor:
+        """``[V]`` minus infinity for ids that are never taken, or not right after the prompt."""
+        return self._barred_first if first else self._barred
+
+    def allowed(
         self, row: Tensor, said: Sequence[int], look: Look, reached: int, speech: Speech
     ) -> Tensor:
         """Logits ``row`` [V] after the tokens ``said``, without copies and ends that are none."""
@@ -279,68 +273,6 @@ class GreedySearch:
         elif look.silent < ENDED and left > NEAR_END:
             row[self.end] = -torch.inf
         return row
-
-    @torch.no_grad()
-    def beam(
-        self, prefix: Prefix, source: Source, *, width: int, most: int, first: bool, speech: Speech
-    ) -> tuple[int, ...]:
-        """The tokens to the end of the text whose mean log-probability is highest.
-
-        Args:
-            prefix: what is committed.
-            source: of at least one frame, to which none will be added.
-            width: hypotheses that are kept.
-            most: tokens at most.
-            first: see :meth:`grow`.
-            speech: see :meth:`grow`.
-        """
-        device = self.decoder.device
-        past = [prefix.past.to(device)]
-        fed, branches = list(prefix.open), None
-        live = [
-            _Hypothesis((), 0.0, torch.zeros(len(prefix.tokens)), speech.reached, prefix.looked)
-        ]
-        ended: list[_Hypothesis] = []
-        for place in range(most):
-            if place:
-                # All hypotheses at once, as branches of one text, so that weights are read once.
-                fed = [each.tokens[-1] for each in live]
-                others = torch.full((len(live), len(live)), -torch.inf).fill_diagonal_(0.0)
-                branches = torch.cat((torch.stack([each.branch for each in live]), others), dim=1)
-            made = self.decoder.step(
-                torch.tensor(fed, device=device),
-                past,
-                source.parts,
-                self._silence,
-                branches=branches,
-            )
-            past.append(made.own)
-            rows = self.decoder.logits(made.output[-len(live) :]).float().cpu()
-            rows += self._barred_first if first and not place else self._barred
-            heard = made.attention.mean(dim=0)[:, : source.num_frames].float().cpu()
-            if not place:
-                looked = prefix.looked.after(heard[:-1].unbind(), prefix.looked.frame)
-                live = [dataclasses.replace(live[0], looked=looked)]
-            looks = [
-                looks_of(row[None], each.looked, source.base)[0]
-                for row, each in zip(heard[-len(live) :], live, strict=True)
-            ]
-            longer = []
-            for number, (each, row, look) in enumerate(zip(live, rows, looks, strict=True)):
-                said = (*prefix.tokens, *each.tokens)
-                chances = self._allowed(row, said, look, each.reached, speech).log_softmax(dim=0)
-                best = chances.topk(min(width + 1, len(chances)))
-                branch = each.branch if branches is None else branches[number]
-                for log_prob, token in zip(
-                    best.values.tolist(), best.indices.tolist(), strict=True
-                ):
-                    longer.append(each.with_token(token, log_prob, branch, look))
-            longer.sort(key=lambda each: each.log_prob, reverse=True)
-            ended += [each for each in longer[:width] if each.tokens[-1] == self.end]
-            live = [each for each in longer if each.tokens[-1] != self.end][:width]
-            if len(ended) >= width:
-                break
-        return max(ended or live, key=lambda each: each.log_prob / len(each.tokens)).tokens
 
     def committed(
         self, prefix: Prefix, draft: Draft, count: int, source: Source
@@ -358,7 +290,8 @@ class GreedySearch:
         rest = own[..., fixed:, :]
         # Nothing is left of it if the last committed token has not been fed yet.
         kept = [rest.clone()] if rest.shape[3] else []
-        return after, Draft((), draft.tokens[count:], kept, draft.rows[count:])
+        considered: list[tuple[int, ...]] = [()] if draft.found else []
+        return after, Draft((), draft.tokens[count:], kept, draft.rows[count:], found=considered)
 
     def outdated(self, draft: Draft) -> Draft:
         """The draft after new frames: to be verified."""

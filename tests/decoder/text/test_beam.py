@@ -1,18 +1,21 @@
-"""Beam search for what is left of a text once no more is heard."""
+"""Beam search where a draft is not sure, and for what is left once no more is heard."""
 
 import itertools
 
 import pytest
 import torch
 
-from echostream.decoder.text import TransformerGenerator, search
+from echostream.decoder.candidates import Candidates
+from echostream.decoder.text import TransformerGenerator, beam, search
+from echostream.decoder.text import generator as generators
+from echostream.decoder.text.beam import BeamSearch
 
 from .small_vocabulary import TOKENS
 from .test_text_generator import CHUNK, END, PROMPT, TOKENIZER, decoder, frames, heard, parts
 
 
-def made(beam: int, seed: int) -> TransformerGenerator:
-    return TransformerGenerator(parts(decoder(seed)), window_ms=800, no_speech=1.0, beam=beam)
+def made(width: int, seed: int) -> TransformerGenerator:
+    return TransformerGenerator(parts(decoder(seed)), window_ms=800, no_speech=1.0, beam=width)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -23,7 +26,9 @@ def test_a_beam_of_all_finds_the_likeliest_text(seed: int, monkeypatch: pytest.M
     source = generator.observe(heard(frames(20, seed)), generator.init_state()).source
     prefix = generator.search.start(tuple(PROMPT))
     speech = search.Speech(0, 20)
-    found = generator.search.beam(prefix, source, width=200, most=3, first=True, speech=speech)
+    found = BeamSearch(generator.search, 200).find(
+        prefix, source, most=3, first=True, speech=speech
+    )
 
     sayable = [each for each in range(len(TOKENS)) if each not in TOKENIZER.suppressed]
     first = set(sayable) - set(TOKENIZER.suppressed_at_start)
@@ -49,16 +54,15 @@ def test_a_beam_of_all_finds_the_likeliest_text(seed: int, monkeypatch: pytest.M
 
 def test_what_is_left_at_the_end_is_searched_by_beam() -> None:
     drafts = []
-    for beam in (1, 4):
-        generator = made(beam, 0)
+    for width in (1, 4):
+        generator = made(width, 0)
         state = generator.init_state()
         for part in frames(12 * CHUNK).split(CHUNK):
             state = generator.observe(heard(part), state)
-        if beam > 1:
-            tokens = generator.search.beam(
+        if width > 1:
+            tokens = BeamSearch(generator.search, width).find(
                 state.prefix,
                 state.source,
-                width=beam,
                 most=generator._most_drafted(state),
                 first=len(state.prefix.tokens) == state.prompt_tokens,
                 speech=search.Speech(state.last_frame, state.source.end, is_over=True),
@@ -70,3 +74,53 @@ def test_what_is_left_at_the_end_is_searched_by_beam() -> None:
         drafts.append(tuple(token.id for token in state.draft.tokens))
     # One more than the beam may have is there if it has no end.
     assert tokens == drafts[1][: len(tokens)] != drafts[0][: len(tokens)]
+
+
+def texts_of(candidates: Candidates) -> list[str]:
+    return [word.text for word in (*candidates.stable, *candidates.tentative)]
+
+
+def drafted(generator: TransformerGenerator, write: int) -> tuple[list[list[str]], int]:
+    """The candidates after each chunk, of which ``write`` are written at once."""
+    state, texts = generator.init_state(), []
+    for part in frames(12 * CHUNK).split(CHUNK):
+        state = generator.observe(heard(part), state)
+        candidates, state = generator.candidates(state)
+        words = texts_of(candidates)
+        texts.append(words)
+        written, state = generator.commit(write, state)
+        assert [word.text for word in written] == words[:write]
+        # What follows was found with what is written, and is not looked for again; there is room
+        # for more behind it.
+        left = texts_of(generator.candidates(state)[0])
+        assert left[: len(words) - write] == words[write:]
+    return texts, state.num_tokens
+
+
+def test_a_sure_draft_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beam, "SURE", -1e9)
+    assert drafted(made(4, 0), 1) == drafted(made(1, 0), 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_draft_that_is_not_sure_is_the_likeliest_of_several(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the newest frames; what is looked at with more of them is not looked for again."""
+    monkeypatch.setattr(beam, "SURE", 0.0)
+    monkeypatch.setattr(generators, "NEWEST", 5)
+    generator = made(4, seed)
+    state = generator.observe(heard(frames(4 * CHUNK, seed)), generator.init_state())
+    found = BeamSearch(generator.search, 4).find(
+        state.prefix,
+        state.source,
+        most=generator._most_drafted(state),
+        first=True,
+        speech=search.Speech(state.last_frame, state.speech_end),
+        until=state.source.end - 5,
+    )
+    candidates, state = generator.candidates(state)
+    assert len(candidates.tentative)
+    ids = [token.id for token in state.draft.tokens]
+    assert ids[: len(found)] == list(found)
+    assert drafted(generator, 1)[1] > 0
