@@ -29,6 +29,7 @@ class Lesson:
     """``[n + prompt - 1]`` frames that each token but the last looks at."""
     log_probs: Tensor
     """``[n, V]`` of the teacher, float16."""
+    is_translation: bool
 
 
 class DecoderTeacher:
@@ -83,4 +84,5 @@ class DecoderTeacher:
             prompt,
             torch.tensor([views[0]] * (prompt - 1) + views),
             log_probs.to(torch.float16),
+            dictation.is_translation,
         )

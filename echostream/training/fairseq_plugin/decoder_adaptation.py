@@ -30,6 +30,7 @@ from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.model.checkpoint import tokens_path
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesson
 from echostream.training.adaptation.encoder import adapted_weights, base_decoder
+from echostream.training.adaptation.held_out_texts import HeldOutTexts
 from echostream.training.adaptation.low_rank import make_low_rank
 from echostream.training.adaptation.teacher import Teacher, spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
@@ -115,7 +116,9 @@ class DecoderAdaptationTask(AdaptationTask):
         }
         heard = {path for part in self._groups.values() for group in part for path in group}
         known = {path: own for path, own in texts.items() if path in heard}
-        self._dictator = Dictator(ByteLevelTokenizer.from_file(tokens_path(checkpoint)), known)
+        tokenizer = ByteLevelTokenizer.from_file(tokens_path(checkpoint))
+        self._dictator = Dictator(tokenizer, known)
+        self._held_out_texts = HeldOutTexts(tokenizer)
         self._decoder_teacher = DecoderTeacher(
             base_decoder(checkpoint), 1000 // self.teacher.frames_per_second
         )
@@ -127,6 +130,28 @@ class DecoderAdaptationTask(AdaptationTask):
         return LessonDataset(
             maker, self.teacher, windows, training, self._dictator, self._decoder_teacher
         )
+
+    def begin_valid_epoch(self, epoch: int, model: Any) -> None:
+        """As for the measures."""
+        super().begin_valid_epoch(epoch, model)
+        self._held_out_texts.clear()
+
+    def valid_step(
+        self, sample: Sample, model: Any, criterion: Any
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """What the system writes, beside the measures."""
+        found = super().valid_step(sample, model, criterion)
+        (chunk,) = self.valid_chunks
+        with torch.no_grad():
+            y = model.encoder(**sample["net_input"], chunk_size=chunk)["encoder_out"][0]
+        self._held_out_texts.add(model.decoder, y, sample["lesson"])
+        return found
+
+    def held_out(self) -> dict[str, float]:
+        """With WER and BLEU of the texts."""
+        (chunk,) = self.valid_chunks
+        scores = self._held_out_texts.scores()
+        return super().held_out() | {f"{name}_{chunk}": own for name, own in scores.items()}
 
 
 @register_model("echostream_student_system", dataclass=FairseqDataclass)

@@ -196,13 +196,18 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         return loss, size, log
 
     def post_validate(self, model: Any, stats: dict[str, Any], agg: Any) -> None:
-        """Write down the means."""
-        found = {
+        """Write down what was found; TensorBoard has it of fairseq's ``stats``."""
+        found = self.held_out()
+        stats.update(found)
+        logger.info("held out: %s", ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
+        self._write("held out", self._updates, found)
+
+    def held_out(self) -> dict[str, float]:
+        """Means over the held-out windows, by measure and chunk."""
+        return {
             name: float(np.mean([own[name] for own in self._held_out]))
             for name in self._held_out[0]
         }
-        logger.info("held out: %s", ", ".join(f"{k} {v:.4f}" for k, v in found.items()))
-        self._write("held out", self._updates, found)
 
     def _write(self, part: str, update: int, values: dict[str, float]) -> None:
         rounded = {name: float(f"{value:.5g}") for name, value in values.items()}

@@ -96,6 +96,7 @@ def test_the_second_stage_teaches_the_decoder_what_is_said(
     run(base, tmp_path / "second", updates=20, save_every=10, first_stage=whole)
     begun, *_, ended = read_history(tmp_path / "second", "held out")
     assert ended["cross_entropy_32"] < begun["cross_entropy_32"] < 6
+    assert {"wer_32", "bleu_32"} & ended.keys()
     recordings = find_recordings([base / "audio"])
     export_adaptation(tmp_path / "second", base / "small-whisper", recordings, base / "both")
     factors = low_rank_factors(adapted_weights(tmp_path / "second", "decoder."))
