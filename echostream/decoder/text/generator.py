@@ -43,8 +43,8 @@ class TransformerGenerator:
             look at, which is 20 s.
         history: tokens of what was written before the window, as a prompt.
         max_repeats: copies of a phrase in a row that are let through.
-        beam: hypotheses where the greedy draft is not sure, and for what is left when frames leave
-            or a segment ends; 1 is greedy.
+        beam: hypotheses for what is left when frames leave or a segment ends, and in a transcript
+            where the greedy draft is not sure, which a translation gains nothing by; 1 is greedy.
         no_speech: probability of no speech from which on a first word that is unlikely, too, is not
             written; where the decoder has no head that tells speech.
 
@@ -107,6 +107,7 @@ class TransformerGenerator:
             sentence_ends=self.vocabulary.sentence_ends,
         )
         self._beam = BeamSearch(self.search, beam)
+        self._reconsiders = beam > 1 and parts.task == "asr"
 
     def init_state(self) -> TextState:
         """A stream of which nothing has been heard."""
@@ -265,7 +266,7 @@ class TransformerGenerator:
         if not state.source.num_frames or not state.speaking.has_begun:
             return None
         draft, begin = state.draft, found[-1].end if found else 0
-        if self._beam.width > 1 and not draft.found:
+        if self._reconsiders and not draft.found:
             self._considered(state)
         place = begin
         while True:

@@ -1,5 +1,6 @@
 """Beam search where a draft is not sure, and for what is left once no more is heard."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -14,8 +15,9 @@ from .small_vocabulary import TOKENS
 from .test_text_generator import CHUNK, END, PROMPT, TOKENIZER, decoder, frames, heard, parts
 
 
-def made(width: int, seed: int) -> TransformerGenerator:
-    return TransformerGenerator(parts(decoder(seed)), window_ms=800, no_speech=1.0, beam=width)
+def made(width: int, seed: int, task: str = "asr") -> TransformerGenerator:
+    own = dataclasses.replace(parts(decoder(seed)), task=task)
+    return TransformerGenerator(own, window_ms=800, no_speech=1.0, beam=width)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -55,7 +57,7 @@ def test_a_beam_of_all_finds_the_likeliest_text(seed: int, monkeypatch: pytest.M
 def test_what_is_left_at_the_end_is_searched_by_beam() -> None:
     drafts = []
     for width in (1, 4):
-        generator = made(width, 0)
+        generator = made(width, 0, "s2tt")
         state = generator.init_state()
         for part in frames(12 * CHUNK).split(CHUNK):
             state = generator.observe(heard(part), state)
