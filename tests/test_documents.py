@@ -85,7 +85,7 @@ def test_python_runs_as_it_stands(
 
 def command_lines(path: Path) -> Iterator[list[str]]:
     """Words of each command in the code of a document, without what is left open by ``...``."""
-    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    text = re.sub(r"\\\n\s*", " ", path.read_text(encoding="utf-8"))
     for line in text.splitlines():
         found = _COMMAND.match(line)
         if found is not None:
