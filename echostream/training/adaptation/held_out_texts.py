@@ -30,6 +30,8 @@ class HeldOutTexts:
 
     def __init__(self, tokenizer: ByteLevelTokenizer) -> None:
         self._tokenizer = tokenizer
+        # Texts do not depend on the language; it is made once, since it looks at every token.
+        self._vocabulary = WhisperVocabulary(tokenizer, tokenizer.languages[0], "asr", "word")
         self._pairs: dict[str, list[tuple[str, str]]] = defaultdict(list)
 
     def clear(self) -> None:
@@ -40,11 +42,10 @@ class HeldOutTexts:
         """Write the text of a window ``[T, C]``, unless its lesson ends in mid-speech."""
         *asked, last = lesson.tokens[lesson.prompt :].tolist()
         prompt = tuple(lesson.tokens[: lesson.prompt].tolist())
-        vocabulary = WhisperVocabulary(self._tokenizer, self._tokenizer.languages[0], "asr", "word")
-        if last != vocabulary.end:
+        if last != self._vocabulary.end:
             return
         most = min(2 * len(asked) + _MORE_TOKENS, decoder.config.max_tokens - len(prompt) - 1)
-        said = written(decoder, vocabulary, frames, prompt, most)
+        said = written(decoder, self._vocabulary, frames, prompt, most)
         texts = (self._tokenizer.decode(said), self._tokenizer.decode(asked))
         self._pairs["bleu" if lesson.is_translation else "wer"].append(texts)
 
