@@ -14,8 +14,6 @@ from echostream.constants import (
     TASKS,
 )
 
-"""Silence after which the last word is complete; see docs/agent.md for how it was chosen."""
-
 _GROUP_MS = CHUNK_MULTIPLE * ENCODER_FRAME_MS
 _OTHERS = "`echostream list` has them, package.module:Class names another (the checkpoint's)"
 

@@ -49,7 +49,6 @@ class GeneratorParts:
     pause_ms: int | None = None
     """Silence after which the last word is complete; 0 for never, ``None`` leaves it to the
     generator."""
-
     text_decoder: Any = None
     """The :class:`~echostream.decoder.text.TransformerDecoder`, of a model that has one."""
     text_tokenizer: Any = None

@@ -16,6 +16,7 @@ from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
 from echostream.decoder.words import Word, WordAssembler, WordState
 
 PAUSE_MS = 400
+"""Silence after which the last word is complete; see docs/agent.md for how it was chosen."""
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,9 @@ class BeamSearch:
         decoder, end = self._greedy.decoder, self._greedy.end
         past = [prefix.past.to(decoder.device)]
         fed, branches = list(prefix.open), None
-        live = [
-            _Hypothesis((), 0.0, torch.zeros(len(prefix.tokens)), speech.reached, prefix.looked)
-        ]
+        # Of each hypothesis, with its latest token.
+        paths = [torch.zeros(len(prefix.tokens))]
+        live = [_Hypothesis((), 0.0, paths[0], speech.reached, prefix.looked)]
         ended: list[_Hypothesis] = []
         for place in range(most):
             if place:
@@ -101,6 +101,7 @@ class BeamSearch:
                 fed = [each.tokens[-1] for each in live]
                 others = torch.full((len(live), len(live)), -torch.inf).fill_diagonal_(0.0)
                 branches = torch.cat((torch.stack([each.branch for each in live]), others), dim=1)
+                paths = list(branches)
             made = decoder.step(
                 torch.tensor(fed, device=decoder.device),
                 past,
@@ -124,14 +125,9 @@ class BeamSearch:
                 row.copy_(self._greedy.allowed(row, said, look, each.reached, speech))
             best = rows.log_softmax(dim=1).topk(min(self.width + 1, rows.shape[1]), dim=1)
             longer = [
-                each.with_token(token, log_prob, each.branch if branches is None else row, look)
-                for each, row, look, log_probs, tokens in zip(
-                    live,
-                    live if branches is None else branches,
-                    looks,
-                    best.values.tolist(),
-                    best.indices.tolist(),
-                    strict=True,
+                each.with_token(token, log_prob, path, look)
+                for each, path, look, log_probs, tokens in zip(
+                    live, paths, looks, best.values.tolist(), best.indices.tolist(), strict=True
                 )
                 for log_prob, token in zip(log_probs, tokens, strict=True)
             ]

@@ -29,6 +29,7 @@ from echostream.decoder.words import Word
 from echostream.errors import ConfigError
 
 PAUSE_MS = 300
+"""Silence that ends a segment; see docs/whisper.md."""
 
 
 @register("transformer")
@@ -229,7 +230,7 @@ class TransformerGenerator:
         )
 
     def _considered(self, state: TextState) -> None:
-        """Look for a likelier draft if it is not sure; once for the same frames."""
+        """Look for a likelier draft if it is not sure; once with the same frames."""
         draft, until = state.draft, state.source.end - NEWEST
         while not is_settled(draft.tokens, self.vocabulary.end, until):
             if not self._grow(state):
@@ -237,7 +238,7 @@ class TransformerGenerator:
         if is_sure(draft.tokens, until):
             draft.found.append(())
         else:
-            draft.replace(self._found(state, until))
+            draft.take(self._found(state, until))
 
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""

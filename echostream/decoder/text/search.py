@@ -80,7 +80,7 @@ class Draft:
     found: list[tuple[int, ...]] = field(default_factory=list)
     """Tokens that a beam search took instead, none if the draft was sure; at most one entry."""
 
-    def replace(self, found: tuple[int, ...]) -> None:
+    def take(self, found: tuple[int, ...]) -> None:
         """Take the tokens that a beam search found."""
         for each in (self.tokens, self.own, self.rows, self.opening, self.no_speech, self.found):
             each.clear()

@@ -56,6 +56,17 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def taught(base: Path) -> Path:
+    """A run of the first stage, and the checkpoint that comes of it."""
+    run = base / "run"
+    arguments = [str(base / "system.yaml"), "--teacher", str(base / "small-whisper")]
+    options = ["--output", str(run), "--updates", "20", "--save-every", "10", "--peak-rate", "1e-2"]
+    options += ["--targets", str(base / "targets"), "--chunk-sizes", "16,32"]
+    assert distil.main([*arguments, *options]) == 0
+    return run
+
+
 def targets(base: Path, windows: int) -> int:
     return corpus.main(
         ["targets", str(base / "small-whisper"), "--audio", str(base / "audio")]
@@ -84,20 +95,17 @@ def test_targets_are_the_teachers_and_are_made_once(base: Path) -> None:
     assert before[paths[1]] == paths[1].stat().st_mtime_ns
 
 
-def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(base: Path) -> None:
-    run = base / "run"
-    arguments = [str(base / "system.yaml"), "--teacher", str(base / "small-whisper")]
-    options = ["--output", str(run), "--updates", "20", "--save-every", "10", "--peak-rate", "1e-2"]
-    options += ["--targets", str(base / "targets"), "--chunk-sizes", "16,32"]
-    assert distil.main([*arguments, *options]) == 0
-    begun, *_, ended = read_history(run, "held out")
+def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(
+    base: Path, taught: Path
+) -> None:
+    begun, *_, ended = read_history(taught, "held out")
     assert ended["update"] == 20
     assert ended["error_32"] < min(begun["error_32"], 1.0)
 
-    model = load_model(run)
+    model = load_model(taught)
     assert model.config == student_system(SYSTEM, load_model(base / "small-whisper").config)
     student = Student(SYSTEM, base_encoder(base / "small-whisper"))
-    student.load_state_dict(adapted_weights(run, "encoder."))
+    student.load_state_dict(adapted_weights(taught, "encoder."))
     student.eval()
     features = torch.from_numpy(read_target(stored_targets(base / "targets", "valid")[0]).features)
     with torch.no_grad():
@@ -113,12 +121,14 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(base: Path) 
     assert float((decoder.source_positions - table).norm()) < 0.15 * float(table.norm())
     placed = decoder.silence + table[::10]
     assert float((placed - silence_of(base_encoder(base / "small-whisper"))).abs().max()) < 2e-2
-    translator = build_translator(SystemOptions(checkpoint=str(run), source_language="es"))
+    translator = build_translator(SystemOptions(checkpoint=str(taught), source_language="es"))
     assert translator.settings["model"] == model.fingerprint()
 
 
-def test_the_second_stage_goes_on_with_the_student(base: Path, tmp_path: Path) -> None:
-    first, second = base / "run", tmp_path / "second"
+def test_the_second_stage_goes_on_with_the_student(
+    base: Path, taught: Path, tmp_path: Path
+) -> None:
+    first, second = taught, tmp_path / "second"
     arguments = adaptation_arguments(
         base / "small-whisper",
         [base / "audio"],
