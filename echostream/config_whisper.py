@@ -17,8 +17,9 @@ def _require_positive(config: Any, part: str, *names: str) -> None:
 class WhisperEncoderConfig:
     """Whisper's encoder with chunk-causal attention, ``name: whisper``.
 
-    ``chunk_size``, ``max_positions``, ``window_stride`` and ``window_overlap`` count encoder frames
-    (20 ms). Positions end at ``max_positions``, so the encoder starts over every ``window_stride``
+    ``chunk_size``, ``right_context``, ``max_positions``, ``window_stride`` and ``window_overlap``
+    count encoder frames (20 ms). A chunk is encoded once ``right_context`` frames behind it are
+    there, which its frames see, too. Positions end at ``max_positions``, so the encoder starts over every ``window_stride``
     frames; the next window is encoded beside the current one during its last ``window_overlap``
     frames, so that no frame is without left context.
     """
@@ -31,6 +32,7 @@ class WhisperEncoderConfig:
     ffn_dim: int = 2048
     max_positions: int = 1500
     chunk_size: int = 32
+    right_context: int = 0
     window_stride: int = 960
     window_overlap: int = 320
 
@@ -51,12 +53,16 @@ class WhisperEncoderConfig:
             f"of {CHUNK_MULTIPLE} (160 ms)",
         )
         require(
-            0 <= self.window_overlap <= self.window_stride
-            and self.window_stride > 0
-            and self.window_stride + self.window_overlap <= self.max_positions,
+            0 <= self.window_overlap <= self.window_stride and self.window_stride > 0,
             f"encoder.window_stride is {self.window_stride} and encoder.window_overlap "
-            f"{self.window_overlap}; expected a stride that is a multiple of the overlap, and "
-            f"together at most encoder.max_positions, {self.max_positions} frames",
+            f"{self.window_overlap}; expected a stride that is a multiple of the overlap",
+        )
+        longest = self.max_positions - self.window_stride - self.window_overlap
+        require(
+            0 <= self.right_context <= longest,
+            f"encoder.right_context is {self.right_context}; expected 0 to {longest} frames, what "
+            f"encoder.max_positions, {self.max_positions}, leaves behind encoder.window_stride and "
+            "encoder.window_overlap",
         )
 
     @property

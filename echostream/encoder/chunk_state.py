@@ -1,6 +1,6 @@
 """What every encoder that takes a chunk at a time keeps of its streams, and its portable form.
 
-Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``F`` mel bins.
+Symbols: ``B`` streams, ``c`` encoder frames of a chunk, ``r`` of right context, ``F`` mel bins.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from echostream.codec import decode, encode
+from echostream.constants import SUBSAMPLING
 from echostream.encoder.state import EncoderState
 from echostream.errors import StateMismatchError
 
@@ -34,12 +35,17 @@ class ChunkState(EncoderState):
     finished: Tensor
     """``[B]`` bool: the end of the recording was pushed."""
     pending: Tensor
-    """``[B, 2 c, F]``: feature frames that do not fill a chunk yet, then zeros."""
+    """``[B, 2 (c + r), F]``: feature frames that wait to be encoded, then zeros."""
     pending_lengths: Tensor
-    """``[B]`` int64: feature frames in ``pending``, below ``2 c``."""
+    """``[B]`` int64: feature frames in ``pending``, below ``2 (c + r)``."""
     chunk_size: int
     layout: str
     """Which configuration the tensors are laid out for (the encoder's ``layout``)."""
+
+    @property
+    def right_context(self) -> int:
+        """Encoder frames behind a chunk that its frames see: ``r``."""
+        return self.pending.shape[1] // SUBSAMPLING - self.chunk_size
 
     def replaced(self, **changes: Any) -> Self:
         """The state with other values in some fields."""

@@ -1,7 +1,7 @@
 """Segments of any size in, encoder frames of whole chunks out.
 
 Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``c`` encoder frames of a chunk (50 Hz),
-``C`` output channels, ``F`` mel bins.
+``r`` encoder frames of right context, ``C`` output channels, ``F`` mel bins.
 
 What is the same for every way to compute a chunk stands here: the model itself in torch, and the
 compiled forms of it in :mod:`echostream.backend`, of which each is for one number of streams. A
@@ -51,13 +51,13 @@ class CutSegment:
     """What a segment gives to encode now, and what waits for the next."""
 
     chunks: tuple[Tensor, ...]
-    """``[B, 2 c, F]`` each; zeros after what is each stream's own."""
+    """``[B, 2 (c + r), F]`` each; zeros after what is each stream's own."""
     lengths: tuple[tuple[int, ...], ...]
-    """For each chunk the encoder frames of each stream in it, 0 to ``c``."""
+    """For each chunk the encoder frames of each stream in it, 0 to ``c + r``."""
     totals: tuple[int, ...]
-    """Encoder frames of each stream in all chunks."""
+    """Encoder frames of each stream in all chunks, without right context."""
     pending: Tensor
-    """``[B, 2 c, F]`` feature frames that wait, then zeros."""
+    """``[B, 2 (c + r), F]`` feature frames that wait, then zeros."""
     pending_lengths: tuple[int, ...]
 
 
@@ -68,14 +68,17 @@ def cut_segment(
     lengths: Sequence[int],
     *,
     is_final: bool | Sequence[bool],
+    right_context: int = 0,
 ) -> CutSegment:
-    """Put ``features`` [B, T, F] behind ``pending`` [B, 2 c, F] and cut off whole chunks.
+    """Put ``features`` [B, T, F] behind ``pending`` [B, 2 (c + r), F] and cut off whole chunks.
 
-    With ``is_final``, of all streams or of each, everything is cut off, the last chunk being
-    shorter, and an odd last feature frame is dropped.
+    A chunk is cut off once the ``right_context`` of ``r`` frames behind it is there, too. With
+    ``is_final``, of all streams or of each, everything is cut off, the last chunk being shorter,
+    and an odd last feature frame is dropped.
     """
-    window = pending.shape[1]
-    if not any(pending_lengths) and features.shape[1] == window == min(lengths):
+    behind = right_context * SUBSAMPLING
+    window = pending.shape[1] - behind
+    if not behind and not any(pending_lengths) and features.shape[1] == window == min(lengths):
         # The usual segment of a stream, one whole chunk, goes through as it is.
         frames = (window // SUBSAMPLING,) * len(lengths)
         rest = features.new_zeros(pending.shape)
@@ -83,9 +86,13 @@ def cut_segment(
     queued = [waiting + new for waiting, new in zip(pending_lengths, lengths, strict=True)]
     ending = [is_final] * len(queued) if isinstance(is_final, bool) else list(is_final)
     units = [SUBSAMPLING if end else window for end in ending]
-    usable = [count // unit * unit for count, unit in zip(queued, units, strict=True)]
+    context = [0 if end else behind for end in ending]
+    usable = [
+        max(0, count - kept) // unit * unit
+        for count, kept, unit in zip(queued, context, units, strict=True)
+    ]
     chunks = -(-max(usable) // window)
-    queue = features.new_zeros(len(queued), (chunks + 1) * window, features.shape[2])
+    queue = features.new_zeros(len(queued), (chunks + 1) * window + behind, features.shape[2])
     for row, (waiting, new) in enumerate(zip(pending_lengths, lengths, strict=True)):
         queue[row, :waiting] = pending[row, :waiting]
         queue[row, waiting : waiting + new] = features[row, :new]
@@ -93,14 +100,18 @@ def cut_segment(
     left = [
         0 if end else count - used for count, used, end in zip(queued, usable, ending, strict=True)
     ]
-    for row, (start, count) in enumerate(zip(usable, left, strict=True)):
+    ends = [used + kept if used else 0 for used, kept in zip(usable, context, strict=True)]
+    for row, (start, count, end) in enumerate(zip(usable, left, ends, strict=True)):
         rest[row, :count] = queue[row, start : start + count]
-        queue[row, start:] = 0.0
+        queue[row, end:] = 0.0
     starts = range(0, chunks * window, window)
     return CutSegment(
-        chunks=tuple(queue[:, start : start + window] for start in starts),
+        chunks=tuple(queue[:, start : start + window + behind] for start in starts),
         lengths=tuple(
-            tuple(min(max(used - start, 0), window) // SUBSAMPLING for used in usable)
+            tuple(
+                min(end - start, window + behind) // SUBSAMPLING if start < used else 0
+                for used, end in zip(usable, ends, strict=True)
+            )
             for start in starts
         ),
         totals=tuple(used // SUBSAMPLING for used in usable),
@@ -180,11 +191,11 @@ class ChunkEncoder(abc.ABC, Generic[S]):
     def _encode_chunk(
         self, features: Tensor, lengths: tuple[int, ...], state: S
     ) -> tuple[Tensor, S]:
-        """Encode one chunk of features ``[B, 2 c, F]``.
+        """Encode one chunk of features ``[B, 2 (c + r), F]``.
 
-        ``lengths`` are the encoder frames of each stream in it; frames after them are zero, in the
-        features and in the result ``[B, c, C]``. The new state has moved on in
-        ``processed_frames``, ``stem``, ``stacks`` and ``memory``.
+        ``lengths`` are the encoder frames of each stream in it, of which those after the first
+        ``c`` are right context. Frames after them are zero, in the features and in the result
+        ``[B, c, C]``. The new state has moved on in ``processed_frames`` and all caches.
         """
 
     def batch_sizes(self, most: int) -> frozenset[int]:
@@ -215,7 +226,7 @@ class ChunkEncoder(abc.ABC, Generic[S]):
         """Encode the next segment of each stream.
 
         Whole chunks are encoded one after the other; the feature frames that do not fill a chunk
-        wait in the state. With ``is_final`` the rest is encoded as it is, and the streams end.
+        and its right context wait in the state. With ``is_final`` the rest is encoded as it is, and the streams end.
         Streams may be at different positions, and none can disturb another, whatever its features.
 
         Args:
@@ -247,7 +258,12 @@ class ChunkEncoder(abc.ABC, Generic[S]):
             counts = check_lengths(features, lengths, taking_part)
         check_state(state, self.layout, counts)
         cut = cut_segment(
-            state.pending, state.pending_lengths.tolist(), features, counts, is_final=ending
+            state.pending,
+            state.pending_lengths.tolist(),
+            features,
+            counts,
+            is_final=ending,
+            right_context=state.right_context,
         )
         outputs = []
         for chunk, here in zip(cut.chunks, cut.lengths, strict=True):

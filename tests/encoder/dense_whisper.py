@@ -11,7 +11,9 @@ from echostream.encoder.whisper import WhisperEncoder
 from echostream.encoder.whisper.encoder import SILENCE
 
 
-def dense_whisper(encoder: WhisperEncoder, features: Tensor, chunk_size: int) -> Tensor:
+def dense_whisper(
+    encoder: WhisperEncoder, features: Tensor, chunk_size: int, right_context: int
+) -> Tensor:
     """``[2 T, F]`` to ``[T, C]``; every frame is computed in its own window alone."""
     config = encoder.config
     stride, overlap = config.window_stride, config.window_overlap
@@ -20,8 +22,8 @@ def dense_whisper(encoder: WhisperEncoder, features: Tensor, chunk_size: int) ->
     for frame in range(len(x)):
         window = max(0, (frame - overlap) // stride)
         start = window * stride
-        end = min(len(x), (frame // chunk_size + 1) * chunk_size)
-        y = _encoded(encoder, x[start:end], chunk_size)
+        end = min(len(x), (frame // chunk_size + 1) * chunk_size + right_context)
+        y = _encoded(encoder, x[start:end], chunk_size, right_context)
         frames.append(y[frame - start] - encoder.position_mean[frame - start])
     return torch.stack(frames) if frames else x.new_zeros(0, config.embed_dim)
 
@@ -29,7 +31,7 @@ def dense_whisper(encoder: WhisperEncoder, features: Tensor, chunk_size: int) ->
 def whisper_offline(encoder: WhisperEncoder, features: Tensor) -> Tensor:
     """Whisper as it was released, on features ``[2 T, F]`` that begin after a silent frame."""
     x = _convolved(encoder, features)
-    return _encoded(encoder, x, len(x)) - encoder.position_mean[: len(x)]
+    return _encoded(encoder, x, len(x), 0) - encoder.position_mean[: len(x)]
 
 
 def _convolved(encoder: WhisperEncoder, features: Tensor) -> Tensor:
@@ -47,26 +49,34 @@ def _convolved(encoder: WhisperEncoder, features: Tensor) -> Tensor:
     return x[0].T[: len(features) // 2]
 
 
-def _encoded(encoder: WhisperEncoder, x: Tensor, chunk_size: int) -> Tensor:
-    """One window ``[n, C]`` from its first frame on."""
-    x = x + encoder.positions[: len(x)]
-    for layer in encoder.layers:
-        y = layer.attention_norm(x)
-        query = functional.linear(y, layer.query.weight, layer.query.bias)
-        key = functional.linear(y, layer.key.weight)
-        value = functional.linear(y, layer.value.weight, layer.value.bias)
-        width = x.shape[1] // layer.num_heads
-        heads = []
-        for head in range(layer.num_heads):
-            own = slice(head * width, (head + 1) * width)
-            rows = []
-            for frame in range(len(x)):
-                seen = min(len(x), (frame // chunk_size + 1) * chunk_size)
-                weights = (key[:seen, own] @ query[frame, own] / width**0.5).softmax(0)
-                rows.append(weights @ value[:seen, own])
-            heads.append(torch.stack(rows))
-        x = x + functional.linear(torch.cat(heads, 1), layer.out.weight, layer.out.bias)
-        y = functional.linear(layer.ffn_norm(x), layer.ffn_in.weight, layer.ffn_in.bias)
-        x = x + functional.linear(functional.gelu(y), layer.ffn_out.weight, layer.ffn_out.bias)
-    normed: Tensor = encoder.norm(x)
-    return normed
+def _encoded(encoder: WhisperEncoder, x: Tensor, chunk_size: int, right_context: int) -> Tensor:
+    """One window ``[n, C]`` from its first frame on.
+
+    Chunk after chunk: what is behind a chunk is computed with it, and once more with its own.
+    """
+    layers = len(encoder.layers)
+    keys = [x.new_zeros(0, x.shape[1])] * layers
+    values = [x.new_zeros(0, x.shape[1])] * layers
+    outputs = []
+    for begin in range(0, len(x), chunk_size):
+        own = slice(begin, begin + chunk_size + right_context)
+        y = x[own] + encoder.positions[: len(x)][own]
+        for number, layer in enumerate(encoder.layers):
+            normed = layer.attention_norm(y)
+            key = functional.linear(normed, layer.key.weight)
+            value = functional.linear(normed, layer.value.weight, layer.value.bias)
+            query = functional.linear(normed, layer.query.weight, layer.query.bias)
+            seen, said = torch.cat((keys[number], key)), torch.cat((values[number], value))
+            width = x.shape[1] // layer.num_heads
+            heads = []
+            for head in range(layer.num_heads):
+                part = slice(head * width, (head + 1) * width)
+                weights = (query[:, part] @ seen[:, part].T / width**0.5).softmax(1)
+                heads.append(weights @ said[:, part])
+            keys[number], values[number] = seen[: begin + chunk_size], said[: begin + chunk_size]
+            y = y + functional.linear(torch.cat(heads, 1), layer.out.weight, layer.out.bias)
+            normed = functional.linear(layer.ffn_norm(y), layer.ffn_in.weight, layer.ffn_in.bias)
+            normed = functional.gelu(normed)
+            y = y + functional.linear(normed, layer.ffn_out.weight, layer.ffn_out.bias)
+        outputs.append(encoder.norm(y[:chunk_size]))
+    return torch.cat(outputs)

@@ -95,10 +95,11 @@ def push(
 ) -> tuple[Tensor, Any]:
     """Step recordings ``[B, T, F]`` cut at ``cuts`` (ascending) to their end.
 
-    Frames come out as soon as their chunk is whole, and no sooner.
+    Frames come out as soon as their chunk and its right context are whole, and no sooner.
     """
     outputs, here = [], state
     unit = encoder.frame_ms // FRAME_SHIFT_MS
+    behind = unit * getattr(state, "right_context", 0)
     start, given = int(state.pending_lengths[0]), 0
     edges = [0, *cuts, features.shape[1]]
     for index, (begin, end) in enumerate(pairwise(edges)):
@@ -107,8 +108,9 @@ def push(
         assert lengths.tolist() == [y.shape[1]] * features.shape[0]
         given += y.shape[1]
         if not is_final:
-            assert given == (start + end) // (unit * state.chunk_size) * state.chunk_size
-            waiting = (start + end) % (unit * state.chunk_size)
+            chunks = max(0, start + end - behind) // (unit * state.chunk_size)
+            assert given == chunks * state.chunk_size
+            waiting = start + end - unit * given
             assert here.pending_lengths.tolist() == [waiting] * features.shape[0]
         outputs.append(y)
     return torch.cat(outputs, dim=1), here

@@ -91,7 +91,7 @@ def small_whisper(dtype: torch.dtype, **changes: Any) -> WhisperEncoder:
 
 
 def _dense_whisper(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor:
-    return dense_whisper(encoder, features, chunking["chunk_size"])
+    return dense_whisper(encoder, features, **chunking)
 
 
 def _dense_conformer(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor:
@@ -148,11 +148,17 @@ SUBJECTS = {
     ),
     "whisper": Subject(
         makers=(small_whisper,),
-        chunkings=({"chunk_size": 16}, {"chunk_size": 8}, {"chunk_size": 16}),
+        chunkings=tuple(
+            {"chunk_size": chunk, "right_context": right}
+            for chunk, right in ((16, 5), (8, 0), (16, 0), (8, 16), (8, 3), (16, 16))
+        ),
         modes=({},),
         cached={},
         others=(partial(small_whisper, num_layers=1), partial(small_whisper, ffn_dim=32)),
-        other_chunkings=({"chunk_size": 8},),
+        other_chunkings=(
+            {"chunk_size": 8, "right_context": 5},
+            {"chunk_size": 16, "right_context": 4},
+        ),
         dense=_dense_whisper,
     ),
 }

@@ -1,10 +1,12 @@
 """Whisper's encoder made streaming: chunk-causal attention, caches, windows that take turns.
 
 Symbols: ``B`` recordings or streams, ``T`` encoder frames (50 Hz), ``c`` encoder frames of a chunk,
-``F`` mel bins, ``C`` channels.
+``r`` of its right context, ``F`` mel bins, ``C`` channels.
 
 Source: Radford et al. 2022, arXiv 2212.04356. With the whole recording as one chunk this is
-Whisper. In a stream a frame attends to all frames of its window up to the end of its own chunk.
+Whisper. In a stream a frame attends to all frames of its window up to the end of its own chunk, and
+to the right context behind it, which is encoded with the chunk, thrown away, and encoded again with
+its own (Emformer, Shi et al. 2020, arXiv 2010.10759).
 
 Positions end after 30 s, so a stream is a row of windows. A window begins every ``window_stride``
 frames. Its first ``window_overlap`` frames are encoded beside the window before and only fill the
@@ -12,7 +14,7 @@ caches; then it takes over. What is given out has the mean of its position in th
 (``position_mean``), so that whoever reads it need not know where a window began.
 
 Convolutions look back only: an encoder frame is Whisper's of audio that is 10 ms later, so a chunk
-needs nothing after its own audio.
+needs nothing after the audio of its frames and of its right context.
 """
 
 import dataclasses
@@ -48,7 +50,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
     """
 
     capabilities = Capabilities(
-        chunking=frozenset({"chunk_size"}),
+        chunking=frozenset({"chunk_size", "right_context"}),
         batched=True,
         portable_state=True,
         int8=True,
@@ -56,6 +58,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             whole=WHOLE_RECORDING,
             chunk_sizes=(8, 16, 16, 32, 32, 32, 64, None),
             first_chunk_sizes=(32, 64),
+            others={"right_context": (0, 16, 32)},
         ),
     )
 
@@ -75,7 +78,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         self.register_buffer("positions", sinusoids(config.max_positions, width))
         self.register_buffer("position_mean", torch.zeros(config.max_positions, width))
         self.layout = layout_of(config)
-        self._check_chunk(config.chunk_size)
+        self._with(None, None)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,19 +89,26 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
         return fingerprint_of(self.layout, self)
 
-    def init_state(self, batch_size: int = 1, *, chunk_size: int | None = None) -> WhisperState:
+    def init_state(
+        self,
+        batch_size: int = 1,
+        *,
+        chunk_size: int | None = None,
+        right_context: int | None = None,
+    ) -> WhisperState:
         """The state of streams that have heard nothing.
 
         Args:
             batch_size: ``B``, streams.
             chunk_size: encoder frames of a chunk; ``None`` for the config's.
+            right_context: encoder frames behind a chunk that its frames see; likewise.
 
         Raises:
-            ConfigError: for a chunk that does not divide the windows.
+            ConfigError: for a chunk that does not divide the windows, or a right context that
+                reaches behind the positions.
         """
-        config = self.config
-        chunk_size = config.chunk_size if chunk_size is None else chunk_size
-        self._check_chunk(chunk_size)
+        config = self._with(chunk_size, right_context)
+        chunk_size = config.chunk_size
         like = self.norm.bias.detach()
         counter = torch.zeros(batch_size, dtype=torch.int64)
         features = like.new_full((batch_size, HISTORY, config.input_dim), SILENCE)
@@ -108,7 +118,9 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             processed_frames=counter,
             segment_id=counter.clone(),
             finished=counter.bool(),
-            pending=like.new_zeros(batch_size, chunk_size * SUBSAMPLING, config.input_dim),
+            pending=like.new_zeros(
+                batch_size, (chunk_size + config.right_context) * SUBSAMPLING, config.input_dim
+            ),
             pending_lengths=counter.clone(),
             features=features,
             current=self._empty(
@@ -120,7 +132,12 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         )
 
     def forward(
-        self, features: Tensor, lengths: Tensor | None = None, *, chunk_size: int | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        chunk_size: int | None = None,
+        right_context: int | None = None,
     ) -> EncoderOutput:
         """Encode whole recordings.
 
@@ -128,13 +145,13 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             features: ``[B, 2 T, F]``.
             lengths: ``[B]`` feature frames of each recording; ``None`` for all.
             chunk_size: as in :meth:`init_state`, or ``WHOLE_RECORDING`` to encode as Whisper does.
+            right_context: as in :meth:`init_state`; nothing is behind a whole recording.
 
         Raises:
             ConfigError: for a recording longer than the positions, if it is one chunk.
         """
         self._check_features(features)
         config = self.config
-        chunk_size = config.chunk_size if chunk_size is None else chunk_size
         batch, total = features.shape[0], features.shape[1] // SUBSAMPLING
         ends = None
         out_lengths = torch.full((batch,), total, device=features.device)
@@ -152,8 +169,10 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
                     f"a recording of {total} encoder frames was given as one chunk; expected at "
                     f"most {reach}, the positions that Whisper has: give a chunk size"
                 )
+            chunk_size = right_context = 0
         else:
-            self._check_chunk(chunk_size)
+            chosen = self._with(chunk_size, right_context)
+            chunk_size, right_context = chosen.chunk_size, chosen.right_context
         if total == 0:
             nothing = features.new_zeros(batch, 0, config.embed_dim)
             return {"encoder_out": nothing, "encoder_out_lengths": out_lengths}
@@ -167,8 +186,9 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         while done < total:
             start = max(0, done - config.window_overlap) if done else 0
             end = min(total, start + reach)
-            y = self._whole_window(x[:, start:end], start, chunk_size, ends)
-            outputs.append(y[:, done - start :])
+            own = x[:, start : end + right_context]
+            y = self._whole_window(own, start, chunk_size, right_context, ends)
+            outputs.append(y[:, done - start : end - start])
             done = end
         y = torch.cat(outputs, 1)
         if ends is not None:
@@ -177,23 +197,41 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             )
         return {"encoder_out": y, "encoder_out_lengths": out_lengths}
 
-    def _whole_window(self, x: Tensor, start: int, chunk_size: int, ends: Tensor | None) -> Tensor:
-        """Encode one window ``[B, n, C]`` of recordings, which begins at frame ``start``."""
+    def _whole_window(
+        self, x: Tensor, start: int, chunk_size: int, right_context: int, ends: Tensor | None
+    ) -> Tensor:
+        """Encode one window ``[B, n, C]`` of recordings, which begins at frame ``start``.
+
+        A ``chunk_size`` of 0 is all of it. The right context of each chunk is a copy of frames
+        that only the chunk and the copy itself see; copies stand behind the ``n`` frames.
+        """
         frames = x.shape[1]
+        at = torch.arange(frames, device=x.device)
+        chunk = at // chunk_size if chunk_size else at * 0
         visible = None
-        if chunk_size != WHOLE_RECORDING:
-            chunk = torch.arange(frames, device=x.device) // chunk_size
-            visible = (chunk[None, :] <= chunk[:, None])[None, None]
+        if chunk_size:
+            visible = chunk[None, :] <= chunk[:, None]
+        if right_context:
+            chunks = torch.arange(-(-frames // chunk_size), device=x.device)[:, None]
+            behind = torch.arange(right_context, device=x.device)
+            copied = (chunks + 1) * chunk_size + behind
+            there = copied < frames
+            of_chunk = torch.cat((chunk, chunks.expand_as(copied)[there]))
+            is_copy = torch.arange(len(of_chunk), device=x.device) >= frames
+            at = torch.cat((at, copied[there]))
+            same = of_chunk[None, :] == of_chunk[:, None]
+            visible = same | ((of_chunk[None, :] < of_chunk[:, None]) & ~is_copy)
+        if visible is not None:
+            visible = visible[None, None]
         if ends is not None:
             # A frame after the end looks at itself, since a softmax over nothing is not a number.
-            at = torch.arange(frames, device=x.device)
             heard = (start + at < ends[:, None])[:, None, None, :]
-            own = (at[None, :] == at[:, None])[None, None]
+            own = torch.eye(len(at), dtype=torch.bool, device=x.device)
             visible = (heard if visible is None else heard & visible) | own
-        x = x + self.positions[:frames]
+        x = x[:, at] + self.positions[at]
         for layer in self.layers:
             x = layer(x, visible)
-        normed: Tensor = self.norm(x)
+        normed: Tensor = self.norm(x[:, :frames])
         return normed - self.position_mean[:frames]
 
     def _encode_chunk(
@@ -202,12 +240,13 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         """See :meth:`ChunkEncoder._encode_chunk`."""
         config = self.config
         stride, overlap = config.window_stride, config.window_overlap
+        chunk_size = state.chunk_size
         heard = state.processed_frames.tolist()
         queue = torch.cat((state.features, features), 1)
         x = self._stem(queue, state.processed_frames == 0)
         windows = [max(0, (frames - overlap) // stride) for frames in heard]
         places = [frames - window * stride for frames, window in zip(heard, windows, strict=True)]
-        y, current = self._chunk_of_window(x, lengths, places, state.current)
+        y, current = self._chunk_of_window(x, lengths, places, chunk_size, state.current)
         following = state.following
         beside = [row for row, place in enumerate(places) if place >= stride]
         if beside:
@@ -216,14 +255,15 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
                 x[rows],
                 tuple(lengths[row] for row in beside),
                 [places[row] - stride for row in beside],
+                chunk_size,
                 tuple(cache.rows(rows) for cache in following),
             )
             following = _with_rows(following, rows, own)
-            over = [row for row in beside if places[row] + state.chunk_size == stride + overlap]
+            over = [row for row in beside if places[row] + chunk_size == stride + overlap]
             if over:
                 rows = torch.tensor(over, device=x.device)
                 begun = zip(
-                    self._empty(len(over), state.chunk_size, stride),
+                    self._empty(len(over), chunk_size, stride),
                     (cache.rows(rows) for cache in following),
                     strict=True,
                 )
@@ -233,8 +273,8 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
                 )
                 current = _with_rows(current, rows, taking)
         return y, state.replaced(
-            processed_frames=state.processed_frames + torch.tensor(lengths),
-            features=queue[:, queue.shape[1] - HISTORY :].clone(),
+            processed_frames=state.processed_frames + torch.tensor(lengths).clamp(max=chunk_size),
+            features=queue[:, chunk_size * SUBSAMPLING :][:, :HISTORY].clone(),
             current=current,
             following=following,
         )
@@ -244,9 +284,10 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         x: Tensor,
         lengths: tuple[int, ...],
         places: list[int],
+        chunk_size: int,
         caches: tuple[LayerCache, ...],
     ) -> tuple[Tensor, tuple[LayerCache, ...]]:
-        """Encode one chunk ``[B, c, C]`` that stands at ``places`` of each stream's window."""
+        """Encode one chunk ``[B, c + r, C]`` that stands at ``places`` of each stream's window."""
         frames = x.shape[1]
         starts = torch.tensor(places, device=x.device)[:, None]
         positions = starts + torch.arange(frames, device=x.device)
@@ -258,15 +299,15 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             # Streams that are idle look at one frame, since a softmax over nothing is no number.
             own = torch.arange(frames, device=x.device) >= ends.clamp(min=1)
             mask.masked_fill_(torch.cat((before, own), 1)[:, None, None], -math.inf)
-        place = Place(tuple(each // frames for each in places), mask)
+        place = Place(tuple(each // chunk_size for each in places), mask, chunk_size)
         x = x + self.positions[positions]
         after = []
         for layer, cache in zip(self.layers, caches, strict=True):
             x, new = layer.step(x, cache, place)  # type: ignore[operator]
             after.append(new)
-        y = self.norm(x) - self.position_mean[positions]
-        if min(lengths) < frames:
-            heard = torch.arange(frames, device=x.device) < ends
+        y = self.norm(x[:, :chunk_size]) - self.position_mean[positions[:, :chunk_size]]
+        if min(lengths) < chunk_size:
+            heard = torch.arange(chunk_size, device=x.device) < ends
             y = y.masked_fill(~heard.unsqueeze(2), 0.0)
         return y, tuple(after)
 
@@ -287,13 +328,21 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         blocks = (block.detach(),) * (frames // chunk_size)
         return tuple(LayerCache(blocks, blocks) for _ in self.layers)
 
-    def _check_chunk(self, chunk_size: int) -> None:
-        config = dataclasses.replace(self.config, chunk_size=chunk_size)
-        if config.window_stride % chunk_size or config.window_overlap % chunk_size:
+    def _with(self, chunk_size: int | None, right_context: int | None) -> WhisperEncoderConfig:
+        """The configuration with another chunk and right context, unless they are ``None``.
+
+        Raises:
+            ConfigError: if they do not fit the windows.
+        """
+        given = {"chunk_size": chunk_size, "right_context": right_context}
+        changes: dict[str, Any] = {name: each for name, each in given.items() if each is not None}
+        config = dataclasses.replace(self.config, **changes)
+        if config.window_stride % config.chunk_size or config.window_overlap % config.chunk_size:
             raise ConfigError(
-                f"chunk_size is {chunk_size} encoder frames; expected one that divides the windows "
-                f"of {config.window_stride} frames that overlap by {config.window_overlap}"
+                f"chunk_size is {config.chunk_size} encoder frames; expected one that divides the "
+                f"windows of {config.window_stride} frames that overlap by {config.window_overlap}"
             )
+        return config
 
 
 def sinusoids(length: int, channels: int) -> Tensor:

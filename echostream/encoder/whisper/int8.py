@@ -44,11 +44,11 @@ class Int8WhisperEncoder(WhisperEncoder):
         return self._fingerprint
 
     def forward(
-        self, features: Tensor, lengths: Tensor | None = None, *, chunk_size: int | None = None
+        self, features: Tensor, lengths: Tensor | None = None, **chunking: int | None
     ) -> EncoderOutput:
         """See :class:`WhisperEncoder`; in int8, and without gradients."""
         with torch.no_grad():
-            return super().forward(features, lengths, chunk_size=chunk_size)
+            return super().forward(features, lengths, **chunking)
 
 
 class _Int8Layer(WhisperLayer):

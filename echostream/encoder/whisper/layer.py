@@ -1,7 +1,7 @@
 """A layer of Whisper's encoder, over a chunk with its cache or over a whole window.
 
-Symbols: ``B`` streams, ``c`` frames of this call, ``P`` frames before them, ``C`` channels, ``H``
-heads, ``d = C / H``.
+Symbols: ``B`` streams, ``c`` frames of a chunk, ``n`` frames of this call, a chunk and its right
+context, ``P`` frames before them, ``C`` channels, ``H`` heads, ``d = C / H``.
 """
 
 import math
@@ -23,8 +23,10 @@ class Place:
     blocks: tuple[int, ...]
     """Of each stream how many blocks are before its chunk."""
     mask: Tensor
-    """``[B, 1, c, P + c]``, ``P`` frames of as many blocks as any stream has, and then the chunk:
+    """``[B, 1, n, P + n]``, ``P`` frames of as many blocks as any stream has, and then the call's:
     minus infinity where a stream has heard nothing, else 0."""
+    chunk_size: int
+    """Frames that go into the caches; those after them are right context, and come again."""
 
 
 class WhisperLayer(nn.Module):
@@ -43,20 +45,21 @@ class WhisperLayer(nn.Module):
         self.ffn_out = Linear(ffn_dim, channels)
 
     def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        """A whole window ``[B, c, C]``; ``visible`` [c, c] bool is where a frame may look."""
+        """A whole window ``[B, n, C]``; ``visible`` [n, n] bool is where a frame may look."""
         y = self.attention_norm(x)
         query, key, value = (self._split(each(y)) for each in (self.query, self.key, self.value))
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         return self._after(x, attended.transpose(1, 2).flatten(2))
 
     def step(self, x: Tensor, cache: LayerCache, place: Place) -> tuple[Tensor, LayerCache]:
-        """A chunk ``[B, c, C]`` behind what the cache holds, and the cache with it."""
+        """Frames ``[B, n, C]`` behind what the cache holds, and the cache with their chunk."""
         y = self.attention_norm(x)
         query, key, value = self.query(y), self.key(y), self.value(y)
         past = max(place.blocks)
         attended = self._attended(
             query, (*cache.keys[:past], key), (*cache.values[:past], value), place.mask
         )
+        key, value = (each[:, : place.chunk_size].contiguous() for each in (key, value))
         written = LayerCache(
             _written(cache.keys, key, place.blocks), _written(cache.values, value, place.blocks)
         )
@@ -69,7 +72,7 @@ class WhisperLayer(nn.Module):
         values: tuple[Tensor, ...],
         mask: Tensor,
     ) -> Tensor:
-        """``[B, c, C]`` for keys and values in blocks ``[B, c, C]``, those of the chunk last."""
+        """``[B, n, C]`` for keys and values in blocks ``[B, c, C]``, those of the call last."""
         query = query * math.sqrt(self.num_heads / query.shape[-1])
         kernel = kernel_for(query) if graph_kernel() is None else None
         if kernel is not None:

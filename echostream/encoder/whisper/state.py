@@ -26,6 +26,8 @@ class LayerCache(State):
 class WhisperState(ChunkState):
     """Everything the encoder remembers of ``B`` streams; its size never changes."""
 
+    chunking = ("chunk_size", "right_context")
+
     features: Tensor
     """``[B, 3, F]``: the last feature frames, which the convolutions reach back to."""
     current: tuple[LayerCache, ...]
