@@ -19,9 +19,9 @@ class WhisperEncoderConfig:
 
     ``chunk_size``, ``right_context``, ``max_positions``, ``window_stride`` and ``window_overlap``
     count encoder frames (20 ms). A chunk is encoded once ``right_context`` frames behind it are
-    there, which its frames see, too. Positions end at ``max_positions``, so the encoder starts over every ``window_stride``
-    frames; the next window is encoded beside the current one during its last ``window_overlap``
-    frames, so that no frame is without left context.
+    there, which its frames see, too. Positions end at ``max_positions``, so the encoder starts over
+    every ``window_stride`` frames; the next window is encoded beside the current one during its
+    last ``window_overlap`` frames, so that no frame is without left context.
     """
 
     name: str = "whisper"

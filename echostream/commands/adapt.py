@@ -42,10 +42,9 @@ def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> Non
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument(
         "--first-stage",
-        type=Path,
         metavar="RUN",
-        help="second stage: the decoder learns too, beside the encoder of this run; of --audio "
-        "only recordings with texts are used",
+        help="second stage: the decoder learns too, beside the encoder of this run, or of a "
+        "checkpoint that it goes on from; of --audio only recordings with texts are used",
     )
     parser.add_argument("--updates", type=int, default=2000, help="windows of 30 s (%(default)s)")
     parser.add_argument("--minutes", type=float, help="stop after this wall time in all (none)")

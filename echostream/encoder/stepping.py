@@ -226,8 +226,9 @@ class ChunkEncoder(abc.ABC, Generic[S]):
         """Encode the next segment of each stream.
 
         Whole chunks are encoded one after the other; the feature frames that do not fill a chunk
-        and its right context wait in the state. With ``is_final`` the rest is encoded as it is, and the streams end.
-        Streams may be at different positions, and none can disturb another, whatever its features.
+        and its right context wait in the state. With ``is_final`` the rest is encoded as it is, and
+        the streams end. Streams may be at different positions, and none can disturb another,
+        whatever its features.
 
         Args:
             features: ``[B, T, input_dim]`` new feature frames; ``T`` may be 0.

@@ -183,12 +183,8 @@ def read_difference(folder: str | Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not name.endswith((_VALUES, _SCALES)):
             result[name] = tensor.float()
-    changes = {name: _unpacked(tensors, name, shape, path) for name, shape in header.shapes.items()}
-    for name in [name for name in changes if name.endswith(_LEFT)]:
-        left, right = changes.pop(name), changes.pop(name.removesuffix(_LEFT) + _RIGHT, None)
-        if right is None or left.ndim != 2 or left.shape[1:] != right.shape[:1]:
-            raise CheckpointError(f"{path} has half of a difference, {name}; copy the file again")
-        changes[name.removesuffix(_LEFT)] = left @ right
+    changes, low_rank = _changes(header, tensors, path)
+    changes |= {name: left @ right for name, (left, right) in low_rank.items()}
     for name, change in changes.items():
         old = result.get(name, torch.zeros(change.shape))
         if old.shape != change.shape:
@@ -199,6 +195,16 @@ def read_difference(folder: str | Path) -> dict[str, Tensor]:
         result[name] = old + change
     logger.info("%s: the weights of %s and %s", folder, base_folder, path.name)
     return result
+
+
+def low_rank_changes(folder: str | Path) -> dict[str, Factors]:
+    """By name of a weight the factors of its change, of the difference in ``folder``.
+
+    Raises:
+        CheckpointError: if the difference is damaged.
+    """
+    path = Path(folder) / FILE
+    return _changes(*_read(path), path)[1]
 
 
 def base_of(folder: str | Path) -> Path:
@@ -244,6 +250,20 @@ def _packed(change: Tensor) -> tuple[Tensor, Tensor]:
     values = (groups / steps).round().clamp(-_LEVELS, _LEVELS).to(torch.int16) + 8
     pairs = values.view(-1, GROUP // 2, 2)
     return (pairs[..., 0] + 16 * pairs[..., 1]).to(torch.uint8), scales
+
+
+def _changes(
+    header: Header, tensors: Mapping[str, Tensor], path: Path
+) -> tuple[dict[str, Tensor], dict[str, Factors]]:
+    """What is stored in 4 bits: changes, and those of low rank as factors."""
+    changes = {name: _unpacked(tensors, name, shape, path) for name, shape in header.shapes.items()}
+    low_rank = {}
+    for name in [name for name in changes if name.endswith(_LEFT)]:
+        left, right = changes.pop(name), changes.pop(name.removesuffix(_LEFT) + _RIGHT, None)
+        if right is None or left.ndim != 2 or left.shape[1:] != right.shape[:1]:
+            raise CheckpointError(f"{path} has half of a difference, {name}; copy the file again")
+        low_rank[name.removesuffix(_LEFT)] = left, right
+    return changes, low_rank
 
 
 def _unpacked(

@@ -58,7 +58,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             whole=WHOLE_RECORDING,
             chunk_sizes=(8, 16, 16, 32, 32, 32, 64, None),
             first_chunk_sizes=(32, 64),
-            others={"right_context": (0, 16, 32)},
+            others={"right_context": (None, None, 0, 16, 32)},
         ),
     )
 

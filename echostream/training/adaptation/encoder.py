@@ -1,17 +1,42 @@
 """What is adapted, and where it stands."""
 
+import dataclasses
 from pathlib import Path
 
 from torch import Tensor
 
 from echostream.config import load_config
+from echostream.config_whisper import WhisperEncoderConfig
 from echostream.decoder.text.transformer import TransformerDecoder
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import CheckpointError
-from echostream.model import load_model
+from echostream.locations import find_checkpoint
+from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import load_config_json
+from echostream.model.difference import has_difference, low_rank_changes
+from echostream.training.adaptation.low_rank import take_factors
 from echostream.training.adaptation.student import Student, student_system
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
+
+RIGHT_CONTEXT = 16
+"""Encoder frames behind a chunk that an adapted encoder sees: 320 ms."""
+
+
+def streaming_model(checkpoint: Path) -> SpeechModel:
+    """The model of a Whisper checkpoint with the right context of an adapted one.
+
+    Raises:
+        CheckpointError: if its encoder is not Whisper's.
+    """
+    base_encoder(checkpoint)
+    model = load_model(checkpoint)
+    config = model.config.encoder
+    assert isinstance(config, WhisperEncoderConfig)
+    room = config.max_positions - config.window_stride - config.window_overlap
+    wider = dataclasses.replace(config, right_context=min(RIGHT_CONTEXT, room))
+    other = SpeechModel(dataclasses.replace(model.config, encoder=wider))
+    other.load_state_dict(model.state_dict())
+    return other.eval()
 
 
 def base_encoder(checkpoint: Path) -> WhisperEncoder:
@@ -42,7 +67,7 @@ def student_encoder(checkpoint: Path, student: str) -> WhisperEncoder | Student:
     """
     base = base_encoder(checkpoint)
     if not student:
-        return base
+        return streaming_model(checkpoint).encoder
     return Student(student_system(load_config(student), load_config_json(checkpoint)), base)
 
 
@@ -56,6 +81,35 @@ def base_decoder(checkpoint: Path) -> TransformerDecoder:
     if decoder is None:
         raise CheckpointError(f"{checkpoint} has no text decoder; expected a Whisper checkpoint")
     return decoder
+
+
+def go_on_from(source: str, encoder: WhisperEncoder | Student, decoder: TransformerDecoder) -> None:
+    """Give encoder and decoder the weights of a run, or of a checkpoint that one has left.
+
+    Args:
+        source: folder of a run of either stage, or a checkpoint's folder or name.
+        encoder: of :func:`student_encoder`.
+        decoder: with changes of low rank.
+
+    Raises:
+        CheckpointError: if it is neither, or a student's checkpoint.
+    """
+    run = Path(source)
+    if (run / FAIRSEQ).is_dir():
+        encoder.load_state_dict(adapted_weights(run, "encoder."))
+        if weights := adapted_weights(run, "decoder."):
+            decoder.load_state_dict(weights)
+        return
+    folder = find_checkpoint(source)
+    if not has_difference(folder) or isinstance(encoder, Student):
+        raise CheckpointError(
+            f"{source} is no run and no checkpoint that adaptation has left; expected one of them"
+        )
+    encoder.load_state_dict(base_encoder(folder).state_dict())
+    # What belongs to a position is found anew at the end.
+    encoder.position_mean.zero_()
+    factors = low_rank_changes(folder)
+    take_factors(decoder, {k.removeprefix("text_decoder."): own for k, own in factors.items()})
 
 
 def adapted_weights(run: Path, part: str) -> dict[str, Tensor]:

@@ -18,7 +18,11 @@ from echostream.encoder.whisper.encoder import SILENCE
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import save_difference
 from echostream.training.adaptation import voice_activity
-from echostream.training.adaptation.encoder import adapted_weights, base_encoder
+from echostream.training.adaptation.encoder import (
+    adapted_weights,
+    base_encoder,
+    streaming_model,
+)
 from echostream.training.adaptation.low_rank import low_rank_factors
 from echostream.training.adaptation.student import Student, into_system, smoothed, student_system
 from echostream.training.adaptation.teacher import Teacher
@@ -48,7 +52,7 @@ def export_adaptation(
     Raises:
         CheckpointError: if the run has no checkpoint.
     """
-    model = load_model(checkpoint)
+    model = streaming_model(checkpoint)
     encoder, decoder = model.encoder, model.text_decoder
     assert isinstance(encoder, WhisperEncoder) and isinstance(decoder, TransformerDecoder)
     original = base_encoder(checkpoint)

@@ -35,6 +35,16 @@ def make_low_rank(module: nn.Module) -> None:
             parametrize.register_parametrization(layer, "weight", change)
 
 
+def take_factors(module: nn.Module, factors: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Start the changes of a module that is low-rank from what :func:`low_rank_factors` gave."""
+    with torch.no_grad():
+        for name, (left, right) in factors.items():
+            layer = module.get_submodule(name.removesuffix(".weight"))
+            change = next(each for each in layer.modules() if isinstance(each, LowRankChange))
+            change.left.copy_(left / _SCALE)
+            change.right.copy_(right)
+
+
 def low_rank_factors(weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """By name of the weight its factors ``[O, r]`` and ``[r, I]``, of a module's state."""
     middle = ".parametrizations.weight.0.left"

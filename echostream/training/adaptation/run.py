@@ -22,8 +22,8 @@ class AdaptationOptions:
     leave_out: str = ""
     seed: int = 1
     save_every: int = 100
-    first_stage: Path | None = None
-    """Run whose encoder the decoder learns with, in the second stage."""
+    first_stage: str | Path | None = None
+    """Run or checkpoint whose encoder the decoder learns with, in the second stage."""
     student: Path | None = None
     """Configuration of the encoder that learns, from stored targets; else it is the teacher's."""
 

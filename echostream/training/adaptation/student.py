@@ -90,10 +90,10 @@ class Student(nn.Module):
         self.positions[: len(means)] = means
         self.positions[len(means) :] = means[-1]
 
-    def forward(self, features: Tensor, chunk_size: int) -> dict[str, Tensor]:
+    def forward(self, features: Tensor, **chunking: int | None) -> dict[str, Tensor]:
         """``[B, f, F]`` to ``encoder_out`` ``[B, T, C]``, as the teacher's call."""
         normal = (features - self.feature_mean) / self.feature_std
-        frames = self.encoder(normal, chunk_size=chunk_size)["encoder_out"]
+        frames = self.encoder(normal, **chunking)["encoder_out"]
         y = self.source_map(frames) + self.positions[: frames.shape[1]]
         return {"encoder_out": self.spread * y}
 

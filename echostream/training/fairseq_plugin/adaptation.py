@@ -22,7 +22,7 @@ from echostream.training.adaptation.encoder import base_encoder, student_encoder
 from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import Teacher, spread_of
 from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
-from echostream.training.drawn_chunks import choices_for
+from echostream.training.drawn_chunks import Chunking, choices_for
 from echostream.training.fairseq_plugin.window_task import (
     NumberedDataset,
     Sample,
@@ -109,7 +109,7 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
 class EncoderStudent(StudentModel):
     """An encoder: Whisper's, which starts as the teacher, or another."""
 
-    def forward(self, features: Tensor, chunk_size: int) -> Tensor:
+    def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
         """``[B, 2 T, F]`` to ``[B, T, C]``."""
-        y: Tensor = self.encoder(features, chunk_size=chunk_size)["encoder_out"]
+        y: Tensor = self.encoder(features, **chunking)["encoder_out"]
         return y

@@ -29,12 +29,13 @@ from echostream.constants import SAMPLE_RATE
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.model.checkpoint import tokens_path
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesson
-from echostream.training.adaptation.encoder import adapted_weights, base_decoder
+from echostream.training.adaptation.encoder import base_decoder, go_on_from
 from echostream.training.adaptation.held_out_texts import HeldOutTexts
 from echostream.training.adaptation.low_rank import make_low_rank
 from echostream.training.adaptation.teacher import Teacher, spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
 from echostream.training.adaptation.windows import WindowMaker
+from echostream.training.drawn_chunks import Chunking
 from echostream.training.fairseq_plugin.adaptation import (
     AdaptationConfig,
     AdaptationTask,
@@ -54,7 +55,7 @@ MEASURES = ("error", "divergence", "cross_entropy", "accuracy")
 class DecoderAdaptationConfig(AdaptationConfig):
     """What ``fairseq-train`` can be told about the task."""
 
-    start_from: str = field(default="", metadata={"help": "run of either stage"})
+    start_from: str = field(default="", metadata={"help": "run of either stage, or a checkpoint"})
 
 
 class LessonDataset(WindowDataset):
@@ -164,9 +165,7 @@ class SystemStudent(StudentModel):
         self.decoder = base_decoder(Path(cfg.checkpoint))
         make_low_rank(self.decoder)
         if cfg.start_from:
-            self.encoder.load_state_dict(adapted_weights(Path(cfg.start_from), "encoder."))
-            if decoder := adapted_weights(Path(cfg.start_from), "decoder."):
-                self.decoder.load_state_dict(decoder)
+            go_on_from(cfg.start_from, self.encoder, self.decoder)
 
     def begin(self, held_out: Sequence[Sample]) -> None:
         """As in the first stage; a student keeps the statistics that it began with."""
@@ -175,9 +174,11 @@ class SystemStudent(StudentModel):
         else:
             super().begin(held_out)
 
-    def forward(self, features: Tensor, chunk_size: int, lesson: Lesson) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, features: Tensor, chunking: Chunking, lesson: Lesson
+    ) -> tuple[Tensor, Tensor]:
         """``[1, 2 T, F]`` to ``[1, T, C]`` and logits ``[n, V]``."""
-        y: Tensor = self.encoder(features, chunk_size=chunk_size)["encoder_out"]
+        y: Tensor = self.encoder(features, **chunking)["encoder_out"]
         answers = self.decoder(lesson.tokens[None, :-1], y, lesson.views[None])
         return y, answers[0, lesson.prompt - 1 :]
 
@@ -204,7 +205,7 @@ class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """The weighted sum, 1, and what is logged."""
         lesson: Lesson = sample["lesson"]
-        y, logits = model(**sample["net_input"], chunk_size=sample["chunk_size"], lesson=lesson)
+        y, logits = model(**sample["net_input"], chunking=sample["chunking"], lesson=lesson)
         error = ((y - sample["target"]) / model.spread).square().mean()
         log_probs = logits.log_softmax(dim=-1)
         theirs = lesson.log_probs.float()

@@ -166,8 +166,8 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """One window under a chunk that is drawn for it."""
         model.train()
-        chunk = draw_chunking(model.choices, random.Random(sample["seed"]), False)["chunk_size"]
-        loss, size, log = criterion(model, {**sample, "chunk_size": chunk})
+        chunking = draw_chunking(model.choices, random.Random(sample["seed"]), False)
+        loss, size, log = criterion(model, {**sample, "chunking": chunking})
         optimizer.backward(loss * 0 if ignore_grad else loss)
         self._updates = update_num + 1
         for name in _measures(log):
@@ -190,7 +190,8 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         found: dict[str, float] = {}
         with torch.no_grad():
             for chunk in self.valid_chunks:
-                loss, size, log = criterion(model, {**sample, "chunk_size": chunk})
+                chunking = {"chunk_size": chunk}
+                loss, size, log = criterion(model, {**sample, "chunking": chunking})
                 found |= {f"{name}_{chunk}": float(log[name]) for name in _measures(log)}
         self._held_out.append(found)
         return loss, size, log
@@ -233,7 +234,7 @@ class DistillationCriterion(FairseqCriterion):  # type: ignore[misc]
         self, model: Any, sample: Sample, reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Mean of the squared errors, 1, and what is logged."""
-        y = model(**sample["net_input"], chunk_size=sample["chunk_size"])
+        y = model(**sample["net_input"], chunking=sample["chunking"])
         loss = ((y - sample["target"]) / model.spread).square().mean()
         log = {
             "loss": loss.detach(),

@@ -109,7 +109,7 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(
     student.eval()
     features = torch.from_numpy(read_target(stored_targets(base / "targets", "valid")[0]).features)
     with torch.no_grad():
-        expected = student(features[None], 32)["encoder_out"][0]
+        expected = student(features[None], chunk_size=32)["encoder_out"][0]
         normal = torch.from_numpy(model.cmvn(features.numpy()))[None]
         frames = model.encoder(normal, chunk_size=32)["encoder_out"]
         decoder = model.text_decoder
