@@ -39,6 +39,8 @@ ARGUMENTS: Mapping[str, tuple[str | type[int] | tuple[str, ...], str]] = {
         "the segments are (the checkpoint's)"),
     "left_context_ms": (int, f"earlier audio that attention sees, a multiple of {_GROUP_MS} (the "
         "checkpoint's)"),
+    "right_context_ms": (int, "audio behind a chunk that it waits for and sees, of an encoder that "
+        "has such: Whisper's (the checkpoint's)"),
     "max_future_frames": ("L", "look-ahead inside the chunk at each stack's rate: chunk, or a "
         "number, 0 for causal (the checkpoint's)"),
     "encoder_mode": (CONFORMER_MODES, "of the baseline's chunk-Conformer: with exact caches, or "

@@ -43,8 +43,8 @@ class Capabilities:
     """What an encoder can do beyond encoding one stream at a time."""
 
     chunking: frozenset[str] = frozenset({"chunk_size"})
-    """Arguments of ``init_state`` among ``chunk_size``, ``left_context`` (encoder frames),
-    ``max_future_frames`` and ``mode``."""
+    """Arguments of ``init_state`` among ``chunk_size``, ``left_context``, ``right_context`` (in
+    encoder frames), ``max_future_frames`` and ``mode``."""
     modes: tuple[str, ...] = ()
     """Values of ``mode``: ways to stream with the same output."""
     batched: bool = False

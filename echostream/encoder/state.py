@@ -152,6 +152,11 @@ class EncoderState(State):
         """Where the tensors are, but for counters."""
         return next(t for name, t in self.named_tensors() if name not in self.counters).device
 
+    @property
+    def right_context(self) -> int:
+        """Encoder frames behind a chunk that its frames see."""
+        return 0
+
     if TYPE_CHECKING:  # Fields of the subclasses, each in its own order.
 
         @property

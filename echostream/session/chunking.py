@@ -9,6 +9,7 @@ from echostream.session.options import SystemOptions
 _ARGUMENTS = {
     "chunk_ms": "chunk_size",
     "left_context_ms": "left_context",
+    "right_context_ms": "right_context",
     "max_future_frames": "max_future_frames",
     "encoder_mode": "mode",
 }
@@ -22,12 +23,15 @@ def chunking(options: SystemOptions, encoder: Encoder) -> dict[str, Any]:
             for this kind of encoder.
     """
     group_ms = encoder.frame_ms * encoder.chunk_multiple
-    for name in ("chunk_ms", "left_context_ms"):
+    for name, unit, least in (
+        ("chunk_ms", group_ms, group_ms),
+        ("left_context_ms", group_ms, 0),
+        ("right_context_ms", encoder.frame_ms, 0),
+    ):
         value = getattr(options, name)
-        least = group_ms if name == "chunk_ms" else 0
-        if value is not None and (value % group_ms or value < least):
+        if value is not None and (value % unit or value < least):
             raise ConfigError(
-                f"--{name.replace('_', '-')} is {value}; expected a multiple of {group_ms} ms "
+                f"--{name.replace('_', '-')} is {value}; expected a multiple of {unit} ms "
                 f"from {least} on"
             )
     result: dict[str, Any] = {}
@@ -43,6 +47,8 @@ def chunking(options: SystemOptions, encoder: Encoder) -> dict[str, Any]:
         result["mode"] = options.encoder_mode
     if options.left_context_ms is not None:
         result["left_context"] = options.left_context_ms // encoder.frame_ms
+    if options.right_context_ms is not None:
+        result["right_context"] = options.right_context_ms // encoder.frame_ms
     if options.max_future_frames is not None:
         result["max_future_frames"] = _future(options.max_future_frames)
     return result

@@ -40,6 +40,7 @@ class SystemOptions:
     pause_ms: int | None = None
     chunk_ms: int | None = None
     left_context_ms: int | None = None
+    right_context_ms: int | None = None
     max_future_frames: str | None = None
     encoder_mode: str | None = None
     channel: str | None = None

@@ -49,8 +49,10 @@ def single_samples(trial: Trial) -> None:
     samples = trial.audio()
     state = trial.translator.init_state()
     frame_ms = trial.subject.model.encoder.frame_ms
-    chunk = state.listener.encoder.chunk_size * frame_ms * SAMPLE_RATE // 1000
-    singles = {*range(1, _SINGLE_RUN), *range(2 * chunk - _SINGLE_RUN // 2, 2 * chunk + 200)}
+    encoder = state.listener.encoder
+    frames = 2 * encoder.chunk_size + encoder.right_context
+    end = frames * frame_ms * SAMPLE_RATE // 1000
+    singles = {*range(1, _SINGLE_RUN), *range(end - _SINGLE_RUN // 2, end + 200)}
     _compare(trial, samples, sorted(cut for cut in singles if cut < len(samples)))
 
 

@@ -28,6 +28,7 @@ _SINGLE_SECONDS = 2.0
 """Audio that is pushed frame by frame."""
 _CHUNKS_MS = (160, 320, 640, 1280)
 _LEFT_CONTEXTS_MS = (0, 1280, 2560)
+_RIGHT_CONTEXTS_MS = (0, 100, 320, 640)
 _FUTURES = (None, 0, 1, 4)
 
 
@@ -130,11 +131,12 @@ def batch_in_step(trial: Trial) -> None:
 
 
 def other_chunkings(trial: Trial) -> None:
-    """Other chunks, left contexts and look-aheads than the configuration's."""
+    """Other chunks, contexts and look-aheads than the configuration's."""
     features, encoder = trial.features(), trial.subject.model.encoder
     values = {
         "chunk_size": [ms // encoder.frame_ms for ms in _CHUNKS_MS],
         "left_context": [ms // encoder.frame_ms for ms in _LEFT_CONTEXTS_MS],
+        "right_context": [ms // encoder.frame_ms for ms in _RIGHT_CONTEXTS_MS],
         "max_future_frames": _FUTURES,
     }
     chunking = {

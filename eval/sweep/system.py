@@ -138,7 +138,8 @@ class System:
     @cached_property
     def chunking(self) -> dict[str, Any]:
         """All settings of an encoder state, those left to the configuration included."""
-        return settings_of(self.listener().init_state().encoder)
+        state = self.listener().init_state().encoder
+        return settings_of(state) | {"right_context": state.right_context}
 
     def listener(self, clock: Clock = DEFAULT_CLOCK) -> Listener:
         """Audio to log-probabilities, as in the agent."""

@@ -99,7 +99,7 @@ def push(
     """
     outputs, here = [], state
     unit = encoder.frame_ms // FRAME_SHIFT_MS
-    behind = unit * getattr(state, "right_context", 0)
+    behind = unit * state.right_context
     start, given = int(state.pending_lengths[0]), 0
     edges = [0, *cuts, features.shape[1]]
     for index, (begin, end) in enumerate(pairwise(edges)):
