@@ -51,7 +51,7 @@ class CutSegment:
     """What a segment gives to encode now, and what waits for the next."""
 
     chunks: tuple[Tensor, ...]
-    """``[B, 2 (c + r), F]`` each; zeros after what is each stream's own."""
+    """``[B, 2 (c + r), F]`` each; zeros after the frames of each stream that has any in it."""
     lengths: tuple[tuple[int, ...], ...]
     """For each chunk the encoder frames of each stream in it, 0 to ``c + r``."""
     totals: tuple[int, ...]

@@ -156,7 +156,7 @@ class AlignAtt:
     """
 
     frames: int = option(
-        int, "f: newest encoder frames at which no written word may look", default=60, minimum=0
+        int, "f: newest encoder frames at which no written word may look", default=25, minimum=0
     )
 
     def __post_init__(self) -> None:

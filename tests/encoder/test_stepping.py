@@ -155,36 +155,47 @@ def test_calls_are_the_cheapest(streams: int, available: set[int]) -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(
-    st.lists(st.tuples(st.integers(0, 15), st.integers(0, 70)), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 23), st.integers(0, 70)), min_size=1, max_size=4),
     st.integers(0, 5),
     st.booleans(),
+    st.sampled_from((0, 1, 4)),
 )
-def test_chunks_and_rest(streams: list[tuple[int, int]], extra: int, is_final: bool) -> None:
+def test_chunks_and_rest(
+    streams: list[tuple[int, int]], extra: int, is_final: bool, right_context: int
+) -> None:
     """Frames are numbered from 1 in each stream; NaN stands wherever nothing may be read."""
-    window = 16
+    window, behind = 16, 2 * right_context
+    streams = [(min(waiting, window + behind - 1), new) for waiting, new in streams]
     width = max(new for _, new in streams) + extra
-    pending = torch.full((len(streams), window, 1), float("nan"))
+    pending = torch.full((len(streams), window + behind, 1), float("nan"))
     features = torch.full((len(streams), width, 1), float("nan"))
     for row, (waiting, new) in enumerate(streams):
         pending[row, :waiting, 0] = torch.arange(1.0, waiting + 1)
         features[row, :new, 0] = torch.arange(waiting + 1.0, waiting + new + 1)
     cut = cut_segment(
-        pending, [w for w, _ in streams], features, [n for _, n in streams], is_final=is_final
+        pending,
+        [w for w, _ in streams],
+        features,
+        [n for _, n in streams],
+        is_final=is_final,
+        right_context=right_context,
     )
-    assert all(chunk.shape == (len(streams), window, 1) for chunk in cut.chunks)
+    assert all(chunk.shape == (len(streams), window + behind, 1) for chunk in cut.chunks)
     assert len(cut.lengths) == len(cut.chunks)
     for row, (waiting, new) in enumerate(streams):
         queued = list(range(1, waiting + new + 1))
-        whole = len(queued) // window * window
+        whole = max(0, len(queued) - behind) // window * window
         taken = queued[: len(queued) // 2 * 2] if is_final else queued[:whole]
         rest = [] if is_final else queued[whole:]
-        given_out: list[float] = []
+        given_out = 0
         for chunk, lengths in zip(cut.chunks, cut.lengths, strict=True):
-            count = 2 * lengths[row]
-            assert count == min(window, max(0, len(taken) - len(given_out)))
-            given_out += chunk[row, :count, 0].tolist()
-            assert not chunk[row, count:].any()
-        assert given_out == taken
+            seen = [] if given_out >= len(taken) else queued[given_out:][: window + behind]
+            if is_final:
+                seen = seen[: len(seen) // 2 * 2]
+            assert chunk[row, : 2 * lengths[row], 0].tolist() == seen
+            assert not lengths[row] or not chunk[row, 2 * lengths[row] :].any()
+            given_out += min(window, len(seen))
+        assert given_out == len(taken)
         assert cut.totals[row] == len(taken) // 2
         assert cut.pending_lengths[row] == len(rest)
         assert cut.pending[row, : len(rest), 0].tolist() == rest
