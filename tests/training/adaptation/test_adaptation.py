@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from echostream.errors import CheckpointError
 from echostream.model import SpeechModel, load_model
 from echostream.training.adaptation import export as export_module
 from echostream.training.adaptation import voice_activity
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher
-from echostream.training.adaptation.encoder import adapted_weights
+from echostream.training.adaptation.encoder import (
+    adapted_weights,
+    base_decoder,
+    go_on_from,
+    student_encoder,
+)
 from echostream.training.adaptation.export import export_adaptation
-from echostream.training.adaptation.low_rank import low_rank_factors
+from echostream.training.adaptation.low_rank import low_rank_factors, make_low_rank
 from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
 from echostream.training.adaptation.texts import Dictation, TargetToken
 from echostream.training.adaptation.windows import find_recordings
@@ -108,6 +114,24 @@ def test_the_second_stage_teaches_the_decoder_what_is_said(
         # Both factors are stored in 4 bits.
         assert float((change - product).norm()) < 0.25 * float(product.norm())
     assert torch.equal(before.embedding.weight, after.embedding.weight)
+
+    # A run goes on from what was exported, whose positions are found anew at its end.
+    encoder, decoder = (
+        student_encoder(base / "small-whisper", ""),
+        base_decoder(base / "small-whisper"),
+    )
+    make_low_rank(decoder)
+    go_on_from(str(base / "both"), encoder, decoder)
+    exported = load_model(base / "both")
+    assert torch.equal(encoder.layers[0].ffn_in.weight, exported.encoder.layers[0].ffn_in.weight)
+    assert not encoder.position_mean.any() and exported.encoder.position_mean.any()
+    for name in factors:
+        layer = decoder.get_submodule(name.removesuffix(".weight"))
+        torch.testing.assert_close(layer.weight, after.get_parameter(name))
+    assert encoder.config.right_context == exported.config.encoder.right_context == 16
+    for wrong in (base / "small-whisper", base / "audio"):
+        with pytest.raises(CheckpointError, match="expected"):
+            go_on_from(str(wrong), encoder, decoder)
 
 
 def test_the_decoder_teacher_answers_as_the_decoder_does_offline() -> None:
