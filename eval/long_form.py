@@ -168,7 +168,8 @@ def hear(translator: Translator, recording: Path, run: Path) -> None:
         length = soundfile.info(recording).duration
         latest = time.monotonic()
         with tqdm(total=round(length), unit="s", disable=None, desc="heard") as bar:
-            chunks = stream_audio(recording, translator.listener.chunk_ms)
+            listener = translator.listener
+            chunks = stream_audio(recording, listener.chunk_ms, lead_ms=listener.right_context_ms)
             for number, (samples, rate) in enumerate(chunks):
                 if number < done:
                     continue

@@ -52,13 +52,18 @@ def read_audio(
 
 
 def stream_audio(
-    path: str | os.PathLike[str], segment_ms: float, *, channel: Channel = "mean"
+    path: str | os.PathLike[str],
+    segment_ms: float,
+    *,
+    channel: Channel = "mean",
+    lead_ms: float = 0.0,
 ) -> Iterator[tuple[NDArray[np.float32], int]]:
     """A file piece by piece, for recordings that should not be in memory as a whole.
 
     segment_ms: length of a segment in milliseconds, at least one sample. Segment i ends at sample
         floor((i + 1) * segment_ms * rate / 1000), so that lengths which are no whole number of
         samples do not add up to a drift; the last one may be shorter.
+    lead_ms: so much longer is the first segment, so that the ends of all others lie as much later.
     Yields (samples float32 [n], sample rate in Hz); together the segments equal `read_audio`.
 
     Raises AudioFormatError as `read_audio` does, but for some formats (MP3) that a file is cut
@@ -76,7 +81,7 @@ def stream_audio(
         segments = 0
         while position < file.frames:
             segments += 1
-            end = min(int(segments * segment_ms * rate // 1000), file.frames)
+            end = min(int((lead_ms + segments * segment_ms) * rate // 1000), file.frames)
             samples = _read(file, path, end - position, position=position, channel=channel)
             if samples.size:
                 yield samples, rate

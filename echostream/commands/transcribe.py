@@ -118,7 +118,8 @@ def hear(translator: Translator, name: str) -> Iterator[tuple[float, tuple[Writt
     from echostream.session import Session
 
     session = Session(translator)
-    for samples, rate in stream_audio(name, translator.listener.chunk_ms):
+    listener = translator.listener
+    for samples, rate in stream_audio(name, listener.chunk_ms, lead_ms=listener.right_context_ms):
         step = session.push(samples, rate)
         yield session.state.listener.audio_ms, words_of(step.turns)
     yield session.state.listener.audio_ms, words_of(session.finish().turns)

@@ -124,8 +124,17 @@ class Listener:
 
     @property
     def chunk_ms(self) -> int:
-        """Audio of a chunk, ms; pushing that much at a time gives words as early as they can be."""
+        """Audio of a chunk, ms."""
         milliseconds: int = self.init_state().encoder.chunk_size * self._encoder.frame_ms
+        return milliseconds
+
+    @property
+    def right_context_ms(self) -> int:
+        """Audio behind a chunk that it waits for, ms.
+
+        Words come as early as they can be if that much is pushed first, and then a chunk at a time.
+        """
+        milliseconds: int = self.init_state().encoder.right_context * self._encoder.frame_ms
         return milliseconds
 
     def init_state(self) -> ListenerState:

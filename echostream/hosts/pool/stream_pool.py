@@ -77,11 +77,11 @@ class StreamPool:
                 f"{max_batch} and must be one of them"
             )
         initial = translator.listener.init_state().encoder
-        chunk_ms = initial.chunk_size * encoder.frame_ms
+        chunk_ms = (initial.chunk_size + initial.right_context) * encoder.frame_ms
         if max_ahead_ms < chunk_ms:
             raise ConfigError(
-                f"max_ahead_ms is {max_ahead_ms}; expected at least a chunk, {chunk_ms} ms, or no "
-                "chunk would ever be whole"
+                f"max_ahead_ms is {max_ahead_ms}; expected at least {chunk_ms} ms, a chunk with "
+                "its right context, or no chunk would ever be whole"
             )
         for size in sorted(sizes):
             encoder.prepare(EncoderState.stack([initial] * size))

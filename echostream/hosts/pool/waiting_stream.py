@@ -72,8 +72,9 @@ class WaitingStream:
 
     @property
     def waiting_ms(self) -> int:
-        """Audio that waits."""
-        return self.num_frames * FRAME_SHIFT_MS
+        """Audio that waits, but for the right context that waits behind every chunk."""
+        behind = self.encoder.right_context * self.unit
+        return max(0, self.num_frames + self._pending - behind) * FRAME_SHIFT_MS
 
     @property
     def is_ready(self) -> bool:
@@ -82,13 +83,19 @@ class WaitingStream:
 
     @property
     def window(self) -> int:
-        """Feature frames of a chunk."""
-        return self.encoder.chunk_size * self.unit
+        """Feature frames that make the next chunk whole, with its right context."""
+        state = self.encoder
+        return (state.chunk_size + state.right_context) * self.unit - self._pending
 
     @property
     def has_frames(self) -> bool:
         """Whether the encoder would give frames; at the end less than one of its own gives none."""
-        return self.num_frames >= (self.unit if self.ending else self.window)
+        return self.num_frames >= (self.unit - self._pending if self.ending else self.window)
+
+    @property
+    def _pending(self) -> int:
+        """Feature frames that wait in the encoder's state: right context of the last chunk."""
+        return int(self.encoder.pending_lengths)
 
     def put(self, features: Tensor) -> None:
         """Feature frames ``[T, F]`` that wait from now on."""
@@ -99,14 +106,14 @@ class WaitingStream:
     def take(self) -> Portion:
         """The next chunk, which no longer waits."""
         joined = self._parts[0] if len(self._parts) == 1 else self.waiting_features()
-        window = min(self.window, len(joined))
+        window, has_frames = min(self.window, len(joined)), self.has_frames
         rest = joined[window:]
         self._parts = [rest] if len(rest) else []
         self.num_frames = len(rest)
         self.served = True
         front_end_ms, self.front_end_ms = self.front_end_ms, 0.0
         is_final = self.ending and len(rest) < self.unit
-        return Portion(self, joined[:window], is_final, front_end_ms)
+        return Portion(self, joined[:window], is_final, has_frames, front_end_ms)
 
     def put_back(self, portion: Portion) -> None:
         """Undo :meth:`take`."""
@@ -140,16 +147,13 @@ class Portion:
 
     stream: WaitingStream
     features: Tensor
-    """``[T, F]``, at most a chunk."""
+    """``[T, F]``, at most a chunk and its right context."""
     is_final: bool
     """Whether the stream ends with them."""
+    has_frames: bool
+    """Whether the encoder gives frames for it."""
     front_end_ms: float
     """Spent since the portion before."""
-
-    @property
-    def has_frames(self) -> bool:
-        """Whether the encoder gives frames for it."""
-        return len(self.features) >= self.stream.unit
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ In its YAML, beside what the agent's options are called there (``checkpoint``, `
     speech_chunk_size: 0.32     # s, the encoder's chunk if it is left out
 """
 
+import math
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -41,9 +42,10 @@ class EchoStreamProcessor(SpeechProcessor):  # type: ignore[misc]  # untyped bas
 
     @property
     def speech_chunk_size(self) -> float:
-        """In seconds."""
-        chunk_ms = self._first.listener.chunk_ms
-        return float(getattr(self.config, "speech_chunk_size", None) or chunk_ms / 1000)
+        """In seconds; by default what both a chunk and its right context are multiples of."""
+        listener = self._first.listener
+        usual = math.gcd(listener.chunk_ms, listener.right_context_ms)
+        return float(getattr(self.config, "speech_chunk_size", None) or usual / 1000)
 
     def process_chunk(self, waveform: NDArray[np.float32]) -> IncrementalOutput:
         """Words of more audio ``[n]`` at 16 kHz; what was written is never deleted."""

@@ -296,7 +296,7 @@ def test_a_stream_closed_while_it_is_computed(translate: Make) -> None:
     [
         ({"max_batch": 0}, "max_batch is 0"),
         ({"max_streams": 0}, "max_streams is 0"),
-        ({"max_ahead_ms": 319}, "max_ahead_ms is 319; expected at least a chunk, 320 ms"),
+        ({"max_ahead_ms": 319}, "max_ahead_ms is 319; expected at least 320 ms, a chunk"),
         ({"batch_sizes": []}, r"batch_sizes are \[\]"),
         ({"batch_sizes": [0, 16]}, r"batch_sizes are \[0, 16\]"),
         ({"batch_sizes": [1, 8]}, r"batch_sizes are \[1, 8\].* 16"),

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from echostream.backend import installed_backends
 from echostream.hosts.pool import StreamPool
-from echostream.session import Translator
-from tests.small_system import audio
+from echostream.session import SystemOptions, Translator, build_translator
+from tests.small_system import audio, make_whisper
 
 from .hosts import Host, alone, source
 
@@ -50,6 +51,37 @@ def test_any_interleaving(translator, expected, what, max_batch: int, seed: int)
     for (seconds, number, rate, _), turns in zip(what, host.turns, strict=True):
         assert turns == expected(seconds, number, rate)
     assert len(pool) == 0 and pool.num_ready == 0 and pool.nbytes == 0
+
+
+@pytest.mark.parametrize("right_context_ms", [0, 100, 320])
+def test_right_context_is_waited_for_and_lost_by_no_stream(
+    tmp_path: Path, right_context_ms: int
+) -> None:
+    make_whisper(tmp_path)
+    translator = build_translator(
+        SystemOptions(
+            checkpoint=str(tmp_path),
+            source_language="es",
+            policy="alignatt",
+            policy_options="frames=0",
+            right_context_ms=right_context_ms,
+        )
+    )
+    # As long as a chunk, or several, and shorter than one; some end in the middle of a batch.
+    seconds = (0.64, 1.28, 2.56, 0.3, 0.96, 1.7, 0.0)
+    sources = [source(each, number, segment=3_200) for number, each in enumerate(seconds)]
+    pool = StreamPool(translator, 3)
+    host = Host(pool, sources)
+    first = pool.open()
+    pool.push(first, audio(0.64 + right_context_ms / 1000, 0)[:-200], 16_000)
+    assert not pool.num_ready and pool.waiting_ms(first) < 640
+    pool.push(first, audio(0.1, 0), 16_000)
+    assert pool.num_ready and pool.waiting_ms(first) >= 640
+    pool.close(first)
+    host.run_to_the_end(lambda left: [left[0], *left])
+    assert any(turn.words for turns in host.turns for turn in turns)
+    for one, turns in zip(sources, host.turns, strict=True):
+        assert turns == alone(translator, one)
 
 
 @pytest.mark.parametrize("policy", ["ctc", "local-agreement", "offline"])
