@@ -95,7 +95,7 @@ class WaitingStream:
     @property
     def _pending(self) -> int:
         """Feature frames that wait in the encoder's state: right context of the last chunk."""
-        return int(self.encoder.pending_lengths)
+        return int(self.encoder.pending_lengths) if self.encoder.right_context else 0
 
     def put(self, features: Tensor) -> None:
         """Feature frames ``[T, F]`` that wait from now on."""
