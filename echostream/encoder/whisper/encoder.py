@@ -30,6 +30,7 @@ from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of
 from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks
 from echostream.encoder.registry import register
 from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
+from echostream.encoder.whisper.chunk_mask import laid_out
 from echostream.encoder.whisper.convolution import RowConvolution
 from echostream.encoder.whisper.layer import Place, WhisperLayer
 from echostream.encoder.whisper.state import LayerCache, WhisperState
@@ -200,29 +201,12 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
     def _whole_window(
         self, x: Tensor, start: int, chunk_size: int, right_context: int, ends: Tensor | None
     ) -> Tensor:
-        """Encode one window ``[B, n, C]`` of recordings, which begins at frame ``start``.
-
-        A ``chunk_size`` of 0 is all of it. The right context of each chunk is a copy of frames
-        that only the chunk and the copy itself see; copies stand behind the ``n`` frames.
-        """
+        """Encode one window ``[B, n, C]`` of recordings, which begins at frame ``start``; a
+        ``chunk_size`` of 0 is all of it."""
         frames = x.shape[1]
-        at = torch.arange(frames, device=x.device)
-        chunk = at // chunk_size if chunk_size else at * 0
-        visible = None
+        at, visible = torch.arange(frames, device=x.device), None
         if chunk_size:
-            visible = chunk[None, :] <= chunk[:, None]
-        if right_context:
-            chunks = torch.arange(-(-frames // chunk_size), device=x.device)[:, None]
-            behind = torch.arange(right_context, device=x.device)
-            copied = (chunks + 1) * chunk_size + behind
-            there = copied < frames
-            of_chunk = torch.cat((chunk, chunks.expand_as(copied)[there]))
-            is_copy = torch.arange(len(of_chunk), device=x.device) >= frames
-            at = torch.cat((at, copied[there]))
-            same = of_chunk[None, :] == of_chunk[:, None]
-            visible = same | ((of_chunk[None, :] < of_chunk[:, None]) & ~is_copy)
-        if visible is not None:
-            visible = visible[None, None]
+            at, visible = laid_out(at, chunk_size, right_context)
         if ends is not None:
             # A frame after the end looks at itself, since a softmax over nothing is not a number.
             heard = (start + at < ends[:, None])[:, None, None, :]
