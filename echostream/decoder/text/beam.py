@@ -19,7 +19,7 @@ from echostream.decoder.text.source import Source
 
 SURE = math.log(0.5)
 """Log-probability from which on a token is taken without a look at others."""
-NEWEST = 50
+NEWEST = 25
 """Frames at the end of what was heard so far, on which no search is spent: words about them are
 likely to change once more is heard."""
 

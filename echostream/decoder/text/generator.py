@@ -211,6 +211,18 @@ class TransformerGenerator:
 
     def finish(self, state: TextState) -> TextState:
         """Every word to the end of the text is complete."""
+        state = dataclasses.replace(self._searched(state), finished=True)
+        if not guards.leaves_out(state, state.last_frame):
+            return state
+        words = self._words(state)
+        found = words.first(len(words))
+        reached = max((state.last_frame, *(each.word.frame for each in found)))
+        if not guards.leaves_out(state, reached):
+            return state
+        # The decoder ends too early, or says again what it has said: the rest is another text.
+        waiting = (*state.waiting, *(each.word for each in found))
+        state = dataclasses.replace(self._with(found, state), waiting=waiting)
+        state = self._begun_anew(state, reached + 1)
         return dataclasses.replace(self._searched(state), finished=True)
 
     def _searched(self, state: TextState) -> TextState:

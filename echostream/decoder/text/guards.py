@@ -17,12 +17,18 @@ UNSURE = -2.0
 A short word is often taken for no speech, but the decoder is sure of it; Whisper, too, asks for
 both (``logprob_threshold``, of a whole segment)."""
 
+LEFT_OUT = 60
+"""Frames with speech at an end that no word is about are a text of their own."""
+
 STALLED = 250
 """After so many frames without a new word the decoder begins anew."""
 
 REWOUND = 50
 """A word that looks so many frames further back than another before it is said again in a circle
 (the rewinding of SimulStreaming, arXiv 2506.17077)."""
+
+REWINDING = 30
+"""So long a decoder may draft such a word and nothing else before it begins anew."""
 
 FEW_WORDS = 5
 """So few different words among the last :data:`~echostream.decoder.repetition.MAX_PERIOD` of a
@@ -66,7 +72,14 @@ def has_no_speech(draft: Draft, least: float) -> bool:
     return draft.no_speech[0] > least and draft.tokens[0].log_prob < UNSURE
 
 
+def leaves_out(state: TextState, reached: int) -> bool:
+    """Whether there is speech behind the frame that words reach, as long as a text."""
+    return state.source.num_frames > 0 and state.speech_end - reached > LEFT_OUT
+
+
 def is_stalled(state: TextState) -> bool:
-    """Whether the decoder has words to say and has said none for long."""
-    said = bool(state.draft.tokens) and bool(state.written or state.history)
-    return said and state.source.end - state.last_turn > STALLED
+    """Whether the decoder has words to say and has said none for long, or says them again."""
+    if not state.draft.tokens or not (state.written or state.history):
+        return False
+    rewinds = state.draft.tokens[0].frame < state.last_frame - REWOUND
+    return state.source.end - state.last_turn > (REWINDING if rewinds else STALLED)

@@ -271,7 +271,10 @@ class GreedySearch:
         if speech.is_over and left <= AT_END and said[-1] in self._sentence_ends:
             row[torch.arange(len(row)) != self.end] = -torch.inf
         elif look.silent < ENDED and left > NEAR_END:
+            end = float(row[self.end])
             row[self.end] = -torch.inf
+            if float(row.max()) == -torch.inf:  # All else would be a copy.
+                row[self.end] = end
         return row
 
     def committed(

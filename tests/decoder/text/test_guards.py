@@ -78,6 +78,42 @@ def test_a_word_that_looks_far_back_is_not_shown(monkeypatch: pytest.MonkeyPatch
         assert bool(candidates.tentative[:1]) is shown
 
 
+def test_a_decoder_that_only_looks_back_begins_anew_behind_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = generator(window=60)
+    state = one_chunk(made, 30)
+    _, state = made.commit(1, state)
+    assert made.candidates(state)[0].tentative[:1]
+    first = state.draft.tokens[0].frame
+    for rewound, waits, cuts in ((5, 0, 1), (5, CHUNK, 0), (6, 0, 0)):
+        monkeypatch.setattr(guards, "REWOUND", rewound)
+        monkeypatch.setattr(guards, "REWINDING", waits)
+        # Its next word looks six frames further back than one that is written, CHUNK frames ago.
+        later = dataclasses.replace(state, last_frame=first + 6, last_turn=30 - CHUNK)
+        after = made.observe(heard(frames(CHUNK)), later)
+        assert after.num_cuts == state.num_cuts + cuts
+        assert after.source.base == (first + 7 if cuts else state.source.base)
+
+
+def test_speech_that_a_text_leaves_out_at_the_end_is_a_text_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = generator(window=60)
+    state = one_chunk(made, 30)
+    whole = made.finish(state)
+    text = list(made.candidates(whole)[0].tentative)
+    assert text and whole.source.base == 0
+    reached = max(word.frame for word in text)
+    # What no word is about is heard once more, by itself.
+    monkeypatch.setattr(guards, "LEFT_OUT", 29 - reached)
+    again = made.finish(state)
+    assert again.source.base == reached + 1 and again.num_cuts == state.num_cuts + 1
+    assert list(made.candidates(again)[0].stable)[: len(text)] == text
+    monkeypatch.setattr(guards, "LEFT_OUT", 30 - reached)
+    assert made.finish(state).source.base == 0
+
+
 def test_a_circle_of_few_words_ends_a_draft() -> None:
     made = generator(window=60)
     state = one_chunk(made, 30)
