@@ -108,7 +108,9 @@ class TransformerGenerator:
             sentence_ends=self.vocabulary.sentence_ends,
         )
         self._beam = BeamSearch(self.search, beam)
-        self._reconsiders = beam > 1 and parts.task == "asr"
+        # A translation may leave the order in which things are said, and look back.
+        self._is_transcript = parts.task == "asr"
+        self._reconsiders = beam > 1 and self._is_transcript
 
     def init_state(self) -> TextState:
         """A stream of which nothing has been heard."""
@@ -132,7 +134,10 @@ class TransformerGenerator:
 
     def _heard(self, frames: Tensor, state: TextState) -> TextState:
         """The state with more frames ``[n, C]``."""
-        is_stalled, begin = guards.is_stalled(state), state.last_frame + 1
+        is_stalled = guards.is_stalled(state) or (
+            self._is_transcript and guards.only_looks_back(state)
+        )
+        begin = state.last_frame + 1
         made = self._decoder.source(frames)
         state = dataclasses.replace(
             state,
@@ -212,7 +217,7 @@ class TransformerGenerator:
     def finish(self, state: TextState) -> TextState:
         """Every word to the end of the text is complete."""
         state = dataclasses.replace(self._searched(state), finished=True)
-        if not guards.leaves_out(state, state.last_frame):
+        if not self._is_transcript or not guards.leaves_out(state, state.last_frame):
             return state
         words = self._words(state)
         found = words.first(len(words))

@@ -78,8 +78,14 @@ def leaves_out(state: TextState, reached: int) -> bool:
 
 
 def is_stalled(state: TextState) -> bool:
-    """Whether the decoder has words to say and has said none for long, or says them again."""
-    if not state.draft.tokens or not (state.written or state.history):
+    """Whether the decoder has words to say and has said none for long."""
+    said = bool(state.draft.tokens) and bool(state.written or state.history)
+    return said and state.source.end - state.last_turn > STALLED
+
+
+def only_looks_back(state: TextState) -> bool:
+    """Whether a transcript would go on far behind what is written, and has done so for a while."""
+    if not state.draft.tokens or not state.written:
         return False
     rewinds = state.draft.tokens[0].frame < state.last_frame - REWOUND
-    return state.source.end - state.last_turn > (REWINDING if rewinds else STALLED)
+    return rewinds and state.source.end - state.last_turn > REWINDING

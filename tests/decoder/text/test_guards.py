@@ -81,7 +81,7 @@ def test_a_word_that_looks_far_back_is_not_shown(monkeypatch: pytest.MonkeyPatch
 def test_a_decoder_that_only_looks_back_begins_anew_behind_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = generator(window=60)
+    made = TransformerGenerator(parts(decoder(), task="asr"), window_ms=1200, no_speech=1.0)
     state = one_chunk(made, 30)
     _, state = made.commit(1, state)
     assert made.candidates(state)[0].tentative[:1]
@@ -99,7 +99,7 @@ def test_a_decoder_that_only_looks_back_begins_anew_behind_its_words(
 def test_speech_that_a_text_leaves_out_at_the_end_is_a_text_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = generator(window=60)
+    made = TransformerGenerator(parts(decoder(), task="asr"), window_ms=1200, no_speech=1.0)
     state = one_chunk(made, 30)
     whole = made.finish(state)
     text = list(made.candidates(whole)[0].tentative)
