@@ -28,8 +28,7 @@ def streaming_model(checkpoint: Path) -> SpeechModel:
     Raises:
         CheckpointError: if its encoder is not Whisper's.
     """
-    base_encoder(checkpoint)
-    model = load_model(checkpoint)
+    model = _whisper(checkpoint)
     config = model.config.encoder
     assert isinstance(config, WhisperEncoderConfig)
     room = config.max_positions - config.window_stride - config.window_overlap
@@ -45,13 +44,18 @@ def base_encoder(checkpoint: Path) -> WhisperEncoder:
     Raises:
         CheckpointError: if it is not Whisper's.
     """
-    encoder = load_model(checkpoint).encoder
-    if not isinstance(encoder, WhisperEncoder):
-        raise CheckpointError(
-            f"the encoder of {checkpoint} is a {type(encoder).__name__}; expected Whisper's, as "
-            "`echostream fetch whisper-base` and `echostream import-whisper` write it"
-        )
+    encoder: WhisperEncoder = _whisper(checkpoint).encoder
     return encoder
+
+
+def _whisper(checkpoint: Path) -> SpeechModel:
+    model = load_model(checkpoint)
+    if not isinstance(model.encoder, WhisperEncoder):
+        raise CheckpointError(
+            f"the encoder of {checkpoint} is a {type(model.encoder).__name__}; expected Whisper's, "
+            "as `echostream fetch whisper-base` and `echostream import-whisper` write it"
+        )
+    return model
 
 
 def student_encoder(checkpoint: Path, student: str) -> WhisperEncoder | Student:
