@@ -321,6 +321,8 @@ class PolicyConfig:
 
     name: str = "ctc"
     options: dict[str, Any] = field(default_factory=dict)
+    st_options: dict[str, Any] = field(default_factory=dict)
+    """Those in which a translation differs from a transcript."""
 
     def __post_init__(self) -> None:
         check_types(self)

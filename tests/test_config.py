@@ -60,7 +60,7 @@ systems = st.builds(
         dropout=st.floats(0, 1, exclude_max=True),
     ),
     decoder=st.builds(DecoderConfig, name=words, options=options),
-    policy=st.builds(PolicyConfig, name=words, options=options),
+    policy=st.builds(PolicyConfig, name=words, options=options, st_options=options),
 )
 
 

@@ -273,8 +273,10 @@ def policy_settings(options: SystemOptions, model: SpeechModel) -> tuple[str, di
     name = options.policy or configured.name
     given = parse_options(options.policy_options, "--policy-options")
     # The checkpoint's options belong to its own policy only.
-    defaults = configured.options if name == configured.name else {}
-    return name, {**defaults, **given}
+    if name != configured.name:
+        return name, given
+    own = configured.st_options if options.task == "s2tt" else {}
+    return name, {**configured.options, **own, **given}
 
 
 def decoder_settings(

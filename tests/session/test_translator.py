@@ -1,5 +1,7 @@
 """What comes out does not depend on how the audio comes in, on any backend."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +9,12 @@ import pytest
 import torch
 
 from echostream.backend import CompiledEncoder, installed_backends
-from echostream.config import ChunkConformerConfig, SystemConfig, save_config
+from echostream.config import ChunkConformerConfig, PolicyConfig, SystemConfig, save_config
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError
+from echostream.model.checkpoint import load_config_json, save_config_json
 from echostream.policy import Decision, PolicyContext
+from echostream.policy.policies import WaitK
 from echostream.session import SystemOptions, Translator, TranslatorState, Turn, build_translator
 from echostream.session.saved_stream import restore_stream, save_stream
 from tests.small_system import audio
@@ -51,6 +55,35 @@ def segments(samples: np.ndarray, milliseconds: int, rate: int = SAMPLE_RATE) ->
 
 def said(turns: list[Turn]) -> list[str]:
     return [word for turn in turns for word in turn.words]
+
+
+@pytest.mark.parametrize(
+    ("given", "transcript", "translation"),
+    [
+        ({}, (4, 2), (5, 2)),
+        ({"policy_options": "k=6"}, (6, 2), (6, 2)),
+        ({"policy": "wait-k", "policy_options": "stride=3"}, (4, 3), (5, 3)),
+    ],
+)
+def test_a_translation_may_have_other_options(
+    checkpoint: Path,
+    tmp_path: Path,
+    given: dict[str, str],
+    transcript: tuple[int, int],
+    translation: tuple[int, int],
+) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "own"))
+    policy = PolicyConfig("wait-k", {"k": 4, "stride": 2}, {"k": 5})
+    save_config_json(dataclasses.replace(load_config_json(folder), policy=policy), folder)
+
+    def waits(**options: str) -> tuple[int, int]:
+        translator = build_translator(SystemOptions(checkpoint=str(folder), **options))
+        found = translator.writer.policy
+        assert isinstance(found, WaitK)
+        return found.k, found.stride
+
+    assert waits(task="asr", **given) == transcript
+    assert waits(task="s2tt", **given) == translation
 
 
 @pytest.mark.fault("F11", "F18")

@@ -121,7 +121,7 @@ def read_whisper(path: str | Path) -> Imported:
             audio=AudioConfig(features="whisper"),
             encoder=encoder,
             text_decoder=decoder,
-            policy=PolicyConfig("alignatt"),
+            policy=PolicyConfig("alignatt", st_options={"frames": 50}),
         ),
         tensors,
         vocabulary,
