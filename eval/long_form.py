@@ -49,12 +49,8 @@ from echostream.whole_file import replacing, write_whole
 from eval.command import aligned, ended, heading, parser_of, write_results
 from eval.recordings import add_corpus_part, read_corpus_part
 
-RECORDING, SEGMENTS, LOG, STREAM = (
-    "recording.flac",
-    "segments.yaml",
-    "metrics.jsonl",
-    "stream.saved",
-)
+RECORDING, SEGMENTS = "recording.flac", "segments.yaml"
+LOG, DETAILS, STREAM = "metrics.jsonl", "long_form.json", "stream.saved"
 TEXTS = {"asr": "transcripts.txt", "s2tt": "translations.txt"}
 
 LONGEST_MINUTES = 150.0
@@ -201,6 +197,14 @@ def _line(values: dict[str, Any]) -> bytes:
     return (json.dumps({"id": 0, **values}, ensure_ascii=False) + "\n").encode()
 
 
+def as_scored(task: str) -> QualityOptions:
+    """How what was written is scored."""
+    if task == "s2tt":
+        return QualityOptions(("bleu", "chrf"), is_normalised=True)
+    # One of the corpora has no accents in its transcripts.
+    return QualityOptions(("wer",), is_normalised=True, ignores_accents=True)
+
+
 def tenths(log: Path) -> list[dict[str, float]]:
     """Of each tenth: ms of a chunk (median, slowest 5 %, CPU mean), median memory in MiB, words."""
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()[1:]]
@@ -275,18 +279,15 @@ def _work(args: argparse.Namespace, argv: list[str] | None) -> None:
     run = args.output / (
         args.run or f"{Path(options.checkpoint or SHIPPED_CHECKPOINT).name}-{options.task}"
     )
-    details, used = run / "long_form.json", {"options": json.loads(json.dumps(vars(options)))}
+    details, used = run / DETAILS, {"options": json.loads(json.dumps(vars(options)))}
     known = json.loads(details.read_text(encoding="utf-8")) if details.exists() else used
     if known["options"] != used["options"]:
         raise DataError(f"{run} is of {known['options']}; expected {used['options']}; give --run")
     if known is used:
         hear(translator_of(args), args.output / RECORDING, run)
-    quality = ("wer",) if options.task == "asr" else ("bleu", "chrf")
     sentences = read_sentences(args.output / SEGMENTS, args.output / TEXTS[options.task])
     instances = read_log(run / LOG).instances
-    # One of the corpora has no accents in its transcripts.
-    as_scored = QualityOptions(quality, is_normalised=True, ignores_accents=options.task == "asr")
-    scores = score_long(instances, sentences, as_scored)
+    scores = score_long(instances, sentences, as_scored(options.task))
     parts = tenths(run / LOG)
     if known is used:
         results = {**heading("long_form", argv), **used, **scores.details(), "tenths": parts}

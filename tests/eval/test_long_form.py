@@ -10,9 +10,9 @@ import soundfile
 
 from echostream.constants import SAMPLE_RATE
 from echostream.scoring.sentences import read_sentences
-from echostream.session import Session
+from echostream.session import Session, SystemOptions, build_translator
 from echostream.training.corpus.manifest import ManifestRow, write_manifest
-from eval import alignment, long_form
+from eval import alignment, long_form, one_by_one
 from tests.small_system import WORDS
 
 
@@ -100,3 +100,35 @@ def test_aligned_words_beside_those_whose_recording_is_known(
     assert alignment.main(arguments) == 0
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("4 recordings, 10 s, ") and len(lines) == 3
+
+
+def test_sentences_by_themselves(
+    data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert long_form.main(arguments(data, checkpoint, "out", "--run", "r")) == 0
+    own = [str(data / "out"), "--run", "r"]
+    assert one_by_one.main(own) == 0
+    log = data / "out" / "r" / "one_by_one.jsonl"
+    written = log.read_text()
+    samples, _ = soundfile.read(data / "out" / "recording.flac", dtype="float32")
+    sentences = read_sentences(data / "out" / "segments.yaml", data / "out" / "translations.txt")
+    said = [json.loads(line) for line in written.splitlines()]
+    assert len(said) == len(sentences) and len(set(said)) > 1
+    translator = build_translator(SystemOptions(checkpoint=str(checkpoint)))
+    for sentence, text in zip(sentences[:6], said, strict=False):
+        begin = round((sentence.offset - 75) * 16)
+        cut = samples[begin : round((sentence.end + 75) * 16)]
+        session = Session(translator)
+        words = [*session.push(cut[:7777], SAMPLE_RATE).words]
+        words += session.push(cut[7777:], SAMPLE_RATE, is_final=True).words
+        assert " ".join(words) == text
+
+    # Half a line was written when a run was interrupted.
+    log.write_text(written[:-3])
+    assert one_by_one.main(own) == 0
+    assert log.read_text() == written
+    first, second = capsys.readouterr().out.rsplit("sentences", 2)[1:]
+    assert "one by one" in first and first.split("\n")[1:3] == second.split("\n")[1:3]
+
+    assert one_by_one.main([own[0], "--run", "other"]) == 1
+    assert "expected a finished run" in capsys.readouterr().err
