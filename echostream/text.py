@@ -1,5 +1,6 @@
 """Text as every part of the project reads it: lists of lines, and texts without case and marks."""
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -24,6 +25,10 @@ _STRESS = "\N{ARMENIAN EMPHASIS MARK}\N{ARMENIAN EXCLAMATION MARK}\N{ARMENIAN QU
 
 _DECOMPOSED = {"\u0e4d\u0e32": "\u0e33", "\u0ecd\u0eb2": "\u0eb3"}
 """What NFKC makes of the Thai and Lao vowel AM, and how everybody writes it."""
+
+
+_BEGINNING = re.compile(r"(?:^|[.!?…¿¡])\W*\w|\bi\b")
+"""Of a sentence in lower case, and the English I."""
 
 
 class _Invisible(dict[int, int | None]):
@@ -77,6 +82,16 @@ def normalise(text: str) -> str:
         text = text.replace(parts, letter)
     words = (_trimmed(word) for word in text.translate(_letters).split())
     return " ".join(word for word in words if word)
+
+
+def sentence_case(text: str) -> str:
+    """Text that is all in capitals as one writes it, each sentence with one; other text as it is.
+
+    Letters that are spelled stay capitals, names lose theirs.
+    """
+    if not text.isupper() or all(len(word) == 1 for word in re.findall(r"\w+", text)):
+        return text
+    return _BEGINNING.sub(lambda found: found[0].upper(), _lower(text))
 
 
 def _lower(text: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from echostream.errors import DataError
 from echostream.hosts.options import read_forced_target
 from echostream.model.importers.vocabulary_rows import read_dictionary
-from echostream.text import normalise, read_lines, without_marks
+from echostream.text import normalise, read_lines, sentence_case, without_marks
 from echostream.training.recipes.tuxpaint import read_captions
 from eval.sweep.sources import read_list
 
@@ -80,6 +80,24 @@ def test_no_letter_is_lost(text: str) -> None:
     plain = unicodedata.normalize("NFKC", text.lower())
     letters = sum(c.isalnum() for c in once)
     assert letters >= sum(c.isalnum() and c not in "\u02bc" for c in plain)
+
+
+@pytest.mark.parametrize(
+    ("capitals", "written"),
+    [
+        ("¡NO PUEDO SEGUIR! ¿QUÉ PASA, TÚ?", "¡No puedo seguir! ¿Qué pasa, tú?"),
+        ("YES, THAT'S DONE. I THINK I'M... LOST", "Yes, that's done. I think I'm... Lost"),
+        ("«ÉL» DIJO", "«Él» dijo"),
+        ("HI", "Hi"),
+        ("M I S D N", "M I S D N"),
+        ("The BBC said no", "The BBC said no"),
+        ("12", "12"),
+        ("", ""),
+    ],
+)
+def test_capitals_become_sentences(capitals: str, written: str) -> None:
+    assert sentence_case(capitals) == written
+    assert normalise(capitals) == normalise(written)
 
 
 def test_letters_lose_their_marks() -> None:

@@ -13,6 +13,7 @@ from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.text.vocabulary import WhisperVocabulary
 from echostream.decoder.text.window import ends_sentence
 from echostream.errors import DataError
+from echostream.text import sentence_case
 from echostream.training.adaptation.windows import Window
 from echostream.training.corpus.manifest import MANIFEST, read_manifest
 
@@ -65,7 +66,9 @@ def read_texts(folders: Sequence[Path]) -> dict[Path, Texts]:
             continue
         for row in read_manifest(folder / MANIFEST):
             translation = row.tgt_text if row.tgt_lang == "en" else ""
-            found[folder / row.audio] = Texts(row.src_lang, row.src_text, translation)
+            found[folder / row.audio] = Texts(
+                row.src_lang, sentence_case(row.src_text), sentence_case(translation)
+            )
     if not found:
         raise DataError(
             f"none of {', '.join(map(str, folders))} has a {MANIFEST} with texts; expected folders "
