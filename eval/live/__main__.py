@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
         translator = translator_of(args)
         talks = make_talks(find_speech(args.data), translator, args.clients, args.talk_s)
         chunk_ms = translator.listener.chunk_ms
-        record = Record()
+        record = Record(translator.listener.right_context_ms)
         with Served(server_arguments(args), args.output / "serve.log") as server:
             moments = asyncio.run(run(server, record, args, talks))
         figures = summary(record, moments)

@@ -29,8 +29,10 @@ _MOST_FAULTS = 20
 class Record:
     """What all clients saw."""
 
+    right_context_ms: int = 0
+    """Audio behind a chunk that its words wait for."""
     late_s: list[float] = field(default_factory=list)
-    """From when the end of a chunk was sent to when its words were there."""
+    """From when the end of a chunk and its right context was sent to when its words were there."""
     slip_s: list[float] = field(default_factory=list)
     """By how much messages left later than real time wants: the server did not take them, or this
     program was late itself."""
@@ -105,7 +107,8 @@ async def speak(
             new = told.get("words", [])
             words.extend(word["text"] for word in new)
             for ms in {word["written_ms"] for word in new}:
-                place = bisect_left(ends, min(ms * SAMPLE_RATE // 1000, until))
+                needed = (ms + record.right_context_ms) * SAMPLE_RATE // 1000
+                place = bisect_left(ends, min(needed, until))
                 if first < ms * SAMPLE_RATE // 1000 and place < len(sent_at) and not pause_s:
                     record.late_s.append(clock() - sent_at[place])
             if pause_s and (not ends or ends[-1] < until):

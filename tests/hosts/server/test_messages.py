@@ -22,7 +22,8 @@ from echostream.hosts.server.meter import Meter
 from echostream.hosts.server.outbox import MOST_WORDS, Outbox
 from echostream.hosts.server.speech import Speech
 from echostream.hosts.transcript import WrittenWord
-from tests.small_system import audio
+from echostream.session import SystemOptions, build_translator
+from tests.small_system import audio, make_whisper
 
 from .clients import translator_of
 
@@ -165,10 +166,16 @@ class Ear:
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
 @pytest.mark.parametrize("ms", [20, 70])
+@pytest.mark.parametrize("right_context_ms", [0, 160])
 def test_short_messages_are_heard_together_and_no_chunk_is_later(
-    checkpoint: Path, rate: int, ms: int
+    checkpoint: Path, tmp_path: Path, rate: int, ms: int, right_context_ms: int
 ) -> None:
-    pool = StreamPool(translator_of(checkpoint))
+    if right_context_ms:
+        make_whisper(tmp_path)
+        options = SystemOptions(str(tmp_path), chunk_ms=320, right_context_ms=right_context_ms)
+        pool = StreamPool(build_translator(options))
+    else:
+        pool = StreamPool(translator_of(checkpoint))
     ear: Any = Ear(pool)
     each = pool.open()
     samples = (audio(8.0, 1) * 32767).astype("<i2")[: 3 * rate]
