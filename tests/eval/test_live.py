@@ -2,17 +2,43 @@
 
 import asyncio
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any, cast
 
 from echostream.hosts.server import Server
 from eval.live.__main__ import problems_of, summary
-from eval.live.clients import MISCHIEF, Record, rounds, speaker
+from eval.live.clients import MISCHIEF, Record, rounds, speak, speaker
 from eval.live.served import Moment
-from eval.live.talks import make_talks
+from eval.live.talks import Talk, make_talks
 from tests.hosts.server.clients import SYSTEM, address, gone, serving
 from tests.small_system import audio
 
 CALM = {"late_p95": 20.0, "behind_p95": 320.0, "memory_growth": 0.0}
+
+
+def test_words_are_late_from_when_their_right_context_was_sent() -> None:
+    """A server that answers at once: the 640 ms of a chunk, when another 320 have been sent."""
+
+    class AtOnce:
+        sent, whole = 0, asyncio.Event()
+
+        async def send(self, message: bytes | str) -> None:
+            self.sent += len(message) // 2 if isinstance(message, bytes) else 0
+            if self.sent >= 960 * 16:
+                self.whole.set()
+
+        async def recv(self) -> str:
+            await self.whole.wait()
+            if not (ended := record.late_s):
+                return '{"words": [{"text": "a", "written_ms": 640}]}'
+            return json.dumps({"end_of_processing": bool(ended)})
+
+    record = Record(right_context_ms=320)
+    talk = Talk((audio(1.2) * 32767).astype("<i2"), ("a",))
+    assert asyncio.run(speak(cast(Any, AtOnce()), talk, record)) == ["a"]
+    (late,) = record.late_s
+    assert late < 0.2
 
 
 def test_every_kind_of_client(checkpoint: Path, translate: object) -> None:

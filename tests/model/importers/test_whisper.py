@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from echostream.cli import main
-from echostream.config import TextDecoderConfig, WhisperEncoderConfig
+from echostream.config import PolicyConfig, TextDecoderConfig, WhisperEncoderConfig
 from echostream.decoder import ByteLevelTokenizer
 from echostream.errors import CheckpointError
 from echostream.model import load_model
@@ -49,6 +49,7 @@ def test_every_layout_is_the_same_model(write: Writer, tmp_path: Path) -> None:
     assert (config.source_language, config.target_language) == ("multilingual", "en")
     assert config.source_languages == tuple(small.CODES)
     assert (config.audio.features, config.asr_vocab_size, config.st_vocab_size) == ("whisper", 0, 0)
+    assert config.policy == PolicyConfig("alignatt", {}, {"frames": 50})
     heads = ((1, 0), (2, 3))
     if write is small.write_openai:  # which names none: all of the upper half
         heads = tuple((layer, head) for layer in (1, 2) for head in range(4))  # type: ignore[assignment]

@@ -1,5 +1,6 @@
 """What a decoder is asked to say of a window."""
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.adaptation.texts import Dictator, Texts, grouped, read_texts
 from echostream.training.adaptation.windows import Spoken, Window
+from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from tests.decoder.text.small_vocabulary import tokenizer
+from tests.training.conftest import ROW
 
 FIRST, SECOND, OTHER = Path("first"), Path("second"), Path("other")
 TEXTS = {
@@ -74,3 +77,10 @@ def test_folders_without_texts_are_refused(tmp_path: Path) -> None:
         read_texts([tmp_path])
     with pytest.raises(DataError, match="none of 2 recordings has texts"):
         grouped([[Path("a")], [Path("b")]], TEXTS)
+
+
+def test_texts_in_capitals_are_learned_as_sentences(tmp_path: Path) -> None:
+    row = dataclasses.replace(ROW, src_text="NO LO SÉ. ¿Y TÚ?", tgt_text="I DON'T KNOW")
+    write_manifest(tmp_path / MANIFEST, [row])
+    (found,) = read_texts([tmp_path]).values()
+    assert (found.transcript, found.translation) == ("No lo sé. ¿Y tú?", "I don't know")
