@@ -4,8 +4,8 @@
     python -m eval.alignment --corpora asterisk
 
 Recordings are heard end to end with --gap-s of silence after each. A word belongs to the recording
-in which its last token was spoken, which its encoder frame tells; that is the truth. ``echostream
-score --segments`` has only the words, when they were written, and the sentences.
+that its encoder frame is in; that is the truth. ``echostream score --segments`` has only the words,
+when they were written, and the sentences.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from echostream.scoring.sentences import Sentence
 from echostream.session import SystemOptions, build_translator
 from echostream.text import normalise
 from eval.command import aligned, ended, parser_of
-from eval.pauses import encoded, token_times, waits
+from eval.pauses import encoded, waits
 from eval.recordings import add_corpus_part, read_corpus_part
 
 
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_corpus_part(parser)
     add("--recordings", type=int, metavar="N", help="the longest ones (all)")
     add("--gap-s", type=float, default=1.0, help="silence, s (%(default)s)")
-    add("--checkpoint", help="with the policy and generator ctc (the one shipped)")
+    add("--checkpoint", help="with generator ctc, whose frames are exact (the one shipped)")
     return parser
 
 
@@ -47,11 +47,8 @@ def compared(args: argparse.Namespace) -> str:
     rows = read_corpus_part(args.data, args.split, args.corpora)
     longest = sorted(rows, key=lambda row: -row.seconds)[: args.recordings]
     rows = [row for row in rows if row in longest]
-    options = SystemOptions(checkpoint=args.checkpoint)
-    translator = build_translator(options)
-    chunks = list(encoded(translator, rows, args.data, args.gap_s))
-    times = token_times(options, translator, chunks)
-    written, _ = waits(translator, chunks)
+    translator = build_translator(SystemOptions(checkpoint=args.checkpoint))
+    written, _ = waits(translator, list(encoded(translator, rows, args.data, args.gap_s)))
 
     lengths = [1000 * row.seconds for row in rows]
     begins = list(accumulate((length + 1000 * args.gap_s for length in lengths), initial=0.0))
@@ -61,7 +58,8 @@ def compared(args: argparse.Namespace) -> str:
     ]
     text, delays = " ".join(word.text for word, _ in written), [float(at) for _, at in written]
     recording = Instance(0, text, "", tuple(delays), (), begins[-1], "recording")
-    said = [times[word.num_tokens - 1] for word, _ in written]
+    frame_ms = translator.listener.model.encoder.frame_ms
+    said = [word.frame * frame_ms for word, _ in written]
     truth = with_words(recording, sentences, [bisect_right(begins, at) - 1 for at in said])
     lines = []
     for name, rule, formula in METRICS:

@@ -45,7 +45,8 @@ class TransformerGenerator:
         history: tokens of what was written before the window, as a prompt.
         max_repeats: copies of a phrase in a row that are let through.
         beam: hypotheses for what is left when frames leave or a segment ends, and in a transcript
-            where the greedy draft is not sure, which a translation gains nothing by; 1 is greedy.
+            where the greedy draft is not sure; 1 is greedy. ``None`` for two in a transcript and
+            one in a translation, which gains nothing by more.
         no_speech: probability of no speech from which on a first word that is unlikely, too, is not
             written; where the decoder has no head that tells speech.
 
@@ -62,7 +63,7 @@ class TransformerGenerator:
         window_ms: int | None = None,
         history: int = 30,
         max_repeats: int = 3,
-        beam: int = 1,
+        beam: int | None = None,
         no_speech: float = 0.6,
     ) -> None:
         decoder = parts.text_decoder
@@ -72,6 +73,10 @@ class TransformerGenerator:
                 "checkpoint has none; expected --generator ctc for it"
             )
         config = decoder.config
+        # A translation may leave the order in which things are said, and look back.
+        self._is_transcript = parts.task == "asr"
+        if beam is None:
+            beam = 2 if self._is_transcript else 1
         if beam < 1:
             raise ConfigError(f"beam is {beam}; expected 1 (greedy) or more")
         self._window = config.max_source * 2 // 3
@@ -108,8 +113,6 @@ class TransformerGenerator:
             sentence_ends=self.vocabulary.sentence_ends,
         )
         self._beam = BeamSearch(self.search, beam)
-        # A translation may leave the order in which things are said, and look back.
-        self._is_transcript = parts.task == "asr"
         self._reconsiders = beam > 1 and self._is_transcript
 
     def init_state(self) -> TextState:

@@ -45,6 +45,7 @@ class WindowTaskConfig(FairseqDataclass):  # type: ignore[misc]
     epoch_windows: int = field(default=200, metadata={"help": "windows of an epoch"})
     valid_windows: int = field(default=8, metadata={"help": "windows of the held-out error"})
     chunk_sizes: str = field(default="", metadata={"help": "encoder frames to draw chunks from"})
+    bfloat16: bool = field(default=False, metadata={"help": "compute updates in bfloat16"})
 
 
 class NumberedDataset(FairseqDataset):  # type: ignore[misc]
@@ -167,7 +168,10 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         """One window under a chunk that is drawn for it."""
         model.train()
         chunking = draw_chunking(model.choices, random.Random(sample["seed"]), False)
-        loss, size, log = criterion(model, {**sample, "chunking": chunking})
+        device = sample["target"].device.type
+        # Weights, their moments and what is held out stay in float32.
+        with torch.autocast(device, torch.bfloat16, enabled=self.cfg.bfloat16):
+            loss, size, log = criterion(model, {**sample, "chunking": chunking})
         optimizer.backward(loss * 0 if ignore_grad else loss)
         self._updates = update_num + 1
         for name in _measures(log):

@@ -15,7 +15,7 @@ from .small_vocabulary import TOKENS
 from .test_text_generator import CHUNK, END, PROMPT, TOKENIZER, decoder, frames, heard, parts
 
 
-def made(width: int, seed: int, task: str = "asr") -> TransformerGenerator:
+def made(width: int | None, seed: int, task: str = "asr") -> TransformerGenerator:
     own = dataclasses.replace(parts(decoder(seed)), task=task)
     return TransformerGenerator(own, window_ms=800, no_speech=1.0, beam=width)
 
@@ -97,6 +97,22 @@ def drafted(generator: TransformerGenerator, write: int) -> tuple[list[list[str]
         left = texts_of(generator.candidates(state)[0])
         assert left[: len(words) - write] == words[write:]
     return texts, state.num_tokens
+
+
+@pytest.mark.parametrize(("task", "width"), [("asr", 2), ("s2tt", 1)])
+def test_a_transcript_is_searched_by_a_beam_of_two(
+    task: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[int] = []
+
+    class Noted(BeamSearch):
+        def __init__(self, search: search.GreedySearch, width: int) -> None:
+            built.append(width)
+            super().__init__(search, width)
+
+    monkeypatch.setattr(generators, "BeamSearch", Noted)
+    made(None, 0, task)
+    assert built == [width]
 
 
 def test_a_sure_draft_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:

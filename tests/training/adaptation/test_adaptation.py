@@ -96,6 +96,18 @@ def test_a_resumed_run_ends_like_one_that_was_not(base: Path, whole: Path, tmp_p
     assert after.text_decoder.silence.any()
 
 
+def test_updates_in_bfloat16_leave_weights_in_float32(
+    base: Path, whole: Path, tmp_path: Path
+) -> None:
+    run(base, tmp_path / "half", bfloat16=True)
+    weights = adapted_weights(tmp_path / "half", "encoder.")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    *_, exact = read_history(whole, "held out")
+    *_, ended = read_history(tmp_path / "half", "held out")
+    assert ended["error_16"] == pytest.approx(exact["error_16"], rel=0.1)
+    assert ended["error_16"] != exact["error_16"]
+
+
 def test_the_second_stage_teaches_the_decoder_what_is_said(
     base: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -112,7 +124,7 @@ def test_the_second_stage_teaches_the_decoder_what_is_said(
         change = after.get_parameter(name) - before.get_parameter(name)
         product = left @ right
         # Both factors are stored in 4 bits.
-        assert float((change - product).norm()) < 0.25 * float(product.norm())
+        assert (change - product).norm() < 0.25 * product.norm()
     assert torch.equal(before.embedding.weight, after.embedding.weight)
 
     # A run goes on from what was exported, whose positions are found anew at its end.
