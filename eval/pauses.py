@@ -28,7 +28,7 @@ from eval.command import aligned, ended, parser_of, progress
 from eval.recordings import add_corpus_part, read_corpus_part
 
 _SEGMENT = 320 * SAMPLE_RATE // 1000
-_HISS = 1e-4
+HISS = 1e-4
 """Between recordings, since no microphone gives zeros."""
 
 
@@ -39,7 +39,7 @@ def encoded(
     chance = np.random.default_rng(0)
     state = translator.listener.init_state()
     for row in progress(rows, len(rows), "encoding"):
-        gap = chance.normal(0.0, _HISS, int(gap_s * SAMPLE_RATE)).astype(np.float32)
+        gap = chance.normal(0.0, HISS, int(gap_s * SAMPLE_RATE)).astype(np.float32)
         samples = np.concatenate((read_audio(data / row.audio)[0], gap))
         for start in range(0, len(samples), _SEGMENT):
             segment = samples[start : start + _SEGMENT]

@@ -12,7 +12,11 @@ from echostream.encoder.whisper.encoder import SILENCE
 
 
 def dense_whisper(
-    encoder: WhisperEncoder, features: Tensor, chunk_size: int, right_context: int
+    encoder: WhisperEncoder,
+    features: Tensor,
+    chunk_size: int,
+    right_context: int,
+    first_position: int = 0,
 ) -> Tensor:
     """``[2 T, F]`` to ``[T, C]``; every frame is computed in its own window alone."""
     config = encoder.config
@@ -20,11 +24,12 @@ def dense_whisper(
     x = _convolved(encoder, features)
     frames = []
     for frame in range(len(x)):
-        window = max(0, (frame - overlap) // stride)
-        start = window * stride
+        window = max(0, (first_position + frame - overlap) // stride)
+        start = max(0, window * stride - first_position)
+        first = 0 if window else first_position
         end = min(len(x), (frame // chunk_size + 1) * chunk_size + right_context)
-        y = _encoded(encoder, x[start:end], chunk_size, right_context)
-        frames.append(y[frame - start] - encoder.position_mean[frame - start])
+        y = _encoded(encoder, x[start:end], chunk_size, right_context, first)
+        frames.append(y[frame - start] - encoder.position_mean[first + frame - start])
     return torch.stack(frames) if frames else x.new_zeros(0, config.embed_dim)
 
 
@@ -49,8 +54,10 @@ def _convolved(encoder: WhisperEncoder, features: Tensor) -> Tensor:
     return x[0].T[: len(features) // 2]
 
 
-def _encoded(encoder: WhisperEncoder, x: Tensor, chunk_size: int, right_context: int) -> Tensor:
-    """One window ``[n, C]`` from its first frame on.
+def _encoded(
+    encoder: WhisperEncoder, x: Tensor, chunk_size: int, right_context: int, first: int = 0
+) -> Tensor:
+    """One window ``[n, C]`` from position ``first`` on.
 
     Chunk after chunk: what is behind a chunk is computed with it, and once more with its own.
     """
@@ -60,7 +67,7 @@ def _encoded(encoder: WhisperEncoder, x: Tensor, chunk_size: int, right_context:
     outputs = []
     for begin in range(0, len(x), chunk_size):
         own = slice(begin, begin + chunk_size + right_context)
-        y = x[own] + encoder.positions[: len(x)][own]
+        y = x[own] + encoder.positions[first : first + len(x)][own]
         for number, layer in enumerate(encoder.layers):
             normed = layer.attention_norm(y)
             key = functional.linear(normed, layer.key.weight)

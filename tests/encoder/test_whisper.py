@@ -7,7 +7,7 @@ from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import Int8WhisperEncoder
 from echostream.errors import ConfigError
 
-from .dense_whisper import whisper_offline
+from .dense_whisper import dense_whisper, whisper_offline
 from .small_encoder import INPUT_DIM, largest_difference, noise, push
 from .subjects import small_whisper
 
@@ -30,6 +30,18 @@ def test_one_chunk_is_not_longer_than_the_positions() -> None:
 def test_chunks_divide_the_windows(chunk_size: int) -> None:
     with pytest.raises(ConfigError, match=f"chunk_size is {chunk_size}"):
         small_whisper(EXACT).init_state(chunk_size=chunk_size)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("first_position", [16, 32, 40])
+def test_a_recording_may_begin_anywhere_in_a_window(first_position: int) -> None:
+    encoder = small_whisper(EXACT)
+    features = noise(1, 2 * 70, INPUT_DIM)
+    how = {"chunk_size": 8, "right_context": 8, "first_position": first_position}
+    y = encoder(features, **how)["encoder_out"][0]
+    assert largest_difference(y, dense_whisper(encoder, features[0], **how)) < 1e-10
+    with pytest.raises(ConfigError, match="first_position is 12; expected a multiple.* 8, from 0"):
+        encoder(features, chunk_size=8, first_position=12)
 
 
 def test_hours_leave_no_trace() -> None:

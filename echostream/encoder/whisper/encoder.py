@@ -139,6 +139,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         *,
         chunk_size: int | None = None,
         right_context: int | None = None,
+        first_position: int = 0,
     ) -> EncoderOutput:
         """Encode whole recordings.
 
@@ -147,9 +148,12 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             lengths: ``[B]`` feature frames of each recording; ``None`` for all.
             chunk_size: as in :meth:`init_state`, or ``WHOLE_RECORDING`` to encode as Whisper does.
             right_context: as in :meth:`init_state`; nothing is behind a whole recording.
+            first_position: where in a window the first frame stands, with nothing before it; a
+                whole number of chunks. One chunk begins its window.
 
         Raises:
-            ConfigError: for a recording longer than the positions, if it is one chunk.
+            ConfigError: for a recording longer than the positions, if it is one chunk, and for a
+                first position that is none.
         """
         self._check_features(features)
         config = self.config
@@ -170,10 +174,15 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
                     f"a recording of {total} encoder frames was given as one chunk; expected at "
                     f"most {reach}, the positions that Whisper has: give a chunk size"
                 )
-            chunk_size = right_context = 0
+            chunk_size = right_context = first_position = 0
         else:
             chosen = self._with(chunk_size, right_context)
             chunk_size, right_context = chosen.chunk_size, chosen.right_context
+            if not 0 <= first_position < reach or first_position % chunk_size:
+                raise ConfigError(
+                    f"first_position is {first_position}; expected a multiple of the chunk, "
+                    f"{chunk_size}, from 0 to {reach - chunk_size}"
+                )
         if total == 0:
             nothing = features.new_zeros(batch, 0, config.embed_dim)
             return {"encoder_out": nothing, "encoder_out_lengths": out_lengths}
@@ -186,9 +195,10 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         done = 0
         while done < total:
             start = max(0, done - config.window_overlap) if done else 0
-            end = min(total, start + reach)
+            first = 0 if done else first_position
+            end = min(total, start + reach - first)
             own = x[:, start : end + right_context]
-            y = self._whole_window(own, start, chunk_size, right_context, ends)
+            y = self._whole_window(own, start, first, chunk_size, right_context, ends)
             outputs.append(y[:, done - start : end - start])
             done = end
         y = torch.cat(outputs, 1)
@@ -199,10 +209,16 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         return {"encoder_out": y, "encoder_out_lengths": out_lengths}
 
     def _whole_window(
-        self, x: Tensor, start: int, chunk_size: int, right_context: int, ends: Tensor | None
+        self,
+        x: Tensor,
+        start: int,
+        first: int,
+        chunk_size: int,
+        right_context: int,
+        ends: Tensor | None,
     ) -> Tensor:
-        """Encode one window ``[B, n, C]`` of recordings, which begins at frame ``start``; a
-        ``chunk_size`` of 0 is all of it."""
+        """Encode frames ``[B, n, C]`` of one window, from frame ``start`` of the recordings and
+        position ``first`` of the window on; a ``chunk_size`` of 0 is all of it."""
         frames = x.shape[1]
         at, visible = torch.arange(frames, device=x.device), None
         if chunk_size:
@@ -212,11 +228,11 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             heard = (start + at < ends[:, None])[:, None, None, :]
             own = torch.eye(len(at), dtype=torch.bool, device=x.device)
             visible = (heard if visible is None else heard & visible) | own
-        x = x[:, at] + self.positions[at]
+        x = x[:, at] + self.positions[first + at]
         for layer in self.layers:
             x = layer(x, visible)
         normed: Tensor = self.norm(x[:, :frames])
-        return normed - self.position_mean[:frames]
+        return normed - self.position_mean[first : first + frames]
 
     def _encode_chunk(
         self, features: Tensor, lengths: tuple[int, ...], state: WhisperState

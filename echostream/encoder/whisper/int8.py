@@ -1,5 +1,7 @@
 """Whisper's encoder with int8 weights."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +46,7 @@ class Int8WhisperEncoder(WhisperEncoder):
         return self._fingerprint
 
     def forward(
-        self, features: Tensor, lengths: Tensor | None = None, **chunking: int | None
+        self, features: Tensor, lengths: Tensor | None = None, **chunking: Any
     ) -> EncoderOutput:
         """See :class:`WhisperEncoder`; in int8, and without gradients."""
         with torch.no_grad():

@@ -110,8 +110,6 @@ def go_on_from(source: str, encoder: WhisperEncoder | Student, decoder: Transfor
             f"{source} is no run and no checkpoint that adaptation has left; expected one of them"
         )
     encoder.load_state_dict(base_encoder(folder).state_dict())
-    # What belongs to a position is found anew at the end.
-    encoder.position_mean.zero_()
     factors = low_rank_changes(folder)
     take_factors(decoder, {k.removeprefix("text_decoder."): own for k, own in factors.items()})
 

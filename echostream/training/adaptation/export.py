@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from echostream.config import load_config
 from echostream.decoder.text.transformer import SILENCE_STRIDE, TransformerDecoder
@@ -24,14 +23,10 @@ from echostream.training.adaptation.encoder import (
     streaming_model,
 )
 from echostream.training.adaptation.low_rank import low_rank_factors
-from echostream.training.adaptation.student import Student, into_system, smoothed, student_system
-from echostream.training.adaptation.teacher import Teacher
+from echostream.training.adaptation.student import Student, into_system, student_system
 from echostream.training.adaptation.windows import Recordings, WindowMaker
 
 logger = logging.getLogger(__name__)
-
-POSITION_WINDOWS = 40
-"""Windows that the mean of each position is taken over."""
 
 SOURCE_MAP = "text_decoder.source_map."
 
@@ -45,9 +40,9 @@ def export_adaptation(
 ) -> None:
     """Write what a run adapted as a difference from the checkpoint that it started from.
 
-    The mean of the output at each position is found, taken out of the encoder's output, and given
-    to the decoder, which puts it back wherever a frame stands in its view of the source; and the
-    decoder learns where nobody speaks.
+    The mean of the output at each position, which the encoder takes out, is given to the decoder,
+    which puts it back wherever a frame stands in its view of the source; and the decoder learns
+    where nobody speaks.
 
     Raises:
         CheckpointError: if the run has no checkpoint.
@@ -58,8 +53,7 @@ def export_adaptation(
     original = base_encoder(checkpoint)
     encoder.load_state_dict(adapted_weights(run, "encoder."))
     encoder.eval()
-    table = position_means(encoder, WindowMaker(recordings.train, seed + 1))
-    encoder.position_mean.copy_(table)
+    table = encoder.position_mean
     decoder.source_positions.copy_(table)
     decoder.silence.copy_(silence_of(original) - table[::SILENCE_STRIDE])
     maker = WindowMaker(recordings.train, seed + 2)
@@ -103,21 +97,6 @@ def _save(
     low_rank = {f"text_decoder.{name}": pair for name, pair in factors.items()}
     save_difference(model, checkpoint, output, exact=exact, low_rank=low_rank)
     logger.info("%s stands on %s", output, checkpoint)
-
-
-@torch.no_grad()
-def position_means(encoder: WhisperEncoder, maker: WindowMaker) -> Tensor:
-    """The mean output ``[max_positions, C]`` at each position, over speech of many windows."""
-    config = encoder.config
-    teacher = Teacher(encoder, config.window_stride + config.window_overlap)
-    encoder.position_mean.zero_()
-    sums = torch.zeros(teacher.frames, config.embed_dim)
-    for number in tqdm(range(POSITION_WINDOWS), desc="positions", unit="window", leave=False):
-        features = torch.from_numpy(teacher.features(maker(number)))[None]
-        sums += encoder(features)["encoder_out"][0]
-    smooth = smoothed(sums / POSITION_WINDOWS)
-    rest = smooth[-1:].expand(config.max_positions - len(smooth), -1)
-    return torch.cat((smooth, rest))
 
 
 @torch.no_grad()

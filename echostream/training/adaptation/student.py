@@ -9,16 +9,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from echostream.config import SystemConfig
 from echostream.encoder import registry
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
-
-_SMOOTH = 25
-"""Neighbouring positions that a mean is taken over too, since windows are few."""
+from echostream.training.adaptation.teacher import smoothed
 
 
 def student_system(own: SystemConfig, teacher: SystemConfig) -> SystemConfig:
@@ -107,10 +104,3 @@ def into_system(student: Student, model: SpeechModel) -> None:
     decoder.source_map.weight.copy_(scale[:, None] * student.source_map.weight)
     decoder.source_map.bias.copy_(scale * student.source_map.bias)
     decoder.source_positions.copy_(scale * student.positions)
-
-
-def smoothed(means: Tensor) -> Tensor:
-    """``[T, C]`` means of each position and its neighbours."""
-    edges = (_SMOOTH // 2, _SMOOTH // 2)
-    padded = functional.pad(means.T[None], edges, mode="replicate")
-    return functional.avg_pool1d(padded, _SMOOTH, stride=1)[0].T

@@ -9,12 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
 
 from echostream.audio.frontend import LEAD_IN_SAMPLES
 from echostream.audio.log_mel import USUAL_PEAK, LogMel, normalised
 from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE, SUBSAMPLING
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import WhisperEncoder
+from echostream.training.adaptation.windows import WindowMaker
+
+POSITION_WINDOWS = 40
+"""Windows that the mean of each position is taken over."""
+_SMOOTH = 25
+"""Neighbouring positions that a mean is taken over too, since windows are few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +78,21 @@ class Teacher:
 def spread_of(targets: list[Tensor]) -> Tensor:
     """Standard deviation ``[C]`` of each dimension of targets ``[T, C]``."""
     return torch.cat(targets).std(dim=0) + 1e-4
+
+
+def position_means(teacher: Teacher, maker: WindowMaker) -> Tensor:
+    """The teacher's mean output ``[max_positions, C]`` at each position, over speech of many
+    windows."""
+    encoder = teacher.encoder
+    sums = torch.zeros(teacher.frames, encoder.output_dim)
+    for number in tqdm(range(POSITION_WINDOWS), desc="positions", unit="window", leave=False):
+        sums += torch.from_numpy(teacher(maker(number)).target)
+    means = smoothed(sums / POSITION_WINDOWS)
+    return torch.cat((means, means[-1:].expand(encoder.config.max_positions - len(means), -1)))
+
+
+def smoothed(means: Tensor) -> Tensor:
+    """``[T, C]`` means of each position and its neighbours."""
+    edges = (_SMOOTH // 2, _SMOOTH // 2)
+    padded = functional.pad(means.T[None], edges, mode="replicate")
+    return functional.avg_pool1d(padded, _SMOOTH, stride=1)[0].T

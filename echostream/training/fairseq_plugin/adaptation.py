@@ -7,6 +7,7 @@ Symbols: ``T`` encoder frames, ``F`` mel bins, ``C`` channels.
 """
 
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,12 @@ from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import register_task
 from torch import Tensor
 
+from echostream.encoder.whisper import WhisperEncoder
 from echostream.training.adaptation.encoder import base_encoder, student_encoder
 from echostream.training.adaptation.student import Student
-from echostream.training.adaptation.teacher import Teacher, spread_of
+from echostream.training.adaptation.teacher import Teacher, position_means, spread_of
 from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
-from echostream.training.drawn_chunks import Chunking, choices_for
+from echostream.training.drawn_chunks import Chunking, choices_for, draw_chunking
 from echostream.training.fairseq_plugin.window_task import (
     NumberedDataset,
     Sample,
@@ -68,6 +70,15 @@ class AdaptationTask(WindowTask):
             names(cfg.leave_out),
         )
 
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """A copy of the teacher's encoder takes out what belongs to a position."""
+        model = super().build_model(cfg, from_checkpoint)
+        encoder = model.encoder
+        if isinstance(encoder, WhisperEncoder) and not encoder.position_mean.any():
+            maker = WindowMaker(self.recordings.train, self.cfg.window_seed + 1)
+            encoder.position_mean.copy_(position_means(self.teacher, maker))
+        return model
+
     def make_dataset(self, split: str, training: bool, windows: int) -> WindowDataset:
         """``train`` or ``valid``."""
         groups = self.recordings.train if training else self.recordings.held_out
@@ -104,6 +115,23 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
     def max_positions(self) -> None:
         """Any."""
 
+    def draw_chunking(self, chance: random.Random) -> Chunking:
+        """For one window, which begins anywhere in one of Whisper's: what is given for a frame
+        shall not depend on when a stream began."""
+        drawn = draw_chunking(self.choices, chance, False)
+        if isinstance(self.encoder, WhisperEncoder):
+            config = self.encoder.config
+            reach = config.window_stride + config.window_overlap
+            drawn["first_position"] = chance.choice(range(0, reach, config.window_overlap))
+        return drawn
+
+    def encoded(self, features: Tensor, chunking: Chunking) -> Tensor:
+        """``[B, 2 T, F]`` to ``[B, T, C]`` as in a window of the teacher's."""
+        y: Tensor = self.encoder(features, **chunking)["encoder_out"]
+        if isinstance(self.encoder, WhisperEncoder):
+            y = y + self.encoder.position_mean[: y.shape[1]]
+        return y
+
 
 @register_model("echostream_student", dataclass=FairseqDataclass)
 class EncoderStudent(StudentModel):
@@ -111,5 +139,4 @@ class EncoderStudent(StudentModel):
 
     def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
         """``[B, 2 T, F]`` to ``[B, T, C]``."""
-        y: Tensor = self.encoder(features, **chunking)["encoder_out"]
-        return y
+        return self.encoded(features, chunking)

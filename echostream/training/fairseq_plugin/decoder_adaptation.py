@@ -144,7 +144,7 @@ class DecoderAdaptationTask(AdaptationTask):
         found = super().valid_step(sample, model, criterion)
         (chunk,) = self.valid_chunks
         with torch.no_grad():
-            y = model.encoder(**sample["net_input"], chunk_size=chunk)["encoder_out"][0]
+            (y,) = model.encoded(**sample["net_input"], chunking={"chunk_size": chunk})
         self._held_out_texts.add(model.decoder, y, sample["lesson"])
         return found
 
@@ -178,7 +178,7 @@ class SystemStudent(StudentModel):
         self, features: Tensor, chunking: Chunking, lesson: Lesson
     ) -> tuple[Tensor, Tensor]:
         """``[1, 2 T, F]`` to ``[1, T, C]`` and logits ``[n, V]``."""
-        y: Tensor = self.encoder(features, **chunking)["encoder_out"]
+        y = self.encoded(features, chunking)
         answers = self.decoder(lesson.tokens[None, :-1], y, lesson.views[None])
         return y, answers[0, lesson.prompt - 1 :]
 

@@ -26,7 +26,6 @@ from omegaconf import MISSING
 from torch import Tensor
 
 from echostream.training.adaptation.teacher import Example
-from echostream.training.drawn_chunks import draw_chunking
 from echostream.training.run_record import append_history
 
 logger = logging.getLogger(__name__)
@@ -167,7 +166,7 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """One window under a chunk that is drawn for it."""
         model.train()
-        chunking = draw_chunking(model.choices, random.Random(sample["seed"]), False)
+        chunking = model.draw_chunking(random.Random(sample["seed"]))
         device = sample["target"].device.type
         # Weights, their moments and what is held out stay in float32.
         with torch.autocast(device, torch.bfloat16, enabled=self.cfg.bfloat16):
