@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train a system on a prepared corpus",
     "distil": "make a small encoder of Whisper's, from its output",
     "adapt": "make Whisper's encoder streaming, from recordings without texts",
+    "average": "mean of the weights of two adapted checkpoints",
     "vad": "teach a checkpoint with a text decoder where nobody speaks",
     "checkpoint": "make a checkpoint folder of a training run",
     "language-model": "estimate n-gram models for a checkpoint's search",

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from echostream.errors import CheckpointError
+from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
+from echostream.model.difference import low_rank_changes
 from echostream.training.adaptation import teacher, voice_activity
+from echostream.training.adaptation.average import average_checkpoints
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher
 from echostream.training.adaptation.encoder import (
     adapted_weights,
@@ -109,16 +111,20 @@ def test_updates_in_bfloat16_leave_weights_in_float32(
     assert ended["error_16"] != exact["error_16"]
 
 
-def test_the_second_stage_teaches_the_decoder_what_is_said(
-    base: Path, whole: Path, tmp_path: Path
-) -> None:
-    run(base, tmp_path / "second", updates=20, save_every=10, first_stage=whole)
-    begun, *_, ended = read_history(tmp_path / "second", "held out")
+@pytest.fixture(scope="module")
+def second(base: Path, whole: Path) -> Path:
+    """A run of the second stage, whose checkpoint is ``both``."""
+    run(base, base / "second", updates=20, save_every=10, first_stage=whole)
+    recordings = find_recordings([base / "audio"])
+    export_adaptation(base / "second", base / "small-whisper", recordings, base / "both")
+    return base / "second"
+
+
+def test_the_second_stage_teaches_the_decoder_what_is_said(base: Path, second: Path) -> None:
+    begun, *_, ended = read_history(second, "held out")
     assert ended["cross_entropy_32"] < begun["cross_entropy_32"] < 6
     assert {"wer_32", "bleu_32"} & ended.keys()
-    recordings = find_recordings([base / "audio"])
-    export_adaptation(tmp_path / "second", base / "small-whisper", recordings, base / "both")
-    factors = low_rank_factors(adapted_weights(tmp_path / "second", "decoder."))
+    factors = low_rank_factors(adapted_weights(second, "decoder."))
     before, after = (load_model(base / name).text_decoder for name in ("small-whisper", "both"))
     assert len(factors) == 10
     for name, (left, right) in factors.items():
@@ -145,6 +151,31 @@ def test_the_second_stage_teaches_the_decoder_what_is_said(
     for wrong in (base / "small-whisper", base / "audio"):
         with pytest.raises(CheckpointError, match="expected"):
             go_on_from(str(wrong), encoder, decoder)
+
+
+def test_a_mean_of_two_checkpoints_is_between_them(
+    base: Path, second: Path, tmp_path: Path
+) -> None:
+    run(base, base / "third", updates=8, first_stage=second, peak_rate=2e-2)
+    recordings = find_recordings([base / "audio"])
+    export_adaptation(base / "third", base / "small-whisper", recordings, base / "later")
+    average_checkpoints(base / "both", base / "later", 0.5, base / "mean")
+    one, other, mean = (load_model(base / name).state_dict() for name in ("both", "later", "mean"))
+    factors = low_rank_changes(base / "mean")
+    for name, weight in mean.items():
+        if name in factors:
+            # The nearest change of its rank, with both factors in 4 bits.
+            apart = (one[name] - other[name]).norm()
+            assert (weight - (one[name] + other[name]) / 2).norm() < 0.3 * apart, name
+        elif weight.is_floating_point():
+            wanted = (one[name] + other[name]) / 2
+            assert (weight - wanted).norm() <= 0.03 * wanted.norm(), name
+    assert len(factors) == 10
+    for wrong in (base / "small-whisper", base / "adapted"):
+        with pytest.raises(CheckpointError):
+            average_checkpoints(base / "both", wrong, 0.5, tmp_path)
+    with pytest.raises(ConfigError, match="share is 1"):
+        average_checkpoints(base / "both", base / "later", 1.0, tmp_path)
 
 
 def test_the_decoder_teacher_answers_as_the_decoder_does_offline() -> None:
