@@ -134,7 +134,7 @@ def test_the_second_stage_teaches_the_decoder_what_is_said(base: Path, second: P
         assert (change - product).norm() < 0.25 * product.norm()
     assert torch.equal(before.embedding.weight, after.embedding.weight)
 
-    # A run goes on from what was exported, whose positions are found anew at its end.
+    # A run goes on from what was exported.
     encoder, decoder = (
         student_encoder(base / "small-whisper", ""),
         base_decoder(base / "small-whisper"),
