@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import load_model
 from echostream.model.checkpoint import save_difference
@@ -35,6 +36,11 @@ def average_checkpoints(one: Path, other: Path, share: float, output: Path) -> N
     if base != base_of(other):
         raise CheckpointError(f"{one} stands on {base}, {other} on {base_of(other)}; expected one")
     model, second = load_model(one), load_model(other).state_dict()
+    if not isinstance(model.encoder, WhisperEncoder):
+        # A student's weights are no difference from its teacher's, and would be rounded to 4 bits.
+        raise CheckpointError(
+            f"the encoder of {one} is a {type(model.encoder).__name__}; expected Whisper's"
+        )
     first, original = model.state_dict(), load_model(base).state_dict()
     changes = low_rank_changes(one), low_rank_changes(other)
     shapes = [{name: each.shape for name, each in own.items()} for own in (first, second)]

@@ -10,9 +10,10 @@ import torch
 
 from echostream.commands import corpus, distil
 from echostream.config import AudioConfig, ChunkConformerConfig, save_config
-from echostream.errors import ConfigError, DataError
+from echostream.errors import CheckpointError, ConfigError, DataError
 from echostream.model import load_model
 from echostream.session import SystemOptions, build_translator
+from echostream.training.adaptation.average import average_checkpoints
 from echostream.training.adaptation.encoder import adapted_weights, base_encoder
 from echostream.training.adaptation.export import export_student, silence_of
 from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
@@ -123,6 +124,8 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(
     assert float((placed - silence_of(base_encoder(base / "small-whisper"))).abs().max()) < 2e-2
     translator = build_translator(SystemOptions(checkpoint=str(taught), source_language="es"))
     assert translator.settings["model"] == model.fingerprint()
+    with pytest.raises(CheckpointError, match="is a Zipformer.*; expected Whisper's"):
+        average_checkpoints(taught, taught, 0.5, base / "mean")
 
 
 def test_the_second_stage_goes_on_with_the_student(
