@@ -29,9 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--targets", type=Path, metavar="FOLDER", help="made by `echostream corpus targets`"
     )
-    source.add_argument(
-        "--audio", type=Path, nargs="+", metavar="FOLDER", help=f"with --first-stage, {AUDIO_HELP}"
-    )
+    source.add_argument("--audio", type=Path, nargs="+", metavar="FOLDER", help=AUDIO_HELP)
     add_run_options(parser, peak_rate=1e-3)
     return parser
 
@@ -45,16 +43,16 @@ def main(args: argparse.Namespace) -> None:
     from echostream.training.adaptation.run import adaptation_arguments
     from echostream.training.fairseq_run import configure_logging, require_fairseq, run_fairseq
 
-    if (args.audio is None) != (args.first_stage is None):
+    if args.audio is None and args.first_stage is not None:
         raise ConfigError(
-            "the first stage learns from --targets, the second, which --first-stage begins, from "
-            "--audio; name the two that belong together"
+            "the second stage, which --first-stage begins, learns from texts, of which --targets "
+            "has none; expected --audio"
         )
     configure_logging()
     require_fairseq()
     checkpoint = find_checkpoint(args.teacher)
     args.output.mkdir(parents=True, exist_ok=True)
-    options = run_options(args, student=args.system)
+    options = run_options(args, student=args.system, from_targets=args.audio is None)
     folders = args.audio or [args.targets]
     run_fairseq(adaptation_arguments(checkpoint, folders, args.output, options))
     export_student(args.output, checkpoint, args.system, args.output)

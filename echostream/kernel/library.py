@@ -192,10 +192,12 @@ def kernel_for(x: Tensor) -> Kernel | None:
 def is_plain_inference(x: Tensor) -> bool:
     """Whether the values of what is made of ``x`` are all that is wanted, in float32 on the CPU.
 
-    A gradient would be more, and so is what is done to count, watch or export operations.
+    A gradient would be more, and so is what is done to count, watch or export operations. Under
+    autocast it is PyTorch that chooses the precision of each operation.
     """
     return (
         not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch._C._is_tracing()
         and not torch.compiler.is_compiling()

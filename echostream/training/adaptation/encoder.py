@@ -15,7 +15,7 @@ from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import load_config_json
 from echostream.model.difference import has_difference, low_rank_changes
 from echostream.training.adaptation.low_rank import take_factors
-from echostream.training.adaptation.student import Student, student_system
+from echostream.training.adaptation.student import HEADS, Student, student_system
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 
 RIGHT_CONTEXT = 16
@@ -58,12 +58,15 @@ def _whisper(checkpoint: Path) -> SpeechModel:
     return model
 
 
-def student_encoder(checkpoint: Path, student: str) -> WhisperEncoder | Student:
+def student_encoder(
+    checkpoint: Path, student: str, *, with_heads: bool = False
+) -> WhisperEncoder | Student:
     """What learns from the encoder of a checkpoint folder: a copy of it, or a student.
 
     Args:
         checkpoint: the teacher's folder.
         student: configuration of a system whose encoder the student is; empty for a copy.
+        with_heads: whether its CTC heads learn, too.
 
     Raises:
         CheckpointError: if the teacher is not Whisper's.
@@ -72,7 +75,8 @@ def student_encoder(checkpoint: Path, student: str) -> WhisperEncoder | Student:
     base = base_encoder(checkpoint)
     if not student:
         return streaming_model(checkpoint).encoder
-    return Student(student_system(load_config(student), load_config_json(checkpoint)), base)
+    own, teacher = load_config(student), load_config_json(checkpoint)
+    return Student(student_system(own, teacher, with_heads=with_heads), base)
 
 
 def base_decoder(checkpoint: Path) -> TransformerDecoder:
@@ -100,7 +104,14 @@ def go_on_from(source: str, encoder: WhisperEncoder | Student, decoder: Transfor
     """
     run = Path(source)
     if (run / FAIRSEQ).is_dir():
-        encoder.load_state_dict(adapted_weights(run, "encoder."))
+        weights = adapted_weights(run, "encoder.")
+        # The heads of a student that had no texts to learn from begin at random.
+        missing, unexpected = encoder.load_state_dict(weights, strict=False)
+        if unexpected or not all(name.startswith(HEADS) for name in missing):
+            raise CheckpointError(
+                f"{source} has taught another encoder: {(unexpected + missing)[0]} does not fit; "
+                "expected a run with the same configuration"
+            )
         if weights := adapted_weights(run, "decoder."):
             decoder.load_state_dict(weights)
         return

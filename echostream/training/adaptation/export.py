@@ -15,7 +15,7 @@ from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.encoder.whisper.encoder import SILENCE
 from echostream.model import SpeechModel, load_model
-from echostream.model.checkpoint import save_difference
+from echostream.model.checkpoint import VOCABULARIES, save_difference
 from echostream.training.adaptation import voice_activity
 from echostream.training.adaptation.encoder import (
     adapted_weights,
@@ -23,8 +23,14 @@ from echostream.training.adaptation.encoder import (
     streaming_model,
 )
 from echostream.training.adaptation.low_rank import low_rank_factors
-from echostream.training.adaptation.student import Student, into_system, student_system
+from echostream.training.adaptation.student import (
+    HEADS,
+    Student,
+    into_system,
+    student_system,
+)
 from echostream.training.adaptation.windows import Recordings, WindowMaker
+from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -77,15 +83,22 @@ def export_student(run: Path, checkpoint: Path, system: Path, output: Path) -> N
     """
     teacher = load_model(checkpoint)
     original = base_encoder(checkpoint)
-    model = SpeechModel(student_system(load_config(system), teacher.config)).eval()
-    student = Student(model.config, original)
-    student.load_state_dict(adapted_weights(run, "encoder."))
+    weights = adapted_weights(run, "encoder.")
+    with_heads = any(name.startswith(HEADS) for name in weights)
+    config = student_system(load_config(system), teacher.config, with_heads=with_heads)
+    model = SpeechModel(config).eval()
+    student = Student(config, original)
+    student.load_state_dict(weights)
     model.text_decoder.load_state_dict(teacher.text_decoder.state_dict(), strict=False)
     into_system(student, model)
     table = model.text_decoder.source_positions
     model.text_decoder.silence.copy_(silence_of(original) - table[::SILENCE_STRIDE])
-    whole = [name for name in model.state_dict() if name.startswith(("encoder.", SOURCE_MAP))]
+    own = ("encoder.", SOURCE_MAP, *(f"{head}_head." for head in model.heads))
+    whole = [name for name in model.state_dict() if name.startswith(own)]
     _save(run, model, checkpoint, output, (*EXACT, *whole))
+    for head in model.heads:
+        if output != run:
+            write_whole(output / VOCABULARIES[head], (run / VOCABULARIES[head]).read_bytes())
 
 
 def _save(

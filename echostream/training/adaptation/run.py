@@ -27,7 +27,9 @@ class AdaptationOptions:
     first_stage: str | Path | None = None
     """Run or checkpoint whose encoder the decoder learns with, in the second stage."""
     student: Path | None = None
-    """Configuration of the encoder that learns, from stored targets; else it is the teacher's."""
+    """Configuration of the encoder that learns; else it is the teacher's."""
+    from_targets: bool = False
+    """Whether a student learns from stored targets, without texts."""
 
     def __post_init__(self) -> None:
         # The learning rate takes one update to rise and one to fall.
@@ -77,16 +79,19 @@ def adaptation_arguments(
     }
     if options.student is not None:
         values["student"] = options.student
-    if options.student is not None and options.first_stage is None:
+    if options.from_targets:
         values["task"] = "echostream_distillation"
         del values["leave-out"], values["window-seed"]
-    if options.first_stage is not None:
+    elif options.student is not None or options.first_stage is not None:
         values |= {
             "task": "echostream_decoder_adaptation",
             "arch": "echostream_student_system",
             "criterion": "echostream_decoder_distillation",
-            "start-from": options.first_stage,
         }
+        if options.first_stage is not None:
+            values["start-from"] = options.first_stage
+        else:
+            values |= {"divergence-weight": 0.0, "text-weight": 0.0}
     arguments = [":".join(map(str, folders))]
     for name, value in values.items():
         arguments += [f"--{name}", str(value)]

@@ -1,7 +1,7 @@
 """An encoder of any kind that learns to give what Whisper's gives.
 
 Symbols: ``B`` windows, ``f`` feature frames, ``F`` mel bins, ``T`` encoder frames, ``E`` the
-student's channels, ``C`` the teacher's.
+student's channels, ``C`` the teacher's, ``V`` CTC vocabulary.
 """
 
 import dataclasses
@@ -11,15 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from echostream.config import SystemConfig
+from echostream.decoder.ctc.ctc_head import CtcHead
 from echostream.encoder import registry
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
 from echostream.training.adaptation.teacher import smoothed
 
+HEADS = "heads."
 
-def student_system(own: SystemConfig, teacher: SystemConfig) -> SystemConfig:
-    """The teacher's system with the encoder of another.
+
+def student_system(
+    own: SystemConfig, teacher: SystemConfig, *, with_heads: bool = True
+) -> SystemConfig:
+    """The teacher's system with encoder and CTC heads of another.
+
+    Args:
+        own: of the student.
+        teacher: a Whisper system.
+        with_heads: whether there are texts for the heads to learn from; else it has none.
 
     Raises:
         ConfigError: if the encoder hears other features or gives frames of another length, or the
@@ -40,7 +50,15 @@ def student_system(own: SystemConfig, teacher: SystemConfig) -> SystemConfig:
             f"{usual.frame_ms} ms as its teacher's"
         )
     decoder = dataclasses.replace(decoder, source_dim=encoder.output_dim)
-    return dataclasses.replace(teacher, audio=own.audio, encoder=own.encoder, text_decoder=decoder)
+    return dataclasses.replace(
+        teacher,
+        audio=own.audio,
+        encoder=own.encoder,
+        text_decoder=decoder,
+        asr_vocab_size=own.asr_vocab_size if with_heads else 0,
+        st_vocab_size=own.st_vocab_size if with_heads else 0,
+        decoder=own.decoder,
+    )
 
 
 class Student(nn.Module):
@@ -49,8 +67,10 @@ class Student(nn.Module):
     The teacher knows where in its window a frame stands, the student does not: what the teacher
     gives at a position whatever is said is a table of its own, which goes to the decoder.
 
+    Its CTC heads read its own channels and learn from texts alone.
+
     Args:
-        config: whose encoder the student is; it has random weights.
+        config: whose encoder and heads the student has; their weights are random.
         teacher: tells channels and positions.
     """
 
@@ -65,6 +85,10 @@ class Student(nn.Module):
         channels, frames = teacher.output_dim, teacher.config.max_positions
         self.output_dim = channels
         self.source_map = nn.Linear(self.encoder.output_dim, channels)
+        sizes = {"asr": config.asr_vocab_size, "st": config.st_vocab_size}
+        self.heads = nn.ModuleDict(
+            {name: CtcHead(self.encoder.output_dim, size) for name, size in sizes.items() if size}
+        )
         self.positions = nn.Parameter(torch.zeros(frames, channels))
         self.register_buffer("spread", torch.ones(channels))
         self.register_buffer("feature_mean", torch.zeros(teacher.input_dim))
@@ -83,22 +107,28 @@ class Student(nn.Module):
         self.feature_mean.copy_(frames.mean(dim=0))
         self.feature_std.copy_(frames.std(dim=0).clamp_min(1e-3))
         self.spread.copy_(spread)
-        means = smoothed(torch.stack(tuple(targets)).mean(dim=0)) / spread
+        # Windows that end early say nothing of later positions.
+        rows = torch.nn.utils.rnn.pad_sequence(list(targets), padding_value=torch.nan)
+        means = smoothed(rows.nanmean(dim=1)) / spread
         self.positions[: len(means)] = means
         self.positions[len(means) :] = means[-1]
 
     def forward(self, features: Tensor, **chunking: int | None) -> dict[str, Tensor]:
-        """``[B, f, F]`` to ``encoder_out`` ``[B, T, C]``, as the teacher's call."""
+        """``[B, f, F]`` to ``encoder_out`` ``[B, T, C]``, as the teacher's call, and by the name
+        of each head its log-probabilities ``[B, T, V]``."""
         normal = (features - self.feature_mean) / self.feature_std
         frames = self.encoder(normal, **chunking)["encoder_out"]
         y = self.source_map(frames) + self.positions[: frames.shape[1]]
-        return {"encoder_out": self.spread * y}
+        log_probs = {name: head(frames) for name, head in self.heads.items()}
+        return {"encoder_out": self.spread * y, **log_probs}
 
 
 def into_system(student: Student, model: SpeechModel) -> None:
     """Put a student and what its decoder needs to know into a system of :func:`student_system`."""
     decoder, scale = model.text_decoder, student.spread
     model.encoder.load_state_dict(student.encoder.state_dict())
+    for name, head in student.heads.items():
+        model.heads[name].load_state_dict(head.state_dict())
     model.cmvn_mean.copy_(student.feature_mean)
     model.cmvn_std.copy_(student.feature_std)
     decoder.source_map.weight.copy_(scale[:, None] * student.source_map.weight)

@@ -4,7 +4,7 @@ Symbols: ``n`` tokens.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,19 @@ def grouped(recordings: Sequence[Sequence[Path]], texts: dict[Path, Texts]) -> l
             "that are held out too: more folders with a manifest, or larger ones"
         )
     return list(groups.values())
+
+
+def spoken_whole(
+    window: Window, texts: Mapping[Path, Texts], seconds: float
+) -> tuple[list[Texts], float]:
+    """The texts of what is spoken to its end in the first ``seconds`` of a window, and the second
+    up to which nothing else is spoken."""
+    said: list[Texts] = []
+    for each in window.spoken:
+        if not each.is_whole or each.end / SAMPLE_RATE > seconds:
+            return said, min(seconds, each.begin / SAMPLE_RATE)
+        said.append(texts[each.path])
+    return said, seconds
 
 
 class Dictator:

@@ -64,7 +64,8 @@ class AdaptationTask(WindowTask):
         super().__init__(cfg)
         encoder = base_encoder(Path(cfg.checkpoint))
         config = encoder.config
-        self.teacher = Teacher(encoder, config.window_stride + config.window_overlap)
+        frames = config.window_stride + config.window_overlap
+        self.teacher = Teacher(encoder, frames, bfloat16=cfg.bfloat16)
         self.recordings = find_recordings(
             [Path(folder) for folder in cfg.data.split(":")],
             names(cfg.leave_out),
@@ -90,11 +91,15 @@ class AdaptationTask(WindowTask):
 class StudentModel(BaseFairseqModel):  # type: ignore[misc]
     """An encoder that learns, the chunks that are drawn for it, and the spread of its targets."""
 
+    with_heads = False
+    """Whether a student's CTC heads learn, too."""
     spread: Tensor
 
     def __init__(self, cfg: WindowTaskConfig) -> None:
         super().__init__()
-        self.encoder = student_encoder(Path(cfg.checkpoint), cfg.student)
+        self.encoder = student_encoder(
+            Path(cfg.checkpoint), cfg.student, with_heads=self.with_heads
+        )
         own = self.encoder.encoder if isinstance(self.encoder, Student) else self.encoder
         self.choices = choices_for(own, cfg.chunk_sizes)
         self.register_buffer("spread", torch.zeros(self.encoder.output_dim))
@@ -125,12 +130,14 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
             drawn["first_position"] = chance.choice(range(0, reach, config.window_overlap))
         return drawn
 
-    def encoded(self, features: Tensor, chunking: Chunking) -> Tensor:
-        """``[B, 2 T, F]`` to ``[B, T, C]`` as in a window of the teacher's."""
-        y: Tensor = self.encoder(features, **chunking)["encoder_out"]
+    def encoded(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
+        """``[B, 2 T, F]`` to ``encoder_out`` ``[B, T, C]`` as in a window of the teacher's, and
+        the log-probabilities of the heads that there are."""
+        made: dict[str, Tensor] = self.encoder(features, **chunking)
         if isinstance(self.encoder, WhisperEncoder):
-            y = y + self.encoder.position_mean[: y.shape[1]]
-        return y
+            y = made["encoder_out"]
+            made = {**made, "encoder_out": y + self.encoder.position_mean[: y.shape[1]]}
+        return made
 
 
 @register_model("echostream_student", dataclass=FairseqDataclass)
@@ -139,4 +146,4 @@ class EncoderStudent(StudentModel):
 
     def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
         """``[B, 2 T, F]`` to ``[B, T, C]``."""
-        return self.encoded(features, chunking)
+        return self.encoded(features, chunking)["encoder_out"]

@@ -3,11 +3,12 @@
 The second stage of an adaptation. To the error of the encoder's output come the divergence of the
 decoder's answers from those that it gives offline, and the cross-entropy of transcripts and
 translations, all under chunk masks and with what a decoder has heard when it writes. The encoder's
-weights all learn, the decoder's by low-rank changes. See ``docs/whisper.md``.
+weights all learn, the decoder's by low-rank changes. A student's CTC heads learn from the same
+texts, in its first stage too, where there is no decoder yet. See ``docs/whisper.md``.
 
 Without ``from __future__ import annotations``: fairseq reads the types of the fields.
 
-Symbols: ``T`` encoder frames, ``n`` tokens, ``V`` vocabulary.
+Symbols: ``T`` encoder frames, ``n`` tokens or units, ``V`` vocabulary.
 """
 
 import random
@@ -32,6 +33,7 @@ from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesso
 from echostream.training.adaptation.encoder import base_decoder, go_on_from
 from echostream.training.adaptation.held_out_texts import HeldOutTexts
 from echostream.training.adaptation.low_rank import make_low_rank
+from echostream.training.adaptation.spelling import Speller, Spelling, make_speller
 from echostream.training.adaptation.teacher import Teacher, spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
 from echostream.training.adaptation.windows import WindowMaker
@@ -42,13 +44,14 @@ from echostream.training.fairseq_plugin.adaptation import (
     StudentModel,
     WindowDataset,
 )
+from echostream.training.fairseq_plugin.criterion import ctc_loss
 from echostream.training.fairseq_plugin.window_task import Sample
 from echostream.training.features import seed_of
 
 _FEW_TOKENS = 20
 """So many count for half, so that a window of a word does not weigh as much as one of a hundred."""
 
-MEASURES = ("error", "divergence", "cross_entropy", "accuracy")
+MEASURES = ("error", "divergence", "cross_entropy", "accuracy", "asr_ctc", "st_ctc")
 
 
 @dataclass
@@ -69,9 +72,11 @@ class LessonDataset(WindowDataset):
         training: bool,
         dictator: Dictator,
         decoder_teacher: DecoderTeacher,
+        speller: Speller,
     ) -> None:
         super().__init__(maker, teacher, windows, training)
         self._dictator, self._decoder_teacher = dictator, decoder_teacher
+        self._speller = speller
 
     def make(self, number: int) -> Sample:
         """The sample of the window of that number."""
@@ -94,11 +99,15 @@ class LessonDataset(WindowDataset):
             "features": torch.from_numpy(example.features[: 2 * heard]),
             "target": target[:heard],
             "lesson": lesson,
+            "spelling": self._speller(window, heard, teacher.frames_per_second),
         }
 
     def collater(self, samples: Sequence[Sample]) -> Sample:
         """One window at a time, since their lengths differ."""
-        return {**super().collater(samples), "lesson": samples[0]["lesson"]} if samples else {}
+        if not samples:
+            return {}
+        (sample,) = samples
+        return {**super().collater(samples), **{key: sample[key] for key in ("lesson", "spelling")}}
 
 
 @register_task("echostream_decoder_adaptation", dataclass=DecoderAdaptationConfig)
@@ -119,6 +128,7 @@ class DecoderAdaptationTask(AdaptationTask):
         known = {path: own for path, own in texts.items() if path in heard}
         tokenizer = ByteLevelTokenizer.from_file(tokens_path(checkpoint))
         self._dictator = Dictator(tokenizer, known)
+        self._speller = make_speller(cfg.student, self.folder, cfg.start_from, known)
         self._held_out_texts = HeldOutTexts(tokenizer)
         self._decoder_teacher = DecoderTeacher(
             base_decoder(checkpoint), 1000 // self.teacher.frames_per_second
@@ -129,7 +139,13 @@ class DecoderAdaptationTask(AdaptationTask):
         seed = self.cfg.window_seed if training else 0
         maker = WindowMaker(self._groups[split], seed, with_texts=True)
         return LessonDataset(
-            maker, self.teacher, windows, training, self._dictator, self._decoder_teacher
+            maker,
+            self.teacher,
+            windows,
+            training,
+            self._dictator,
+            self._decoder_teacher,
+            self._speller,
         )
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
@@ -144,7 +160,8 @@ class DecoderAdaptationTask(AdaptationTask):
         found = super().valid_step(sample, model, criterion)
         (chunk,) = self.valid_chunks
         with torch.no_grad():
-            (y,) = model.encoded(**sample["net_input"], chunking={"chunk_size": chunk})
+            encoded = model.encoded(**sample["net_input"], chunking={"chunk_size": chunk})
+            (y,) = encoded["encoder_out"]
         self._held_out_texts.add(model.decoder, y, sample["lesson"])
         return found
 
@@ -158,6 +175,8 @@ class DecoderAdaptationTask(AdaptationTask):
 @register_model("echostream_student_system", dataclass=FairseqDataclass)
 class SystemStudent(StudentModel):
     """An encoder that was adapted, and the decoder, as released if it was not."""
+
+    with_heads = True
 
     def __init__(self, cfg: DecoderAdaptationConfig) -> None:
         super().__init__(cfg)
@@ -174,13 +193,14 @@ class SystemStudent(StudentModel):
         else:
             super().begin(held_out)
 
-    def forward(
-        self, features: Tensor, chunking: Chunking, lesson: Lesson
-    ) -> tuple[Tensor, Tensor]:
-        """``[1, 2 T, F]`` to ``[1, T, C]`` and logits ``[n, V]``."""
-        y = self.encoded(features, chunking)
-        answers = self.decoder(lesson.tokens[None, :-1], y, lesson.views[None])
-        return y, answers[0, lesson.prompt - 1 :]
+    def forward(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
+        """As :meth:`encoded`."""
+        return self.encoded(features, chunking)
+
+    def answers(self, frames: Tensor, lesson: Lesson) -> Tensor:
+        """The decoder's logits ``[n, V]`` about frames ``[1, T, C]``."""
+        logits: Tensor = self.decoder(lesson.tokens[None, :-1], frames, lesson.views[None])
+        return logits[0, lesson.prompt - 1 :]
 
 
 @dataclass
@@ -190,6 +210,7 @@ class DecoderDistillationConfig(FairseqDataclass):  # type: ignore[misc]
     error_weight: float = field(default=1.0, metadata={"help": "of the encoder's error"})
     divergence_weight: float = field(default=0.5, metadata={"help": "from the teacher's answers"})
     text_weight: float = field(default=0.5, metadata={"help": "of the texts' cross-entropy"})
+    ctc_weight: float = field(default=0.3, metadata={"help": "of each CTC head, nats per unit"})
 
 
 @register_criterion("echostream_decoder_distillation", dataclass=DecoderDistillationConfig)
@@ -198,37 +219,52 @@ class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
 
     def __init__(self, cfg: DecoderDistillationConfig, task: DecoderAdaptationTask) -> None:
         super().__init__(task)
-        self._weights = (cfg.error_weight, cfg.divergence_weight, cfg.text_weight)
+        self._weights = {
+            "error": cfg.error_weight,
+            "divergence": cfg.divergence_weight,
+            "cross_entropy": cfg.text_weight,
+            "asr_ctc": cfg.ctc_weight,
+            "st_ctc": cfg.ctc_weight,
+        }
+        self._decodes = cfg.divergence_weight + cfg.text_weight > 0
 
     def forward(
         self, model: Any, sample: Sample, reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """The weighted sum, 1, and what is logged."""
         lesson: Lesson = sample["lesson"]
-        y, logits = model(**sample["net_input"], chunking=sample["chunking"], lesson=lesson)
-        error = ((y - sample["target"]) / model.spread).square().mean()
-        log_probs = logits.log_softmax(dim=-1)
-        theirs = lesson.log_probs.float()
-        divergence = (theirs.exp() * (theirs - log_probs)).sum(dim=-1).mean()
-        asked = lesson.tokens[lesson.prompt :]
-        cross_entropy = torch.nn.functional.nll_loss(log_probs, asked)
-        values = (error, divergence, cross_entropy)
-        trust = len(asked) / (len(asked) + _FEW_TOKENS)
-        error_weight, *others = self._weights
-        loss = error_weight * error
-        for weight, value in zip(others, values[1:], strict=True):
-            loss = loss + trust * weight * value
-        right = (log_probs.argmax(dim=-1) == asked).float().mean()
-        log = {name: value.detach() for name, value in zip(MEASURES, (*values, right), strict=True)}
-        count = {"ntokens": sample["ntokens"], "nsentences": 1, "sample_size": 1}
-        return loss, 1, {"loss": loss.detach(), **log, **count}
+        made = model(**sample["net_input"], chunking=sample["chunking"])
+        y = made["encoder_out"]
+        values = {"error": ((y - sample["target"]) / model.spread).square().mean()}
+        log = {}
+        if self._decodes:
+            log_probs = model.answers(y, lesson).log_softmax(dim=-1)
+            theirs = lesson.log_probs.float()
+            asked = lesson.tokens[lesson.prompt :]
+            values["divergence"] = (theirs.exp() * (theirs - log_probs)).sum(dim=-1).mean()
+            values["cross_entropy"] = torch.nn.functional.nll_loss(log_probs, asked)
+            log["accuracy"] = (log_probs.argmax(dim=-1) == asked).float().mean()
+        spelling: Spelling = sample["spelling"]
+        for head, units in spelling.units.items():
+            frames = torch.tensor([min(spelling.frames, made[head].shape[1])])
+            count = torch.tensor([len(units)])
+            values[f"{head}_ctc"] = ctc_loss(made[head], frames, units, count) / len(units)
+        # A window of one word does not weigh as much as one of a hundred.
+        few = len(lesson.tokens) - lesson.prompt
+        trust = few / (few + _FEW_TOKENS)
+        loss = torch.zeros(())
+        for name, value in values.items():
+            loss = loss + self._weights[name] * (1.0 if name == "error" else trust) * value
+        log |= {name: value.detach() for name, value in values.items()}
+        counts = {"ntokens": sample["ntokens"], "nsentences": 1, "sample_size": 1}
+        return loss, 1, {"loss": loss.detach(), **log, **counts}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Means."""
         for name in ("loss", *MEASURES):
-            values = [float(log[name]) for log in logging_outputs]
-            metrics.log_scalar(name, float(np.mean(values)), len(values), round=4)
+            if values := [float(log[name]) for log in logging_outputs if name in log]:
+                metrics.log_scalar(name, float(np.mean(values)), len(values), round=4)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

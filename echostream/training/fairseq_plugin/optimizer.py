@@ -39,7 +39,7 @@ class AdamW(FairseqOptimizer):  # type: ignore[misc]
         """Updates that were skipped since the beginning of the run."""
         self.last_was_skipped = False
         self._in_a_row = 0
-        self._optimizer = torch.optim.AdamW(groups, **self.optimizer_config)
+        self._optimizer = torch.optim.AdamW(groups, fused=True, **self.optimizer_config)
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
