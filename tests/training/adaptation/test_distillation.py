@@ -2,29 +2,39 @@
 
 import dataclasses
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.numpy
 import torch
 
 from echostream.commands import corpus, distil
 from echostream.config import AudioConfig, ChunkConformerConfig, save_config
+from echostream.decoder.tokenizer import Tokenizer
 from echostream.errors import CheckpointError, ConfigError, DataError
 from echostream.model import load_model
+from echostream.model.checkpoint import VOCABULARIES
 from echostream.session import SystemOptions, build_translator
 from echostream.training.adaptation.average import average_checkpoints
-from echostream.training.adaptation.encoder import adapted_weights, base_encoder
+from echostream.training.adaptation.encoder import (
+    adapted_weights,
+    base_encoder,
+    go_on_from,
+)
 from echostream.training.adaptation.export import export_student, silence_of
 from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
+from echostream.training.adaptation.spelling import Speller
 from echostream.training.adaptation.student import Student, student_system
 from echostream.training.adaptation.targets import read_target, stored_targets
 from echostream.training.adaptation.teacher import Teacher
-from echostream.training.adaptation.windows import WindowMaker, find_recordings
+from echostream.training.adaptation.texts import Texts
+from echostream.training.adaptation.windows import Spoken, Window, WindowMaker, find_recordings
 from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from echostream.training.fairseq_run import run_fairseq
 from echostream.training.run_record import read_history
-from tests.small_system import ENCODER, WHISPER, make_whisper
+from tests.small_system import ENCODER, SENTENCES, WHISPER, make_whisper
 from tests.training.conftest import ROW
 
 from .test_windows import write_tones
@@ -48,8 +58,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     make_whisper(folder / "small-whisper", dataclasses.replace(WHISPER, audio=FEATURES))
     rows = [
-        dataclasses.replace(ROW, id=path.stem, audio=path.name, src_text="a", tgt_text="b")
-        for path in write_tones(folder / "audio", 70)
+        dataclasses.replace(ROW, id=path.stem, audio=path.name, src_text=said, tgt_text=said)
+        for path, said in zip(write_tones(folder / "audio", 70), cycle(SENTENCES), strict=False)
     ]
     write_manifest(folder / "audio" / MANIFEST, rows)
     save_config(SYSTEM, folder / "system.yaml")
@@ -66,6 +76,16 @@ def taught(base: Path) -> Path:
     options += ["--targets", str(base / "targets"), "--chunk-sizes", "16,32"]
     assert distil.main([*arguments, *options]) == 0
     return run
+
+
+class Letters(Tokenizer):
+    """A unit is a letter."""
+
+    def __init__(self) -> None:
+        pass
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
 
 
 def targets(base: Path, windows: int) -> int:
@@ -151,6 +171,58 @@ def test_the_second_stage_goes_on_with_the_student(
     assert not torch.equal(*(each.get_parameter(name) for each in decoders))
 
 
+def test_heads_learn_from_the_texts_before_the_decoder_does(base: Path) -> None:
+    run, system = base / "heads", base / "heads.yaml"
+    save_config(dataclasses.replace(SYSTEM, asr_vocab_size=30, st_vocab_size=31), system)
+    for stage, output in (([], run), (["--first-stage", str(run)], base / "heads-2")):
+        options = ["--teacher", str(base / "small-whisper"), "--audio", str(base / "audio")]
+        options += ["--updates", "2", "--save-every", "2", "--output", str(output), *stage]
+        assert distil.main([str(system), *options]) == 0
+        found = read_history(output, "held out")[-1]
+        assert {"error_32", "asr_ctc_32", "st_ctc_32"} <= found.keys()
+        assert ("cross_entropy_32" in found) == bool(stage)
+    for name in VOCABULARIES.values():
+        assert (run / name).read_bytes() == (base / "heads-2" / name).read_bytes()
+    taught = load_model(run)
+    assert taught.vocab_sizes == {"asr": 30, "st": 31}
+    for head, own in taught.heads.items():
+        expected = adapted_weights(run, f"encoder.heads.{head}.")["projection.weight"]
+        assert torch.equal(own.projection.weight, expected.half().float())
+    # Nothing was said to the decoder yet.
+    name = "layers.0.cross_query.weight"
+    models = (taught, load_model(base / "small-whisper"), load_model(base / "heads-2"))
+    first, teachers, second = (each.text_decoder.get_parameter(name) for each in models)
+    assert torch.equal(first, teachers) and not torch.equal(second, teachers)
+    for generator in ("ctc", "transformer"):
+        options = SystemOptions(checkpoint=str(run), source_language="es", generator=generator)
+        assert build_translator(options).settings["generator"][0] == generator
+
+
+def test_what_is_spoken_to_its_end_is_spelled() -> None:
+    second = 16000
+    window = Window(
+        np.zeros(30 * second, np.float32),
+        (
+            Spoken(Path("a"), 0, 2 * second, is_whole=True),
+            Spoken(Path("b"), 3 * second, 5 * second, is_whole=True),
+            Spoken(Path("c"), 6 * second, 7 * second, is_whole=False),
+        ),
+        30 * second,
+        np.zeros(30 * second, np.float32),
+    )
+    texts = {Path(name): Texts("es", f"¡{name.upper()}só!", "") for name in "abc"}
+    speller = Speller({"asr": Letters(), "st": Letters()}, texts)
+    for heard, said, frames in (
+        (1500, "aso bso", 300),
+        (251, "aso bso", 251),
+        (249, "aso", 150),
+        (99, "", 0),
+    ):
+        spelling = speller(window, heard, 50)
+        assert bytes(spelling.units.get("asr", torch.tensor([])).tolist()).decode() == said
+        assert spelling.frames == frames and "st" not in spelling.units
+
+
 def test_what_does_not_fit_is_refused(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher = load_model(base / "small-whisper").config
     conformer = ChunkConformerConfig(embed_dim=16, ffn_dim=16, num_layers=1, num_heads=2)
@@ -161,8 +233,15 @@ def test_what_does_not_fit_is_refused(base: Path, capsys: pytest.CaptureFixture[
         with pytest.raises(ConfigError, match=message):
             student_system(dataclasses.replace(SYSTEM, **changes), teacher)
     arguments = [str(base / "system.yaml"), "--output", str(base / "none")]
-    assert distil.main([*arguments, "--audio", str(base / "audio")]) == 1
-    assert "--first-stage" in capsys.readouterr().err
+    arguments += ["--first-stage", str(base / "run")]
+    assert distil.main([*arguments, "--targets", str(base / "targets")]) == 1
+    assert "expected --audio" in capsys.readouterr().err
+    other = dataclasses.replace(ENCODER, ffn_dim=16)
+    student = Student(
+        dataclasses.replace(SYSTEM, encoder=other), base_encoder(base / "small-whisper")
+    )
+    with pytest.raises(CheckpointError, match="has taught another encoder"):
+        go_on_from(str(base / "run"), student, load_model(base / "small-whisper").text_decoder)
     with pytest.raises(DataError, match="corpus targets"):
         stored_targets(base / "audio", "train")
     path = base / "bad.safetensors"

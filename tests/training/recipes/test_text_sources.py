@@ -14,7 +14,6 @@ from echostream.training.recipes.parallel_text import SentencePair, read_texts
 from echostream.training.recipes.text_sources import (
     TEXT_SOURCES,
     fetch_texts,
-    pairs_of_catalogue,
     read_catalogue,
 )
 
@@ -97,10 +96,11 @@ def test_contexts_plurals_and_untranslated(tmp_path: Path) -> None:
     assert read_catalogue(path) == [("Yes", "Sí"), ("Open", "Abrir")]
     # Wesnoth's way to tell apart equal originals.
     path.write_bytes(mo({"female^The door is open.": "La puerta está abierta."}))
-    assert [pair.english for pair in pairs_of_catalogue(path, "wesnoth")] == ["The door is open."]
+    messages = TEXT_SOURCES["wesnoth"].messages([tmp_path], "es")
+    assert list(messages) == [("The door is open.", "La puerta está abierta.")]
     folder, name = "usr/share/games/wesnoth/1.16/locale", "LC_MESSAGES/wesnoth-tb.mo"
     found = [
-        TEXT_SOURCES["wesnoth"].is_catalogue(f"{folder}/{code}/{name}", "es")
+        TEXT_SOURCES["wesnoth"].is_wanted(f"{folder}/{code}/{name}", "es")
         for code in ("es", "es_419", "fr")
     ]
     assert found == [True, False, False]
