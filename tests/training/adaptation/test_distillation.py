@@ -148,54 +148,50 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(
         average_checkpoints(taught, taught, 0.5, base / "mean")
 
 
-def test_the_second_stage_goes_on_with_the_student(
-    base: Path, taught: Path, tmp_path: Path
-) -> None:
-    first, second = taught, tmp_path / "second"
-    arguments = adaptation_arguments(
-        base / "small-whisper",
-        [base / "audio"],
-        second,
-        AdaptationOptions(2, save_every=2, first_stage=first, student=base / "system.yaml"),
-    )
-    second.mkdir()
-    run_fairseq([*arguments, "--valid-windows", "1", "--epoch-windows", "2", "--num-workers", "0"])
-    assert "cross_entropy_32" in read_history(second, "held out")[-1]
-    before, after = (adapted_weights(run, "encoder.") for run in (first, second))
+def test_heads_learn_from_texts_and_then_the_decoder_does(base: Path, taught: Path) -> None:
+    system, teacher = base / "heads.yaml", base / "small-whisper"
+    save_config(dataclasses.replace(SYSTEM, asr_vocab_size=30, st_vocab_size=31), system)
+    runs = base / "first", base / "second"
+    for run, before in zip(runs, (None, runs[0]), strict=True):
+        run.mkdir()
+        options = AdaptationOptions(2, save_every=2, first_stage=before, student=system)
+        arguments = adaptation_arguments(teacher, [base / "audio"], run, options)
+        few = ["--valid-windows", "1", "--epoch-windows", "2", "--num-workers", "0"]
+        run_fairseq([*arguments, *few])
+        export_student(run, teacher, system, base / f"checkpoint-{run.name}")
+        found = read_history(run, "held out")[-1]
+        assert {"error_32", "asr_ctc_32", "st_ctc_32"} <= found.keys()
+        assert ("cross_entropy_32" in found) == (before is not None)
+    before, after = (adapted_weights(run, "encoder.") for run in runs)
     kept = {name for name, old in before.items() if torch.equal(old, after[name])}
     assert {"feature_mean", "feature_std", "spread"} <= kept
-    assert not kept & {"source_map.weight", "positions"}
-    export_student(second, base / "small-whisper", base / "system.yaml", base / "both")
-    decoders = [load_model(each).text_decoder for each in (first, base / "both")]
-    name = "layers.0.cross_query.weight"
-    assert not torch.equal(*(each.get_parameter(name) for each in decoders))
-
-
-def test_heads_learn_from_the_texts_before_the_decoder_does(base: Path) -> None:
-    run, system = base / "heads", base / "heads.yaml"
-    save_config(dataclasses.replace(SYSTEM, asr_vocab_size=30, st_vocab_size=31), system)
-    for stage, output in (([], run), (["--first-stage", str(run)], base / "heads-2")):
-        options = ["--teacher", str(base / "small-whisper"), "--audio", str(base / "audio")]
-        options += ["--updates", "2", "--save-every", "2", "--output", str(output), *stage]
-        assert distil.main([str(system), *options]) == 0
-        found = read_history(output, "held out")[-1]
-        assert {"error_32", "asr_ctc_32", "st_ctc_32"} <= found.keys()
-        assert ("cross_entropy_32" in found) == bool(stage)
+    learned = {"source_map.weight", "positions", "heads.asr.projection.weight"}
+    assert not kept & learned
+    folders = [base / f"checkpoint-{run.name}" for run in runs]
     for name in VOCABULARIES.values():
-        assert (run / name).read_bytes() == (base / "heads-2" / name).read_bytes()
-    taught = load_model(run)
-    assert taught.vocab_sizes == {"asr": 30, "st": 31}
-    for head, own in taught.heads.items():
-        expected = adapted_weights(run, f"encoder.heads.{head}.")["projection.weight"]
+        assert len({(folder / name).read_bytes() for folder in folders}) == 1
+    first, second = map(load_model, folders)
+    assert second.vocab_sizes == {"asr": 30, "st": 31}
+    for head, own in second.heads.items():
+        expected = after[f"heads.{head}.projection.weight"]
         assert torch.equal(own.projection.weight, expected.half().float())
-    # Nothing was said to the decoder yet.
+    # The first stage says nothing to the decoder.
     name = "layers.0.cross_query.weight"
-    models = (taught, load_model(base / "small-whisper"), load_model(base / "heads-2"))
-    first, teachers, second = (each.text_decoder.get_parameter(name) for each in models)
-    assert torch.equal(first, teachers) and not torch.equal(second, teachers)
+    decoders = (
+        each.text_decoder.get_parameter(name) for each in (load_model(teacher), first, second)
+    )
+    of_teacher, of_first, of_second = decoders
+    assert torch.equal(of_first, of_teacher) and not torch.equal(of_second, of_teacher)
     for generator in ("ctc", "transformer"):
-        options = SystemOptions(checkpoint=str(run), source_language="es", generator=generator)
+        options = SystemOptions(
+            checkpoint=str(folders[1]), source_language="es", generator=generator
+        )
         assert build_translator(options).settings["generator"][0] == generator
+    # Heads may come later than the encoder, which has learned without texts.
+    late = Student(first.config, base_encoder(teacher))
+    go_on_from(str(taught), late, load_model(teacher).text_decoder)
+    expected = adapted_weights(taught, "encoder.")["source_map.weight"]
+    assert torch.equal(late.source_map.weight, expected)
 
 
 def test_what_is_spoken_to_its_end_is_spelled() -> None:
