@@ -30,6 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--targets", type=Path, metavar="FOLDER", help="made by `echostream corpus targets`"
     )
     source.add_argument("--audio", type=Path, nargs="+", metavar="FOLDER", help=AUDIO_HELP)
+    parser.add_argument(
+        "--grow",
+        metavar="CHECKPOINT",
+        help="start with the weights of a smaller encoder of the same kind and channels, such as "
+        "tiny-es-en, and with its vocabularies (random weights)",
+    )
     add_run_options(parser, peak_rate=1e-3)
     return parser
 
@@ -43,6 +49,8 @@ def main(args: argparse.Namespace) -> None:
     from echostream.training.adaptation.run import adaptation_arguments
     from echostream.training.fairseq_run import configure_logging, require_fairseq, run_fairseq
 
+    if args.grow is not None and args.first_stage is not None:
+        raise ConfigError("--grow is for the first stage; the second goes on from --first-stage")
     if args.audio is None and args.first_stage is not None:
         raise ConfigError(
             "the second stage, which --first-stage begins, learns from texts, of which --targets "
@@ -52,7 +60,10 @@ def main(args: argparse.Namespace) -> None:
     require_fairseq()
     checkpoint = find_checkpoint(args.teacher)
     args.output.mkdir(parents=True, exist_ok=True)
-    options = run_options(args, student=args.system, from_targets=args.audio is None)
+    grown_from = args.grow and find_checkpoint(args.grow)
+    options = run_options(
+        args, student=args.system, grown_from=grown_from, from_targets=args.audio is None
+    )
     folders = args.audio or [args.targets]
     run_fairseq(adaptation_arguments(checkpoint, folders, args.output, options))
     export_student(args.output, checkpoint, args.system, args.output)

@@ -28,6 +28,8 @@ class AdaptationOptions:
     """Run or checkpoint whose encoder the decoder learns with, in the second stage."""
     student: Path | None = None
     """Configuration of the encoder that learns; else it is the teacher's."""
+    grown_from: Path | None = None
+    """Checkpoint of a smaller encoder, whose weights the student starts with."""
     from_targets: bool = False
     """Whether a student learns from stored targets, without texts."""
 
@@ -80,6 +82,8 @@ def adaptation_arguments(
     }
     if options.student is not None:
         values["student"] = options.student
+    if options.grown_from is not None:
+        values["grown-from"] = options.grown_from
     if options.from_targets:
         values["task"] = "echostream_distillation"
         del values["leave-out"], values["window-seed"]

@@ -56,9 +56,9 @@ def make_speller(system: str, run: Path, start_from: str, texts: Mapping[Path, T
 
     Args:
         system: the student's configuration, or empty.
-        run: folder whose vocabularies are used, and made where it has none: those of the run that
-            this one goes on from, or of the texts.
-        start_from: that run, or empty.
+        run: folder whose vocabularies are used, and made where it has none: those of the run or
+            checkpoint that this one starts from, or of the texts.
+        start_from: that run or checkpoint, or empty.
         texts: of all recordings.
 
     Raises:

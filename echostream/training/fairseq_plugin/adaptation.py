@@ -20,7 +20,9 @@ from fairseq.tasks import register_task
 from torch import Tensor
 
 from echostream.encoder.whisper import WhisperEncoder
+from echostream.model import load_model
 from echostream.training.adaptation.encoder import base_encoder, student_encoder
+from echostream.training.adaptation.growth import grow
 from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import Teacher, position_means, spread_of
 from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
@@ -100,6 +102,8 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
         self.encoder = student_encoder(
             Path(cfg.checkpoint), cfg.student, with_heads=self.with_heads
         )
+        if cfg.grown_from and isinstance(self.encoder, Student):
+            grow(self.encoder, load_model(cfg.grown_from))
         own = self.encoder.encoder if isinstance(self.encoder, Student) else self.encoder
         self.choices = choices_for(own, cfg.chunk_sizes)
         self.register_buffer("spread", torch.zeros(self.encoder.output_dim))

@@ -128,7 +128,9 @@ class DecoderAdaptationTask(AdaptationTask):
         known = {path: own for path, own in texts.items() if path in heard}
         tokenizer = ByteLevelTokenizer.from_file(tokens_path(checkpoint))
         self._dictator = Dictator(tokenizer, known)
-        self._speller = make_speller(cfg.student, self.folder, cfg.start_from, known)
+        self._speller = make_speller(
+            cfg.student, self.folder, cfg.start_from or cfg.grown_from, known
+        )
         self._held_out_texts = HeldOutTexts(tokenizer)
         self._decoder_teacher = DecoderTeacher(
             base_decoder(checkpoint), 1000 // self.teacher.frames_per_second

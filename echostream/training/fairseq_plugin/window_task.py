@@ -40,6 +40,7 @@ class WindowTaskConfig(FairseqDataclass):  # type: ignore[misc]
     data: str = field(default=MISSING, metadata={"help": "folders, joined by ':'"})
     checkpoint: str = field(default=MISSING, metadata={"help": "the teacher's checkpoint folder"})
     student: str = field(default="", metadata={"help": "configuration of another encoder"})
+    grown_from: str = field(default="", metadata={"help": "checkpoint of a smaller encoder"})
     work_dir: str = field(default="", metadata={"help": "folder for the history"})
     epoch_windows: int = field(default=200, metadata={"help": "windows of an epoch"})
     valid_windows: int = field(default=8, metadata={"help": "windows of the held-out error"})
