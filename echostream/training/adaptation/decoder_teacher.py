@@ -38,10 +38,14 @@ class DecoderTeacher:
     Args:
         decoder: with the weights as they were released.
         frame_ms: length of an encoder frame.
+        bfloat16: whether it computes in that, but for the logits.
     """
 
-    def __init__(self, decoder: TransformerDecoder, frame_ms: int) -> None:
+    def __init__(
+        self, decoder: TransformerDecoder, frame_ms: int, *, bfloat16: bool = False
+    ) -> None:
         self._decoder = decoder.eval()
+        self._bfloat16 = bfloat16
         self._rows = decoder.source_position_rows()
         self._none = decoder.silence_rows()[..., :0, :]
         self._frames_per_second = 1000 / frame_ms
@@ -62,12 +66,13 @@ class DecoderTeacher:
         prompt = len(dictation.prompt)
         asked = dictation.tokens[: self.max_tokens - prompt]
         tokens = torch.tensor([*dictation.prompt, *(each.id for each in asked)])
-        source = self._decoder.source(frames)
-        if self._rows is not None:
-            source = source + self._rows[..., : len(frames), :]
-        made = self._decoder.step(tokens[:-1], (), (source,), self._none)
-        log_probs = self._decoder.logits(made.output[prompt - 1 :]).log_softmax(dim=-1)
-        attention = made.attention.mean(dim=0)[prompt - 1 :]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            source = self._decoder.source(frames)
+            if self._rows is not None:
+                source = source + self._rows[..., : len(frames), :]
+            made = self._decoder.step(tokens[:-1], (), (source,), self._none)
+        log_probs = self._decoder.logits(made.output[prompt - 1 :].float()).log_softmax(dim=-1)
+        attention = made.attention.float().mean(dim=0)[prompt - 1 :]
         before = attention.cumsum(dim=0) - attention
         usual = before / torch.arange(len(attention)).clamp_min(1)[:, None]
         lag = chance.randint(*_LAG_FRAMES)

@@ -133,7 +133,9 @@ class DecoderAdaptationTask(AdaptationTask):
         )
         self._held_out_texts = HeldOutTexts(tokenizer)
         self._decoder_teacher = DecoderTeacher(
-            base_decoder(checkpoint), 1000 // self.teacher.frames_per_second
+            base_decoder(checkpoint),
+            1000 // self.teacher.frames_per_second,
+            bfloat16=cfg.bfloat16,
         )
 
     def make_dataset(self, split: str, training: bool, windows: int) -> WindowDataset:
