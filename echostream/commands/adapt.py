@@ -61,6 +61,13 @@ def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> Non
         "--save-every", type=int, default=100, metavar="UPDATES", help="(%(default)s)"
     )
     parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes that make windows, beside the one that learns; each has the teacher "
+        "(%(default)s)",
+    )
+    parser.add_argument(
         "--bfloat16",
         action="store_true",
         help="compute updates in bfloat16: about twice as fast on a processor that has it (AMX, "
@@ -81,6 +88,7 @@ def run_options(args: argparse.Namespace, **others: Any) -> AdaptationOptions:
         save_every=args.save_every,
         first_stage=args.first_stage,
         bfloat16=args.bfloat16,
+        workers=args.workers,
         **others,
     )
 

@@ -22,6 +22,8 @@ class AdaptationOptions:
     leave_out: str = ""
     seed: int = 1
     save_every: int = 100
+    workers: int = 1
+    """Processes that make windows and what teachers say of them, beside the one that learns."""
     bfloat16: bool = False
     """Whether updates are computed in it; half the time on a processor with AMX or AVX512-BF16."""
     first_stage: str | Path | None = None
@@ -35,7 +37,7 @@ class AdaptationOptions:
 
     def __post_init__(self) -> None:
         # The learning rate takes one update to rise and one to fall.
-        for name, least in (("updates", 2), ("save_every", 1)):
+        for name, least in (("updates", 2), ("save_every", 1), ("workers", 0)):
             value = getattr(self, name)
             if value < least:
                 raise ConfigError(f"{name} is {value}; expected at least {least}")
@@ -78,7 +80,7 @@ def adaptation_arguments(
         "tensorboard-logdir": run / "tensorboard",
         "log-interval": 25,
         "log-format": "simple",
-        "num-workers": 1,
+        "num-workers": options.workers,
     }
     if options.student is not None:
         values["student"] = options.student
