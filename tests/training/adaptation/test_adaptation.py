@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from echostream.encoder.linear import activated
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model
 from echostream.model.difference import low_rank_changes
@@ -21,7 +22,7 @@ from echostream.training.adaptation.encoder import (
     student_encoder,
 )
 from echostream.training.adaptation.export import export_adaptation
-from echostream.training.adaptation.low_rank import low_rank_factors, make_low_rank
+from echostream.training.adaptation.low_rank import LowRankLinear, low_rank_factors, make_low_rank
 from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
 from echostream.training.adaptation.texts import Dictation, TargetToken
 from echostream.training.adaptation.windows import find_recordings
@@ -146,7 +147,12 @@ def test_the_second_stage_teaches_the_decoder_what_is_said(base: Path, second: P
     assert torch.equal(encoder.position_mean, exported.encoder.position_mean)
     for name in factors:
         layer = decoder.get_submodule(name.removesuffix(".weight"))
-        torch.testing.assert_close(layer.weight, after.get_parameter(name))
+        assert isinstance(layer, LowRankLinear)
+        expected = torch.nn.Linear(layer.in_features, layer.out_features)
+        expected.weight, expected.bias = after.get_parameter(name), layer.bias
+        x = torch.randn(3, layer.in_features)
+        found = layer.added_to(torch.zeros(3, layer.out_features), x)
+        torch.testing.assert_close(found, activated(expected(x), layer.activation))
     assert encoder.config.right_context == exported.config.encoder.right_context == 16
     for wrong in (base / "small-whisper", base / "audio"):
         with pytest.raises(CheckpointError, match="expected"):
