@@ -59,7 +59,7 @@ OPERATION(cached_weights, "(Tensor queries, Tensor[] parts, Tensor mask, int hea
           AtenTensorHandle given_mask, int64_t heads) {
   using namespace echostream;
   const Dense queries(given_queries), mask(given_mask);
-  const DenseList parts(given_parts, count);
+  const DenseList parts(given_parts, count, Layout::MATRICES);
   const int64_t n = queries.size(0), H = heads, D = queries.size(1) / H, masks = mask.size(0);
   const float scale = 1.0f / std::sqrt((float)D);
   int64_t W = 0;
@@ -72,7 +72,7 @@ OPERATION(cached_weights, "(Tensor queries, Tensor[] parts, Tensor mask, int hea
       float* to = scores.data();
       for (const Dense& part : parts.tensors) {
         const int64_t P = part.size(2);
-        (D % LANES ? score<false> : score<true>)(query, part.data() + h * P * D, P, D, scale, to);
+        (D % LANES ? score<false> : score<true>)(query, part.data(0, h), P, D, scale, to);
         to += P;
       }
       const float* added = masks ? mask.data() + (masks == 1 ? 0 : i) * W : nullptr;
@@ -86,7 +86,7 @@ OPERATION(cached_mix, "(Tensor weights, Tensor[] parts) -> Tensor", AtenTensorHa
           const AtenTensorHandle* given_parts, int64_t count) {
   using namespace echostream;
   const Dense weights(given_weights);
-  const DenseList parts(given_parts, count);
+  const DenseList parts(given_parts, count, Layout::MATRICES);
   const int64_t H = weights.size(0), n = weights.size(1), W = weights.size(2);
   const int64_t D = parts.tensors[0].size(3);
   float* mixed = make(result, {n, H * D});
@@ -98,7 +98,7 @@ OPERATION(cached_mix, "(Tensor weights, Tensor[] parts) -> Tensor", AtenTensorHa
         const float* by = weights.data() + (h * n + i) * W;
         for (const Dense& part : parts.tensors) {
           const int64_t P = part.size(2);
-          mix<whole.value>(by, part.data() + (H + h) * P * D, P, D, d, sums);
+          mix<whole.value>(by, part.data(1, h), P, D, d, sums);
           by += P;
         }
         for (int v = 0; v < count.value; v++, d += LANES)

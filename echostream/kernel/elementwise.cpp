@@ -8,7 +8,7 @@
 // SwooshR, of a tensor of any shape. The result lies in memory in the same order.
 OPERATION(swoosh_r, "(Tensor x) -> Tensor", AtenTensorHandle given) {
   using namespace echostream;
-  const Dense tensor(given, true);
+  const Dense tensor(given, Layout::ANY_ORDER);
   const float* x = tensor.data();
   float* y = tensor.make_like(result);
   const int64_t count = tensor.count();

@@ -53,27 +53,32 @@ float* make(AtenTensorHandle* result, const std::vector<int64_t>& sizes) {
   return make(result, (int64_t)sizes.size(), sizes.data(), strides);
 }
 
-Dense::Dense(AtenTensorHandle given, bool any_order) : tensor_(given) {
+Dense::Dense(AtenTensorHandle given, Layout layout) : tensor_(given) {
   int32_t type;
   check(aoti_torch_get_dtype(given, &type));
   if (type != aoti_torch_dtype_float32())
     throw std::runtime_error("the kernel computes in float32, and is given something else");
   bool whole;
-  int64_t* strides;
   check(aoti_torch_get_dim(given, &dimensions_));
   check(aoti_torch_get_numel(given, &count_));
   check(aoti_torch_get_sizes(given, &sizes_));
+  check(aoti_torch_get_strides(given, &strides_));
   check(aoti_torch_is_contiguous(given, &whole));
-  if (!whole && any_order) {
-    check(aoti_torch_get_strides(given, &strides));
+  if (!whole && layout == Layout::ANY_ORDER) {
     int64_t span = 1;
-    for (int64_t i = 0; i < dimensions_; i++) span += (sizes_[i] - 1) * strides[i];
+    for (int64_t i = 0; i < dimensions_; i++) span += (sizes_[i] - 1) * strides_[i];
     whole = span == count_;
+  }
+  if (!whole && layout == Layout::MATRICES) {
+    const int64_t rows = sizes_[dimensions_ - 2], columns = sizes_[dimensions_ - 1];
+    whole = (columns < 2 || strides_[dimensions_ - 1] == 1) &&
+            (rows < 2 || strides_[dimensions_ - 2] == columns);
   }
   if (!whole) {
     make(&copy_, sizes());
     tensor_ = copy_;
     check(aoti_torch_copy_(copy_, given, 0));
+    check(aoti_torch_get_strides(copy_, &strides_));
   }
   void* data;
   check(aoti_torch_get_data_ptr(tensor_, &data));
@@ -85,9 +90,7 @@ Dense::~Dense() {
 }
 
 float* Dense::make_like(AtenTensorHandle* result) const {
-  int64_t* strides;
-  check(aoti_torch_get_strides(tensor_, &strides));
-  return make(result, dimensions_, sizes_, strides);
+  return make(result, dimensions_, sizes_, strides_);
 }
 
 const int64_t* integers(AtenTensorHandle given) {
@@ -99,11 +102,11 @@ const int64_t* integers(AtenTensorHandle given) {
   return (const int64_t*)data;
 }
 
-DenseList::DenseList(const AtenTensorHandle* given, int64_t count) {
+DenseList::DenseList(const AtenTensorHandle* given, int64_t count, Layout layout) {
   tensors.reserve(count);
   data.reserve(count);
   for (int64_t i = 0; i < count; i++) {
-    tensors.emplace_back(given[i]);
+    tensors.emplace_back(given[i], layout);
     data.push_back(tensors.back().data());
   }
 }

@@ -39,15 +39,20 @@ int threads();
 // A new contiguous float32 tensor.
 float* make(AtenTensorHandle* result, const std::vector<int64_t>& sizes);
 
-// A contiguous float32 tensor: as it is given, or else a copy. With `any_order` it need only be without
-// gaps.
+// How a tensor may lie: contiguous; in another order of dimensions, but without gaps; or as matrices
+// of its last two dimensions that are contiguous each.
+enum class Layout { CONTIGUOUS, ANY_ORDER, MATRICES };
+
+// A float32 tensor as it is given, if it lies as it may, or else a contiguous copy.
 class Dense {
  public:
-  explicit Dense(AtenTensorHandle given, bool any_order = false);
+  explicit Dense(AtenTensorHandle given, Layout layout = Layout::CONTIGUOUS);
   ~Dense();
   Dense(Dense&& other) noexcept : Dense(other) { other.copy_ = nullptr; }
 
   const float* data() const { return data_; }
+  // Of a matrix [i, j] of a tensor of four dimensions.
+  const float* data(int64_t i, int64_t j) const { return data_ + i * strides_[0] + j * strides_[1]; }
   int64_t size(int dimension) const { return sizes_[dimension]; }
   std::vector<int64_t> sizes() const { return {sizes_, sizes_ + dimensions_}; }
   int64_t count() const { return count_; }
@@ -60,7 +65,7 @@ class Dense {
 
   AtenTensorHandle tensor_, copy_ = nullptr;
   const float* data_;
-  int64_t *sizes_, dimensions_, count_;
+  int64_t *sizes_, *strides_, dimensions_, count_;
 };
 
 // Of a contiguous int64 tensor.
@@ -71,7 +76,7 @@ struct DenseList {
   std::vector<Dense> tensors;
   std::vector<const float*> data;
 
-  DenseList(const AtenTensorHandle* given, int64_t count);
+  DenseList(const AtenTensorHandle* given, int64_t count, Layout layout = Layout::CONTIGUOUS);
 };
 
 // The arguments of a call by torch, taken in order. It hands them over: they are released at the end.

@@ -246,3 +246,10 @@ def test_it_is_attention(
     own = mask[-1:] if rows else mask
     assert torch.equal(kernel.cached_weights(queries[-1:], parts, own, heads), weights[:, -1:])
     assert torch.equal(kernel.cached_mix(weights[:, -1:], parts)[0], mixed[-1])
+    # Parts are read where they lie: rows of a longer part, heads and channels in another order.
+    longer = [torch.cat((part, part), dim=2)[:, :, part.shape[2] :] for part in parts]
+    turned = [part.transpose(0, 1).contiguous().transpose(0, 1) for part in parts]
+    spread = [torch.stack((part, part), dim=-1)[..., 0] for part in parts]
+    for other in (longer, turned, spread):
+        assert torch.equal(kernel.cached_weights(queries, other, mask, heads), weights)
+        assert torch.equal(kernel.cached_mix(weights, other), mixed)
