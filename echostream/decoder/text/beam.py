@@ -19,6 +19,8 @@ from echostream.decoder.text.source import Source
 
 SURE = math.log(0.5)
 """Log-probability from which on a token is taken without a look at others."""
+CERTAIN = math.log(0.8)
+"""Up to the first token below this a search for a likelier draft takes what is drafted."""
 NEWEST = 25
 """Frames at the end of what was heard so far, on which no search is spent: words about them are
 likely to change once more is heard."""
@@ -45,14 +47,20 @@ def is_settled(tokens: Sequence[DraftToken], end: int, frame: int) -> bool:
     return any(token.id == end or token.frame >= frame for token in tokens)
 
 
-def is_sure(tokens: Sequence[DraftToken], frame: int) -> bool:
-    """Whether no token of a draft, up to the one that looks at the ``frame``, is unlikely."""
+def num_certain(tokens: Sequence[DraftToken], frame: int) -> int | None:
+    """Tokens that a search for a likelier draft begins with; ``None`` if it is sure as it is.
+
+    Args:
+        tokens: of the draft.
+        frame: one is not looked at any more behind the token that looks at it.
+    """
     for token in tokens:
         if token.log_prob < SURE:
-            return False
+            least = max(CERTAIN, SURE)
+            return next(at for at, each in enumerate(tokens) if each.log_prob < least)
         if token.frame >= frame:
             break
-    return True
+    return None
 
 
 class BeamSearch:

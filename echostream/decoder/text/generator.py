@@ -17,7 +17,7 @@ from echostream.decoder.candidates import Candidates
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
 from echostream.decoder.repetition import RepetitionGuard, RepetitionState
 from echostream.decoder.text import guards
-from echostream.decoder.text.beam import NEWEST, BeamSearch, is_settled, is_sure
+from echostream.decoder.text.beam import NEWEST, BeamSearch, is_settled, num_certain
 from echostream.decoder.text.draft_words import DraftWords
 from echostream.decoder.text.search import Draft, GreedySearch, Prefix, Speech
 from echostream.decoder.text.segments import LEAD_IN, Speaking, parts_of
@@ -239,26 +239,34 @@ class TransformerGenerator:
             state = dataclasses.replace(state, draft=Draft(found=[self._found(state, None)]))
         return state
 
-    def _found(self, state: TextState, until: int | None) -> tuple[int, ...]:
-        return self._beam.find(
-            state.prefix,
+    def _found(self, state: TextState, until: int | None, sure: int = 0) -> tuple[int, ...]:
+        """Tokens of a beam search, behind the first ``sure`` ones of the draft and with them."""
+        prefix, speech, taken = state.prefix, self._speech(state), state.draft.tokens[:sure]
+        if taken:
+            prefix, _ = self.search.committed(prefix, state.draft, sure, state.source)
+            reached = max((speech.reached, *(token.frame for token in taken)))
+            speech = dataclasses.replace(speech, reached=reached)
+        found = self._beam.find(
+            prefix,
             state.source,
-            most=self._most_drafted(state),
-            first=len(state.prefix.tokens) == state.prompt_tokens,
-            speech=self._speech(state),
+            most=self._most_drafted(state) - sure,
+            first=len(prefix.tokens) == state.prompt_tokens,
+            speech=speech,
             until=until,
         )
+        return (*(token.id for token in taken), *found)
 
     def _considered(self, state: TextState) -> None:
-        """Look for a likelier draft if it is not sure; once with the same frames."""
+        """Look for a likelier draft from where it is not sure; once with the same frames."""
         draft, until = state.draft, state.source.end - NEWEST
         while not is_settled(draft.tokens, self.vocabulary.end, until):
             if not self._grow(state):
                 break
-        if is_sure(draft.tokens, until):
+        sure = num_certain(draft.tokens, until)
+        if sure is None:
             draft.found.append(())
         else:
-            draft.take(self._found(state, until))
+            draft.take(self._found(state, until, sure))
 
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""

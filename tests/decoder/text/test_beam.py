@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -142,3 +143,47 @@ def test_a_draft_that_is_not_sure_is_the_likeliest_of_several(
     ids = [token.id for token in state.draft.tokens]
     assert ids[: len(found)] == list(found)
     assert drafted(generator, 1)[1] > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_begins_with_what_is_certain(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generators, "NEWEST", 5)
+    every = heard(frames(4 * CHUNK, seed))
+    greedy = made(1, seed)
+    candidates, state = greedy.candidates(greedy.observe(every, greedy.init_state()))
+    assert len(candidates.tentative)
+    certain = state.draft.tokens[:2]
+    monkeypatch.setattr(generators, "num_certain", lambda tokens, frame: 2)
+
+    generator = made(4, seed)
+    state = generator.observe(every, generator.init_state())
+    begun = dataclasses.replace(
+        state.prefix,
+        tokens=(*state.prefix.tokens, *(token.id for token in certain)),
+        views=(state.source.end,) * (len(state.prefix.tokens) + 1),
+    )
+    prefix = generator.search.remade(begun, state.source)
+    looked = dataclasses.replace(prefix.looked, frame=certain[-1].frame)
+    found = BeamSearch(generator.search, 4).find(
+        dataclasses.replace(prefix, looked=looked),
+        state.source,
+        most=generator._most_drafted(state) - 2,
+        first=False,
+        speech=search.Speech(max(token.frame for token in certain), state.speech_end),
+        until=state.source.end - 5,
+    )
+    _, state = generator.candidates(state)
+    len(generator.candidates(state)[0].tentative)
+    ids = [token.id for token in state.draft.tokens]
+    expected = [*(token.id for token in certain), *found]
+    assert ids[: len(expected)] == expected
+
+
+def test_tokens_are_certain_up_to_the_first_that_may_be_another() -> None:
+    chances = (0.9, 0.95, 0.7, 0.9, 0.4, 0.1)
+    tokens = [
+        search.DraftToken(1, 10 * place, 0.0, math.log(chance))
+        for place, chance in enumerate(chances)
+    ]
+    assert [beam.num_certain(tokens, frame) for frame in (0, 30, 40, 99)] == [None, None, 2, 2]
+    assert beam.num_certain(tokens[4:], 99) == 0
