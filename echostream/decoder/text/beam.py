@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +41,17 @@ class _Hypothesis:
         reached = max(self.reached, look.frame)
         looked = self.looked.after((look.heard,), look.frame)
         return _Hypothesis((*self.tokens, token), log_prob, branch, reached, looked)
+
+
+class _Step(NamedTuple):
+    """From a hypothesis to one with a token more."""
+
+    total: float
+    """Log-probability of all its tokens."""
+    number: int
+    """Of the hypothesis."""
+    token: int
+    log_prob: float
 
 
 def is_settled(tokens: Sequence[DraftToken], end: int, frame: int) -> bool:
@@ -132,19 +144,27 @@ class BeamSearch:
                 said = (*prefix.tokens, *each.tokens)
                 row.copy_(self._greedy.allowed(row, said, look, each.reached, speech))
             best = rows.log_softmax(dim=1).topk(min(self.width + 1, rows.shape[1]), dim=1)
-            longer = [
-                each.with_token(token, log_prob, path, look)
-                for each, path, look, log_probs, tokens in zip(
-                    live, paths, looks, best.values.tolist(), best.indices.tolist(), strict=True
+            steps = [
+                _Step(own.log_prob + log_prob, number, token, log_prob)
+                for number, (own, log_probs, tokens) in enumerate(
+                    zip(live, best.values.tolist(), best.indices.tolist(), strict=True)
                 )
                 for log_prob, token in zip(log_probs, tokens, strict=True)
             ]
-            longer.sort(key=lambda each: each.log_prob, reverse=True)
-            likeliest = longer[0]
+            steps.sort(key=lambda step: step.total, reverse=True)
+            kept = [step for step in steps if step.token != end][: self.width]
+            ends = [step for step in steps[: self.width] if step.token == end]
+            taken = {}
+            for step in {*kept, *ends, steps[0]}:
+                own, number = live[step.number], step.number
+                taken[step] = own.with_token(
+                    step.token, step.log_prob, paths[number], looks[number]
+                )
+            likeliest = taken[steps[0]]
             if until is not None and (likeliest.tokens[-1] == end or likeliest.reached >= until):
                 return likeliest.tokens
-            ended += [each for each in longer[: self.width] if each.tokens[-1] == end]
-            live = [each for each in longer if each.tokens[-1] != end][: self.width]
+            ended += [taken[step] for step in ends]
+            live = [taken[step] for step in kept]
             if len(ended) >= self.width:
                 break
         return max(ended or live, key=lambda each: each.log_prob / len(each.tokens)).tokens
