@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from echostream.decoder.text.alignment import Look, Looked, looks_of
-from echostream.decoder.text.search import DraftToken, GreedySearch, Prefix, Speech
+from echostream.decoder.text.search import (
+    Draft,
+    DraftToken,
+    GreedySearch,
+    Prefix,
+    Speech,
+    refuse_nan,
+)
 from echostream.decoder.text.source import Source
 
 SURE = math.log(0.5)
@@ -27,22 +34,6 @@ NEWEST = 25
 likely to change once more is heard."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Hypothesis:
-    tokens: tuple[int, ...]
-    log_prob: float
-    branch: Tensor
-    """Of all tokens that were fed 0 for its own, minus infinity for others, to add to scores."""
-    reached: int
-    looked: Looked
-
-    def with_token(self, token: int, log_prob: float, branch: Tensor, look: Look) -> _Hypothesis:
-        log_prob += self.log_prob
-        reached = max(self.reached, look.frame)
-        looked = self.looked.after((look.heard,), look.frame)
-        return _Hypothesis((*self.tokens, token), log_prob, branch, reached, looked)
-
-
 class _Step(NamedTuple):
     """From a hypothesis to one with a token more."""
 
@@ -52,6 +43,35 @@ class _Step(NamedTuple):
     """Of the hypothesis."""
     token: int
     log_prob: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Hypothesis:
+    branch: Tensor
+    """Of all tokens that were fed 0 for its own, minus infinity for others, to add to scores."""
+    reached: int
+    looked: Looked
+    log_prob: float = 0.0
+    tokens: tuple[DraftToken, ...] = ()
+    rows: tuple[Tensor, ...] = ()
+    """``[T]`` of each token how it looked at the frames."""
+    places: tuple[int, ...] = ()
+    """Of each token but the last its number among those that were fed with it."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(token.id for token in self.tokens)
+
+    def with_token(self, step: _Step, branch: Tensor, look: Look) -> _Hypothesis:
+        return _Hypothesis(
+            branch,
+            max(self.reached, look.frame),
+            self.looked.after((look.heard,), look.frame),
+            step.total,
+            (*self.tokens, DraftToken(step.token, look.frame, look.silent, step.log_prob)),
+            (*self.rows, look.heard),
+            (*self.places, step.number) if self.tokens else (),
+        )
 
 
 def is_settled(tokens: Sequence[DraftToken], end: int, frame: int) -> bool:
@@ -96,8 +116,8 @@ class BeamSearch:
         first: bool,
         speech: Speech,
         until: int | None = None,
-    ) -> tuple[int, ...]:
-        """The tokens to the end of the text whose mean log-probability is highest.
+    ) -> Draft:
+        """A draft to the end of the text, whose mean log-probability is highest.
 
         Args:
             prefix: what is committed.
@@ -107,46 +127,57 @@ class BeamSearch:
             speech: where it is.
             until: frame of the stream at which the likeliest text so far is taken; ``None`` to go
                 to the end.
+
+        Raises:
+            CheckpointError: if a log-probability is NaN, the mark of damaged weights.
         """
         decoder, end = self._greedy.decoder, self._greedy.end
-        past = [prefix.past.to(decoder.device)]
-        fed, branches = list(prefix.open), None
+        past, own = prefix.past.to(decoder.device), list[Tensor]()
+        fed, branches, opening = list(prefix.open), None, list[Tensor]()
         # Of each hypothesis, with its latest token.
         paths = [torch.zeros(len(prefix.tokens))]
-        live = [_Hypothesis((), 0.0, paths[0], speech.reached, prefix.looked)]
+        live = [_Hypothesis(paths[0], speech.reached, prefix.looked)]
         ended: list[_Hypothesis] = []
+
+        def drafted(best: _Hypothesis) -> Draft:
+            parts = own[1 : len(best.tokens)]
+            kept = [p[..., at : at + 1, :] for p, at in zip(parts, best.places, strict=True)]
+            return Draft((), [*best.tokens], [own[0], *kept], [*best.rows], opening)
+
         for place in range(most):
             if place:
                 # All hypotheses at once, as branches of one text, so that weights are read once.
-                fed = [each.tokens[-1] for each in live]
+                fed = [each.tokens[-1].id for each in live]
                 others = torch.full((len(live), len(live)), -torch.inf).fill_diagonal_(0.0)
                 branches = torch.cat((torch.stack([each.branch for each in live]), others), dim=1)
                 paths = list(branches)
             made = decoder.step(
                 torch.tensor(fed, device=decoder.device),
-                past,
+                (past, *own),
                 source.parts,
                 self._greedy.silence,
                 branches=branches,
             )
-            past.append(made.own)
+            own.append(made.own)
             rows = decoder.logits(made.output[-len(live) :]).float().cpu()
             rows += self._greedy.barred(first and not place)
             heard = made.attention.mean(dim=0)[:, : source.num_frames].float().cpu()
             if not place:
-                looked = prefix.looked.after(heard[:-1].unbind(), prefix.looked.frame)
+                opening.extend(heard[:-1])
+                looked = prefix.looked.after(opening, prefix.looked.frame)
                 live = [dataclasses.replace(live[0], looked=looked)]
             looks = [
                 looks_of(row[None], each.looked, source.base)[0]
                 for row, each in zip(heard[-len(live) :], live, strict=True)
             ]
             for each, row, look in zip(live, rows, looks, strict=True):
-                said = (*prefix.tokens, *each.tokens)
+                said = (*prefix.tokens, *each.ids)
                 row.copy_(self._greedy.allowed(row, said, look, each.reached, speech))
             best = rows.log_softmax(dim=1).topk(min(self.width + 1, rows.shape[1]), dim=1)
+            refuse_nan(float(best.values.sum()), len(prefix.tokens) + place)
             steps = [
-                _Step(own.log_prob + log_prob, number, token, log_prob)
-                for number, (own, log_probs, tokens) in enumerate(
+                _Step(each.log_prob + log_prob, number, token, log_prob)
+                for number, (each, log_probs, tokens) in enumerate(
                     zip(live, best.values.tolist(), best.indices.tolist(), strict=True)
                 )
                 for log_prob, token in zip(log_probs, tokens, strict=True)
@@ -154,17 +185,15 @@ class BeamSearch:
             steps.sort(key=lambda step: step.total, reverse=True)
             kept = [step for step in steps if step.token != end][: self.width]
             ends = [step for step in steps[: self.width] if step.token == end]
-            taken = {}
-            for step in {*kept, *ends, steps[0]}:
-                own, number = live[step.number], step.number
-                taken[step] = own.with_token(
-                    step.token, step.log_prob, paths[number], looks[number]
-                )
+            taken = {
+                step: live[step.number].with_token(step, paths[step.number], looks[step.number])
+                for step in {*kept, *ends, steps[0]}
+            }
             likeliest = taken[steps[0]]
-            if until is not None and (likeliest.tokens[-1] == end or likeliest.reached >= until):
-                return likeliest.tokens
+            if until is not None and (steps[0].token == end or likeliest.reached >= until):
+                return drafted(likeliest)
             ended += [taken[step] for step in ends]
             live = [taken[step] for step in kept]
             if len(ended) >= self.width:
                 break
-        return max(ended or live, key=lambda each: each.log_prob / len(each.tokens)).tokens
+        return drafted(max(ended or live, key=lambda each: each.log_prob / len(each.tokens)))

@@ -236,25 +236,38 @@ class TransformerGenerator:
     def _searched(self, state: TextState) -> TextState:
         """The state with a draft to the end that a beam search found, if there is to be one."""
         if self._beam.width > 1 and state.source.num_frames and self._most_drafted(state) > 0:
-            state = dataclasses.replace(state, draft=Draft(found=[self._found(state, None)]))
+            if not state.draft.tokens and self.search.asks_for_speech:
+                self._grow(state)
+            state = dataclasses.replace(state, draft=self._likelier(state, None))
         return state
 
-    def _found(self, state: TextState, until: int | None, sure: int = 0) -> tuple[int, ...]:
-        """Tokens of a beam search, behind the first ``sure`` ones of the draft and with them."""
-        prefix, speech, taken = state.prefix, self._speech(state), state.draft.tokens[:sure]
-        if taken:
-            prefix, _ = self.search.committed(prefix, state.draft, sure, state.source)
-            reached = max((speech.reached, *(token.frame for token in taken)))
+    def _likelier(self, state: TextState, until: int | None, certain: int = 0) -> Draft:
+        """What a beam search finds behind the first ``certain`` tokens of the draft, with them."""
+        draft, prefix, speech = state.draft, state.prefix, self._speech(state)
+        tokens, own = draft.tokens[:certain], list[Tensor]()
+        if certain:
+            fixed = len(prefix.open) + certain - 1
+            own = [torch.cat(draft.own, dim=3)[..., :fixed, :]]
+            prefix, _ = self.search.committed(prefix, draft, certain, state.source)
+            reached = max((speech.reached, *(token.frame for token in tokens)))
             speech = dataclasses.replace(speech, reached=reached)
         found = self._beam.find(
             prefix,
             state.source,
-            most=self._most_drafted(state) - sure,
+            most=self._most_drafted(state) - certain,
             first=len(prefix.tokens) == state.prompt_tokens,
             speech=speech,
             until=until,
         )
-        return (*(token.id for token in taken), *found)
+        return Draft(
+            (),
+            tokens + found.tokens,
+            own + found.own,
+            draft.rows[:certain] + found.rows,
+            draft.opening if certain else found.opening,
+            draft.no_speech,
+            [True],
+        )
 
     def _considered(self, state: TextState) -> None:
         """Look for a likelier draft from where it is not sure; once with the same frames."""
@@ -262,11 +275,10 @@ class TransformerGenerator:
         while not is_settled(draft.tokens, self.vocabulary.end, until):
             if not self._grow(state):
                 break
-        sure = num_certain(draft.tokens, until)
-        if sure is None:
-            draft.found.append(())
-        else:
-            draft.take(self._found(state, until, sure))
+        certain = num_certain(draft.tokens, until)
+        if certain is not None:
+            draft.become(self._likelier(state, until, certain))
+        draft.considered[:] = [True]
 
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""
@@ -295,7 +307,7 @@ class TransformerGenerator:
         if not state.source.num_frames or not state.speaking.has_begun:
             return None
         draft, begin = state.draft, found[-1].end if found else 0
-        if self._reconsiders and not draft.found:
+        if self._reconsiders and not draft.considered:
             self._considered(state)
         place = begin
         while True:

@@ -77,14 +77,13 @@ class Draft:
     """``[T]`` of the open tokens of the prefix but the last."""
     no_speech: list[float] = field(default_factory=list)
     """Probability that nothing is spoken, if the search was asked for it: at most one."""
-    found: list[tuple[int, ...]] = field(default_factory=list)
-    """Tokens that a beam search took instead, none if the draft was sure; at most one entry."""
+    considered: list[bool] = field(default_factory=list)
+    """Whether a likelier one was looked for: one entry if so."""
 
-    def take(self, found: tuple[int, ...]) -> None:
-        """Take the tokens that a beam search found."""
-        for each in (self.tokens, self.own, self.rows, self.opening, self.no_speech, self.found):
-            each.clear()
-        self.found.append(found)
+    def become(self, other: Draft) -> None:
+        """Take what another draft has."""
+        for name in ("tokens", "own", "rows", "opening", "no_speech", "considered"):
+            getattr(self, name)[:] = getattr(other, name)
 
 
 MOST_REPEATED = 8
@@ -123,6 +122,19 @@ def repeating(tokens: Sequence[int], most: int) -> list[int]:
     ]
 
 
+def refuse_nan(log_prob: float, number: int) -> None:
+    """Refuse a log-probability that is NaN, of the token of that number.
+
+    Raises:
+        CheckpointError: if it is.
+    """
+    if math.isnan(log_prob):
+        raise CheckpointError(
+            f"the log-probability of token {number} of the text is NaN; expected numbers: the "
+            "weights of the encoder or of the text decoder are damaged"
+        )
+
+
 class GreedySearch:
     """Likeliest tokens, one after the other; immutable, shared by streams.
 
@@ -159,6 +171,11 @@ class GreedySearch:
         self._barred[[each for each in suppressed if each != end]] = -torch.inf
         self._barred_first = self._barred.clone()
         self._barred_first[list(suppressed_first)] = -torch.inf
+
+    @property
+    def asks_for_speech(self) -> bool:
+        """Whether a draft tells the probability that nothing is spoken."""
+        return self._no_speech is not None
 
     def start(self, prompt: tuple[int, ...]) -> Prefix:
         """A prefix of which nothing is fixed."""
@@ -213,7 +230,7 @@ class GreedySearch:
             proposed: tuple[int, ...] = ()
         else:
             fed = list(prefix.open)
-            proposed = draft.found[0] if draft.found else draft.stale
+            proposed = draft.stale
         tokens = torch.tensor((*fed, *proposed), device=self.decoder.device)
         past = (prefix.past.to(tokens.device), *draft.own)
         decoded = self.decoder.step(tokens, past, source.parts, self.silence)
@@ -241,13 +258,9 @@ class GreedySearch:
             row = self.allowed(row + barred, said, look, reached, speech)
             barred = self.barred(False)
             is_proposed = accepted < len(proposed)
-            best = proposed[accepted] if draft.found and is_proposed else int(row.argmax())
+            best = int(row.argmax())
             log_prob = float(row[best] - row.logsumexp(dim=0))
-            if math.isnan(log_prob):
-                raise CheckpointError(
-                    f"the log-probability of token {len(said)} of the text is NaN; expected "
-                    "numbers: the weights of the encoder or of the text decoder are damaged"
-                )
+            refuse_nan(log_prob, len(said))
             draft.tokens.append(DraftToken(best, look.frame, look.silent, log_prob))
             reached = max(reached, look.frame) if best != self.end else reached
             draft.rows.append(look.heard)
@@ -293,8 +306,8 @@ class GreedySearch:
         rest = own[..., fixed:, :]
         # Nothing is left of it if the last committed token has not been fed yet.
         kept = [rest.clone()] if rest.shape[3] else []
-        considered: list[tuple[int, ...]] = [()] if draft.found else []
-        return after, Draft((), draft.tokens[count:], kept, draft.rows[count:], found=considered)
+        rest_of = draft.tokens[count:], kept, draft.rows[count:]
+        return after, Draft((), *rest_of, considered=draft.considered[:])
 
     def outdated(self, draft: Draft) -> Draft:
         """The draft after new frames: to be verified."""

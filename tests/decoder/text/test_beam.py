@@ -11,6 +11,7 @@ from echostream.decoder.candidates import Candidates
 from echostream.decoder.text import TransformerGenerator, beam, search
 from echostream.decoder.text import generator as generators
 from echostream.decoder.text.beam import BeamSearch
+from echostream.errors import CheckpointError
 
 from .small_vocabulary import TOKENS
 from .test_text_generator import CHUNK, END, PROMPT, TOKENIZER, decoder, frames, heard, parts
@@ -19,6 +20,10 @@ from .test_text_generator import CHUNK, END, PROMPT, TOKENIZER, decoder, frames,
 def made(width: int | None, seed: int, task: str = "asr") -> TransformerGenerator:
     own = dataclasses.replace(parts(decoder(seed)), task=task)
     return TransformerGenerator(own, window_ms=800, no_speech=1.0, beam=width)
+
+
+def ids_of(draft: search.Draft) -> tuple[int, ...]:
+    return tuple(token.id for token in draft.tokens)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -52,7 +57,7 @@ def test_a_beam_of_all_finds_the_likeliest_text(seed: int, monkeypatch: pytest.M
             scored[(pair[0], END)] = (begun + float(rows[1, END])) / 2
             whole = begun + float(rows[1, pair[1]]) + float(rows[2, END])
             scored[(*pair, END)] = whole / 3
-    assert scored[found] == pytest.approx(max(scored.values()), abs=1e-5)
+    assert scored[ids_of(found)] == pytest.approx(max(scored.values()), abs=1e-5)
 
 
 def test_what_is_left_at_the_end_is_searched_by_beam() -> None:
@@ -76,7 +81,8 @@ def test_what_is_left_at_the_end_is_searched_by_beam() -> None:
         assert len(candidates) > waiting
         drafts.append(tuple(token.id for token in state.draft.tokens))
     # One more than the beam may have is there if it has no end.
-    assert tokens == drafts[1][: len(tokens)] != drafts[0][: len(tokens)]
+    found = ids_of(tokens)
+    assert found == drafts[1][: len(found)] != drafts[0][: len(found)]
 
 
 def texts_of(candidates: Candidates) -> list[str]:
@@ -141,7 +147,7 @@ def test_a_draft_that_is_not_sure_is_the_likeliest_of_several(
     candidates, state = generator.candidates(state)
     assert len(candidates.tentative)
     ids = [token.id for token in state.draft.tokens]
-    assert ids[: len(found)] == list(found)
+    assert ids[: len(found.tokens)] == list(ids_of(found))
     assert drafted(generator, 1)[1] > 0
 
 
@@ -175,7 +181,7 @@ def test_a_search_begins_with_what_is_certain(seed: int, monkeypatch: pytest.Mon
     _, state = generator.candidates(state)
     len(generator.candidates(state)[0].tentative)
     ids = [token.id for token in state.draft.tokens]
-    expected = [*(token.id for token in certain), *found]
+    expected = [*(token.id for token in certain), *ids_of(found)]
     assert ids[: len(expected)] == expected
 
 
@@ -187,3 +193,12 @@ def test_tokens_are_certain_up_to_the_first_that_may_be_another() -> None:
     ]
     assert [beam.num_certain(tokens, frame) for frame in (0, 30, 40, 99)] == [None, None, 2, 2]
     assert beam.num_certain(tokens[4:], 99) == 0
+
+
+def test_a_search_refuses_weights_that_are_damaged() -> None:
+    generator = made(3, 0, "s2tt")
+    state = generator.observe(heard(frames(CHUNK)), generator.init_state())
+    with torch.no_grad():
+        generator.search.decoder.norm.weight[0] = torch.nan
+    with pytest.raises(CheckpointError, match="token 4 of the text is NaN"):
+        generator.finish(state)
