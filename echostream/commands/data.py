@@ -5,6 +5,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -69,6 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=min(MAX_DEFAULT_JOBS, os.cpu_count() or 1),
         help="clips converted at once (default: %(default)s)",
     )
+    add(
+        "--keep-marks",
+        action="store_true",
+        help="leave accents in Spanish texts, which Whisper knows; a corpus that writes none has "
+        "none (default: none in any, as a small model cannot hear which corpus it is)",
+    )
     add("--verbose", action="store_true", help="log each step")
     return parser
 
@@ -80,6 +87,8 @@ def main(arguments: argparse.Namespace) -> None:
         level=logging.INFO if arguments.verbose else logging.WARNING, format="%(message)s"
     )
     recipe = RECIPES[arguments.recipe]
+    if arguments.keep_marks:
+        recipe = replace(recipe, unmarked=frozenset())
     output = arguments.output or Path("data") / recipe.name
     corpora = arguments.corpora or tuple(corpus.name for corpus in recipe.corpora)
     options = Options(
