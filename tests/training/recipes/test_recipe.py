@@ -294,3 +294,15 @@ def test_published_recipes_are_consistent() -> None:
             assert corpus.packages and corpus.attribution and corpus.licence
     asterisk = RECIPES["es-en"].corpora[0]
     assert (asterisk.name, asterisk.counts[2]) == ("asterisk", 48)
+
+
+def test_accents_are_kept_where_they_are_wanted(
+    command: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "es-en", replace(mini_recipe(), unmarked=frozenset({"es"})))
+    texts = []
+    for options in ([], ["--keep-marks"]):
+        assert cli.main(["es-en", "--output", "o", *options]) == 0
+        texts.append({row.src_text for row in read_manifest(Path("o/manifest.tsv"))})
+        shutil.rmtree("o")
+    assert "¡Gracias!" in texts[1] and "SENOR" in str(texts[0]) and "SEÑOR" in str(texts[1])
