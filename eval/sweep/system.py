@@ -82,7 +82,7 @@ def parse_system(text: str) -> NamedSystem:
             )
         values[key] = value
     try:
-        made = SystemOptions(checkpoint=folder or None, **values)  # type: ignore[arg-type]
+        made = SystemOptions.from_mapping({"checkpoint": folder or None, **values})
     except EchoStreamError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return NamedSystem(Path(folder).name + (f"@{options}" if options else ""), made)

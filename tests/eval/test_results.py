@@ -96,6 +96,9 @@ def test_options_of_a_system(capsys: pytest.CaptureFixture[str]) -> None:
     found = parse_system("some/where@backend=openvino,precision=int8")
     assert found.name == "where@backend=openvino,precision=int8"
     assert (found.options.checkpoint, found.options.precision) == ("some/where", "int8")
+    assert parse_system("a@right_context_ms=640,pause_ms=0").options.right_context_ms == 640
+    with pytest.raises(argparse.ArgumentTypeError, match="'soon'; expected a whole number"):
+        parse_system("a@pause_ms=soon")
     for wrong in ("a@task=asr", "a@precision", "a@threshold=1"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=VALUE"):
             parse_system(wrong)
