@@ -88,8 +88,7 @@ def num_certain(tokens: Sequence[DraftToken], frame: int) -> int | None:
     """
     for token in tokens:
         if token.log_prob < SURE:
-            least = max(CERTAIN, SURE)
-            return next(at for at, each in enumerate(tokens) if each.log_prob < least)
+            return next(at for at, each in enumerate(tokens) if each.log_prob < CERTAIN)
         if token.frame >= frame:
             break
     return None
@@ -116,6 +115,8 @@ class BeamSearch:
         first: bool,
         speech: Speech,
         until: int | None = None,
+        draft: Draft | None = None,
+        certain: int = 0,
     ) -> Draft:
         """A draft to the end of the text, whose mean log-probability is highest.
 
@@ -127,10 +128,42 @@ class BeamSearch:
             speech: where it is.
             until: frame of the stream at which the likeliest text so far is taken; ``None`` to go
                 to the end.
+            draft: what was found before.
+            certain: tokens of it that are taken as they are.
 
         Raises:
             CheckpointError: if a log-probability is NaN, the mark of damaged weights.
         """
+        draft = draft or Draft()
+        if not certain:
+            found = self._searched(prefix, source, most, first, speech, until)
+            return dataclasses.replace(found, no_speech=draft.no_speech[:], considered=[True])
+        tokens, fixed = draft.tokens[:certain], len(prefix.open) + certain - 1
+        own = torch.cat(draft.own, dim=3)[..., :fixed, :]
+        prefix, _ = self._greedy.committed(prefix, draft, certain, source)
+        reached = max((speech.reached, *(token.frame for token in tokens)))
+        speech = dataclasses.replace(speech, reached=reached)
+        found = self._searched(prefix, source, most - certain, False, speech, until)
+        return Draft(
+            (),
+            tokens + found.tokens,
+            [own, *found.own],
+            draft.rows[:certain] + found.rows,
+            draft.opening[:],
+            draft.no_speech[:],
+            [True],
+        )
+
+    def _searched(
+        self,
+        prefix: Prefix,
+        source: Source,
+        most: int,
+        first: bool,
+        speech: Speech,
+        until: int | None,
+    ) -> Draft:
+        """What follows a prefix."""
         decoder, end = self._greedy.decoder, self._greedy.end
         past, own = prefix.past.to(decoder.device), list[Tensor]()
         fed, branches, opening = list(prefix.open), None, list[Tensor]()

@@ -243,30 +243,15 @@ class TransformerGenerator:
 
     def _likelier(self, state: TextState, until: int | None, certain: int = 0) -> Draft:
         """What a beam search finds behind the first ``certain`` tokens of the draft, with them."""
-        draft, prefix, speech = state.draft, state.prefix, self._speech(state)
-        tokens, own = draft.tokens[:certain], list[Tensor]()
-        if certain:
-            fixed = len(prefix.open) + certain - 1
-            own = [torch.cat(draft.own, dim=3)[..., :fixed, :]]
-            prefix, _ = self.search.committed(prefix, draft, certain, state.source)
-            reached = max((speech.reached, *(token.frame for token in tokens)))
-            speech = dataclasses.replace(speech, reached=reached)
-        found = self._beam.find(
-            prefix,
+        return self._beam.find(
+            state.prefix,
             state.source,
-            most=self._most_drafted(state) - certain,
-            first=len(prefix.tokens) == state.prompt_tokens,
-            speech=speech,
+            most=self._most_drafted(state),
+            first=len(state.prefix.tokens) == state.prompt_tokens,
+            speech=self._speech(state),
             until=until,
-        )
-        return Draft(
-            (),
-            tokens + found.tokens,
-            own + found.own,
-            draft.rows[:certain] + found.rows,
-            draft.opening if certain else found.opening,
-            draft.no_speech,
-            [True],
+            draft=state.draft,
+            certain=certain,
         )
 
     def _considered(self, state: TextState) -> None:
@@ -276,9 +261,10 @@ class TransformerGenerator:
             if not self._grow(state):
                 break
         certain = num_certain(draft.tokens, until)
-        if certain is not None:
+        if certain is None:
+            draft.considered.append(True)
+        else:
             draft.become(self._likelier(state, until, certain))
-        draft.considered[:] = [True]
 
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""

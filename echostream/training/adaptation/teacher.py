@@ -41,7 +41,7 @@ class Teacher:
     Args:
         encoder: with the weights as they were released.
         frames: encoder frames of an example; the teacher hears the rest of the window too.
-        bfloat16: whether it computes in that, which moves its output by a thousandth of its spread.
+        bfloat16: whether it computes in that, which moves its output by a thirtieth of its spread.
     """
 
     def __init__(self, encoder: WhisperEncoder, frames: int, *, bfloat16: bool = False) -> None:

@@ -133,6 +133,7 @@ def test_a_draft_that_is_not_sure_is_the_likeliest_of_several(
 ) -> None:
     """Up to the newest frames; what is looked at with more of them is not looked for again."""
     monkeypatch.setattr(beam, "SURE", 0.0)
+    monkeypatch.setattr(beam, "CERTAIN", 0.0)
     monkeypatch.setattr(generators, "NEWEST", 5)
     generator = made(4, seed)
     state = generator.observe(heard(frames(4 * CHUNK, seed)), generator.init_state())
