@@ -105,12 +105,13 @@ def write_difference(
     }
     for name, tensor in state.items():
         new = tensor.detach().cpu()
-        old = base[name] if name in base and name not in absent else torch.zeros_like(new)
+        is_new = name not in base or name in absent
+        old = torch.zeros_like(new) if is_new else base[name]
         is_statistic = "cmvn" in name
         whole = new.contiguous() if is_statistic else new.to(torch.float16).contiguous()
         if not bool(torch.isfinite(whole).all()):
             raise CheckpointError(f"{name} has values that are not finite; nothing was saved")
-        if torch.equal(whole, old.to(whole.dtype)):
+        if not is_new and torch.equal(whole, old.to(whole.dtype)):
             continue
         if is_statistic or name in exact or new.numel() < _SMALL:
             tensors[name] = whole

@@ -23,8 +23,13 @@ def grow(student: Student, smaller: SpeechModel) -> None:
     """Give a student the weights of a smaller model, and its heads those of heads of one size.
 
     Raises:
-        ConfigError: if the smaller encoder is no part of the student's.
+        ConfigError: if the smaller encoder is no part of the student's, or hears other features.
     """
+    if (heard := smaller.config.audio.features) != student.features:
+        raise ConfigError(
+            f"audio.features of the smaller model is {heard!r}, of the student "
+            f"{student.features!r}; expected the same, since weights mean nothing elsewhere"
+        )
     own = student.encoder.state_dict()
     for name, old in smaller.encoder.state_dict().items():
         if name not in own or not _fits(old, own[name]):
@@ -39,6 +44,8 @@ def grow(student: Student, smaller: SpeechModel) -> None:
         if new.dim() == 2:
             new[:, old.shape[1] :] = 0.0
         new[tuple(map(slice, old.shape))] = old
+    student.feature_mean.copy_(smaller.cmvn_mean)
+    student.feature_std.copy_(smaller.cmvn_std)
     known = smaller.encoder.state_dict().keys()
     for name, tensor in own.items():
         if name.endswith(_BYPASS) and name not in known:

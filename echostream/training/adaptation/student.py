@@ -32,17 +32,12 @@ def student_system(
         with_heads: whether there are texts for the heads to learn from; else it has none.
 
     Raises:
-        ConfigError: if the encoder hears other features or gives frames of another length, or the
-            teacher has no text decoder.
+        ConfigError: if the encoder gives frames of another length, or the teacher has no text
+            decoder.
     """
     decoder = teacher.text_decoder
     if decoder is None:
         raise ConfigError("the teacher has no text decoder; expected a Whisper checkpoint")
-    if own.audio.features != teacher.audio.features:
-        raise ConfigError(
-            f"audio.features of the student is {own.audio.features!r}; expected "
-            f"{teacher.audio.features!r} as its teacher's"
-        )
     encoder, usual = registry.create(own.encoder), registry.create(teacher.encoder)
     if encoder.frame_ms != usual.frame_ms:
         raise ConfigError(
@@ -81,6 +76,7 @@ class Student(nn.Module):
 
     def __init__(self, config: SystemConfig, teacher: WhisperEncoder) -> None:
         super().__init__()
+        self.features = config.audio.features
         self.encoder = registry.create(config.encoder)
         channels, frames = teacher.output_dim, teacher.config.max_positions
         self.output_dim = channels
@@ -96,16 +92,18 @@ class Student(nn.Module):
 
     @torch.no_grad()
     def begin(self, features: Sequence[Tensor], targets: Sequence[Tensor], spread: Tensor) -> None:
-        """Take the statistics of some windows, so that the student starts as the teacher's mean.
+        """Take the statistics of some windows, so that the student starts as the teacher's mean;
+        those of the features only if it was not grown.
 
         Args:
             features: ``[2 T, F]`` each.
             targets: ``[T, C]`` each.
             spread: ``[C]`` of the targets; the map learns in units of it.
         """
-        frames = torch.cat(tuple(features))
-        self.feature_mean.copy_(frames.mean(dim=0))
-        self.feature_std.copy_(frames.std(dim=0).clamp_min(1e-3))
+        if not self.feature_mean.any():
+            frames = torch.cat(tuple(features))
+            self.feature_mean.copy_(frames.mean(dim=0))
+            self.feature_std.copy_(frames.std(dim=0).clamp_min(1e-3))
         self.spread.copy_(spread)
         # Windows that end early say nothing of later positions.
         rows = torch.nn.utils.rnn.pad_sequence(list(targets), padding_value=torch.nan)

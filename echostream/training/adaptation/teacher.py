@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from echostream.audio.frontend import LEAD_IN_SAMPLES
+from echostream.audio.frontend import LEAD_IN_SAMPLES, FrontEnd
 from echostream.audio.log_mel import USUAL_PEAK, LogMel, normalised
+from echostream.config import AudioConfig
 from echostream.constants import FRAME_SHIFT_SAMPLES, SAMPLE_RATE, SUBSAMPLING
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper import WhisperEncoder
@@ -30,7 +31,7 @@ class Example:
     """One window as the student hears it, and what the teacher makes of it."""
 
     features: NDArray[np.float32]
-    """``[f, F]`` of a stream, scaled by the loudest value so far."""
+    """``[f, F]`` of a stream; Whisper's are scaled by the loudest value so far."""
     target: NDArray[np.float32]
     """``[T, C]`` of a window that is heard whole, scaled by the loudest value in it."""
 
@@ -41,19 +42,29 @@ class Teacher:
     Args:
         encoder: with the weights as they were released.
         frames: encoder frames of an example; the teacher hears the rest of the window too.
+        audio: the student's front end; without it, it hears what the teacher hears.
         bfloat16: whether it computes in that, which moves its output by a thirtieth of its spread.
     """
 
-    def __init__(self, encoder: WhisperEncoder, frames: int, *, bfloat16: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: WhisperEncoder,
+        frames: int,
+        *,
+        audio: AudioConfig | None = None,
+        bfloat16: bool = False,
+    ) -> None:
         self.encoder = encoder.eval()
         self.bfloat16 = bfloat16
         self.frames = frames
         self.frames_per_second = SAMPLE_RATE // (FRAME_SHIFT_SAMPLES * SUBSAMPLING)
         self._bank = LogMel()
+        same = audio is None or audio.features == "whisper"
+        self._own = None if same else FrontEnd(None, **vars(audio))
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """``[f, F]`` of a stream of these samples ``[n]`` at 16 kHz, as long as an example."""
-        return self._streamed(self._energies(samples))
+        return self._streamed(samples, None)
 
     @torch.no_grad()
     def __call__(self, samples: NDArray[np.float32], *, whole: bool = False) -> Example:
@@ -66,13 +77,19 @@ class Teacher:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             y = self.encoder(heard, chunk_size=WHOLE_RECORDING)["encoder_out"][0].float()
         y = y if whole else y[: self.frames]
-        return Example(self._streamed(energies), y.numpy())
+        return Example(self._streamed(samples, energies), y.numpy())
 
     def _energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         padded = np.concatenate((np.zeros(LEAD_IN_SAMPLES, np.float32), samples))
         return self._bank.recording_energies(padded)
 
-    def _streamed(self, energies: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _streamed(
+        self, samples: NDArray[np.float32], energies: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        if self._own is not None:
+            heard, _ = self._own.step(samples, SAMPLE_RATE, self._own.init_state())
+            return heard[: self.frames * SUBSAMPLING]
+        energies = self._energies(samples) if energies is None else energies
         loudest = np.maximum.accumulate(energies.max(axis=1))
         peaks = np.maximum(loudest, np.float32(USUAL_PEAK))
         return normalised(energies, peaks)[: self.frames * SUBSAMPLING]

@@ -80,7 +80,7 @@ def learn_voice_activity(model: SpeechModel, maker: WindowMaker, windows: int) -
     if config is None:
         raise CheckpointError("the checkpoint has no text decoder; expected one, such as Whisper's")
     decoder = model.text_decoder
-    teacher = Teacher(model.encoder, WINDOW_SAMPLES // FRAME_SAMPLES)
+    teacher = Teacher(model.encoder, WINDOW_SAMPLES // FRAME_SAMPLES, audio=model.config.audio)
     parts = [
         _examples(model, teacher, maker.window(number))
         for number in tqdm(range(windows), desc="voice activity", unit="window", leave=False)

@@ -19,6 +19,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import register_task
 from torch import Tensor
 
+from echostream.config import load_config
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.model import load_model
 from echostream.training.adaptation.encoder import base_encoder, student_encoder
@@ -67,7 +68,8 @@ class AdaptationTask(WindowTask):
         encoder = base_encoder(Path(cfg.checkpoint))
         config = encoder.config
         frames = config.window_stride + config.window_overlap
-        self.teacher = Teacher(encoder, frames, bfloat16=cfg.bfloat16)
+        audio = load_config(cfg.student).audio if cfg.student else None
+        self.teacher = Teacher(encoder, frames, audio=audio, bfloat16=cfg.bfloat16)
         self.recordings = find_recordings(
             [Path(folder) for folder in cfg.data.split(":")],
             names(cfg.leave_out),

@@ -214,7 +214,7 @@ class DecoderDistillationConfig(FairseqDataclass):  # type: ignore[misc]
     error_weight: float = field(default=1.0, metadata={"help": "of the encoder's error"})
     divergence_weight: float = field(default=0.5, metadata={"help": "from the teacher's answers"})
     text_weight: float = field(default=0.5, metadata={"help": "of the texts' cross-entropy"})
-    ctc_weight: float = field(default=0.3, metadata={"help": "of each CTC head, nats per unit"})
+    ctc_weight: float = field(default=0.6, metadata={"help": "of each CTC head, nats per unit"})
 
 
 @register_criterion("echostream_decoder_distillation", dataclass=DecoderDistillationConfig)
