@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 @command("distil", build_parser)
 def main(args: argparse.Namespace) -> None:
     """Teach or go on, and leave a checkpoint in ``args.output``."""
+    from echostream.config import load_config
     from echostream.errors import ConfigError
     from echostream.locations import find_checkpoint
     from echostream.training.adaptation.export import export_student
@@ -55,6 +56,11 @@ def main(args: argparse.Namespace) -> None:
         raise ConfigError(
             "the second stage, which --first-stage begins, learns from texts, of which --targets "
             "has none; expected --audio"
+        )
+    if args.audio is None and (features := load_config(args.system).audio.features) != "whisper":
+        raise ConfigError(
+            f"--targets has Whisper's features, audio.features of {args.system} is {features!r}; "
+            "expected --audio, or 'whisper'"
         )
     configure_logging()
     require_fairseq()

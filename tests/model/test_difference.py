@@ -51,6 +51,7 @@ def states(seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     state["same"] = base["same"].float()
     state["cmvn_mean"] = base["cmvn_mean"] + 1e-6
     state["new"] = torch.randn(90, 60)
+    state["new zeros"] = torch.zeros(16)
     del state["left"]
     return state, base
 
@@ -71,14 +72,14 @@ def model() -> SpeechModel:
 def test_what_is_stored_and_what_comes_back(tmp_path: Path, cache: Path) -> None:
     state, base = write(tmp_path, cache / "basis")
     stored = safetensors.torch.load_file(tmp_path / FILE)
-    kept = {"small", "exact", "cmvn_mean"}
+    kept = {"small", "exact", "cmvn_mean", "new zeros"}
     four_bits = {"large", "new"}
     assert set(stored) == kept | {f"{n}:{p}" for n in four_bits for p in ("values", "scales")}
     assert stored["large:values"].shape == (71, 32) and stored["large:scales"].shape == (71,)
     found = read_difference(tmp_path)
     assert torch.equal(found["same"], state["same"])
     assert torch.equal(found["cmvn_mean"], state["cmvn_mean"])
-    for name in ("small", "exact"):
+    for name in ("small", "exact", "new zeros"):
         assert torch.equal(found[name], state[name].half().float())
     for name in four_bits:
         old = base.get(name, torch.zeros(())).float()

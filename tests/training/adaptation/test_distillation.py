@@ -150,7 +150,8 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(
 
 def test_heads_learn_from_texts_and_then_the_decoder_does(base: Path, taught: Path) -> None:
     system, teacher = base / "heads.yaml", base / "small-whisper"
-    save_config(dataclasses.replace(SYSTEM, asr_vocab_size=30, st_vocab_size=31), system)
+    with_heads = dataclasses.replace(SYSTEM, asr_vocab_size=30, st_vocab_size=31)
+    save_config(with_heads, system)
     runs = base / "first", base / "second"
     for run, before in zip(runs, (None, runs[0]), strict=True):
         run.mkdir()
@@ -222,16 +223,13 @@ def test_what_is_spoken_to_its_end_is_spelled() -> None:
 def test_what_does_not_fit_is_refused(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher = load_model(base / "small-whisper").config
     conformer = ChunkConformerConfig(embed_dim=16, ffn_dim=16, num_layers=1, num_heads=2)
-    for message, changes in (
-        ("features", {"audio": AudioConfig()}),
-        ("40 ms", {"encoder": conformer}),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            student_system(dataclasses.replace(SYSTEM, **changes), teacher)
-    arguments = [str(base / "system.yaml"), "--output", str(base / "none")]
-    arguments += ["--first-stage", str(base / "run")]
-    assert distil.main([*arguments, "--targets", str(base / "targets")]) == 1
-    assert "expected --audio" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="40 ms"):
+        student_system(dataclasses.replace(SYSTEM, encoder=conformer), teacher)
+    save_config(dataclasses.replace(SYSTEM, audio=AudioConfig()), base / "kaldi.yaml")
+    for system, more in (("system", ["--first-stage", str(base / "run")]), ("kaldi", [])):
+        arguments = [str(base / f"{system}.yaml"), "--output", str(base / "none"), *more]
+        assert distil.main([*arguments, "--targets", str(base / "targets")]) == 1
+        assert "expected --audio" in capsys.readouterr().err
     other = dataclasses.replace(ENCODER, ffn_dim=16)
     student = Student(
         dataclasses.replace(SYSTEM, encoder=other), base_encoder(base / "small-whisper")

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from echostream.config import SystemConfig
+from echostream.config import AudioConfig, SystemConfig
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
@@ -21,6 +21,7 @@ def model(**changes: object) -> SpeechModel:
     with torch.no_grad():
         for tensor in made.parameters():
             tensor.add_(0.02 * torch.randn_like(tensor))
+        made.cmvn_mean.normal_(mean=-4.0)
     return made
 
 
@@ -30,7 +31,9 @@ def student(**changes: object) -> Student:
     config = SystemConfig(asr_vocab_size=30, st_vocab_size=21, encoder=encoder)
     teacher = SpeechModel(WHISPER).encoder
     assert isinstance(teacher, WhisperEncoder)
-    return Student(config, teacher).eval()
+    made = Student(config, teacher).eval()
+    assert not made.feature_mean.any()
+    return made
 
 
 def test_what_is_new_does_nothing_at_first() -> None:
@@ -40,14 +43,15 @@ def test_what_is_new_does_nothing_at_first() -> None:
     new = [stack.layers[1:] for stack in grown.encoder.stacks]
     scales = [layer.bypass.scale for layers in new for layer in layers]
     assert len(scales) == 4 and all(0.0 < float(scale.detach().max()) < 0.1 for scale in scales)
+    features = torch.randn(1, 200, 80) - 4.0
+    # What it hears at first says nothing about what it was grown to hear.
+    grown.begin([features[0] + 9.0], [torch.randn(100, grown.output_dim)], grown.spread)
     with torch.no_grad():
         for scale in scales:
             scale.zero_()
-        features = torch.randn(1, 200, 80)
-        expected, found = (
-            encoder(features, chunk_size=32)["encoder_out"]
-            for encoder in (smaller.encoder, grown.encoder)
-        )
+        normal = torch.from_numpy(smaller.cmvn(features[0].numpy()))[None]
+        expected = smaller.heads["asr"](smaller.encoder(normal, chunk_size=32)["encoder_out"])
+        found = grown(features, chunk_size=32)["asr"]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     old, fresh = smaller.heads, grown.heads
     assert torch.equal(fresh["asr"].projection.weight, old["asr"].projection.weight)
@@ -67,6 +71,10 @@ def test_a_student_that_is_no_larger_is_refused(changes: dict[str, object]) -> N
         grow(student(**changes), model())
 
 
-def test_a_smaller_encoder_with_more_layers_is_refused() -> None:
+def test_a_smaller_encoder_with_more_layers_or_other_features_is_refused() -> None:
     with pytest.raises(ConfigError, match="no such tensor"):
         grow(student(), model(num_layers_per_stack=2))
+    smaller = model()
+    smaller.config = dataclasses.replace(smaller.config, audio=AudioConfig(features="whisper"))
+    with pytest.raises(ConfigError, match="is 'whisper', of the student 'kaldi'"):
+        grow(student(), smaller)

@@ -1,11 +1,13 @@
 """The head that tells speech learns it from recordings whose pauses are known."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from echostream.config import AudioConfig
 from echostream.errors import CheckpointError
 from echostream.model import load_model
 from echostream.model.checkpoint import save_difference
@@ -17,7 +19,7 @@ from echostream.training.adaptation.windows import (
     WindowMaker,
     find_recordings,
 )
-from tests.small_system import make_checkpoint, make_whisper
+from tests.small_system import WHISPER, make_checkpoint, make_whisper
 
 from .test_windows import write_tones
 
@@ -45,7 +47,7 @@ def test_a_new_checkpoint_has_the_head_and_the_old_one_is_as_it_was(
 ) -> None:
     torch.manual_seed(0)
     folder = base = tmp_path / "small-whisper"
-    make_whisper(base)
+    make_whisper(base, dataclasses.replace(WHISPER, audio=AudioConfig(features="whisper")))
     if as_difference:
         model, folder = load_model(base), tmp_path / "student"
         folder.mkdir()
