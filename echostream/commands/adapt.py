@@ -77,6 +77,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> Non
 
 def run_options(args: argparse.Namespace, **others: Any) -> AdaptationOptions:
     """What :func:`add_run_options` was told, and others."""
+    from echostream.locations import find_checkpoint
     from echostream.training.adaptation.run import AdaptationOptions
 
     return AdaptationOptions(
@@ -86,7 +87,7 @@ def run_options(args: argparse.Namespace, **others: Any) -> AdaptationOptions:
         chunk_sizes=args.chunk_sizes,
         seed=args.seed,
         save_every=args.save_every,
-        first_stage=args.first_stage,
+        first_stage=args.first_stage and find_checkpoint(args.first_stage),
         bfloat16=args.bfloat16,
         workers=args.workers,
         **others,

@@ -1,6 +1,7 @@
 """What is adapted, and where it stands."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import load_config_json
 from echostream.model.difference import has_difference, low_rank_changes
 from echostream.training.adaptation.low_rank import take_factors
-from echostream.training.adaptation.student import HEADS, Student, student_system
+from echostream.training.adaptation.student import HEADS, Student, from_system, student_system
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 
 RIGHT_CONTEXT = 16
@@ -100,32 +101,37 @@ def go_on_from(source: str, encoder: WhisperEncoder | Student, decoder: Transfor
         decoder: with changes of low rank.
 
     Raises:
-        CheckpointError: if it is neither, or a student's checkpoint.
+        CheckpointError: if it is neither, or has taught another encoder.
     """
     run = Path(source)
     if (run / FAIRSEQ).is_dir():
-        weights = adapted_weights(run, "encoder.")
-        # The heads of a student that had no texts to learn from begin at random.
-        own = encoder.state_dict()
-        weights |= {k: v for k, v in own.items() if k.startswith(HEADS) and k not in weights}
-        try:
-            encoder.load_state_dict(weights)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{source} has taught another encoder ({error}); expected a run with the same "
-                "configuration"
-            ) from error
+        _take(adapted_weights(run, "encoder."), encoder, source)
         if weights := adapted_weights(run, "decoder."):
             decoder.load_state_dict(weights)
         return
     folder = find_checkpoint(source)
-    if not has_difference(folder) or isinstance(encoder, Student):
+    if not has_difference(folder):
         raise CheckpointError(
             f"{source} is no run and no checkpoint that adaptation has left; expected one of them"
         )
-    encoder.load_state_dict(base_encoder(folder).state_dict())
+    model = load_model(folder)
+    had_map = hasattr(model.text_decoder, "source_map") and isinstance(encoder, Student)
+    _take(from_system(model) if had_map else model.encoder.state_dict(), encoder, source)
     factors = low_rank_changes(folder)
     take_factors(decoder, {k.removeprefix("text_decoder."): own for k, own in factors.items()})
+
+
+def _take(weights: Mapping[str, Tensor], encoder: WhisperEncoder | Student, source: str) -> None:
+    # The heads of a student that had no texts to learn from begin at random.
+    own = encoder.state_dict()
+    heads = {k: v for k, v in own.items() if k.startswith(HEADS) and k not in weights}
+    try:
+        encoder.load_state_dict({**weights, **heads})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{source} has taught another encoder ({error}); expected one with the same "
+            "configuration"
+        ) from error
 
 
 def adapted_weights(run: Path, part: str) -> dict[str, Tensor]:

@@ -111,6 +111,15 @@ class Student(nn.Module):
         self.positions[: len(means)] = means
         self.positions[len(means) :] = means[-1]
 
+    @torch.no_grad()
+    def rescale(self, spread: Tensor) -> None:
+        """Let the map learn in units of another ``spread`` [C]; nothing else changes."""
+        ratio = self.spread / spread
+        self.source_map.weight.mul_(ratio[:, None])
+        self.source_map.bias.mul_(ratio)
+        self.positions.mul_(ratio)
+        self.spread.copy_(spread)
+
     def forward(self, features: Tensor, **chunking: int | None) -> dict[str, Tensor]:
         """``[B, f, F]`` to ``encoder_out`` ``[B, T, C]``, as the teacher's call, and by the name
         of each head its log-probabilities ``[B, T, V]``."""
@@ -132,3 +141,21 @@ def into_system(student: Student, model: SpeechModel) -> None:
     decoder.source_map.weight.copy_(scale[:, None] * student.source_map.weight)
     decoder.source_map.bias.copy_(scale * student.source_map.bias)
     decoder.source_positions.copy_(scale * student.positions)
+
+
+def from_system(model: SpeechModel) -> dict[str, Tensor]:
+    """The state of a student that :func:`into_system` has put there, in units of one; its heads are
+    among it only if the system has them."""
+    decoder = model.text_decoder
+    state = {
+        "source_map.weight": decoder.source_map.weight,
+        "source_map.bias": decoder.source_map.bias,
+        "positions": decoder.source_positions,
+        "spread": torch.ones(decoder.config.embed_dim),
+        "feature_mean": model.cmvn_mean,
+        "feature_std": model.cmvn_std,
+    }
+    state |= {f"encoder.{name}": own for name, own in model.encoder.state_dict().items()}
+    for head, module in model.heads.items():
+        state |= {f"{HEADS}{head}.{name}": own for name, own in module.state_dict().items()}
+    return state

@@ -24,9 +24,10 @@ from echostream.training.adaptation.encoder import (
     go_on_from,
 )
 from echostream.training.adaptation.export import export_student, silence_of
+from echostream.training.adaptation.low_rank import low_rank_factors, make_low_rank
 from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
 from echostream.training.adaptation.spelling import Speller
-from echostream.training.adaptation.student import Student, student_system
+from echostream.training.adaptation.student import Student, into_system, student_system
 from echostream.training.adaptation.targets import read_target, stored_targets
 from echostream.training.adaptation.teacher import Teacher
 from echostream.training.adaptation.texts import Texts
@@ -188,6 +189,21 @@ def test_heads_learn_from_texts_and_then_the_decoder_does(base: Path, taught: Pa
             checkpoint=str(folders[1]), source_language="es", generator=generator
         )
         assert build_translator(options).settings["generator"][0] == generator
+    # A student goes on from what was exported, in any units.
+    again = Student(first.config, base_encoder(teacher))
+    decoder = load_model(teacher).text_decoder
+    make_low_rank(decoder)
+    go_on_from(str(folders[1]), again, decoder)
+    again.rescale(torch.rand(again.output_dim) + 0.5)
+    back = load_model(folders[0])
+    with torch.no_grad():
+        into_system(again, back)
+    for name, tensor in second.state_dict().items():
+        if not name.startswith("text_decoder.") or "source_" in name:
+            torch.testing.assert_close(back.state_dict()[name], tensor)
+    factors = low_rank_factors(decoder.state_dict())
+    assert factors.keys() == low_rank_factors(adapted_weights(runs[1], "decoder.")).keys()
+    assert any(left.any() for left, _ in factors.values())
     # Heads may come later than the encoder, which has learned without texts.
     late = Student(first.config, base_encoder(teacher))
     go_on_from(str(taught), late, load_model(teacher).text_decoder)
