@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=_engines,
         default={},
         metavar="ENGINE[=HOURS],...",
-        help="add synthetic speech by espeak, kokoro or both (default: none)",
+        help="add synthetic speech by some of espeak, kokoro, pico (default: none)",
     )
     add(
         "--hours",

@@ -47,7 +47,7 @@ MIN_PEAK = 0.005  # quieter than this an engine has said nothing
 
 @dataclass(frozen=True)
 class VoiceTable:
-    """Voices heard in train and dev, and those that only say test sentences.
+    """Voices heard in train and dev, and those that only say test sentences, if there are any.
 
     A blend of voices is written ``a+b`` by the engines that can blend.
     """
@@ -128,6 +128,8 @@ def plan(
                 return takes
             if pair.split != "train":
                 if number > 0 or counts[pair.split] >= MAX_HELD_OUT_TEXTS[pair.split]:
+                    continue
+                if not voices.of(pair.split):
                     continue
                 counts[pair.split] += 1
             name = pair.id if number == 0 else f"{pair.id}-{number + 1}"

@@ -29,6 +29,7 @@ from echostream.training.recipes.apt import remove_empty
 from echostream.training.recipes.espeak import Espeak
 from echostream.training.recipes.kokoro import VOICE_TABLES, Kokoro
 from echostream.training.recipes.parallel_text import SentencePair, loose_key, without_crossings
+from echostream.training.recipes.pico import Pico
 from echostream.training.recipes.recipe import (
     CorpusRecord,
     Options,
@@ -45,7 +46,7 @@ from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
-ENGINES = ("espeak", "kokoro")
+ENGINES = ("espeak", "kokoro", "pico")
 DEFAULT_TEXTS = ("wesnoth", "freedroidrpg")
 
 
@@ -100,7 +101,9 @@ def corpus_of_folder(folder: Path, recipe: Recipe) -> str:
 
 def make_engine(name: str, language: str, work: Path) -> Engine:
     """The engine of this name, ready to speak. Raises `DataError`."""
-    return Espeak(language) if name == "espeak" else Kokoro(language, work / "kokoro")
+    if name == "kokoro":
+        return Kokoro(language, work / "kokoro")
+    return Espeak(language) if name == "espeak" else Pico(language)
 
 
 def synthetic_leak_check(rows: Sequence[ManifestRow], synthetic: set[str]) -> None:

@@ -70,12 +70,27 @@ pathlib.Path(arguments[arguments.index("-w") + 1]).write_bytes(head + data)
 def write_espeak(folder: Path, variants: tuple[str, ...], version: str = "1.51") -> Path:
     """The program in ``folder``, which belongs in PATH; its calls are lines of ``said``."""
     folder.mkdir(parents=True, exist_ok=True)
-    program = folder / "espeak-ng"
-    program.write_text(
-        ESPEAK.format(
-            python=sys.executable, folder=str(folder), variants=variants, version=version
-        ),
-        encoding="utf-8",
-    )
-    program.chmod(0o755)
-    return program
+    return write_program(folder / "espeak-ng", ESPEAK, variants=variants, version=version)
+
+
+PICO = """#!{python} -IS
+import pathlib, struct, sys
+*options, text = sys.argv[1:]
+output = options.pop(options.index("-w") + 1)
+options.remove("-w")
+(pathlib.Path({folder!r}) / "said").write_text(" ".join([*options, text]))
+if "refuse" in text:
+    print("Unsupported", file=sys.stderr)
+    sys.exit(0)
+head = b"RIFF" + struct.pack("<I", 36 + 8000) + b"WAVEfmt " + struct.pack(
+    "<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16) + b"data" + struct.pack("<I", 8000)
+pathlib.Path(output).write_bytes(head + bytes(8000))
+"""
+
+
+def write_program(path: Path, text: str, **values: object) -> Path:
+    """An executable of this text with values in it."""
+    filled = text.format(python=sys.executable, folder=str(path.parent), **values)
+    path.write_text(filled, encoding="utf-8")
+    path.chmod(0o755)
+    return path

@@ -18,6 +18,7 @@ from echostream.training.recipes import synthesis
 from echostream.training.recipes.espeak import ACCENTS, HEARD_VARIANTS, HELD_OUT_VARIANTS, Espeak
 from echostream.training.recipes.kokoro import VOICE_TABLES
 from echostream.training.recipes.parallel_text import SentencePair, sentence_pair
+from echostream.training.recipes.pico import Pico
 from echostream.training.recipes.synthesis import (
     MAX_TAKES,
     PEAK,
@@ -30,7 +31,7 @@ from echostream.training.recipes.synthesis import (
     synthesise,
 )
 
-from .speakers import VOICES, ToneEngine, write_espeak
+from .speakers import PICO, VOICES, ToneEngine, write_espeak, write_program
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -197,6 +198,36 @@ def test_faults(said: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DataError, match="apt-get install espeak-ng"):
         Espeak("es")
+
+
+def test_pico_is_told_manner_and_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_program(tmp_path / "pico2wave", PICO)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engine = Pico("es")
+    samples, rate = engine.say("-¿Uno < dos?", Manner("es-ES", 0.9, -1.0))
+    assert (rate, samples.size) == (16_000, 4000)
+    assert (tmp_path / "said").read_text() == (
+        '-l es-ES -- <speed level="90"><pitch level="69">-¿Uno   dos?</pitch></speed>'
+    )
+    # No voice of its is kept for tests, so it says no sentence of them.
+    takes = plan("pico", engine.voices, pairs(60), "es", 0.01)
+    assert {take.pair.split for take in takes} == {"train", "dev"}
+    with pytest.raises(DataError, match="no audio of 'refuse': Unsupported"):
+        engine.say("refuse", Manner("es-ES", 1.0, 0.0))
+    with pytest.raises(DataError, match="'eu'; expected one of"):
+        Pico("eu")
+    (tmp_path / "pico2wave").unlink()
+    with pytest.raises(DataError, match="apt-get install libttspico-utils"):
+        Pico("es")
+
+
+@pytest.mark.skipif(shutil.which("pico2wave") is None, reason="pico2wave is not installed")
+def test_the_real_pico_speaks() -> None:
+    engine, text = Pico("es"), "Deberíamos intentar ir hacia el oeste."
+    slow, fast = (engine.say(text, Manner("es-ES", speed, 0.0))[0] for speed in (0.85, 1.2))
+    assert 16_000 < fast.size < slow.size / 1.2
+    low, high = (engine.say(text, Manner("es-ES", 1.0, pitch))[0] for pitch in (-1.0, 1.0))
+    assert not np.array_equal(low, high)
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
