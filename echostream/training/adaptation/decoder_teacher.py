@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from echostream.decoder.text.transformer import TransformerDecoder
+from echostream.training.adaptation.few_shapes import TOKENS, padded
 from echostream.training.adaptation.texts import Dictation
 
 _LAG_FRAMES = (10, 60)
@@ -66,13 +67,15 @@ class DecoderTeacher:
         prompt = len(dictation.prompt)
         asked = dictation.tokens[: self.max_tokens - prompt]
         tokens = torch.tensor([*dictation.prompt, *(each.id for each in asked)])
+        count = len(tokens) - 1
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             source = self._decoder.source(frames)
             if self._rows is not None:
                 source = source + self._rows[..., : len(frames), :]
-            made = self._decoder.step(tokens[:-1], (), (source,), self._none)
-        log_probs = self._decoder.logits(made.output[prompt - 1 :].float()).log_softmax(dim=-1)
-        attention = made.attention.float().mean(dim=0)[prompt - 1 :]
+            made = self._decoder.step(padded(tokens[:-1], TOKENS), (), (source,), self._none)
+        told = slice(prompt - 1, count)
+        log_probs = self._decoder.logits(made.output[told].float()).log_softmax(dim=-1)
+        attention = made.attention.float().mean(dim=0)[told]
         before = attention.cumsum(dim=0) - attention
         usual = before / torch.arange(len(attention)).clamp_min(1)[:, None]
         lag = chance.randint(*_LAG_FRAMES)

@@ -20,9 +20,11 @@ from fairseq.tasks import register_task
 from torch import Tensor
 
 from echostream.config import load_config
+from echostream.constants import SUBSAMPLING
 from echostream.encoder.whisper import WhisperEncoder
 from echostream.model import load_model
 from echostream.training.adaptation.encoder import base_encoder, student_encoder
+from echostream.training.adaptation.few_shapes import FRAMES, padded
 from echostream.training.adaptation.growth import grow
 from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import Teacher, position_means, spread_of
@@ -138,8 +140,11 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
 
     def encoded(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
         """``[B, 2 T, F]`` to ``encoder_out`` ``[B, T, C]`` as in a window of the teacher's, and
-        the log-probabilities of the heads that there are."""
-        made: dict[str, Tensor] = self.encoder(features, **chunking)
+        the log-probabilities of the heads that there are; behind ``T`` there may be more frames,
+        which mean nothing."""
+        lengths = torch.full((len(features),), features.shape[1])
+        features = padded(features, SUBSAMPLING * FRAMES, dim=1)
+        made: dict[str, Tensor] = self.encoder(features, lengths=lengths, **chunking)
         if isinstance(self.encoder, WhisperEncoder):
             y = made["encoder_out"]
             made = {**made, "encoder_out": y + self.encoder.position_mean[: y.shape[1]]}
@@ -152,4 +157,6 @@ class EncoderStudent(StudentModel):
 
     def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
         """``[B, 2 T, F]`` to ``[B, T, C]``."""
-        return self.encoded(features, chunking)["encoder_out"]
+        return self.encoded(features, chunking)["encoder_out"][
+            :, : features.shape[1] // SUBSAMPLING
+        ]

@@ -31,6 +31,7 @@ from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.model.checkpoint import tokens_path
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesson
 from echostream.training.adaptation.encoder import base_decoder, go_on_from
+from echostream.training.adaptation.few_shapes import TOKENS, padded
 from echostream.training.adaptation.held_out_texts import HeldOutTexts
 from echostream.training.adaptation.low_rank import make_low_rank
 from echostream.training.adaptation.spelling import Speller, Spelling, make_speller
@@ -167,7 +168,8 @@ class DecoderAdaptationTask(AdaptationTask):
         with torch.no_grad():
             encoded = model.encoded(**sample["net_input"], chunking={"chunk_size": chunk})
             (y,) = encoded["encoder_out"]
-        self._held_out_texts.add(model.decoder, y, sample["lesson"])
+        heard = sample["target"].shape[1]
+        self._held_out_texts.add(model.decoder, y[:heard], sample["lesson"])
         return found
 
     def held_out(self) -> dict[str, float]:
@@ -206,8 +208,10 @@ class SystemStudent(StudentModel):
 
     def answers(self, frames: Tensor, lesson: Lesson) -> Tensor:
         """The decoder's logits ``[n, V]`` about frames ``[1, T, C]``."""
-        logits: Tensor = self.decoder(lesson.tokens[None, :-1], frames, lesson.views[None])
-        return logits[0, lesson.prompt - 1 :]
+        tokens, views = (padded(x, TOKENS) for x in (lesson.tokens[:-1], lesson.views))
+        # No token looks ahead, so those behind change nothing.
+        logits: Tensor = self.decoder(tokens[None], frames, views.clamp_min(1)[None])
+        return logits[0, lesson.prompt - 1 : len(lesson.views)]
 
 
 @dataclass
@@ -242,7 +246,8 @@ class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
         lesson: Lesson = sample["lesson"]
         made = model(**sample["net_input"], chunking=sample["chunking"])
         y = made["encoder_out"]
-        values = {"error": ((y - sample["target"]) / model.spread).square().mean()}
+        target = sample["target"]
+        values = {"error": ((y[:, : target.shape[1]] - target) / model.spread).square().mean()}
         log = {}
         if self._decodes:
             log_probs = model.answers(y, lesson).log_softmax(dim=-1)

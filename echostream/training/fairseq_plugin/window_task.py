@@ -25,6 +25,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import MISSING
 from torch import Tensor
 
+from echostream.training.adaptation.few_shapes import keep_compiled
 from echostream.training.adaptation.teacher import Example
 from echostream.training.run_record import append_history
 
@@ -126,6 +127,7 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         super().__init__(cfg)
         # Near zero AdamW's moments are denormal, with which an update takes many times as long.
         torch.set_flush_denormal(True)
+        keep_compiled()
         self.folder = Path(cfg.work_dir)
         self._held_out: list[dict[str, float]] = []
         self._running: dict[str, list[float]] = {}
