@@ -18,6 +18,7 @@ from echostream.model import load_model
 from echostream.model.checkpoint import VOCABULARIES
 from echostream.session import SystemOptions, build_translator
 from echostream.training.adaptation.average import average_checkpoints
+from echostream.training.adaptation.decoder_teacher import Lesson
 from echostream.training.adaptation.encoder import (
     adapted_weights,
     base_encoder,
@@ -41,6 +42,11 @@ from tests.training.conftest import ROW
 from .test_windows import write_tones
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
+
+from echostream.training.fairseq_plugin.decoder_adaptation import (  # noqa: E402
+    DecoderAdaptationConfig,
+    SystemStudent,
+)
 
 FEATURES = AudioConfig(features="whisper")
 SYSTEM = dataclasses.replace(WHISPER, audio=FEATURES, encoder=ENCODER, text_decoder=None)
@@ -209,6 +215,28 @@ def test_heads_learn_from_texts_and_then_the_decoder_does(base: Path, taught: Pa
     go_on_from(str(taught), late, load_model(teacher).text_decoder)
     expected = adapted_weights(taught, "encoder.")["source_map.weight"]
     assert torch.equal(late.source_map.weight, expected)
+
+
+@pytest.mark.parametrize("kind", ["", "system.yaml"])
+def test_what_makes_shapes_few_changes_nothing(base: Path, kind: str) -> None:
+    """An independent way: no padding of windows and texts."""
+    torch.manual_seed(0)
+    student = kind and str(base / kind)
+    model = SystemStudent(
+        DecoderAdaptationConfig(checkpoint=str(base / "small-whisper"), student=student)
+    ).eval()
+    features = torch.randn(1, 2 * 150, 80)
+    tokens, views = torch.arange(9) + 3, torch.tensor([40, 40, 40, 41, 60, 90, 149, 150])
+    lesson = Lesson(tokens, 3, views, torch.zeros(6, 1), is_translation=False)
+    with torch.no_grad():
+        (expected,) = model.encoder(features, chunk_size=16)["encoder_out"]
+        if not student:
+            expected = expected + model.encoder.position_mean[:150]
+        found = model.encoded(features, {"chunk_size": 16})["encoder_out"]
+        assert found.shape[1] == 256
+        torch.testing.assert_close(found[0, :150], expected, atol=1e-5, rtol=1e-5)
+        said = model.decoder(tokens[None, :-1], expected[None], views[None])[0, 2:]
+        torch.testing.assert_close(model.answers(found, lesson), said, atol=1e-5, rtol=1e-5)
 
 
 def test_what_is_spoken_to_its_end_is_spelled() -> None:
