@@ -4,8 +4,8 @@
     python -m eval.alignment --corpora asterisk
 
 Recordings are heard end to end with --gap-s of silence after each. A word belongs to the recording
-that its encoder frame is in; that is the truth. ``echostream score --segments`` has only the words,
-when they were written, and the sentences.
+that its encoder frame is in, by CTC or by attention; that is the truth. ``echostream score
+--segments`` has only the words, when they were written, and the sentences.
 """
 
 import argparse
@@ -14,15 +14,18 @@ import sys
 from bisect import bisect_right
 from itertools import accumulate
 
+import numpy as np
+
 from echostream.scoring.instance import Instance
 from echostream.scoring.long_form import METRICS, mean_latency, resegmented, with_words
 from echostream.scoring.readings import Reading
 from echostream.scoring.sentences import Sentence
-from echostream.session import SystemOptions, build_translator
+from echostream.session import build_translator
 from echostream.text import normalise
 from eval.command import aligned, ended, parser_of
 from eval.pauses import encoded, waits
 from eval.recordings import add_corpus_part, read_corpus_part
+from eval.sweep.system import parse_system
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,7 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_corpus_part(parser)
     add("--recordings", type=int, metavar="N", help="the longest ones (all)")
     add("--gap-s", type=float, default=1.0, help="silence, s (%(default)s)")
-    add("--checkpoint", help="with generator ctc, whose frames are exact (the one shipped)")
+    add(
+        "--system",
+        type=parse_system,
+        default="",
+        metavar="CHECKPOINT[@OPTION=VALUE,...]",
+        help="(the small one shipped)",
+    )
     return parser
 
 
@@ -47,7 +56,7 @@ def compared(args: argparse.Namespace) -> str:
     rows = read_corpus_part(args.data, args.split, args.corpora)
     longest = sorted(rows, key=lambda row: -row.seconds)[: args.recordings]
     rows = [row for row in rows if row in longest]
-    translator = build_translator(SystemOptions(checkpoint=args.checkpoint))
+    translator = build_translator(args.system.options)
     written, _ = waits(translator, list(encoded(translator, rows, args.data, args.gap_s)))
 
     lengths = [1000 * row.seconds for row in rows]
@@ -60,7 +69,9 @@ def compared(args: argparse.Namespace) -> str:
     recording = Instance(0, text, "", tuple(delays), (), begins[-1], "recording")
     frame_ms = translator.listener.model.encoder.frame_ms
     said = [word.frame * frame_ms for word, _ in written]
-    truth = with_words(recording, sentences, [bisect_right(begins, at) - 1 for at in said])
+    # Attention may look back, sentences are in order.
+    owner = np.maximum.accumulate([bisect_right(begins, at) - 1 for at in said])
+    truth = with_words(recording, sentences, owner.tolist())
     lines = []
     for name, rule, formula in METRICS:
         aligned_ones = resegmented([recording], sentences, rule)

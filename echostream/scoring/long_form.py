@@ -57,6 +57,8 @@ METRICS: tuple[tuple[str, Rule, Formula], ...] = (
     ("StreamLAAL", Rule.MWER, _laal),
     ("LongYAAL", Rule.SOFT, _yaal),
     ("LongLAAL", Rule.SOFT, _laal),
+    ("CausalYAAL", Rule.CAUSAL, _yaal),
+    ("CausalLAAL", Rule.CAUSAL, _laal),
 )
 """Names in the field, how words are given to sentences, and the formula of a sentence."""
 
@@ -158,8 +160,15 @@ def resegmented(
             list("".join(sentence.text.split())) if is_character else sentence.text.split()
             for _, sentence in own
         ]
+        is_timed = len(recording.delays) == len(units)
         owner = sentence_of_words(
-            units, texts, rule, tokenize=None if is_character else tokenize, is_exact=is_character
+            units,
+            texts,
+            rule if is_timed or rule is not Rule.CAUSAL else Rule.SOFT,
+            tokenize=None if is_character else tokenize,
+            is_exact=is_character,
+            written=recording.delays,
+            begins=[sentence.offset for _, sentence in own],
         )
         found = with_words(recording, [sentence for _, sentence in own], owner)
         for (index, _), scored in zip(own, found, strict=True):

@@ -4,17 +4,19 @@ Legend: R tokens of the references, H tokens of the output; s [R, H] similarity 
 [H + 1] the best total of the references so far with the first 0 .. H tokens of the output.
 
 Output and references are aligned as two sequences: tokens stand opposite each other in order, and a
-token may stand alone. Two rules choose among the alignments:
+token may stand alone. Three rules choose among the alignments:
 
 - ``soft``: the highest sum of s, the part of two tokens' characters that they share; a mark never
   stands opposite a word. SoftSegmenter of Polak et al. 2025 (arXiv 2509.17349), which is behind
   LongYAAL.
+- ``causal``: the same among those that give no token to a sentence which begins after the token was
+  written. Alignments that err so are where the others' figures are too low, even negative.
 - ``mwer``: the fewest substitutions, deletions and insertions, so that the word error rate over the
   sentences is the least there is. Matusov et al. 2005, which is behind StreamLAAL.
 
 A token of the output that stands alone goes with the reference token before it, until one is more
 like the reference token after it: from there on with that one. So sentences stay in order. By the
-soft rule, as in OmniSTEval, lone marks before everything else are of no sentence if the first
+first two rules, as in OmniSTEval, lone marks before everything else are of no sentence if the first
 reference begins with a word, and lone words are if it begins with a mark.
 """
 
@@ -37,6 +39,7 @@ class Rule(StrEnum):
     """What the best alignment is."""
 
     SOFT = "soft"
+    CAUSAL = "causal"
     MWER = "mwer"
 
 
@@ -47,6 +50,8 @@ def sentence_of_words(
     *,
     tokenize: Tokenizer | None = None,
     is_exact: bool = False,
+    written: Sequence[float] = (),
+    begins: Sequence[float] = (),
 ) -> list[int]:
     """The sentence of each word, never decreasing; -1 for one of none, see above.
 
@@ -57,6 +62,8 @@ def sentence_of_words(
         tokenize: into tokens that are aligned; a word goes where its first token goes. None for
             whole words.
         is_exact: two tokens are alike or not, for characters.
+        written: [n] when each word was, ms, never decreasing; the causal rule needs it.
+        begins: of each sentence, ms of the same clock.
 
     Raises DataError for references without any word.
     """
@@ -71,10 +78,15 @@ def sentence_of_words(
     if not said:
         return []
     is_exact = is_exact or rule is Rule.MWER
+    sizes = [len(tokens) for tokens in outputs]
+    timed = rule is Rule.CAUSAL
+    times = np.repeat(written if timed else np.zeros(len(words)), sizes)
+    earliest = [begins[number] if timed else -1.0 for number in owner]
     rows = _similarities(wanted, said, is_exact, cost=1.0 if rule is Rule.MWER else 0.0)
+    rows = _causal(rows, times, earliest)
     opposite = _aligned(rows, len(said), gap=1.0 if rule is Rule.MWER else 0.0)
-    places = _places(opposite, wanted, said, is_exact, is_soft=rule is Rule.SOFT)
-    starts = np.cumsum([0, *(len(tokens) for tokens in outputs)])[:-1]
+    places = _places(opposite, wanted, said, is_exact, rule is not Rule.MWER, times, earliest)
+    starts = np.cumsum([0, *sizes])[:-1]
     owner.append(-1)
     return [owner[places[start]] for start in starts.tolist()]
 
@@ -137,6 +149,13 @@ def _similarities(
         yield row[places] - cost
 
 
+def _causal(rows: Iterator[Array], times: Array, earliest: Sequence[float]) -> Iterator[Array]:
+    """The same, with minus infinity where a token was written before its sentence began."""
+    for row, begin in zip(rows, earliest, strict=True):
+        row[times <= begin] = -np.inf
+        yield row
+
+
 def _aligned(rows: Iterator[Array], length: int, gap: float) -> list[int]:
     """[H]: which reference token stands opposite each token of the output.
 
@@ -179,15 +198,18 @@ def _places(
     said: Sequence[str],
     is_exact: bool,
     is_soft: bool,
+    times: Array,
+    earliest: Sequence[float],
 ) -> list[int]:
     """[H]: the reference token that each token of the output goes with, or -1."""
     places: list[int] = []
     moved = -1  # the lone tokens with so many references before them go with the next one
-    for place, token in zip(opposite, said, strict=True):
+    for place, token, time in zip(opposite, said, times, strict=True):
         if place < 0:
             before = -1 - place
-            is_next = before == moved or (before == 0 and not is_soft)
-            if not is_next and before < len(wanted):
+            can = before < len(wanted) and time > earliest[before]
+            is_next = can and (before == moved or (before == 0 and not is_soft))
+            if can and not is_next:
                 after = similarity(token, wanted[before], is_exact)
                 earlier = similarity(token, wanted[before - 1], is_exact) if before else -np.inf
                 is_next = after > earlier

@@ -100,6 +100,46 @@ def test_figures_are_omnistevals(
         assert ours[name] == (None if math.isnan(value) else pytest.approx(value)), name
 
 
+def test_no_word_is_of_a_sentence_that_begins_after_it_was_written() -> None:
+    sentences = [["it", "works"], ["the", "door", "opens"], ["the", "end"]]
+    words, written = ["the", "door", "the", "end"], [900.0, 2500.0, 5050.0, 5100.0]
+    begins = [0.0, 2000.0, 5000.0]
+
+    def owners(rule: Rule) -> list[int]:
+        return sentence_of_words(words, sentences, rule, written=written, begins=begins)
+
+    assert owners(Rule.SOFT) == [1, 1, 2, 2]
+    assert owners(Rule.CAUSAL) == [0, 1, 2, 2]
+    # A word at the very begin of a sentence was not of it.
+    begins[1] = 2500.0
+    assert owners(Rule.CAUSAL)[1] == 0
+    recording = Instance(0, " ".join(words), "", tuple(written), (), 6000.0, "talk.wav")
+    timed = [
+        Sentence("talk.wav", begin, 900.0, " ".join(text))
+        for begin, text in zip((0.0, 2000.0, 5000.0), sentences, strict=True)
+    ]
+    scores = score_long([recording], timed).values
+    # LAAL by hand: 900 and 500 for the first words of two sentences; 50 for the last one's, whose
+    # second is there 450 ms before an even pace. By the soft rule the first word is 1100 ms early.
+    assert scores["CausalLAAL"] == pytest.approx((900 + 500 + (50 + 100 - 450) / 2) / 3)
+    assert scores["LongLAAL"] == pytest.approx(((-1100 + 500 - 300) / 2 + (50 + 100 - 450) / 2) / 2)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(WORDS, TIMES), max_size=14), TEXTS, st.data())
+def test_causal_alignment_is_soft_where_time_allows(
+    said: list[tuple[str, float]], sentences: list[list[str]], draw: st.DataObject
+) -> None:
+    words, written = [word for word, _ in said], sorted(time for _, time in said)
+    begins = sorted(draw.draw(st.lists(TIMES, min_size=len(sentences), max_size=len(sentences))))
+    found = sentence_of_words(words, sentences, Rule.CAUSAL, written=written, begins=begins)
+    assert found == sorted(found)
+    assert all(own < 0 or begins[own] < at for own, at in zip(found, written, strict=True))
+    soft = sentence_of_words(words, sentences)
+    late = [10_000.0] * len(words)
+    assert soft == sentence_of_words(words, sentences, Rule.CAUSAL, written=late, begins=begins)
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.lists(WORDS, max_size=7), TEXTS)
 def test_mwer_has_the_fewest_errors_of_all_segmentations(
