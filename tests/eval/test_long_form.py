@@ -96,10 +96,10 @@ def test_an_interrupted_run_goes_on(
 def test_aligned_words_beside_those_whose_recording_is_known(
     data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--data", str(data), "--split", "dev", "--checkpoint", str(checkpoint)]
+    arguments = ["--data", str(data), "--split", "dev", "--system", str(checkpoint)]
     assert alignment.main(arguments) == 0
     head, _, *lines = capsys.readouterr().out.splitlines()
-    assert head.startswith("4 recordings, 10 s, ") and len(lines) == 3
+    assert head.startswith("4 recordings, 10 s, ") and len(lines) == 5
 
 
 def test_sentences_by_themselves(
