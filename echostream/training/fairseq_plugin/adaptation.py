@@ -142,7 +142,7 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
         """``[B, 2 T, F]`` to ``encoder_out`` ``[B, T, C]`` as in a window of the teacher's, and
         the log-probabilities of the heads that there are; behind ``T`` there may be more frames,
         which mean nothing."""
-        lengths = torch.full((len(features),), features.shape[1])
+        lengths = torch.full((len(features),), features.shape[1], device=features.device)
         features = padded(features, SUBSAMPLING * FRAMES, dim=1)
         made: dict[str, Tensor] = self.encoder(features, lengths=lengths, **chunking)
         if isinstance(self.encoder, WhisperEncoder):
