@@ -17,7 +17,7 @@ from echostream.model.checkpoint import load_config_json
 from echostream.model.difference import has_difference, low_rank_changes
 from echostream.training.adaptation.low_rank import take_factors
 from echostream.training.adaptation.student import HEADS, Student, from_system, student_system
-from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
+from echostream.training.fairseq_checkpoints import AVERAGE, FAIRSEQ, LAST, load_checkpoint
 
 RIGHT_CONTEXT = 16
 """Encoder frames behind a chunk that an adapted encoder sees: 320 ms."""
@@ -135,12 +135,17 @@ def _take(weights: Mapping[str, Tensor], encoder: WhisperEncoder | Student, sour
 
 
 def adapted_weights(run: Path, part: str) -> dict[str, Tensor]:
-    """Weights of the latest checkpoint of a run whose names begin with ``part``, without it.
+    """Averaged weights of the latest checkpoint of a run whose names begin with ``part``, without
+    it.
 
     Raises:
         CheckpointError: if the run has no checkpoint.
     """
-    tensors: dict[str, Tensor] = load_checkpoint(run / FAIRSEQ / LAST)["model"]
+    saved = load_checkpoint(run / FAIRSEQ / LAST)
+    tensors: dict[str, Tensor] = saved["model"]
+    for own in saved["extra_state"].values():
+        if isinstance(own, dict) and AVERAGE in own:
+            tensors |= own[AVERAGE]
     return {
         name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)
     }

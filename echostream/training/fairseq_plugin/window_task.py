@@ -27,6 +27,8 @@ from torch import Tensor
 
 from echostream.training.adaptation.few_shapes import keep_compiled
 from echostream.training.adaptation.teacher import Example
+from echostream.training.fairseq_checkpoints import AVERAGE
+from echostream.training.fairseq_plugin.averaged_parameters import AveragedParameters
 from echostream.training.run_record import append_history
 
 logger = logging.getLogger(__name__)
@@ -123,6 +125,9 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
     valid_chunks: tuple[int, ...] = (8, 16, 32, 64)
     """Encoder frames of the chunks that the held-out error is found for."""
 
+    average: AveragedParameters
+    """What validation hears, and what is exported."""
+
     def __init__(self, cfg: WindowTaskConfig) -> None:
         super().__init__(cfg)
         # Near zero AdamW's moments are denormal, with which an update takes many times as long.
@@ -156,7 +161,22 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         self.load_dataset("valid")
         held_out = self.datasets["valid"]
         model.begin([held_out[number] for number in range(len(held_out))])
+        self.average = AveragedParameters(model)
         return model
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """One update of the weights and of their average."""
+        super().optimizer_step(optimizer, model, update_num)
+        self.average.update(update_num + 1)
+
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """What fairseq puts into a checkpoint for the task: the averaged weights."""
+        values = {name: value.cpu() for name, value in self.average.values.items()}
+        return {type(self).__name__: {AVERAGE: values}}
+
+    def set_checkpoint_dict(self, values: dict[str, Any]) -> None:
+        """Go on from what :meth:`get_checkpoint_dict` gave."""
+        self.average.values = dict(values[AVERAGE])
 
     def train_step(
         self,
@@ -185,8 +205,9 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         return loss, size, log
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
-        """Forget what the last validation found."""
+        """Forget what the last validation found; it hears the averaged weights."""
         self._held_out = []
+        self.average.swap()
 
     def valid_step(
         self, sample: Sample, model: Any, criterion: Any
@@ -204,6 +225,7 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
 
     def post_validate(self, model: Any, stats: dict[str, Any], agg: Any) -> None:
         """Write down what was found; TensorBoard has it of fairseq's ``stats``."""
+        self.average.swap()
         found = self.held_out()
         stats.update(found)
         logger.info("held out: %s", ", ".join(f"{k} {v:.4f}" for k, v in found.items()))

@@ -34,6 +34,7 @@ from echostream.training.adaptation.teacher import Teacher
 from echostream.training.adaptation.texts import Texts
 from echostream.training.adaptation.windows import Spoken, Window, WindowMaker, find_recordings
 from echostream.training.corpus.manifest import MANIFEST, write_manifest
+from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 from echostream.training.fairseq_run import run_fairseq
 from echostream.training.run_record import read_history
 from tests.small_system import ENCODER, SENTENCES, WHISPER, make_whisper
@@ -43,6 +44,9 @@ from .test_windows import write_tones
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
 
+from echostream.training.fairseq_plugin.averaged_parameters import (  # noqa: E402
+    AveragedParameters,
+)
 from echostream.training.fairseq_plugin.decoder_adaptation import (  # noqa: E402
     DecoderAdaptationConfig,
     SystemStudent,
@@ -135,9 +139,15 @@ def test_a_student_learns_and_is_a_system_with_its_teachers_decoder(
     student = Student(SYSTEM, base_encoder(base / "small-whisper"))
     student.load_state_dict(adapted_weights(taught, "encoder."))
     student.eval()
-    features = torch.from_numpy(read_target(stored_targets(base / "targets", "valid")[0]).features)
+    window = read_target(stored_targets(base / "targets", "valid")[0])
+    features = torch.from_numpy(window.features)
     with torch.no_grad():
         expected = student(features[None], chunk_size=32)["encoder_out"][0]
+        # What is exported is what was measured, the average, not the weights after the last update.
+        error = ((expected - torch.from_numpy(window.target)) / student.spread).square().mean()
+        assert ended["error_32"] == pytest.approx(float(error), rel=1e-3)
+        last = load_checkpoint(taught / FAIRSEQ / LAST)["model"]
+        assert not torch.equal(last["encoder.source_map.weight"], student.source_map.weight)
         normal = torch.from_numpy(model.cmvn(features.numpy()))[None]
         frames = model.encoder(normal, chunk_size=32)["encoder_out"]
         decoder = model.text_decoder
@@ -237,6 +247,26 @@ def test_what_makes_shapes_few_changes_nothing(base: Path, kind: str) -> None:
         torch.testing.assert_close(found[0, :150], expected, atol=1e-5, rtol=1e-5)
         said = model.decoder(tokens[None, :-1], expected[None], views[None])[0, 2:]
         torch.testing.assert_close(model.answers(found, lesson), said, atol=1e-5, rtol=1e-5)
+
+
+def test_the_average_is_of_what_learns() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1))
+    model[1].requires_grad_(False)
+    learning = model[0].weight
+    torch.nn.init.constant_(learning, 1.0)
+    average = AveragedParameters(model)
+    expected = 1.0
+    for number, weight in enumerate((4.0, -2.0, 8.0), 1):
+        torch.nn.init.constant_(learning, weight)
+        average.update(number)
+        decay = (1 + number) / (10 + number)
+        expected = decay * expected + (1 - decay) * weight
+    assert average.values.keys() == {"0.weight"}
+    average.swap()
+    assert learning.item() == pytest.approx(expected)
+    average.swap()
+    assert learning.item() == 8.0
+    assert average.values["0.weight"].item() == pytest.approx(expected)
 
 
 def test_what_is_spoken_to_its_end_is_spelled() -> None:
