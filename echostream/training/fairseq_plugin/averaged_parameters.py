@@ -27,8 +27,7 @@ class AveragedParameters:
         decay = min(_DECAY, (1 + updates) / (10 + updates))
         news = [own.detach() for own in self._learning.values()]
         self.values = {
-            name: value.to(new.device)
-            for (name, value), new in zip(self.values.items(), news, strict=True)
+            name: self.values[name].to(own.device) for name, own in self._learning.items()
         }
         torch._foreach_lerp_(list(self.values.values()), news, 1.0 - decay)
 
