@@ -16,7 +16,8 @@ from fairseq.optim.lr_scheduler.cosine_lr_scheduler import CosineLRScheduleConfi
 
 from echostream.training.fairseq_plugin.optimizer import MOST_SKIPPED, AdamW, HeldCosine  # noqa: E402
 from echostream.training.fairseq_plugin.plugin_options import AdamWConfig, SpeechTaskConfig  # noqa: E402
-from echostream.training.fairseq_plugin.task import RunningAverage, SpeechTask  # noqa: E402
+from echostream.training.fairseq_plugin.running_average import RunningAverage  # noqa: E402
+from echostream.training.fairseq_plugin.task import SpeechTask  # noqa: E402
 from echostream.training.preparation import prepare  # noqa: E402
 
 from .conftest import ZIPFORMER  # noqa: E402

@@ -64,7 +64,10 @@ class Teacher:
 
     def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """``[f, F]`` of a stream of these samples ``[n]`` at 16 kHz, as long as an example."""
-        return self._streamed(samples, None)
+        if self._own is None:
+            return self._streamed(self._energies(samples))
+        heard, _ = self._own.step(samples, SAMPLE_RATE, self._own.init_state())
+        return heard[: self.frames * SUBSAMPLING]
 
     @torch.no_grad()
     def __call__(self, samples: NDArray[np.float32], *, whole: bool = False) -> Example:
@@ -77,19 +80,14 @@ class Teacher:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
             y = self.encoder(heard, chunk_size=WHOLE_RECORDING)["encoder_out"][0].float()
         y = y if whole else y[: self.frames]
-        return Example(self._streamed(samples, energies), y.numpy())
+        features = self._streamed(energies) if self._own is None else self.features(samples)
+        return Example(features, y.numpy())
 
     def _energies(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         padded = np.concatenate((np.zeros(LEAD_IN_SAMPLES, np.float32), samples))
         return self._bank.recording_energies(padded)
 
-    def _streamed(
-        self, samples: NDArray[np.float32], energies: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
-        if self._own is not None:
-            heard, _ = self._own.step(samples, SAMPLE_RATE, self._own.init_state())
-            return heard[: self.frames * SUBSAMPLING]
-        energies = self._energies(samples) if energies is None else energies
+    def _streamed(self, energies: NDArray[np.float32]) -> NDArray[np.float32]:
         loudest = np.maximum.accumulate(energies.max(axis=1))
         peaks = np.maximum(loudest, np.float32(USUAL_PEAK))
         return normalised(energies, peaks)[: self.frames * SUBSAMPLING]

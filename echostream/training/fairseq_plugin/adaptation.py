@@ -157,6 +157,5 @@ class EncoderStudent(StudentModel):
 
     def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
         """``[B, 2 T, F]`` to ``[B, T, C]``."""
-        return self.encoded(features, chunking)["encoder_out"][
-            :, : features.shape[1] // SUBSAMPLING
-        ]
+        frames = features.shape[1] // SUBSAMPLING
+        return self.encoded(features, chunking)["encoder_out"][:, :frames]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from fairseq.distributed import utils as processes
 from fairseq.optim.amp_optimizer import AMPOptimizer
 from fairseq.tasks import FairseqTask, register_task
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from echostream.config import load_config, to_mapping
 from echostream.errors import DataError
@@ -21,6 +20,7 @@ from echostream.training.fairseq_checkpoints import AVERAGE
 from echostream.training.fairseq_plugin.criterion import MultitaskCriterion, losses_of, summed
 from echostream.training.fairseq_plugin.dataset import FRAMES_PER_SECOND, Sample, SpeechDataset
 from echostream.training.fairseq_plugin.plugin_options import SpeechTaskConfig
+from echostream.training.fairseq_plugin.running_average import RunningAverage
 from echostream.training.features import FeatureReader, augmentation
 from echostream.training.preparation import (
     Preparation,
@@ -34,33 +34,6 @@ from echostream.training.run_record import append_history
 logger = logging.getLogger(__name__)
 
 JOINED = (1, 1, 2, 3, 4)  # numbers of utterances in an example, drawn after the first stage
-
-
-class RunningAverage:
-    """Exponential average of a network's weights (Polyak and Juditsky 1992), held by a copy of it.
-
-    Whole numbers, such as the counts of a batch norm, are the last. The decay after update ``n`` is
-    ``min(decay, (1 + n) / (10 + n))``, so that the beginning is forgotten soon.
-    """
-
-    def __init__(self, network: nn.Module, decay: float = 0.998) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, updates: int) -> None:
-        """Take in the weights that ``network`` has after so many updates."""
-        decay = min(self.decay, (1 + updates) / (10 + updates))
-        new = network.state_dict()
-        self.network.to(next(iter(new.values())).device)
-        averages, values = [], []
-        for name, average in self.network.state_dict().items():
-            if average.is_floating_point():
-                averages.append(average)
-                values.append(new[name].to(average.dtype))
-            else:
-                average.copy_(new[name])
-        torch._foreach_lerp_(averages, values, 1.0 - decay)
 
 
 @register_task("echostream_speech", dataclass=SpeechTaskConfig)

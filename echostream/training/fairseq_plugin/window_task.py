@@ -28,7 +28,7 @@ from torch import Tensor
 from echostream.training.adaptation.few_shapes import keep_compiled
 from echostream.training.adaptation.teacher import Example
 from echostream.training.fairseq_checkpoints import AVERAGE
-from echostream.training.fairseq_plugin.averaged_parameters import AveragedParameters
+from echostream.training.fairseq_plugin.running_average import AveragedParameters
 from echostream.training.run_record import append_history
 
 logger = logging.getLogger(__name__)

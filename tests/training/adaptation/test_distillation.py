@@ -44,13 +44,11 @@ from .test_windows import write_tones
 
 pytest.importorskip("fairseq", reason="fairseq is not installed")
 
-from echostream.training.fairseq_plugin.averaged_parameters import (  # noqa: E402
-    AveragedParameters,
-)
 from echostream.training.fairseq_plugin.decoder_adaptation import (  # noqa: E402
     DecoderAdaptationConfig,
     SystemStudent,
 )
+from echostream.training.fairseq_plugin.running_average import AveragedParameters  # noqa: E402
 
 FEATURES = AudioConfig(features="whisper")
 SYSTEM = dataclasses.replace(WHISPER, audio=FEATURES, encoder=ENCODER, text_decoder=None)
@@ -255,7 +253,10 @@ def test_the_average_is_of_what_learns() -> None:
     learning = model[0].weight
     torch.nn.init.constant_(learning, 1.0)
     average = AveragedParameters(model)
-    expected = 1.0
+    average.swap()
+    assert learning.item() == 1.0
+    # It begins with what is there after an update: a run that goes on has loaded it by then.
+    expected = 4.0
     for number, weight in enumerate((4.0, -2.0, 8.0), 1):
         torch.nn.init.constant_(learning, weight)
         average.update(number)
