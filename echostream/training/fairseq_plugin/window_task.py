@@ -232,11 +232,13 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         self._write("held out", self._updates, found)
 
     def held_out(self) -> dict[str, float]:
-        """Means over the held-out windows, by measure and chunk."""
-        return {
-            name: float(np.mean([own[name] for own in self._held_out]))
-            for name in self._held_out[0]
-        }
+        """Means by measure and chunk, over the held-out windows that have it: a window without a
+        translation has no loss of one."""
+        found: dict[str, list[float]] = {}
+        for own in self._held_out:
+            for name, value in own.items():
+                found.setdefault(name, []).append(value)
+        return {name: float(np.mean(values)) for name, values in found.items()}
 
     def _write(self, part: str, update: int, values: dict[str, float]) -> None:
         rounded = {name: float(f"{value:.5g}") for name, value in values.items()}
