@@ -9,6 +9,8 @@ COUNTS: dict[str, dict[type[Asterisk | Tuxpaint | Drascula], tuple[int, int, int
     "es-en": {Asterisk: (386, 15, 48), Tuxpaint: (648, 39, 65), Drascula: (621, 45, 72)},
     # Drascula was not dubbed in French.
     "fr-en": {Asterisk: (425, 19, 59), Tuxpaint: (662, 37, 66)},
+    "ca-en": {Tuxpaint: (579, 30, 59)},
+    "ro-en": {Tuxpaint: (671, 39, 67)},
     # Tux Paint has 66 English captions of mostly one word, not worth its 161 MB.
     "en-es": {Asterisk: (386, 15, 48), Drascula: (620, 45, 72)},
 }

@@ -18,8 +18,10 @@ from echostream.training.recipes.recipe import Corpus
 
 STAMPS = "usr/share/tuxpaint/stamps"
 SPEAKERS = {
+    "ca": ("pere_pujal", "Catalan descriptions read by Pere Pujal i Carabantes"),
     "es": ("estefania_ortiz", "Spanish descriptions read by Estefania Ortiz"),
     "fr": ("paulk", "French descriptions read by PaulK"),
+    "ro": ("tabbytha", "Romanian descriptions read by Tabbytha"),
 }
 
 
