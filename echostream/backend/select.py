@@ -9,7 +9,6 @@ from echostream.backend.graph import EngineKind
 from echostream.backend.inductor import Inductor
 from echostream.backend.openvino_engine import OpenVino
 from echostream.constants import BACKENDS, PRECISIONS
-from echostream.encoder.whisper import Int8WhisperEncoder, WhisperEncoder
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 
@@ -93,12 +92,12 @@ def in_int8(encoder: Any) -> Any:
     Raises:
         ConfigError: if it has no such form.
     """
-    if isinstance(encoder, WhisperEncoder):
-        return Int8WhisperEncoder(encoder)
-    raise ConfigError(
-        f"--precision int8 was given, but {type(encoder).__name__} has float32 only; expected "
-        "--precision float32"
-    )
+    if not encoder.capabilities.int8:
+        raise ConfigError(
+            f"--precision int8 was given, but {type(encoder).__name__} has float32 only; expected "
+            "--precision float32"
+        )
+    return encoder.in_int8()
 
 
 def _fastest(encoder: ZipformerEncoder, precision: str, cache: Path | None) -> str:

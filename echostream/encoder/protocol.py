@@ -54,7 +54,7 @@ class Capabilities:
     compilable: bool = False
     """:func:`echostream.backend.make_backend` takes it."""
     int8: bool = False
-    """:func:`echostream.backend.in_int8` takes it."""
+    """``in_int8()`` gives an encoder with int8 weights, whose states are the same."""
     training: TrainingChunks | None = None
     """``None`` to train with the configured chunks only."""
 

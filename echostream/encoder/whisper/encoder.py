@@ -90,6 +90,12 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
         """SHA-256 over configuration and weights: which encoder a saved state belongs to."""
         return fingerprint_of(self.layout, self)
 
+    def in_int8(self) -> "WhisperEncoder":
+        """With int8 weights in its linear layers; see :class:`Int8WhisperEncoder`."""
+        from echostream.encoder.whisper.int8 import Int8WhisperEncoder
+
+        return Int8WhisperEncoder(self)
+
     def init_state(
         self,
         batch_size: int = 1,

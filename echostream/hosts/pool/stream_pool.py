@@ -41,7 +41,7 @@ class StreamPool:
     more than one that runs batches, what a stream gets may reach the host out of order.
 
     Args:
-        translator: what the streams share; its encoder is the Zipformer on any backend.
+        translator: what the streams share; its encoder takes batches.
         max_batch: streams in one encoder call.
         max_streams: streams that may be open.
         max_ahead_ms: audio of one stream that may wait, at least a chunk.
@@ -65,7 +65,7 @@ class StreamPool:
         if not encoder.capabilities.batched:
             raise ConfigError(
                 f"the encoder is {type(encoder).__name__}, which takes one stream at a time; "
-                "expected a Zipformer encoder"
+                "expected one that takes batches, such as zipformer or whisper"
             )
         for name, limit in (("max_batch", max_batch), ("max_streams", max_streams)):
             if limit < 1:
