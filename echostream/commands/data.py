@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=_engines,
         default={},
         metavar="ENGINE[=HOURS],...",
-        help="add synthetic speech by some of espeak, kokoro, pico (default: none)",
+        help=f"add synthetic speech by some of {', '.join(ENGINES)} (default: none)",
     )
     add(
         "--hours",

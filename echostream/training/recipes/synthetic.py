@@ -14,7 +14,7 @@ import logging
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from echostream.training.corpus.tab_separated import check_fields, read_table, u
 from echostream.training.recipes.apt import remove_empty
 from echostream.training.recipes.espeak import Espeak
 from echostream.training.recipes.kokoro import VOICE_TABLES, Kokoro
+from echostream.training.recipes.mbrola import Mbrola
 from echostream.training.recipes.parallel_text import SentencePair, loose_key, without_crossings
 from echostream.training.recipes.pico import Pico
 from echostream.training.recipes.recipe import (
@@ -46,7 +47,8 @@ from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
-ENGINES = ("espeak", "kokoro", "pico")
+PROGRAMS: Mapping[str, Callable[[str], Engine]] = {"espeak": Espeak, "mbrola": Mbrola, "pico": Pico}
+ENGINES = (*PROGRAMS, "kokoro")
 DEFAULT_TEXTS = ("wesnoth", "freedroidrpg")
 
 
@@ -103,7 +105,7 @@ def make_engine(name: str, language: str, work: Path) -> Engine:
     """The engine of this name, ready to speak. Raises `DataError`."""
     if name == "kokoro":
         return Kokoro(language, work / "kokoro")
-    return Espeak(language) if name == "espeak" else Pico(language)
+    return PROGRAMS[name](language)
 
 
 def synthetic_leak_check(rows: Sequence[ManifestRow], synthetic: set[str]) -> None:

@@ -52,11 +52,13 @@ if "--voices=variant" in arguments:
         print(" 5  variant  --/M  " + name + "  !v/" + name)
     sys.exit(0)
 text = sys.stdin.buffer.read().decode()
-if "refuse" in text:
+if "refuse" in text or "mb-us3" in arguments:
     print("Error: refused", file=sys.stderr)
     sys.exit(1)
 if "--ipa" in arguments:
     sys.stdout.buffer.write((" " + text.replace("ch", "t\\u0283") + "\\n").encode())
+    sys.exit(0)
+if "-q" in arguments:
     sys.exit(0)
 size = 1000 + 1700 * sum(c.isalnum() for c in text)
 wave = 40 * struct.pack("<h", 8000) + 40 * struct.pack("<h", -8000)

@@ -17,6 +17,7 @@ from echostream.training.corpus.split import split_of
 from echostream.training.recipes import synthesis
 from echostream.training.recipes.espeak import ACCENTS, HEARD_VARIANTS, HELD_OUT_VARIANTS, Espeak
 from echostream.training.recipes.kokoro import VOICE_TABLES
+from echostream.training.recipes.mbrola import Mbrola
 from echostream.training.recipes.parallel_text import SentencePair, sentence_pair
 from echostream.training.recipes.pico import Pico
 from echostream.training.recipes.synthesis import (
@@ -198,6 +199,20 @@ def test_faults(said: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(DataError, match="apt-get install espeak-ng"):
         Espeak("es")
+
+
+def test_mbrola_is_another_voice_of_espeak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_espeak(tmp_path, ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engine = Mbrola("es")
+    assert engine.voices.heard[-1] == "mb-vz1" and not engine.voices.held_out
+    samples, rate = engine.say("uno dos", Manner("mb-vz1", 1.0, 0.0))
+    assert rate == 22_050 and samples.size
+    assert "-v mb-vz1 " in (tmp_path / "said").read_text().splitlines()[-1]
+    with pytest.raises(DataError, match=r"voice mb-us3 is not .* install mbrola mbrola-en1"):
+        Mbrola("en")
+    with pytest.raises(DataError, match="'eu'; expected one of"):
+        Mbrola("eu")
 
 
 def test_pico_is_told_manner_and_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
