@@ -1,6 +1,7 @@
 """Names to backends, what is refused, int8 and the command."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from echostream.backend import (
     CompiledEncoder,
     default_cache,
+    in_int8,
     installed_backends,
     make_backend,
 )
 from echostream.commands import export as cli
 from echostream.constants import BACKENDS
+from echostream.encoder.protocol import Capabilities
 from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
@@ -34,6 +37,13 @@ def test_torch_is_the_encoder_itself() -> None:
     assert make_backend(encoder) is encoder
     with pytest.raises(ConfigError, match="float32 only here"):
         make_backend(encoder, precision="int8")
+
+
+def test_an_encoder_says_itself_what_it_is_in_int8() -> None:
+    known = SimpleNamespace(capabilities=Capabilities(int8=True), in_int8=lambda: "in int8")
+    assert in_int8(known) == "in int8"
+    with pytest.raises(ConfigError, match="ZipformerEncoder has float32 only"):
+        in_int8(small_encoder(4, FLOAT))
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
 
     def in_int8(self) -> "WhisperEncoder":
         """With int8 weights in its linear layers; see :class:`Int8WhisperEncoder`."""
+        # Here, as its class is a kind of this one.
         from echostream.encoder.whisper.int8 import Int8WhisperEncoder
 
         return Int8WhisperEncoder(self)
