@@ -238,7 +238,7 @@ CONFORMER_MODES = ("cached", "recompute")
 class ChunkConformerConfig:
     """StreamSpeech's chunk-based Conformer, the baseline, ``name: chunk-conformer``.
 
-    ``chunk_size`` counts its encoder frames of 40 ms.
+    ``chunk_size`` counts its encoder frames, of 40 ms as published (``subsampling: 4``) or 20 ms.
     """
 
     name: str = "chunk-conformer"
@@ -249,6 +249,7 @@ class ChunkConformerConfig:
     num_heads: int = 4
     conv_channels: int = 1024
     conv_kernel: int = 31
+    subsampling: int = 4
     chunk_size: int = 8
     dropout: float = 0.1
     mode: str = "cached"
@@ -271,6 +272,11 @@ class ChunkConformerConfig:
         require(
             self.conv_kernel > 0 and self.conv_kernel % 2 == 1,
             f"encoder.conv_kernel is {self.conv_kernel}; expected a positive odd number",
+        )
+        require(
+            self.subsampling in (2, 4),
+            f"encoder.subsampling is {self.subsampling}; expected 2 or 4 feature frames per "
+            "encoder frame",
         )
         require(
             0.0 <= self.dropout < 1.0, f"encoder.dropout is {self.dropout}; expected 0.0 to below 1"

@@ -1,7 +1,8 @@
 """The encoder of StreamSpeech: a chunk-based Conformer, as published and with an exact cache.
 
-Symbols: ``B`` recordings or streams, ``T`` feature frames (100 Hz), ``T' = ceil(T / 4)`` encoder
-frames (25 Hz), ``c`` encoder frames of a chunk, ``F`` mel bins, ``C`` channels.
+Symbols: ``B`` recordings or streams, ``T`` feature frames (100 Hz), ``s`` feature frames per
+encoder frame (4 as published), ``T' = ceil(T / s)`` encoder frames, ``c`` encoder frames of a
+chunk, ``F`` mel bins, ``C`` channels.
 
 Source: Zhang et al., "StreamSpeech: Simultaneous Speech-to-Speech Translation with Multi-task
 Learning", ACL 2024, section 3.1, and what its published code computes. This is the system that
@@ -20,12 +21,10 @@ from torch import Tensor, nn
 
 from echostream.baseline.attention import Dropout, hidden_keys
 from echostream.baseline.convolution import (
-    SUBSAMPLING,
     WHOLE_RECORDING,
     Subsampler,
     check_streamable,
     conv_chunk_of,
-    halved,
     valid_mask,
 )
 from echostream.baseline.layer import ChunkConformerState, ConformerCache, ConformerLayer
@@ -44,20 +43,19 @@ far longer to find where in the audio its units are."""
 
 @register("chunk-conformer")
 class ChunkConformerEncoder(nn.Module):
-    """Feature frames ``[B, T, 80]`` at 100 Hz to encoder frames ``[B, ceil(T / 4), C]`` at 25 Hz.
+    """Feature frames ``[B, T, F]`` at 100 Hz to encoder frames ``[B, ceil(T / s), C]``.
 
     The arguments are the fields of :class:`echostream.config.ChunkConformerConfig`. The state dict
     has the names and shapes of ``encoder.*`` in a published checkpoint.
     """
 
-    frame_ms = FRAME_SHIFT_MS * SUBSAMPLING
     chunk_multiple = 2
     capabilities = Capabilities(
         chunking=frozenset({"chunk_size", "mode"}),
         modes=CONFORMER_MODES,
         training=TrainingChunks(
             whole=WHOLE_RECORDING,
-            # The same as the Zipformer's in milliseconds.
+            # With frames of 40 ms the same as the Zipformer's in milliseconds.
             chunk_sizes=(4, 8, 8, 8, 16, 16, 32, None),
             first_chunk_sizes=(32, None),
             # As published: a chunk of its own, never more than the attention's.
@@ -70,7 +68,10 @@ class ChunkConformerEncoder(nn.Module):
         super().__init__()
         self.config = config = ChunkConformerConfig(**fields)
         width, dropout = config.embed_dim, config.dropout
-        self.subsample = Subsampler(config.input_dim, config.conv_channels, width)
+        self.frame_ms = FRAME_SHIFT_MS * config.subsampling
+        self.subsample = Subsampler(
+            config.input_dim, config.conv_channels, width, config.subsampling
+        )
         self.linear = Linear(width, width)
         self.dropout = Dropout(dropout)
         self.conformer_layers = nn.ModuleList(
@@ -184,7 +185,7 @@ class ChunkConformerEncoder(nn.Module):
         chunk_size = self.config.chunk_size if chunk_size is None else chunk_size
         if conv_chunk_size is None:
             conv_chunk_size = conv_chunk_of(chunk_size)
-        out_lengths = halved(halved(lengths))
+        out_lengths = self.subsample.frames_of(lengths)
         batch, total, _ = features.shape
         if total == 0:
             nothing = features.new_zeros(batch, 0, self.output_dim)
@@ -208,7 +209,7 @@ class ChunkConformerEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor, ChunkConformerState]:
         """Encode the next segment of each stream; the encoder is in evaluation mode.
 
-        Only whole chunks of ``4 c`` feature frames are encoded, the rest waits in the state. (The
+        Only whole chunks of ``s c`` feature frames are encoded, the rest waits in the state. (The
         published agents also encode the rest and revise it later.) With ``is_final`` the rest is
         encoded as it is, and the streams end.
 
@@ -230,7 +231,7 @@ class ChunkConformerEncoder(nn.Module):
         features = self._check_step(features, state, lengths)
         batch = features.shape[0]
         queue = torch.cat((state.pending, features), dim=1)
-        window = state.chunk_size * SUBSAMPLING
+        window = state.chunk_size * self.config.subsampling
         usable = queue.shape[1] if is_final else queue.shape[1] // window * window
         cache, heard = state.cache, state.heard
         outputs = [features.new_zeros(batch, 0, self.output_dim)]
@@ -243,7 +244,9 @@ class ChunkConformerEncoder(nn.Module):
             heard = torch.cat((heard, queue[:, :usable]), dim=1)
             whole = self(heard, chunk_size=state.chunk_size, conv_chunk_size=state.conv_chunk_size)
             # Whole chunks so far, so this is where they ended.
-            outputs.append(whole["encoder_out"][:, state.heard.shape[1] // SUBSAMPLING :])
+            outputs.append(
+                whole["encoder_out"][:, state.heard.shape[1] // self.config.subsampling :]
+            )
         y = torch.cat(outputs, dim=1)
         y_lengths = torch.full_like(state.processed_frames, y.shape[1])
         pending = queue[:, usable:].clone()
@@ -286,7 +289,7 @@ class ChunkConformerEncoder(nn.Module):
         frames = x.shape[1]
         ends = present = None
         if lengths is not None:
-            ends = halved(halved(lengths))
+            ends = self.subsample.frames_of(lengths)
             present = valid_mask(ends, frames, x.dtype)
         past = cache.layers[0].keys.shape[2]
         hidden = hidden_keys(past, frames, chunk_size, ends, x.device)

@@ -7,10 +7,10 @@ The published chunk-based convolution (StreamSpeech, ACL 2024, section 3.1) cuts
 windows of ``c`` frames. A window sees ``p`` real frames to its left, and zeros instead of the
 ``p`` frames to its right.
 
-``chunk_size`` is what attention sees at once, in encoder frames of 40 ms. ``conv_chunk_size`` is
+``chunk_size`` is what attention sees at once, in encoder frames. ``conv_chunk_size`` is
 how far one window of every convolution reaches, in frames at that convolution's own rate: the same
 number stands for 10 ms frames in the first layer of the subsampler, 20 ms frames in its second, and
-40 ms frames in the Conformer layers.
+encoder frames in the Conformer layers.
 """
 
 import torch
@@ -27,9 +27,6 @@ WHOLE_RECORDING = 99999
 
 WHOLE_FROM = 999
 """A convolution chunk from this number on, like one below 1, is the whole recording."""
-
-SUBSAMPLING = 4
-"""Feature frames per encoder frame: the subsampler has two layers of stride 2."""
 
 
 def conv_chunk_of(chunk_size: int) -> int:
@@ -79,6 +76,11 @@ class ChunkConv1d(nn.Conv1d):
         """Frames seen to either side, ``p``."""
         return self.kernel_size[0] // 2
 
+    def frames_of(self, lengths: Tensor) -> Tensor:
+        """Frames that come out for so many, ``ceil(L / s)``."""
+        stride = self.stride[0]
+        return torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+
     def init_past(self, batch_size: int) -> Tensor:
         """The frames before the first one: zeros ``[B, C, p]``."""
         return self.weight.new_zeros(batch_size, self.in_channels, self.reach)
@@ -109,19 +111,31 @@ class ChunkConv1d(nn.Conv1d):
 
 
 class Subsampler(nn.Module):
-    """Two convolutions of stride 2 with gated linear units: 100 Hz features to 25 Hz frames."""
+    """Two convolutions with gated linear units: 100 Hz features to encoder frames.
+
+    The first has stride 2; the second too, as published, where ``subsampling`` is 4, and stride 1
+    where it is 2.
+    """
 
     KERNEL = 5
 
-    def __init__(self, input_dim: int, conv_channels: int, embed_dim: int) -> None:
+    def __init__(
+        self, input_dim: int, conv_channels: int, embed_dim: int, subsampling: int = 4
+    ) -> None:
         super().__init__()
         self.conv_layers = nn.ModuleList(
-            ChunkConv1d(channels, out_channels, self.KERNEL, stride=2)
-            for channels, out_channels in (
-                (input_dim, conv_channels),
-                (conv_channels // 2, 2 * embed_dim),
+            ChunkConv1d(channels, out_channels, self.KERNEL, stride=stride)
+            for channels, out_channels, stride in (
+                (input_dim, conv_channels, 2),
+                (conv_channels // 2, 2 * embed_dim, subsampling // 2),
             )
         )
+
+    def frames_of(self, lengths: Tensor) -> Tensor:
+        """Encoder frames of so many feature frames."""
+        for conv in self.conv_layers:
+            lengths = conv.frames_of(lengths)  # type: ignore[operator]
+        return lengths
 
     def init_past(self, batch_size: int) -> tuple[Tensor, ...]:
         """The past of each convolution at the start."""
@@ -134,7 +148,7 @@ class Subsampler(nn.Module):
         past: tuple[Tensor, ...],
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``[B, T, F]`` features, zero from ``lengths`` [B] on, to ``[B, ceil(T / 4), C]``."""
+        """``[B, T, F]`` features, zero from ``lengths`` [B] on, to ``[B, T', C]``."""
         x = features.transpose(1, 2)
         kept = []
         for conv, before in zip(self.conv_layers, past, strict=True):
@@ -142,16 +156,11 @@ class Subsampler(nn.Module):
                 # The published code lets the bias turn padding into signal here, which reaches the
                 # last frames of the shorter recordings of a batch; alone they would see zeros.
                 x = x * valid_mask(lengths, x.shape[2], x.dtype).unsqueeze(1)
-                lengths = halved(lengths)
+                lengths = conv.frames_of(lengths)  # type: ignore[operator]
             x, after = conv(x, conv_chunk_size, before)
             x = functional.glu(x, dim=1)
             kept.append(after)
         return x.transpose(1, 2), tuple(kept)
-
-
-def halved(lengths: Tensor) -> Tensor:
-    """Frames after one convolution of stride 2."""
-    return torch.div(lengths + 1, 2, rounding_mode="floor")
 
 
 def valid_mask(lengths: Tensor, frames: int, dtype: torch.dtype) -> Tensor:

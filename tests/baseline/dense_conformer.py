@@ -17,17 +17,18 @@ Array = NDArray[np.float64]
 
 
 class DenseConformer:
-    """``[T, F]`` features of one recording to ``[ceil(T / 4), C]`` frames."""
+    """``[T, F]`` features of one recording to ``[ceil(T / subsampling), C]`` frames."""
 
-    def __init__(self, weights: Mapping[str, Tensor], num_heads: int) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], num_heads: int, subsampling: int = 4) -> None:
+        self.strides = (2, subsampling // 2)
         self.weights = {name: tensor.double().numpy() for name, tensor in weights.items()}
         self.heads = num_heads
 
     def __call__(self, features: Tensor, chunk: int, conv_chunk: int) -> Tensor:
         x = features.double().numpy()
-        for number in range(2):
+        for number, stride in enumerate(self.strides):
             name = f"subsample.conv_layers.{number}"
-            y = self.convolve(x, f"{name}.weight", conv_chunk, stride=2)
+            y = self.convolve(x, f"{name}.weight", conv_chunk, stride)
             x = gated(y + self.weights[f"{name}.bias"])
         width = x.shape[1]
         x = self.affine(x * width**0.5, "linear")

@@ -23,7 +23,11 @@ SETTINGS = STREAMED + REVISED + WARPED + WHOLE + OFFLINE
 
 @functools.cache
 def small_conformer(
-    dtype: torch.dtype = torch.float64, *, conv_kernel: int = 7, num_layers: int = 2
+    dtype: torch.dtype = torch.float64,
+    *,
+    conv_kernel: int = 7,
+    num_layers: int = 2,
+    subsampling: int = 4,
 ) -> ChunkConformerEncoder:
     """Shared between tests: never change its weights."""
     encoder = ChunkConformerEncoder(
@@ -34,6 +38,7 @@ def small_conformer(
         num_heads=2,
         conv_channels=20,
         conv_kernel=conv_kernel,
+        subsampling=subsampling,
     )
     randomise(encoder)
     return encoder.to(dtype).eval().requires_grad_(False)

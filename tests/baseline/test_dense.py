@@ -13,15 +13,16 @@ from .dense_conformer import DenseConformer
 from .small_conformer import INPUT_DIM, SETTINGS, small_conformer
 
 
+@pytest.mark.parametrize("subsampling", [4, 2])
 @pytest.mark.parametrize(("chunk", "conv_chunk"), SETTINGS)
-def test_every_chunk_setting(chunk: int, conv_chunk: int) -> None:
-    encoder = small_conformer()
-    dense = DenseConformer(encoder.state_dict(), num_heads=2)
+def test_every_chunk_setting(chunk: int, conv_chunk: int, subsampling: int) -> None:
+    encoder = small_conformer(subsampling=subsampling)
+    dense = DenseConformer(encoder.state_dict(), 2, subsampling)
     for total in (1, 2, 31, 139):
         features = noise(1, total, INPUT_DIM, seed=total)
         out = encoder(features, chunk_size=chunk, conv_chunk_size=conv_chunk)
         y = out["encoder_out"][0]
-        assert out["encoder_out_lengths"].tolist() == [len(y)] == [-(-total // 4)]
+        assert out["encoder_out_lengths"].tolist() == [len(y)] == [-(-total // subsampling)]
         assert largest_difference(y, dense(features[0], chunk, conv_chunk)) < 1e-6
 
 

@@ -96,7 +96,8 @@ def _dense_whisper(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor
 
 def _dense_conformer(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor:
     sizes = (chunking["chunk_size"], chunking["conv_chunk_size"])
-    return DenseConformer(encoder.state_dict(), num_heads=2)(features, *sizes)
+    dense = DenseConformer(encoder.state_dict(), 2, encoder.config.subsampling)
+    return dense(features, *sizes)
 
 
 SUBJECTS = {
@@ -129,7 +130,7 @@ SUBJECTS = {
         dense=_dense_zipformer,
     ),
     "chunk-conformer": Subject(
-        makers=(small_conformer,),
+        makers=(small_conformer, partial(small_conformer, subsampling=2)),
         chunkings=tuple(
             {"chunk_size": chunk, "conv_chunk_size": conv_chunk}
             for chunk, conv_chunk in ((8, 8), *STREAMED)

@@ -19,6 +19,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import register_task
 from torch import Tensor
 
+from echostream.baseline.chunk_conformer import BRANCH_SCALE, ChunkConformerEncoder
 from echostream.config import load_config
 from echostream.constants import SUBSAMPLING
 from echostream.encoder.whisper import WhisperEncoder
@@ -109,6 +110,8 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
         if cfg.grown_from and isinstance(self.encoder, Student):
             grow(self.encoder, load_model(cfg.grown_from))
         own = self.encoder.encoder if isinstance(self.encoder, Student) else self.encoder
+        if isinstance(own, ChunkConformerEncoder):
+            own.shrink_branches(BRANCH_SCALE)
         self.choices = choices_for(own, cfg.chunk_sizes)
         self.register_buffer("spread", torch.zeros(self.encoder.output_dim))
 

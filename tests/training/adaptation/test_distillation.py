@@ -312,6 +312,8 @@ def test_what_does_not_fit_is_refused(base: Path, capsys: pytest.CaptureFixture[
     conformer = ChunkConformerConfig(embed_dim=16, ffn_dim=16, num_layers=1, num_heads=2)
     with pytest.raises(ConfigError, match="40 ms"):
         student_system(dataclasses.replace(SYSTEM, encoder=conformer), teacher)
+    twice_as_many = dataclasses.replace(conformer, subsampling=2)
+    assert student_system(dataclasses.replace(SYSTEM, encoder=twice_as_many), teacher)
     save_config(dataclasses.replace(SYSTEM, audio=AudioConfig()), base / "kaldi.yaml")
     for system, more in (("system", ["--first-stage", str(base / "run")]), ("kaldi", [])):
         arguments = [str(base / f"{system}.yaml"), "--output", str(base / "none"), *more]
