@@ -31,8 +31,8 @@ from echostream.training.adaptation.teacher import Teacher, position_means, spre
 from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
 from echostream.training.drawn_chunks import Chunking, choices_for, draw_chunking
 from echostream.training.fairseq_plugin.window_task import (
-    NumberedDataset,
     Sample,
+    WindowDataset,
     WindowTask,
     WindowTaskConfig,
     sample_of,
@@ -47,18 +47,6 @@ class AdaptationConfig(WindowTaskConfig):
 
     leave_out: str = field(default="", metadata={"help": "corpora to leave out, comma-separated"})
     window_seed: int = field(default=1, metadata={"help": "seed of the windows"})
-
-
-class WindowDataset(NumberedDataset):
-    """Other windows in each epoch; a process that loads them has a teacher."""
-
-    def __init__(self, maker: WindowMaker, teacher: Teacher, windows: int, training: bool) -> None:
-        super().__init__(teacher.frames, windows, training)
-        self.maker, self.teacher = maker, teacher
-
-    def make(self, number: int) -> Sample:
-        """The sample of the window of that number."""
-        return sample_of(self.teacher(self.maker(number)))
 
 
 @register_task("echostream_adaptation", dataclass=AdaptationConfig)
@@ -91,7 +79,13 @@ class AdaptationTask(WindowTask):
         groups = self.recordings.train if training else self.recordings.held_out
         logger.info("%s: %d recordings", split, sum(map(len, groups)))
         maker = WindowMaker(groups, self.cfg.window_seed if training else 0)
-        return WindowDataset(maker, self.teacher, windows, training)
+        # A process that loads windows has a teacher.
+        return WindowDataset(
+            self.teacher.frames,
+            windows,
+            training,
+            lambda number: sample_of(self.teacher(maker(number))),
+        )
 
 
 class StudentModel(BaseFairseqModel):  # type: ignore[misc]
@@ -124,9 +118,6 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
         if isinstance(self.encoder, Student):
             features = [sample["features"] for sample in held_out]
             self.encoder.begin(features, targets, self.spread)
-
-    def max_positions(self) -> None:
-        """Any."""
 
     def draw_chunking(self, chance: random.Random) -> Chunking:
         """For one window, which begins anywhere in one of Whisper's: what is given for a frame

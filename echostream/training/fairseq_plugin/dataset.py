@@ -33,6 +33,8 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
     nothing is shuffled, joined, augmented or masked.
     """
 
+    can_reuse_epoch_itr_across_epochs = False
+
     def __init__(
         self,
         utterances: Sequence[Utterance],
@@ -59,11 +61,6 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         self.groups: list[tuple[int, ...]] = [(index,) for index in everything]
         self.sizes: NDArray[np.int64] = np.array(self.frames, dtype=np.int64)
         self._kept: dict[int, Features] = {}
-
-    @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Not in training: there the examples of each epoch are others."""
-        return not self.training
 
     @property
     def first_stage(self) -> bool:

@@ -14,14 +14,13 @@ Symbols: ``T`` encoder frames, ``n`` tokens or units, ``V`` vocabulary.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
-from fairseq.logging import metrics
 from fairseq.models import register_model
 from fairseq.tasks import register_task
 from torch import Tensor
@@ -34,9 +33,9 @@ from echostream.training.adaptation.encoder import base_decoder, go_on_from
 from echostream.training.adaptation.few_shapes import TOKENS, padded
 from echostream.training.adaptation.held_out_texts import HeldOutTexts
 from echostream.training.adaptation.low_rank import make_low_rank
-from echostream.training.adaptation.spelling import Speller, Spelling, make_speller
+from echostream.training.adaptation.spelling import Spelling, make_speller
 from echostream.training.adaptation.student import Student
-from echostream.training.adaptation.teacher import Teacher, spread_of
+from echostream.training.adaptation.teacher import spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
 from echostream.training.adaptation.windows import WindowMaker
 from echostream.training.drawn_chunks import Chunking
@@ -44,16 +43,17 @@ from echostream.training.fairseq_plugin.adaptation import (
     AdaptationConfig,
     AdaptationTask,
     StudentModel,
-    WindowDataset,
 )
 from echostream.training.fairseq_plugin.criterion import ctc_loss
-from echostream.training.fairseq_plugin.window_task import Sample
+from echostream.training.fairseq_plugin.window_task import (
+    DistillationCriterion,
+    Sample,
+    WindowDataset,
+)
 from echostream.training.features import seed_of
 
 _FEW_TOKENS = 20
 """So many count for half, so that a window of a word does not weigh as much as one of a hundred."""
-
-MEASURES = ("error", "divergence", "cross_entropy", "accuracy", "asr_ctc", "st_ctc")
 
 
 @dataclass
@@ -61,55 +61,6 @@ class DecoderAdaptationConfig(AdaptationConfig):
     """What ``fairseq-train`` can be told about the task."""
 
     start_from: str = field(default="", metadata={"help": "run of either stage, or a checkpoint"})
-
-
-class LessonDataset(WindowDataset):
-    """Windows whose texts are known, with the answers of both teachers."""
-
-    def __init__(
-        self,
-        maker: WindowMaker,
-        teacher: Teacher,
-        windows: int,
-        training: bool,
-        dictator: Dictator,
-        decoder_teacher: DecoderTeacher,
-        speller: Speller,
-    ) -> None:
-        super().__init__(maker, teacher, windows, training)
-        self._dictator, self._decoder_teacher = dictator, decoder_teacher
-        self._speller = speller
-
-    def make(self, number: int) -> Sample:
-        """The sample of the window of that number."""
-        window = self.maker.window(number)
-        teacher = self.teacher
-        frames = round(window.end / SAMPLE_RATE * teacher.frames_per_second)
-        heard = max(1, min(teacher.frames, frames))
-        chance = random.Random(seed_of(1, "lesson", number))
-        while True:
-            dictation = self._dictator(window, heard / teacher.frames_per_second, chance)
-            if dictation.tokens:
-                break
-            # Somebody speaks longer than the stream: another window.
-            number += 1 << 20
-            window = self.maker.window(number)
-        example = teacher(window.samples, whole=True)
-        target = torch.from_numpy(example.target)
-        lesson = self._decoder_teacher(dictation, target, heard, chance)
-        return {
-            "features": torch.from_numpy(example.features[: 2 * heard]),
-            "target": target[:heard],
-            "lesson": lesson,
-            "spelling": self._speller(window, heard, teacher.frames_per_second),
-        }
-
-    def collater(self, samples: Sequence[Sample]) -> Sample:
-        """One window at a time, since their lengths differ."""
-        if not samples:
-            return {}
-        (sample,) = samples
-        return {**super().collater(samples), **{key: sample[key] for key in ("lesson", "spelling")}}
 
 
 @register_task("echostream_decoder_adaptation", dataclass=DecoderAdaptationConfig)
@@ -144,15 +95,31 @@ class DecoderAdaptationTask(AdaptationTask):
         """``train`` or ``valid``."""
         seed = self.cfg.window_seed if training else 0
         maker = WindowMaker(self._groups[split], seed, with_texts=True)
-        return LessonDataset(
-            maker,
-            self.teacher,
-            windows,
-            training,
-            self._dictator,
-            self._decoder_teacher,
-            self._speller,
-        )
+        return WindowDataset(self.teacher.frames, windows, training, partial(self._sample, maker))
+
+    def _sample(self, maker: WindowMaker, number: int) -> Sample:
+        """A window whose texts are known, with the answers of both teachers; its length differs
+        from that of others."""
+        window = maker.window(number)
+        teacher = self.teacher
+        frames = round(window.end / SAMPLE_RATE * teacher.frames_per_second)
+        heard = max(1, min(teacher.frames, frames))
+        chance = random.Random(seed_of(1, "lesson", number))
+        while True:
+            dictation = self._dictator(window, heard / teacher.frames_per_second, chance)
+            if dictation.tokens:
+                break
+            # Somebody speaks longer than the stream: another window.
+            number += 1 << 20
+            window = maker.window(number)
+        example = teacher(window.samples, whole=True)
+        target = torch.from_numpy(example.target)
+        return {
+            "features": torch.from_numpy(example.features[: 2 * heard]),
+            "target": target[:heard],
+            "lesson": self._decoder_teacher(dictation, target, heard, chance),
+            "spelling": self._speller(window, heard, teacher.frames_per_second),
+        }
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         """As for the measures."""
@@ -225,8 +192,10 @@ class DecoderDistillationConfig(FairseqDataclass):  # type: ignore[misc]
 
 
 @register_criterion("echostream_decoder_distillation", dataclass=DecoderDistillationConfig)
-class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
+class DecoderDistillationCriterion(DistillationCriterion):
     """See the module."""
+
+    measures = ("loss", "error", "divergence", "cross_entropy", "accuracy", "asr_ctc", "st_ctc")
 
     def __init__(self, cfg: DecoderDistillationConfig, task: DecoderAdaptationTask) -> None:
         super().__init__(task)
@@ -270,15 +239,3 @@ class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
         log |= {name: value.detach() for name, value in values.items()}
         counts = {"ntokens": sample["ntokens"], "nsentences": 1, "sample_size": 1}
         return loss, 1, {"loss": loss.detach(), **log, **counts}
-
-    @classmethod
-    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Means."""
-        for name in ("loss", *MEASURES):
-            if values := [float(log[name]) for log in logging_outputs if name in log]:
-                metrics.log_scalar(name, float(np.mean(values)), len(values), round=4)
-
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """They are averaged."""
-        return False
