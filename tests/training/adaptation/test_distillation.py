@@ -26,7 +26,7 @@ from echostream.training.adaptation.encoder import (
 )
 from echostream.training.adaptation.export import export_student, silence_of
 from echostream.training.adaptation.low_rank import low_rank_factors, make_low_rank
-from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
+from echostream.training.adaptation.run import adaptation_arguments
 from echostream.training.adaptation.spelling import Speller
 from echostream.training.adaptation.student import Student, into_system, student_system
 from echostream.training.adaptation.targets import read_target, stored_targets
@@ -36,6 +36,7 @@ from echostream.training.adaptation.windows import Spoken, Window, WindowMaker, 
 from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 from echostream.training.fairseq_run import run_fairseq
+from echostream.training.run_options import AdaptationOptions
 from echostream.training.run_record import read_history
 from tests.small_system import ENCODER, SENTENCES, WHISPER, make_whisper
 from tests.training.conftest import ROW
