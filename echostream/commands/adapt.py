@@ -89,14 +89,15 @@ def main(args: argparse.Namespace) -> None:
     from echostream.locations import find_checkpoint
     from echostream.training.adaptation.export import export_adaptation
     from echostream.training.adaptation.run import adaptation_arguments
-    from echostream.training.adaptation.windows import find_recordings, names
+    from echostream.training.adaptation.windows import find_recordings
+    from echostream.training.corpus.utterances import parse_names
     from echostream.training.fairseq_run import configure_logging, require_fairseq, run_fairseq
 
     configure_logging()
     require_fairseq()
     options = run_options(args, leave_out=args.leave_out)
     checkpoint = find_checkpoint(args.checkpoint)
-    recordings = find_recordings(args.audio, names(args.leave_out))
+    recordings = find_recordings(args.audio, parse_names(args.leave_out))
     args.output.mkdir(parents=True, exist_ok=True)
     run_fairseq(adaptation_arguments(checkpoint, args.audio, args.output, options))
     export_adaptation(args.output, checkpoint, recordings, args.output, seed=args.seed)

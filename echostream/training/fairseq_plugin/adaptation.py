@@ -28,7 +28,8 @@ from echostream.training.adaptation.few_shapes import FRAMES, padded
 from echostream.training.adaptation.growth import grow
 from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import Teacher, position_means, spread_of
-from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
+from echostream.training.adaptation.windows import WindowMaker, find_recordings
+from echostream.training.corpus.utterances import parse_names
 from echostream.training.drawn_chunks import Chunking, choices_for, draw_chunking
 from echostream.training.fairseq_plugin.window_task import (
     Sample,
@@ -62,7 +63,7 @@ class AdaptationTask(WindowTask):
         self.teacher = Teacher(encoder, frames, audio=audio, bfloat16=cfg.bfloat16)
         self.recordings = find_recordings(
             [Path(folder) for folder in cfg.data.split(":")],
-            names(cfg.leave_out),
+            parse_names(cfg.leave_out),
         )
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:

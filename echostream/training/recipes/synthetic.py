@@ -22,7 +22,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.corpus.clip import collapse_spaces, file_id, plausible_rate, read_clip
 from echostream.training.corpus.conversion import convert, disk_errors, progress
-from echostream.training.corpus.manifest import ManifestRow, leak_check, read_manifest
+from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.training.corpus.split import SPLITS, split_of
 from echostream.training.corpus.tab_separated import check_fields, read_table, unique_ids
 from echostream.training.recipes.apt import remove_empty
@@ -143,7 +143,6 @@ def _keep(
 ) -> list[ManifestRow]:
     """Checks and writes the tables with the rows made."""
     rows = in_order(recipe, others + made)
-    leak_check(rows)
     people = {corpus.name for corpus in recipe.corpora}
     synthetic_leak_check(rows, {row.corpus for row in rows} - people)
     for name in sorted({row.corpus for row in made}):
