@@ -78,7 +78,7 @@ def add_synthetic(recipe: Recipe, options: Options) -> list[ManifestRow]:
             engine = make_engine(name, source, options.work)
             others = [row for row in rows if row.corpus != engine.name]
             settings = {**engine.fingerprint(), "voices": repr(engine.voices)}
-            begin(output, recipe.name, engine.name, checksums_of(settings))
+            begin(output, recipe, engine.name, checksums_of(settings))
             # Speech of other engines and folders may stand on a text as recordings do.
             free = without_crossings(pairs, others)
             takes = plan(engine.name, engine.voices, free, source, hours)
@@ -148,7 +148,7 @@ def _keep(
     for name in sorted({row.corpus for row in made}):
         write_whole(notice_path(output, name), _notice(name, made, settings))
         record = CorpusRecord(packages=checksums_of(settings), splits=SPLITS)
-        keep_record(output, recipe.name, name, record)
+        keep_record(output, recipe, name, record)
     write_folder(recipe, output, rows)
     return rows
 
