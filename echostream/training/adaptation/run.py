@@ -34,10 +34,11 @@ def adaptation_arguments(
         values["student"] = options.student
     if options.grown_from is not None:
         values["grown-from"] = options.grown_from
+    with_texts = not options.from_targets and (options.student or options.first_stage) is not None
     if options.from_targets:
         values["task"] = "echostream_distillation"
         del values["leave-out"], values["window-seed"]
-    elif options.student is not None or options.first_stage is not None:
+    elif with_texts:
         values |= {
             "task": "echostream_decoder_adaptation",
             "arch": "echostream_student_system",
@@ -48,6 +49,9 @@ def adaptation_arguments(
         else:
             values |= {"divergence-weight": 0.0, "text-weight": 0.0}
     arguments = run_arguments(":".join(map(str, folders)), run, options, values)
+    if with_texts:
+        # Where there are GPUs, too: what the teachers say of texts does not go there.
+        arguments += ["--cpu", "--distributed-world-size", "1"]
     if options.bfloat16:
         arguments.append("--bfloat16")
     if options.minutes is not None:

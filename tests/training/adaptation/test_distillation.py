@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from echostream.training.adaptation.encoder import (
 from echostream.training.adaptation.export import export_student, silence_of
 from echostream.training.adaptation.low_rank import low_rank_factors, make_low_rank
 from echostream.training.adaptation.run import adaptation_arguments
-from echostream.training.adaptation.spelling import Speller
+from echostream.training.adaptation.spelling import Speller, make_speller
 from echostream.training.adaptation.student import Student, into_system, student_system
 from echostream.training.adaptation.targets import read_target, stored_targets
 from echostream.training.adaptation.teacher import Teacher
@@ -236,6 +237,32 @@ def test_heads_learn_from_texts_and_then_the_decoder_does(base: Path, taught: Pa
     go_on_from(str(taught), late, load_model(teacher).text_decoder)
     expected = adapted_weights(taught, "encoder.")["source_map.weight"]
     assert torch.equal(late.source_map.weight, expected)
+
+
+def test_a_vocabulary_of_another_size_than_the_smaller_models_is_made_anew(tmp_path: Path) -> None:
+    texts = {Path(str(n)): Texts("es", text, text) for n, text in enumerate(SENTENCES)}
+    sizes = {"small": 26, "larger": 27, "same": 26}
+    for name, size in sizes.items():
+        save_config(dataclasses.replace(SYSTEM, asr_vocab_size=size), tmp_path / "system.yaml")
+        start = str(tmp_path / "small") if name != "small" else ""
+        make_speller(str(tmp_path / "system.yaml"), tmp_path / name, start, texts)
+        if name == "small":
+            # Not what the texts give now.
+            texts = {path: Texts("es", own.transcript + " uvw", "") for path, own in texts.items()}
+    made = [tmp_path / name / VOCABULARIES["asr"] for name in sizes]
+    assert [Tokenizer.from_file(path).vocab_size for path in made] == [*sizes.values()]
+    assert made[2].read_bytes() == made[0].read_bytes()
+
+
+@pytest.mark.parametrize("stage", [{"student": "a.yaml"}, {"first_stage": "run"}])
+def test_texts_are_learned_from_on_the_processor(
+    monkeypatch: pytest.MonkeyPatch, stage: dict[str, Any]
+) -> None:
+    """Where there is a GPU: what teachers say of texts does not go there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    paths = Path("whisper"), [Path("audio")], Path("run")
+    assert "--cpu" in adaptation_arguments(*paths, AdaptationOptions(**stage))
+    assert "--cpu" not in adaptation_arguments(*paths, AdaptationOptions())
 
 
 @pytest.mark.parametrize("kind", ["", "system.yaml"])
