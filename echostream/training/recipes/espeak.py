@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from echostream.errors import DataError
 from echostream.training.recipes.programs import find_program
-from echostream.training.recipes.synthesis import Manner, VoiceTable
+from echostream.training.recipes.synthesis import Manner, VoiceTable, of_language
 
 WORDS_PER_MINUTE = 165  # tempo at speed 1
 
@@ -54,11 +54,7 @@ class Espeak:
     name = "espeak"
 
     def __init__(self, language: str) -> None:
-        if language not in ACCENTS:
-            raise DataError(
-                f"no espeak-ng voices are chosen for {language!r}; expected one of {list(ACCENTS)}"
-            )
-        accents = ACCENTS[language]
+        accents = of_language("espeak-ng", ACCENTS, language)
         held_out = zip(itertools.cycle(accents), HELD_OUT_VARIANTS, strict=False)
         self.voices = VoiceTable(
             heard=tuple(f"{accent}/{variant}" for accent in accents for variant in HEARD_VARIANTS),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from echostream.errors import DataError
 from echostream.training.recipes.programs import find_program
-from echostream.training.recipes.synthesis import Manner, VoiceTable
+from echostream.training.recipes.synthesis import Manner, VoiceTable, of_language
 
 VOICES = {
     "es": ("es-ES",),
@@ -37,9 +37,8 @@ class Pico:
     name = "pico"
 
     def __init__(self, language: str) -> None:
-        if language not in VOICES:
-            raise DataError(f"SVOX Pico has no voice for {language!r}; expected one of {[*VOICES]}")
-        self.voices = VoiceTable(heard=VOICES[language], held_out=())
+        voices = of_language("SVOX Pico", VOICES, language)
+        self.voices = VoiceTable(heard=voices, held_out=())
         self._program = find_program(
             "pico2wave",
             "install it with `apt-get install libttspico-utils` (as root, non-free section)",
