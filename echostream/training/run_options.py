@@ -1,7 +1,9 @@
 """What a training run can be told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from echostream.errors import ConfigError
 
@@ -19,6 +21,17 @@ class RunOptions:
     warmup: int = 300
     seed: int = 1
     save_every: int = 400
+    least: ClassVar[Mapping[str, int]] = {}
+    """The least values of fields."""
+
+    def __post_init__(self) -> None:
+        for name, least in self.least.items():
+            value = getattr(self, name)
+            if value < least:
+                raise ConfigError(f"{name} is {value}; expected at least {least}")
+        # fairseq takes 0 for no end.
+        if self.minutes is not None and self.minutes <= 0:
+            raise ConfigError(f"minutes is {self.minutes}; expected more than 0, or none at all")
 
 
 @dataclass(frozen=True)
@@ -37,12 +50,7 @@ class TrainingOptions(RunOptions):
     workers: int | None = None
     report_every: int = 50
     keep: int = 5
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "max_frames", "processes", "report_every", "save_every"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} is {value}; expected at least 1")
+    least = dict.fromkeys(("updates", "max_frames", "processes", "report_every", "save_every"), 1)
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,5 @@ class AdaptationOptions(RunOptions):
     """Checkpoint of a smaller encoder, whose weights the student starts with."""
     from_targets: bool = False
     """Whether a student learns from stored targets, without texts."""
-
-    def __post_init__(self) -> None:
-        # The learning rate takes one update to rise and one to fall.
-        for name, least in (("updates", 2), ("save_every", 1), ("workers", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"{name} is {value}; expected at least {least}")
+    # The learning rate takes one update to rise and one to fall.
+    least = {"updates": 2, "save_every": 1, "workers": 0}
