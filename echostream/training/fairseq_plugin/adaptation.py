@@ -130,7 +130,7 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
             drawn["first_position"] = chance.choice(range(0, reach, config.window_overlap))
         return drawn
 
-    def encoded(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
+    def forward(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
         """``[B, 2 T, F]`` to ``encoder_out`` ``[B, T, C]`` as in a window of the teacher's, and
         the log-probabilities of the heads that there are; behind ``T`` there may be more frames,
         which mean nothing."""
@@ -146,8 +146,3 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
 @register_model("echostream_student", dataclass=FairseqDataclass)
 class EncoderStudent(StudentModel):
     """An encoder: Whisper's, which starts as the teacher, or another."""
-
-    def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
-        """``[B, 2 T, F]`` to ``[B, T, C]``."""
-        frames = features.shape[1] // SUBSAMPLING
-        return self.encoded(features, chunking)["encoder_out"][:, :frames]

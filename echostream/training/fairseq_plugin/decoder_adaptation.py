@@ -38,7 +38,6 @@ from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
 from echostream.training.adaptation.windows import WindowMaker
-from echostream.training.drawn_chunks import Chunking
 from echostream.training.fairseq_plugin.adaptation import (
     AdaptationConfig,
     AdaptationTask,
@@ -49,6 +48,7 @@ from echostream.training.fairseq_plugin.window_task import (
     DistillationCriterion,
     Sample,
     WindowDataset,
+    error_of,
 )
 from echostream.training.features import seed_of
 
@@ -133,8 +133,7 @@ class DecoderAdaptationTask(AdaptationTask):
         found = super().valid_step(sample, model, criterion)
         (chunk,) = self.valid_chunks
         with torch.no_grad():
-            encoded = model.encoded(**sample["net_input"], chunking={"chunk_size": chunk})
-            (y,) = encoded["encoder_out"]
+            (y,) = model(**sample["net_input"], chunking={"chunk_size": chunk})["encoder_out"]
         heard = sample["target"].shape[1]
         self._held_out_texts.add(model.decoder, y[:heard], sample["lesson"])
         return found
@@ -168,10 +167,6 @@ class SystemStudent(StudentModel):
                 self.encoder.rescale(self.spread)
         else:
             super().begin(held_out)
-
-    def forward(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
-        """As :meth:`encoded`."""
-        return self.encoded(features, chunking)
 
     def answers(self, frames: Tensor, lesson: Lesson) -> Tensor:
         """The decoder's logits ``[n, V]`` about frames ``[1, T, C]``."""
@@ -215,8 +210,7 @@ class DecoderDistillationCriterion(DistillationCriterion):
         lesson: Lesson = sample["lesson"]
         made = model(**sample["net_input"], chunking=sample["chunking"])
         y = made["encoder_out"]
-        target = sample["target"]
-        values = {"error": ((y[:, : target.shape[1]] - target) / model.spread).square().mean()}
+        values = {"error": error_of(y, sample["target"], model.spread)}
         log = {}
         if self._decodes:
             log_probs = model.answers(y, lesson).log_softmax(dim=-1)

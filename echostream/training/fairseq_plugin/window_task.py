@@ -242,6 +242,11 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         append_history(self.folder, {"part": part, "update": update, **rounded})
 
 
+def error_of(frames: Tensor, target: Tensor, spread: Tensor) -> Tensor:
+    """Mean squared error of ``[B, T, C]`` in units of ``[C]``; frames behind ``T`` do not count."""
+    return ((frames[:, : target.shape[1]] - target) / spread).square().mean()
+
+
 @register_criterion("echostream_distillation", dataclass=FairseqDataclass)
 class DistillationCriterion(FairseqCriterion):  # type: ignore[misc]
     """See the module."""
@@ -253,8 +258,8 @@ class DistillationCriterion(FairseqCriterion):  # type: ignore[misc]
         self, model: Any, sample: Sample, reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Mean of the squared errors, 1, and what is logged."""
-        y = model(**sample["net_input"], chunking=sample["chunking"])
-        loss = ((y - sample["target"]) / model.spread).square().mean()
+        made = model(**sample["net_input"], chunking=sample["chunking"])
+        loss = error_of(made["encoder_out"], sample["target"], model.spread)
         log = {
             "loss": loss.detach(),
             "error": loss.detach(),

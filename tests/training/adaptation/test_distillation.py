@@ -280,7 +280,7 @@ def test_what_makes_shapes_few_changes_nothing(base: Path, kind: str) -> None:
         (expected,) = model.encoder(features, chunk_size=16)["encoder_out"]
         if not student:
             expected = expected + model.encoder.position_mean[:150]
-        found = model.encoded(features, {"chunk_size": 16})["encoder_out"]
+        found = model(features, {"chunk_size": 16})["encoder_out"]
         assert found.shape[1] == 256
         torch.testing.assert_close(found[0, :150], expected, atol=1e-5, rtol=1e-5)
         said = model.decoder(tokens[None, :-1], expected[None], views[None])[0, 2:]
