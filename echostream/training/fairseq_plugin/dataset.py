@@ -34,7 +34,7 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
     nothing is shuffled, joined, augmented or masked.
     """
 
-    can_reuse_epoch_itr_across_epochs = False
+    can_reuse_epoch_itr_across_epochs = False  # an epoch has examples of its own
 
     def __init__(
         self,

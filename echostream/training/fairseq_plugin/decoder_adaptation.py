@@ -27,6 +27,7 @@ from torch import Tensor
 
 from echostream.constants import SAMPLE_RATE
 from echostream.decoder.bpe import ByteLevelTokenizer
+from echostream.errors import DataError
 from echostream.model.checkpoint import tokens_path
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesson
 from echostream.training.adaptation.encoder import base_decoder, go_on_from
@@ -54,6 +55,9 @@ from echostream.training.features import seed_of
 
 _FEW_TOKENS = 20
 """So many count for half, so that a window of a word does not weigh as much as one of a hundred."""
+
+_MOST_TRIES = 100
+"""Windows that are made in place of one of which no text is known to its end."""
 
 
 @dataclass
@@ -105,13 +109,18 @@ class DecoderAdaptationTask(AdaptationTask):
         frames = round(window.end / SAMPLE_RATE * teacher.frames_per_second)
         heard = max(1, min(teacher.frames, frames))
         chance = random.Random(seed_of(1, "lesson", number))
-        while True:
+        for _ in range(_MOST_TRIES):
             dictation = self._dictator(window, heard / teacher.frames_per_second, chance)
             if dictation.tokens:
                 break
             # Somebody speaks longer than the stream: another window.
             number += 1 << 20
             window = maker.window(number)
+        else:
+            raise DataError(
+                f"in {_MOST_TRIES} windows nobody comes to an end, the last is of "
+                f"{window.spoken[0].path}; expected recordings shorter than a window of 25 s"
+            )
         example = teacher(window.samples, whole=True)
         target = torch.from_numpy(example.target)
         return {

@@ -58,7 +58,7 @@ class WindowDataset(FairseqDataset):  # type: ignore[misc]
     criterion asks for.
     """
 
-    can_reuse_epoch_itr_across_epochs = False
+    can_reuse_epoch_itr_across_epochs = False  # an epoch has examples of its own
 
     def __init__(
         self, frames: int, windows: int, training: bool, make: Callable[[int], Sample]

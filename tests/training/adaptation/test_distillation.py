@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from echostream.training.adaptation.spelling import Speller, make_speller
 from echostream.training.adaptation.student import Student, into_system, student_system
 from echostream.training.adaptation.targets import read_target, stored_targets
 from echostream.training.adaptation.teacher import Teacher
-from echostream.training.adaptation.texts import Texts
+from echostream.training.adaptation.texts import Dictation, Texts
 from echostream.training.adaptation.windows import Spoken, Window, WindowMaker, find_recordings
 from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
@@ -48,6 +49,7 @@ pytest.importorskip("fairseq", reason="fairseq is not installed")
 
 from echostream.training.fairseq_plugin.decoder_adaptation import (  # noqa: E402
     DecoderAdaptationConfig,
+    DecoderAdaptationTask,
     SystemStudent,
 )
 from echostream.training.fairseq_plugin.running_average import AveragedParameters  # noqa: E402
@@ -252,6 +254,17 @@ def test_a_vocabulary_of_another_size_than_the_smaller_models_is_made_anew(tmp_p
     made = [tmp_path / name / VOCABULARIES["asr"] for name in sizes]
     assert [Tokenizer.from_file(path).vocab_size for path in made] == [*sizes.values()]
     assert made[2].read_bytes() == made[0].read_bytes()
+
+
+def test_recordings_longer_than_a_window_are_refused() -> None:
+    silence = np.zeros(1, np.float32)
+    window = Window(silence, (Spoken(Path("talk.wav"), 0, 480_000, False),), 480_000, silence)
+    task = SimpleNamespace(
+        teacher=SimpleNamespace(frames=1280, frames_per_second=50),
+        _dictator=lambda *_: Dictation((1,), (), is_translation=False),
+    )
+    with pytest.raises(DataError, match="nobody comes to an end, the last is of talk.wav"):
+        DecoderAdaptationTask._sample(task, SimpleNamespace(window=lambda _: window), 0)
 
 
 @pytest.mark.parametrize("stage", [{"student": "a.yaml"}, {"first_stage": "run"}])
