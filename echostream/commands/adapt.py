@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from echostream.commands import command
-
-if TYPE_CHECKING:
-    from echostream.training.adaptation.run import AdaptationOptions
+from echostream.commands import add_settings, command
+from echostream.training.run_options import AdaptationOptions
 
 AUDIO_HELP = "recordings: a folder with manifest.tsv (its training part), or of audio files"
+OPTIONS = {
+    "updates": "windows of 30 s",
+    "minutes": "stop after this wall time in all (none)",
+    "peak_rate": "",
+    "chunk_sizes": "encoder frames of 20 ms to draw chunks from, or whole; one that is given twice "
+    "is drawn twice as often (8,16,16,32,32,32,64,whole)",
+    "seed": "of the windows",
+    "save_every": "",
+    "workers": "processes that make windows, beside the one that learns; each has the teacher",
+}
+"""Those of :class:`AdaptationOptions` that every such command has."""
+
 LEAVE_OUT_HELP = "corpora of the manifests that are kept for tests (none)"
 
 
@@ -46,26 +56,13 @@ def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> Non
         help="second stage: the decoder learns too, beside the encoder of this run, or of a "
         "checkpoint that it goes on from; of --audio only recordings with texts are used",
     )
-    parser.add_argument("--updates", type=int, default=2000, help="windows of 30 s (%(default)s)")
-    parser.add_argument("--minutes", type=float, help="stop after this wall time in all (none)")
-    parser.add_argument("--peak-rate", type=float, default=peak_rate, help="(%(default)s)")
-    parser.add_argument(
-        "--chunk-sizes",
-        default="",
-        metavar="FRAMES,...",
-        help="encoder frames of 20 ms to draw chunks from, or whole; one that is given twice is "
-        "drawn twice as often (8,16,16,32,32,32,64,whole)",
-    )
-    parser.add_argument("--seed", type=int, default=1, help="of the windows (%(default)s)")
-    parser.add_argument(
-        "--save-every", type=int, default=100, metavar="UPDATES", help="(%(default)s)"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        help="processes that make windows, beside the one that learns; each has the teacher "
-        "(%(default)s)",
+    add_settings(
+        parser,
+        AdaptationOptions(peak_rate=peak_rate),
+        OPTIONS,
+        minutes={"type": float},
+        chunk_sizes={"metavar": "FRAMES,..."},
+        save_every={"metavar": "UPDATES"},
     )
     parser.add_argument(
         "--bfloat16",
@@ -78,18 +75,10 @@ def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> Non
 def run_options(args: argparse.Namespace, **others: Any) -> AdaptationOptions:
     """What :func:`add_run_options` was told, and others."""
     from echostream.locations import find_checkpoint
-    from echostream.training.adaptation.run import AdaptationOptions
 
     return AdaptationOptions(
-        updates=args.updates,
-        minutes=args.minutes,
-        peak_rate=args.peak_rate,
-        chunk_sizes=args.chunk_sizes,
-        seed=args.seed,
-        save_every=args.save_every,
+        **{name: getattr(args, name) for name in (*OPTIONS, "bfloat16")},
         first_stage=args.first_stage and find_checkpoint(args.first_stage),
-        bfloat16=args.bfloat16,
-        workers=args.workers,
         **others,
     )
 
@@ -100,14 +89,15 @@ def main(args: argparse.Namespace) -> None:
     from echostream.locations import find_checkpoint
     from echostream.training.adaptation.export import export_adaptation
     from echostream.training.adaptation.run import adaptation_arguments
-    from echostream.training.adaptation.windows import find_recordings, names
+    from echostream.training.adaptation.windows import find_recordings
+    from echostream.training.corpus.utterances import parse_names
     from echostream.training.fairseq_run import configure_logging, require_fairseq, run_fairseq
 
     configure_logging()
     require_fairseq()
     options = run_options(args, leave_out=args.leave_out)
     checkpoint = find_checkpoint(args.checkpoint)
-    recordings = find_recordings(args.audio, names(args.leave_out))
+    recordings = find_recordings(args.audio, parse_names(args.leave_out))
     args.output.mkdir(parents=True, exist_ok=True)
     run_fairseq(adaptation_arguments(checkpoint, args.audio, args.output, options))
     export_adaptation(args.output, checkpoint, recordings, args.output, seed=args.seed)

@@ -23,6 +23,7 @@ from echostream.training.corpus.opus_copy import copy_as_opus
 from echostream.training.corpus.published import read_covost2, read_cvss_c, read_must_c
 from echostream.training.corpus.speech_tables import write_speech_table
 from echostream.training.corpus.split import SPLITS
+from echostream.training.corpus.utterances import parse_names
 from echostream.training.features import AUGMENTATIONS
 
 IMPORTS = ("covost2", "cvss-c", "fairseq-s2t", "lhotse", "must-c", "streamspeech")
@@ -133,14 +134,16 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"{len(rows)} recordings written to {arguments.output}")
     elif arguments.command == "targets":
         from echostream.locations import find_checkpoint
-        from echostream.training.adaptation.targets import TargetOptions, write_targets
-        from echostream.training.adaptation.windows import find_recordings, names
+        from echostream.training.adaptation.targets import write_targets
+        from echostream.training.adaptation.windows import find_recordings
 
         made = write_targets(
             find_checkpoint(arguments.checkpoint),
-            find_recordings(arguments.audio, names(arguments.leave_out)),
+            find_recordings(arguments.audio, parse_names(arguments.leave_out)),
             arguments.output,
-            TargetOptions(arguments.windows, arguments.held_out, arguments.seed),
+            windows=arguments.windows,
+            held_out=arguments.held_out,
+            seed=arguments.seed,
             jobs=jobs,
             ray=arguments.ray,
         )

@@ -12,6 +12,7 @@ from typing import cast
 from echostream.commands import command, positive
 from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.corpus.split import SPLITS, Split
+from echostream.training.corpus.utterances import parse_names
 from echostream.training.recipes.language_pairs import RECIPES
 from echostream.training.recipes.recipe import Options, run
 from echostream.training.recipes.synthetic import DEFAULT_TEXTS, ENGINES, add_synthetic
@@ -30,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("recipe", choices=sorted(RECIPES), help="speech language, text language")
     add("--output", type=Path, help="folder to write (default: data/RECIPE)")
-    add("--corpora", type=_names, help="only these corpora, comma-separated (default: all)")
+    add("--corpora", type=parse_names, help="only these corpora, comma-separated (default: all)")
     add(
         "--splits",
         type=_splits,
@@ -52,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--texts",
-        type=_names,
+        type=parse_names,
         default=DEFAULT_TEXTS,
         help=f"sentences to speak, comma-separated (default: {','.join(DEFAULT_TEXTS)})",
     )
@@ -129,12 +130,8 @@ def summary(rows: Sequence[ManifestRow]) -> str:
     return "\n".join(lines)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
 def _splits(text: str) -> tuple[str, ...]:
-    names = _names(text)
+    names = parse_names(text)
     unknown = [name for name in names if name not in SPLITS]
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"{text!r}: expected some of {', '.join(SPLITS)}")
@@ -153,7 +150,7 @@ def _hours(text: str) -> float:
 
 def _engines(text: str) -> dict[str, float | None]:
     engines: dict[str, float | None] = {}
-    for part in _names(text):
+    for part in parse_names(text):
         name, equals, hours = part.partition("=")
         if name not in ENGINES:
             raise argparse.ArgumentTypeError(f"{name!r}: expected some of {', '.join(ENGINES)}")

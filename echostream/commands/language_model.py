@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Estimate or import the models."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from echostream.training.corpus.utterances import parse_corpora
+    from echostream.training.corpus.utterances import parse_names
     from echostream.training.language_model import (
         SIDES,
         import_arpa,
@@ -89,7 +89,7 @@ def main(args: argparse.Namespace) -> None:
         make_language_models(
             args.checkpoint,
             args.data,
-            corpora=parse_corpora(args.corpora),
+            corpora=parse_names(args.corpora),
             texts=args.texts,
             source_is_english=args.source_is_english,
             repeat=args.repeat,

@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Prepare, train or go on, and leave a checkpoint folder in ``args.output``."""
     from echostream.config import load_config
-    from echostream.training.corpus.utterances import parse_corpora, parse_repeat, repeated, select
+    from echostream.training.corpus.utterances import parse_names, parse_repeat, repeated, select
     from echostream.training.export import export
     from echostream.training.fairseq_checkpoints import FAIRSEQ, last_checkpoints
     from echostream.training.fairseq_run import (
@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> None:
     config = load_config(args.config)
     if args.start_from is not None:
         start_from(args.start_from, config, args.output)
-    prepared = prepare(config, args.data, args.output, parse_corpora(args.corpora))
+    prepared = prepare(config, args.data, args.output, parse_names(args.corpora))
     training, dev = (select(prepared.utterances, part) for part in ("train", "dev"))
     training = repeated(training, parse_repeat(args.repeat))
     done = updates_done(args.output)

@@ -34,11 +34,12 @@ def main(args: argparse.Namespace) -> None:
     from echostream.errors import ConfigError
     from echostream.locations import find_checkpoint
     from echostream.training.adaptation.voice_activity import add_voice_activity
-    from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
+    from echostream.training.adaptation.windows import WindowMaker, find_recordings
+    from echostream.training.corpus.utterances import parse_names
 
     if args.windows < 12:
         raise ConfigError(f"--windows is {args.windows}; expected at least 12")
-    recordings = find_recordings(args.audio, names(args.leave_out))
+    recordings = find_recordings(args.audio, parse_names(args.leave_out))
     maker = WindowMaker(recordings.train, args.seed)
     checkpoint = find_checkpoint(args.checkpoint)
     found = add_voice_activity(checkpoint, maker, args.windows, args.output)

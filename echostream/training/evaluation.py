@@ -13,7 +13,6 @@ Symbols: ``T`` encoder frames of a recording, ``C`` channels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import jiwer
@@ -89,11 +88,12 @@ class Evaluation:
 
     def figures(self) -> dict[str, float]:
         """``wer`` in percent, ``bleu``, and those of `OutputSpread`; zero for nothing."""
-        return {
-            "wer": 100.0 * float(jiwer.wer(*_lists(self.transcripts))) if self.transcripts else 0.0,
-            "bleu": bleu(self.translations),
-            **self.spread.figures(),
-        }
+        figures = {"wer": 0.0, "bleu": 0.0, **self.spread.figures()}
+        if self.transcripts:
+            figures["wer"] = 100.0 * float(jiwer.wer(*_lists(self.transcripts)))
+            references, hypotheses = _lists(self.translations)
+            figures["bleu"] = float(sacrebleu.corpus_bleu(hypotheses, [references]).score)
+        return figures
 
     def log_samples(self) -> None:
         """Log a few references beside what was made of them."""
@@ -108,11 +108,5 @@ def best_path(log_probs: Tensor) -> list[int]:
     return [unit for unit in units if unit != log_probs.shape[1] - 1]
 
 
-def bleu(pairs: Sequence[tuple[str, str]]) -> float:
-    """BLEU of (reference, hypothesis) pairs; 0 for none."""
-    references, hypotheses = _lists(pairs)
-    return float(sacrebleu.corpus_bleu(hypotheses, [references]).score) if pairs else 0.0
-
-
-def _lists(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _lists(pairs: Pairs) -> tuple[list[str], list[str]]:
     return [reference for reference, _ in pairs], [hypothesis for _, hypothesis in pairs]

@@ -10,7 +10,7 @@ import os
 import signal
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,11 +19,11 @@ from torch.multiprocessing.spawn import spawn
 from echostream.config import SystemConfig
 from echostream.errors import ConfigError
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, read_checkpoint
-from echostream.training.run_options import ARCHITECTURES, TrainingOptions
+from echostream.training.run_options import ARCHITECTURES, RunOptions, TrainingOptions
 
 logger = logging.getLogger(__name__)
 
-_SAME_NAMES = "weight_decay", "solo_epochs", "solo_seconds", "augment", "corpora", "repeat", "seed"
+_SAME_NAMES = "weight_decay", "solo_epochs", "solo_seconds", "augment", "corpora", "repeat"
 PLUGIN = Path(__file__).resolve().parent / "fairseq_plugin"
 _OWN_LOGGERS = ("echostream", "train", "train_inner", "dev", "test", "__main__")
 
@@ -53,41 +53,23 @@ def fairseq_arguments(
 
     ``more`` are the user's own options; ``validate`` is whether there is a development part.
     """
-    warmup = min(options.warmup, max(1, options.updates // 4))
-    values: dict[str, object] = {
+    values = {
         **{name.replace("_", "-"): getattr(options, name) for name in _SAME_NAMES},
-        "user-dir": PLUGIN,
         "task": "echostream_speech",
         "system": system,
         "arch": ARCHITECTURES[config.encoder.name],
         "criterion": "echostream_multitask",
-        "optimizer": "echostream_adamw",
         "clip-norm": 2.0,
-        "lr": options.peak_rate,
-        "lr-scheduler": "echostream_cosine",
-        "warmup-updates": warmup,
-        "warmup-init-lr": options.peak_rate / warmup,
         "min-lr": options.peak_rate / 100,
-        "max-update": options.updates,
         "max-tokens": options.max_frames,
         "start-from": options.start_from or "",
-        "train-subset": "train",
         "valid-subset": "dev",
-        "save-dir": run / FAIRSEQ,
-        "work-dir": run,
-        "save-interval-updates": options.save_every,
         "keep-interval-updates": options.keep,
-        "tensorboard-logdir": run / "tensorboard",
         "history-interval": options.report_every,
         "log-interval": options.report_every,
-        "log-format": "simple",
         "num-workers": _workers(options),
     }
-    arguments = [str(data), "--no-epoch-checkpoints", "--no-progress-bar"]
-    for name, value in values.items():
-        arguments += [f"--{name}", str(value)]
-    if not torch.cuda.is_available():
-        arguments.append("--cpu")
+    arguments = run_arguments(str(data), run, options, values)
     if not validate:
         arguments.append("--disable-validation")
     if options.minutes is not None:
@@ -96,6 +78,34 @@ def fairseq_arguments(
         seconds = read_checkpoint(last).seconds if last.exists() else 0.0
         arguments += ["--stop-time-hours", str(options.minutes / 60 + seconds / 3600)]
     return arguments + list(more)
+
+
+def run_arguments(
+    data: str, run: Path, options: RunOptions, values: Mapping[str, object]
+) -> list[str]:
+    """What ``fairseq-train`` is told about every run, and the ``values`` by the option's name."""
+    warmup = min(options.warmup, max(1, options.updates // 4))
+    told = {
+        "user-dir": PLUGIN,
+        "optimizer": "echostream_adamw",
+        "lr": options.peak_rate,
+        "lr-scheduler": "echostream_cosine",
+        "warmup-updates": warmup,
+        "warmup-init-lr": options.peak_rate / warmup,
+        "max-update": options.updates,
+        "seed": options.seed,
+        "train-subset": "train",
+        "save-dir": run / FAIRSEQ,
+        "work-dir": run,
+        "save-interval-updates": options.save_every,
+        "tensorboard-logdir": run / "tensorboard",
+        "log-format": "simple",
+        **values,
+    }
+    arguments = [data, "--no-epoch-checkpoints", "--no-progress-bar"]
+    for name, value in told.items():
+        arguments += [f"--{name}", str(value)]
+    return arguments if torch.cuda.is_available() else [*arguments, "--cpu"]
 
 
 def updates_done(run: Path) -> int:

@@ -31,11 +31,12 @@ Samples = NDArray[np.float32]
 Features = NDArray[np.float32]
 Augment = Callable[[Samples, np.random.Generator], Samples]
 
-SPEED_ONLY = Augmentation(
+SPEED_AND_COLOUR = Augmentation(
     pitch_chance=0.0, high_chance=0.0, low_chance=0.0, level_chance=0.0, noise_chance=0.0
 )
-AUGMENTATIONS = {"none": None, "speed": SPEED_ONLY, "full": DEFAULT}
-"""What ``--augment`` may be: nothing, tempo and pitch together, or everything in ``augment``."""
+AUGMENTATIONS = {"none": None, "speed": SPEED_AND_COLOUR, "full": DEFAULT}
+"""What ``--augment`` may be: nothing; tempo and pitch together, and the colour of the spectrum; or
+everything in ``augment``."""
 
 
 def seed_of(*parts: object) -> int:

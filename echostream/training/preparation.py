@@ -11,7 +11,6 @@ They are made once and kept in the run's folder, so a run that goes on finds wha
 import io
 import json
 import logging
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from echostream.training.corpus.utterances import Utterance, read_corpus, select
 from echostream.training.features import FeatureReader
-from echostream.whole_file import replacing, write_whole
+from echostream.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +120,7 @@ def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
                 f"cannot train a SentencePiece vocabulary of {size} units: {error}; change "
                 "asr_vocab_size or st_vocab_size in the configuration"
             ) from error
-        with replacing(path) as part:
-            part.write_bytes(model.getvalue())
+        write_whole(path, model.getvalue())
     tokenizer = Tokenizer.from_file(path)
     if tokenizer.vocab_size != size:
         raise DataError(
@@ -174,8 +172,7 @@ def start_from(checkpoint: Path, config: SystemConfig, run: Path) -> None:
         if before[size] != now[size]:
             logger.info("%s: %s units in place of %s", name, now[size], before[size])
         elif not (run / name).exists():
-            with replacing(run / name) as part:
-                shutil.copyfile(checkpoint / name, part)
+            write_whole(run / name, (checkpoint / name).read_bytes())
     if not (run / CMVN).exists():
         _write_cmvn(run / CMVN, model.cmvn)
 

@@ -254,8 +254,9 @@ def test_what_cannot_be_trained_is_one_line(
     command = ["--data", str(corpus), "--output", run]
     assert cli.main([str(corpus / "large.yaml"), *command]) == 1
     assert "vocabulary of 900 units" in capsys.readouterr().err
-    assert cli.main([*system, *command, "--updates", "0"]) == 1
-    assert "updates is 0" in capsys.readouterr().err
+    for name in ("updates", "minutes"):
+        assert cli.main([*system, *command, f"--{name}", "0"]) == 1
+        assert f"{name} is 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ Symbols: ``T`` encoder frames, ``C`` channels.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,6 +37,7 @@ class HeldOutTexts:
         """Forget all texts."""
         self._pairs.clear()
 
+    @torch.no_grad()
     def add(self, decoder: TransformerDecoder, frames: Tensor, lesson: Lesson) -> None:
         """Write the text of a window ``[T, C]``, unless its lesson ends in mid-speech."""
         *asked, last = lesson.tokens[lesson.prompt :].tolist()
@@ -45,7 +45,18 @@ class HeldOutTexts:
         if last != self._vocabulary.end:
             return
         most = min(2 * len(asked) + _MORE_TOKENS, decoder.config.max_tokens - len(prompt) - 1)
-        said = written(decoder, self._vocabulary, frames, prompt, most)
+        search = GreedySearch(
+            decoder,
+            end=self._vocabulary.end,
+            suppressed=self._vocabulary.suppressed,
+            suppressed_first=self._vocabulary.suppressed_first,
+            sentence_ends=self._vocabulary.sentence_ends,
+        )
+        source = appended(Source(), decoder.source(frames), decoder.source_position_rows())
+        prefix, draft, speech = search.start(prompt), Draft(), Speech(0, len(frames), is_over=True)
+        while len(draft.tokens) < most and (not draft.tokens or draft.tokens[-1].id != last):
+            search.grow(prefix, source, draft, first=not draft.tokens, speech=speech)
+        said = [token.id for token in draft.tokens if token.id != last]
         texts = (self._tokenizer.decode(said), self._tokenizer.decode(asked))
         self._pairs["bleu" if lesson.is_translation else "wer"].append(texts)
 
@@ -59,28 +70,3 @@ class HeldOutTexts:
             if quality.value is not None:
                 found[name] = quality.value
         return found
-
-
-@torch.no_grad()
-def written(
-    decoder: TransformerDecoder,
-    vocabulary: WhisperVocabulary,
-    frames: Tensor,
-    prompt: tuple[int, ...],
-    most: int,
-) -> Sequence[int]:
-    """Tokens of a greedy text about frames ``[T, C]``, without the end; ``most`` at most."""
-    search = GreedySearch(
-        decoder,
-        end=vocabulary.end,
-        suppressed=vocabulary.suppressed,
-        suppressed_first=vocabulary.suppressed_first,
-        sentence_ends=vocabulary.sentence_ends,
-    )
-    source = appended(Source(), decoder.source(frames), decoder.source_position_rows())
-    prefix, draft, speech = search.start(prompt), Draft(), Speech(0, len(frames), is_over=True)
-    while len(draft.tokens) < most:
-        search.grow(prefix, source, draft, first=not draft.tokens, speech=speech)
-        if draft.tokens[-1].id == vocabulary.end:
-            break
-    return [token.id for token in draft.tokens if token.id != vocabulary.end]

@@ -57,7 +57,7 @@ def make_speller(system: str, run: Path, start_from: str, texts: Mapping[Path, T
     Args:
         system: the student's configuration, or empty.
         run: folder whose vocabularies are used, and made where it has none: those of the run or
-            checkpoint that this one starts from, or of the texts.
+            checkpoint that this one starts from, if they have as many units, or of the texts.
         start_from: that run or checkpoint, or empty.
         texts: of all recordings.
 
@@ -73,7 +73,8 @@ def make_speller(system: str, run: Path, start_from: str, texts: Mapping[Path, T
         if not size:
             continue
         path, before = run / VOCABULARIES[head], Path(start_from) / VOCABULARIES[head]
-        if start_from and before.is_file() and not path.exists():
+        is_known = bool(start_from) and before.is_file() and not path.exists()
+        if is_known and Tokenizer.from_file(before).vocab_size == size:
             write_whole(path, before.read_bytes())
         known = (text for own in texts.values() if (text := _text(head, own)))
         vocabularies[head] = vocabulary(path, known, size)

@@ -31,21 +31,14 @@ Item = tuple[str, int]
 """A part, and the number of a window in it."""
 
 
-@dataclass(frozen=True)
-class TargetOptions:
-    """How many windows are made of what."""
-
-    windows: int
-    held_out: int = 24
-    seed: int = 1
-
-
 def write_targets(
     checkpoint: Path,
     recordings: Recordings,
     output: Path,
-    options: TargetOptions,
     *,
+    windows: int,
+    held_out: int,
+    seed: int,
     jobs: int = 1,
     ray: str | None = None,
 ) -> int:
@@ -54,18 +47,20 @@ def write_targets(
     Args:
         checkpoint: Whisper's folder.
         recordings: that windows are made of.
-        output: folder with :data:`PARTS`. The same options give the same windows.
-        options: more windows may be asked for than before; those that are there are kept.
+        output: folder with :data:`PARTS`.
+        windows: of the first part; more may be asked for than before, what is there is kept.
+        held_out: windows of the other part.
+        seed: of the windows; the same seed gives the same ones.
         jobs: processes on this machine.
         ray: a cluster instead (:func:`echostream.scale.run_all`).
 
     Raises:
         DataError: if the folder cannot be written.
     """
-    counts = zip(PARTS, (options.windows, options.held_out), strict=True)
+    counts = zip(PARTS, (windows, held_out), strict=True)
     items = [(part, number) for part, count in counts for number in range(count)]
     missing = [item for item in items if not _path(output, item).is_file()]
-    job = _Making(checkpoint, recordings, output, options.seed)
+    job = _Making(checkpoint, recordings, output, seed)
     with disk_errors(output):
         for part in PARTS:
             (output / part).mkdir(parents=True, exist_ok=True)

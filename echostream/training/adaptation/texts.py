@@ -136,16 +136,13 @@ class Dictator:
             before = self._texts[chance.choice(self._paths[language])]
             if said := before.translation if translated else before.transcript:
                 history = self._encoded(said)[-_HISTORY_TOKENS:]
-        tokens: list[TargetToken] = []
-        finished, place = True, 0.0
-        for each, own in zip(window.spoken, texts, strict=True):
-            begin, place = each.begin / SAMPLE_RATE, each.end / SAMPLE_RATE
-            if not each.is_whole or place > seconds:
-                finished = begin >= seconds
-                break
-            said = own.translation if translated else own.transcript
-            tokens += [TargetToken(id, begin, place) for id in self._encoded(said)]
-        if finished:
+        whole, until = spoken_whole(window, self._texts, seconds)
+        tokens = [
+            TargetToken(id, each.begin / SAMPLE_RATE, each.end / SAMPLE_RATE)
+            for each, own in zip(window.spoken, whole, strict=False)
+            for id in self._encoded(own.translation if translated else own.transcript)
+        ]
+        if until >= seconds:
             tokens.append(TargetToken(vocabulary.end, seconds, seconds))
         return Dictation(vocabulary.prompt(history), tuple(tokens), translated)
 

@@ -49,6 +49,9 @@ _ALONE_AFTER = (0.1, 1.5)
 _ROOM_CHANCE = 0.25
 _TELEPHONE_CHANCE = 0.2
 
+_MOST_TRIES = 1000
+"""Recordings that are tried in a row before none is taken to be of use."""
+
 _OTHER_VOICES = (0.84, 1.22)
 """Range of speed and pitch together: other speakers."""
 _MICROPHONE = Augmentation(
@@ -137,11 +140,6 @@ def find_recordings(folders: Sequence[Path], leave_out: Sequence[str] = ()) -> R
     return Recordings(tuple(train), tuple(part for part in held_out if part))
 
 
-def names(option: str) -> list[str]:
-    """The names in an option, between commas."""
-    return [name for name in option.split(",") if name]
-
-
 class WindowMaker:
     """Makes windows ``[480000]`` of recordings.
 
@@ -206,7 +204,7 @@ class WindowMaker:
         return self._groups[int(chance.choice(len(self._groups), p=self._weights))]
 
     def _clip(self, group: Sequence[Path], chance: np.random.Generator) -> tuple[Path, Samples]:
-        while True:
+        for _ in range(_MOST_TRIES):
             path = group[int(chance.integers(len(group)))]
             try:
                 samples, rate = read_audio(path)
@@ -222,6 +220,10 @@ class WindowMaker:
                 )
             peak = float(np.abs(samples).max()) + 1e-6
             return path, samples * np.float32(10.0 ** (chance.uniform(-14.0, -1.0) / 20.0) / peak)
+        raise DataError(
+            f"{_MOST_TRIES} recordings in a row cannot be used, the last is {path}; expected audio "
+            "of at least 0.3 s in most files"
+        )
 
 
 def _telephone(samples: Samples) -> Samples:

@@ -10,7 +10,3 @@
 
 A reader honours what its table says of a recording, or refuses it by the field's name.
 """
-
-from echostream.training.corpus.utterances import Utterance, read_corpus, select
-
-__all__ = ["Utterance", "read_corpus", "select"]

@@ -44,8 +44,10 @@ def copy_as_opus(
         raise ConfigError(
             f"kbps is {kbps:g}; expected {LOWEST_KBPS:g} to {HIGHEST_KBPS:g}, for speech about 24"
         )
-    if output.resolve() == folder.resolve():
-        raise DataError(f"the copy of {folder} would overwrite it; name another --output")
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"the copy of {folder} would overwrite it or lie in it; name another --output"
+        )
     rows = read_manifest(folder / MANIFEST)
     copies = [replace(row, audio=str(PurePosixPath(row.audio).with_suffix(".ogg"))) for row in rows]
 

@@ -84,9 +84,9 @@ def _utterance(
     return Utterance(given.id, given.corpus, given.split, audio, num_samples, *texts, slice=piece)
 
 
-def parse_corpora(text: str) -> tuple[str, ...]:
-    """``"asterisk,tuxpaint"`` to the names; empty text to none."""
-    return tuple(filter(None, (part.strip() for part in text.split(","))))
+def parse_names(text: str) -> tuple[str, ...]:
+    """``"asterisk,tuxpaint"`` to the names, each once; empty text to none."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _check_known(names: Iterable[str], utterances: Sequence[Utterance], option: str) -> None:
@@ -112,7 +112,7 @@ def parse_repeat(text: str) -> dict[str, int]:
     Raises `ConfigError` if it has another form.
     """
     counts: dict[str, int] = {}
-    for part in parse_corpora(text):
+    for part in parse_names(text):
         corpus, _, count = part.partition("=")
         if not count.isdecimal() or int(count) < 1 or not corpus:
             raise ConfigError(

@@ -20,7 +20,7 @@ its full name, so that nothing is registered twice.
 import sys
 from pathlib import Path
 
-from echostream.training.fairseq_plugin import (
+from echostream.training.fairseq_plugin import (  # noqa: F401
     adaptation,
     criterion,
     dataset,
@@ -31,18 +31,6 @@ from echostream.training.fairseq_plugin import (
     task,
     window_task,
 )
-
-__all__ = [
-    "adaptation",
-    "criterion",
-    "dataset",
-    "decoder_adaptation",
-    "distillation",
-    "model",
-    "optimizer",
-    "task",
-    "window_task",
-]
 
 if __name__ == "fairseq_plugin":
     # fairseq has put the folder above on sys.path, where its modules would be found as top-level

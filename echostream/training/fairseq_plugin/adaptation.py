@@ -29,11 +29,12 @@ from echostream.training.adaptation.few_shapes import FRAMES, padded
 from echostream.training.adaptation.growth import grow
 from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import Teacher, position_means, spread_of
-from echostream.training.adaptation.windows import WindowMaker, find_recordings, names
+from echostream.training.adaptation.windows import WindowMaker, find_recordings
+from echostream.training.corpus.utterances import parse_names
 from echostream.training.drawn_chunks import Chunking, choices_for, draw_chunking
 from echostream.training.fairseq_plugin.window_task import (
-    NumberedDataset,
     Sample,
+    WindowDataset,
     WindowTask,
     WindowTaskConfig,
     sample_of,
@@ -50,18 +51,6 @@ class AdaptationConfig(WindowTaskConfig):
     window_seed: int = field(default=1, metadata={"help": "seed of the windows"})
 
 
-class WindowDataset(NumberedDataset):
-    """Other windows in each epoch; a process that loads them has a teacher."""
-
-    def __init__(self, maker: WindowMaker, teacher: Teacher, windows: int, training: bool) -> None:
-        super().__init__(teacher.frames, windows, training)
-        self.maker, self.teacher = maker, teacher
-
-    def make(self, number: int) -> Sample:
-        """The sample of the window of that number."""
-        return sample_of(self.teacher(self.maker(number)))
-
-
 @register_task("echostream_adaptation", dataclass=AdaptationConfig)
 class AdaptationTask(WindowTask):
     """Windows of recordings, and their teacher."""
@@ -75,7 +64,7 @@ class AdaptationTask(WindowTask):
         self.teacher = Teacher(encoder, frames, audio=audio, bfloat16=cfg.bfloat16)
         self.recordings = find_recordings(
             [Path(folder) for folder in cfg.data.split(":")],
-            names(cfg.leave_out),
+            parse_names(cfg.leave_out),
         )
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
@@ -92,7 +81,13 @@ class AdaptationTask(WindowTask):
         groups = self.recordings.train if training else self.recordings.held_out
         logger.info("%s: %d recordings", split, sum(map(len, groups)))
         maker = WindowMaker(groups, self.cfg.window_seed if training else 0)
-        return WindowDataset(maker, self.teacher, windows, training)
+        # A process that loads windows has a teacher.
+        return WindowDataset(
+            self.teacher.frames,
+            windows,
+            training,
+            lambda number: sample_of(self.teacher(maker(number))),
+        )
 
 
 class StudentModel(BaseFairseqModel):  # type: ignore[misc]
@@ -128,9 +123,6 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
             features = [sample["features"] for sample in held_out]
             self.encoder.begin(features, targets, self.spread)
 
-    def max_positions(self) -> None:
-        """Any."""
-
     def draw_chunking(self, chance: random.Random) -> Chunking:
         """For one window, which begins anywhere in one of Whisper's: what is given for a frame
         shall not depend on when a stream began."""
@@ -141,7 +133,7 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
             drawn["first_position"] = chance.choice(range(0, reach, config.window_overlap))
         return drawn
 
-    def encoded(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
+    def forward(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
         """``[B, 2 T, F]`` to ``encoder_out`` ``[B, T, C]`` as in a window of the teacher's, and
         the log-probabilities of the heads that there are; behind ``T`` there may be more frames,
         which mean nothing."""
@@ -157,8 +149,3 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
 @register_model("echostream_student", dataclass=FairseqDataclass)
 class EncoderStudent(StudentModel):
     """An encoder: Whisper's, which starts as the teacher, or another."""
-
-    def forward(self, features: Tensor, chunking: Chunking) -> Tensor:
-        """``[B, 2 T, F]`` to ``[B, T, C]``."""
-        frames = features.shape[1] // SUBSAMPLING
-        return self.encoded(features, chunking)["encoder_out"][:, :frames]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
 from echostream.training.corpus.utterances import Utterance
 from echostream.training.features import FeatureReader, Features, seed_of, spec_augment
@@ -32,6 +33,8 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
     is drawn depends on seed and epoch alone, so a resumed run draws the same. Without ``training``
     nothing is shuffled, joined, augmented or masked.
     """
+
+    can_reuse_epoch_itr_across_epochs = False  # an epoch has examples of its own
 
     def __init__(
         self,
@@ -59,11 +62,6 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         self.groups: list[tuple[int, ...]] = [(index,) for index in everything]
         self.sizes: NDArray[np.int64] = np.array(self.frames, dtype=np.int64)
         self._kept: dict[int, Features] = {}
-
-    @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Not in training: there the examples of each epoch are others."""
-        return not self.training
 
     @property
     def first_stage(self) -> bool:
@@ -165,19 +163,18 @@ class SpeechDataset(FairseqDataset):  # type: ignore[misc]
         """Pad the features with zeros and put the units end to end; ``{}`` for no samples."""
         if not samples:
             return {}
-        lengths = [len(sample["features"]) for sample in samples]
-        shape = (len(samples), max(lengths), samples[0]["features"].shape[1])
-        # Whatever the host's default type is.
-        padded = torch.zeros(shape, dtype=torch.float32)
-        for row, sample in enumerate(samples):
-            padded[row, : lengths[row]] = torch.from_numpy(sample["features"])
+        features = [torch.from_numpy(sample["features"]) for sample in samples]
+        lengths = torch.tensor([len(each) for each in features])
         batch = {
             "id": torch.tensor([sample["index"] for sample in samples]),
             "nsentences": len(samples),
             "ntokens": sum(len(sample["target"]) for sample in samples),
             "seed": seed_of(self.seed, self.epoch, *(s["keys"] for s in samples)) % (1 << 31),
             "first_stage": self.first_stage,
-            "net_input": {"features": padded, "lengths": torch.tensor(lengths)},
+            "net_input": {
+                "features": pad_sequence(features, batch_first=True),
+                "lengths": lengths,
+            },
             "texts": [(sample["source_text"], sample["target_text"]) for sample in samples],
         }
         for side in ("source", "target"):

@@ -14,46 +14,50 @@ Symbols: ``T`` encoder frames, ``n`` tokens or units, ``V`` vocabulary.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
-from fairseq.logging import metrics
 from fairseq.models import register_model
 from fairseq.tasks import register_task
 from torch import Tensor
 
 from echostream.constants import SAMPLE_RATE
 from echostream.decoder.bpe import ByteLevelTokenizer
+from echostream.errors import DataError
 from echostream.model.checkpoint import tokens_path
 from echostream.training.adaptation.decoder_teacher import DecoderTeacher, Lesson
 from echostream.training.adaptation.encoder import base_decoder, go_on_from
 from echostream.training.adaptation.few_shapes import TOKENS, padded
 from echostream.training.adaptation.held_out_texts import HeldOutTexts
 from echostream.training.adaptation.low_rank import make_low_rank
-from echostream.training.adaptation.spelling import Speller, Spelling, make_speller
+from echostream.training.adaptation.spelling import Spelling, make_speller
 from echostream.training.adaptation.student import Student
-from echostream.training.adaptation.teacher import Teacher, spread_of
+from echostream.training.adaptation.teacher import spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
 from echostream.training.adaptation.windows import WindowMaker
-from echostream.training.drawn_chunks import Chunking
 from echostream.training.fairseq_plugin.adaptation import (
     AdaptationConfig,
     AdaptationTask,
     StudentModel,
-    WindowDataset,
 )
 from echostream.training.fairseq_plugin.criterion import ctc_loss
-from echostream.training.fairseq_plugin.window_task import Sample
+from echostream.training.fairseq_plugin.window_task import (
+    DistillationCriterion,
+    Sample,
+    WindowDataset,
+    error_of,
+)
 from echostream.training.features import seed_of
 
 _FEW_TOKENS = 20
 """So many count for half, so that a window of a word does not weigh as much as one of a hundred."""
 
-MEASURES = ("error", "divergence", "cross_entropy", "accuracy", "asr_ctc", "st_ctc")
+_MOST_TRIES = 100
+"""Windows that are made in place of one of which no text is known to its end."""
 
 
 @dataclass
@@ -61,55 +65,6 @@ class DecoderAdaptationConfig(AdaptationConfig):
     """What ``fairseq-train`` can be told about the task."""
 
     start_from: str = field(default="", metadata={"help": "run of either stage, or a checkpoint"})
-
-
-class LessonDataset(WindowDataset):
-    """Windows whose texts are known, with the answers of both teachers."""
-
-    def __init__(
-        self,
-        maker: WindowMaker,
-        teacher: Teacher,
-        windows: int,
-        training: bool,
-        dictator: Dictator,
-        decoder_teacher: DecoderTeacher,
-        speller: Speller,
-    ) -> None:
-        super().__init__(maker, teacher, windows, training)
-        self._dictator, self._decoder_teacher = dictator, decoder_teacher
-        self._speller = speller
-
-    def make(self, number: int) -> Sample:
-        """The sample of the window of that number."""
-        window = self.maker.window(number)
-        teacher = self.teacher
-        frames = round(window.end / SAMPLE_RATE * teacher.frames_per_second)
-        heard = max(1, min(teacher.frames, frames))
-        chance = random.Random(seed_of(1, "lesson", number))
-        while True:
-            dictation = self._dictator(window, heard / teacher.frames_per_second, chance)
-            if dictation.tokens:
-                break
-            # Somebody speaks longer than the stream: another window.
-            number += 1 << 20
-            window = self.maker.window(number)
-        example = teacher(window.samples, whole=True)
-        target = torch.from_numpy(example.target)
-        lesson = self._decoder_teacher(dictation, target, heard, chance)
-        return {
-            "features": torch.from_numpy(example.features[: 2 * heard]),
-            "target": target[:heard],
-            "lesson": lesson,
-            "spelling": self._speller(window, heard, teacher.frames_per_second),
-        }
-
-    def collater(self, samples: Sequence[Sample]) -> Sample:
-        """One window at a time, since their lengths differ."""
-        if not samples:
-            return {}
-        (sample,) = samples
-        return {**super().collater(samples), **{key: sample[key] for key in ("lesson", "spelling")}}
 
 
 @register_task("echostream_decoder_adaptation", dataclass=DecoderAdaptationConfig)
@@ -144,15 +99,36 @@ class DecoderAdaptationTask(AdaptationTask):
         """``train`` or ``valid``."""
         seed = self.cfg.window_seed if training else 0
         maker = WindowMaker(self._groups[split], seed, with_texts=True)
-        return LessonDataset(
-            maker,
-            self.teacher,
-            windows,
-            training,
-            self._dictator,
-            self._decoder_teacher,
-            self._speller,
-        )
+        return WindowDataset(self.teacher.frames, windows, training, partial(self._sample, maker))
+
+    def _sample(self, maker: WindowMaker, number: int) -> Sample:
+        """A window whose texts are known, with the answers of both teachers; its length differs
+        from that of others."""
+        window = maker.window(number)
+        teacher = self.teacher
+        frames = round(window.end / SAMPLE_RATE * teacher.frames_per_second)
+        heard = max(1, min(teacher.frames, frames))
+        chance = random.Random(seed_of(1, "lesson", number))
+        for _ in range(_MOST_TRIES):
+            dictation = self._dictator(window, heard / teacher.frames_per_second, chance)
+            if dictation.tokens:
+                break
+            # Somebody speaks longer than the stream: another window.
+            number += 1 << 20
+            window = maker.window(number)
+        else:
+            raise DataError(
+                f"in {_MOST_TRIES} windows nobody comes to an end, the last is of "
+                f"{window.spoken[0].path}; expected recordings shorter than a window of 25 s"
+            )
+        example = teacher(window.samples, whole=True)
+        target = torch.from_numpy(example.target)
+        return {
+            "features": torch.from_numpy(example.features[: 2 * heard]),
+            "target": target[:heard],
+            "lesson": self._decoder_teacher(dictation, target, heard, chance),
+            "spelling": self._speller(window, heard, teacher.frames_per_second),
+        }
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
         """As for the measures."""
@@ -166,8 +142,7 @@ class DecoderAdaptationTask(AdaptationTask):
         found = super().valid_step(sample, model, criterion)
         (chunk,) = self.valid_chunks
         with torch.no_grad():
-            encoded = model.encoded(**sample["net_input"], chunking={"chunk_size": chunk})
-            (y,) = encoded["encoder_out"]
+            (y,) = model(**sample["net_input"], chunking={"chunk_size": chunk})["encoder_out"]
         heard = sample["target"].shape[1]
         self._held_out_texts.add(model.decoder, y[:heard], sample["lesson"])
         return found
@@ -202,10 +177,6 @@ class SystemStudent(StudentModel):
         else:
             super().begin(held_out)
 
-    def forward(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
-        """As :meth:`encoded`."""
-        return self.encoded(features, chunking)
-
     def answers(self, frames: Tensor, lesson: Lesson) -> Tensor:
         """The decoder's logits ``[n, V]`` about frames ``[1, T, C]``."""
         tokens, views = (padded(x, TOKENS) for x in (lesson.tokens[:-1], lesson.views))
@@ -225,8 +196,10 @@ class DecoderDistillationConfig(FairseqDataclass):  # type: ignore[misc]
 
 
 @register_criterion("echostream_decoder_distillation", dataclass=DecoderDistillationConfig)
-class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
+class DecoderDistillationCriterion(DistillationCriterion):
     """See the module."""
+
+    measures = ("loss", "error", "divergence", "cross_entropy", "accuracy", "asr_ctc", "st_ctc")
 
     def __init__(self, cfg: DecoderDistillationConfig, task: DecoderAdaptationTask) -> None:
         super().__init__(task)
@@ -246,8 +219,7 @@ class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
         lesson: Lesson = sample["lesson"]
         made = model(**sample["net_input"], chunking=sample["chunking"])
         y = made["encoder_out"]
-        target = sample["target"]
-        values = {"error": ((y[:, : target.shape[1]] - target) / model.spread).square().mean()}
+        values = {"error": error_of(y, sample["target"], model.spread)}
         log = {}
         if self._decodes:
             log_probs = model.answers(y, lesson).log_softmax(dim=-1)
@@ -270,15 +242,3 @@ class DecoderDistillationCriterion(FairseqCriterion):  # type: ignore[misc]
         log |= {name: value.detach() for name, value in values.items()}
         counts = {"ntokens": sample["ntokens"], "nsentences": 1, "sample_size": 1}
         return loss, 1, {"loss": loss.detach(), **log, **counts}
-
-    @classmethod
-    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Means."""
-        for name in ("loss", *MEASURES):
-            if values := [float(log[name]) for log in logging_outputs if name in log]:
-                metrics.log_scalar(name, float(np.mean(values)), len(values), round=4)
-
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """They are averaged."""
-        return False

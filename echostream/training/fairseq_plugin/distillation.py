@@ -9,30 +9,23 @@ from fairseq.tasks import register_task
 
 from echostream.training.adaptation.targets import read_target, stored_targets
 from echostream.training.fairseq_plugin.window_task import (
-    NumberedDataset,
-    Sample,
+    WindowDataset,
     WindowTask,
     WindowTaskConfig,
     sample_of,
 )
 
 
-class StoredDataset(NumberedDataset):
-    """Windows of a folder that ``echostream corpus targets`` made; the same in each epoch."""
-
-    def __init__(self, paths: list[Path], training: bool) -> None:
-        super().__init__(len(read_target(paths[0]).target), len(paths), training)
-        self._paths = paths
-
-    def make(self, number: int) -> Sample:
-        """The sample of the window of that number."""
-        return sample_of(read_target(self._paths[number % len(self._paths)]))
-
-
 @register_task("echostream_distillation", dataclass=WindowTaskConfig)
 class DistillationTask(WindowTask):
     """Stored windows, and a student with random weights."""
 
-    def make_dataset(self, split: str, training: bool, windows: int) -> StoredDataset:
-        """``train`` or ``valid``, all windows that there are."""
-        return StoredDataset(stored_targets(Path(self.cfg.data), split), training)
+    def make_dataset(self, split: str, training: bool, windows: int) -> WindowDataset:
+        """``train`` or ``valid``, all windows that there are, in each epoch."""
+        paths = stored_targets(Path(self.cfg.data), split)
+        return WindowDataset(
+            len(read_target(paths[0]).target),
+            len(paths),
+            training,
+            lambda number: sample_of(read_target(paths[number % len(paths)])),
+        )

@@ -70,9 +70,6 @@ class _SpeechModel(BaseFairseqModel):  # type: ignore[misc]
             "st": self.network.st_head(frames),
         }
 
-    def max_positions(self) -> None:
-        """Recordings may be of any length."""
-
 
 @register_model("echostream_zipformer", dataclass=SpeechModelConfig)
 class EchoStreamZipformer(_SpeechModel):

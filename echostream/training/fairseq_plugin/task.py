@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 
 from echostream.config import load_config, to_mapping
 from echostream.errors import DataError
-from echostream.training.corpus.utterances import parse_corpora, parse_repeat, repeated, select
+from echostream.training.corpus.utterances import parse_names, parse_repeat, repeated, select
 from echostream.training.evaluation import Evaluation, best_path
 from echostream.training.fairseq_checkpoints import AVERAGE
 from echostream.training.fairseq_plugin.criterion import MultitaskCriterion, losses_of, summed
@@ -65,7 +65,7 @@ class SpeechTask(FairseqTask):  # type: ignore[misc]
             distributed.barrier()
         if cfg.start_from:
             start_from(Path(cfg.start_from), config, folder)
-        prepared = prepare(config, Path(cfg.data), folder, parse_corpora(cfg.corpora))
+        prepared = prepare(config, Path(cfg.data), folder, parse_names(cfg.corpora))
         if processes.get_global_world_size() > 1 and processes.get_global_rank() == 0:
             distributed.barrier()
         return cls(cfg, prepared, folder)

@@ -10,7 +10,7 @@ Symbols: ``T`` encoder frames, ``C`` channels.
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,23 +51,22 @@ class WindowTaskConfig(FairseqDataclass):  # type: ignore[misc]
     bfloat16: bool = field(default=False, metadata={"help": "compute updates in bfloat16"})
 
 
-class NumberedDataset(FairseqDataset):  # type: ignore[misc]
-    """So many windows an epoch, each of ``frames`` encoder frames."""
+class WindowDataset(FairseqDataset):  # type: ignore[misc]
+    """So many windows an epoch, each of ``frames`` encoder frames; others in each training epoch.
 
-    def __init__(self, frames: int, windows: int, training: bool) -> None:
-        self.frames, self.windows, self.training = frames, windows, training
+    ``make`` gives the features and the target of the window of a number, and what else the
+    criterion asks for.
+    """
+
+    can_reuse_epoch_itr_across_epochs = False  # an epoch has examples of its own
+
+    def __init__(
+        self, frames: int, windows: int, training: bool, make: Callable[[int], Sample]
+    ) -> None:
+        self.frames, self.windows, self.training, self.make = frames, windows, training, make
         self.epoch = 1
         self._kept: dict[int, Sample] = {}
         self.sizes = np.full(windows, frames)
-
-    def make(self, number: int) -> Sample:
-        """The sample of the window of that number."""
-        raise NotImplementedError
-
-    @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Not in training."""
-        return not self.training
 
     def set_epoch(self, epoch: int) -> None:
         """Which windows come next."""
@@ -77,10 +76,6 @@ class NumberedDataset(FairseqDataset):  # type: ignore[misc]
         return self.windows
 
     def num_tokens(self, index: int) -> int:
-        """Encoder frames."""
-        return self.frames
-
-    def size(self, index: int) -> int:
         """Encoder frames."""
         return self.frames
 
@@ -94,10 +89,12 @@ class NumberedDataset(FairseqDataset):  # type: ignore[misc]
         return sample
 
     def collater(self, samples: Sequence[Sample]) -> Sample:
-        """All windows are of the same length."""
+        """Windows of one length; what else there is of a window comes of one alone."""
         if not samples:
             return {}
+        others = samples[0].keys() - {"number", "features", "target"}
         return {
+            **{name: samples[0][name] for name in others},
             "id": torch.tensor([sample["number"] for sample in samples]),
             "nsentences": len(samples),
             "ntokens": sum(len(sample["target"]) for sample in samples),
@@ -151,7 +148,7 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         windows = self.cfg.epoch_windows if training else self.cfg.valid_windows
         self.datasets[split] = self.make_dataset(split, training, windows)
 
-    def make_dataset(self, split: str, training: bool, windows: int) -> NumberedDataset:
+    def make_dataset(self, split: str, training: bool, windows: int) -> WindowDataset:
         """``train`` or ``valid``."""
         raise NotImplementedError
 
@@ -244,28 +241,25 @@ class WindowTask(FairseqTask):  # type: ignore[misc]
         rounded = {name: float(f"{value:.5g}") for name, value in values.items()}
         append_history(self.folder, {"part": part, "update": update, **rounded})
 
-    @property
-    def source_dictionary(self) -> None:
-        """There is none."""
 
-    @property
-    def target_dictionary(self) -> None:
-        """There is none."""
+def error_of(frames: Tensor, target: Tensor, spread: Tensor) -> Tensor:
+    """Mean squared error of ``[B, T, C]`` in units of ``[C]``; frames behind ``T`` do not count."""
+    return ((frames[:, : target.shape[1]] - target) / spread).square().mean()
 
 
 @register_criterion("echostream_distillation", dataclass=FairseqDataclass)
 class DistillationCriterion(FairseqCriterion):  # type: ignore[misc]
     """See the module."""
 
-    def __init__(self, cfg: FairseqDataclass, task: WindowTask) -> None:
-        super().__init__(task)
+    measures: tuple[str, ...] = ("loss",)
+    """What fairseq reports means of."""
 
     def forward(
         self, model: Any, sample: Sample, reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Mean of the squared errors, 1, and what is logged."""
-        y = model(**sample["net_input"], chunking=sample["chunking"])
-        loss = ((y - sample["target"]) / model.spread).square().mean()
+        made = model(**sample["net_input"], chunking=sample["chunking"])
+        loss = error_of(made["encoder_out"], sample["target"], model.spread)
         log = {
             "loss": loss.detach(),
             "error": loss.detach(),
@@ -277,11 +271,7 @@ class DistillationCriterion(FairseqCriterion):  # type: ignore[misc]
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """The mean error."""
-        losses = [float(log["loss"]) for log in logging_outputs]
-        metrics.log_scalar("loss", sum(losses) / len(losses), len(losses), round=4)
-
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """They are averaged."""
-        return False
+        """Means."""
+        for name in cls.measures:
+            if values := [float(log[name]) for log in logging_outputs if name in log]:
+                metrics.log_scalar(name, float(np.mean(values)), len(values), round=4)

@@ -1,5 +1,6 @@
 """Debian packages as data: downloaded and checked with apt's own tools, nothing installed."""
 
+import email
 import os
 import shutil
 import subprocess
@@ -12,10 +13,16 @@ from pathlib import Path, PurePosixPath
 
 from echostream.errors import DataError
 from echostream.training.corpus.conversion import disk_errors, progress
+from echostream.training.recipes.programs import find_program
 from echostream.whole_file import replacing, sha256_of
 
 NOTICES = ("copyright", "readme.txt", "readme_international.txt")
 """Files under ``usr/share/doc/PACKAGE`` that travel with the audio, as the licences ask."""
+
+_DEBIAN = (
+    "the recipe needs Debian's apt and dpkg: run it on Debian or Ubuntu, or in a container of one "
+    "(`docker run debian:stable`)"
+)
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,9 @@ class Package:
 def describe(name: str) -> Package:
     """The candidate version of a package from apt's lists. Raises `DataError`."""
     result = _run(("apt-cache", "show", "--no-all-versions", name))
-    # Field names at the start of a line; continuation lines begin with a space.
-    found: dict[str, str] = {}
-    for line in result.stdout.split("\n\n")[0].splitlines():
-        key, colon, value = line.partition(":")
-        if colon and not line[0].isspace():
-            found[key] = value.strip()
-    if result.returncode != 0 or not {"Version", "Size", "SHA256"} <= found.keys():
+    # A package is described as the header of a mail is written; the next one would be its body.
+    found = email.message_from_string(result.stdout)
+    if result.returncode != 0 or not {"Version", "Size", "SHA256"} <= set(found):
         raise DataError(
             f"apt's lists have no package {name!r}; run `apt-get update` (as root) and try again, "
             "or add Debian's main section to the package sources"
@@ -133,7 +136,7 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> Path:
     if folder.is_dir():
         return folder
     part = folder.with_name(folder.name + ".part")
-    command = [find_program("dpkg-deb"), "--fsys-tarfile", str(archive)]
+    command = [find_program("dpkg-deb", _DEBIAN), "--fsys-tarfile", str(archive)]
     with disk_errors(folder.parent):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -173,20 +176,9 @@ def _extract(
             shutil.copyfileobj(source, file)
 
 
-def find_program(name: str) -> str:
-    """Full path of apt-get, apt-cache or dpkg-deb; `DataError` with what to do without it."""
-    found = shutil.which(name)
-    if found is None:
-        raise DataError(
-            f"the program {name} is not installed; the recipe needs Debian's apt and dpkg: run it "
-            "on Debian or Ubuntu, or in a container of one (`docker run debian:stable`)"
-        )
-    return found
-
-
 def _run(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [find_program(command[0]), *command[1:]],
+        [find_program(command[0], _DEBIAN), *command[1:]],
         cwd=folder,
         # The first letters of messages are looked at, so they must not be translated.
         env={**os.environ, "LC_ALL": "C.UTF-8"},

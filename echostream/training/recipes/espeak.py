@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.training.recipes.synthesis import Manner, VoiceTable
+from echostream.training.recipes.programs import find_program
+from echostream.training.recipes.synthesis import Manner, VoiceTable, of_language
 
 WORDS_PER_MINUTE = 165  # tempo at speed 1
 
@@ -33,13 +33,7 @@ HELD_OUT_VARIANTS = ("f3", "m7", "Alicia")  # never heard in train or dev, in no
 
 def find_espeak() -> str:
     """The program; `DataError` where it is not installed."""
-    found = shutil.which("espeak-ng")
-    if found is None:
-        raise DataError(
-            "the program espeak-ng is not installed; install it with "
-            "`apt-get install espeak-ng` (as root)"
-        )
-    return found
+    return find_program("espeak-ng", "install it with `apt-get install espeak-ng` (as root)")
 
 
 def ask_espeak(program: str, *arguments: str, text: str = "") -> str:
@@ -60,11 +54,7 @@ class Espeak:
     name = "espeak"
 
     def __init__(self, language: str) -> None:
-        if language not in ACCENTS:
-            raise DataError(
-                f"no espeak-ng voices are chosen for {language!r}; expected one of {list(ACCENTS)}"
-            )
-        accents = ACCENTS[language]
+        accents = of_language("espeak-ng", ACCENTS, language)
         held_out = zip(itertools.cycle(accents), HELD_OUT_VARIANTS, strict=False)
         self.voices = VoiceTable(
             heard=tuple(f"{accent}/{variant}" for accent in accents for variant in HEARD_VARIANTS),

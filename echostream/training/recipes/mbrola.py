@@ -6,7 +6,7 @@ The voices are free to copy, not to sell, "with and only with the MBROLA program
 
 from echostream.errors import DataError
 from echostream.training.recipes.espeak import Espeak, ask_espeak, find_espeak
-from echostream.training.recipes.synthesis import VoiceTable
+from echostream.training.recipes.synthesis import VoiceTable, of_language
 
 PEOPLE = {
     "es": ("es1", "es2", "es3", "es4", "mx1", "mx2", "vz1"),
@@ -24,15 +24,14 @@ class Mbrola(Espeak):
     name = "mbrola"
 
     def __init__(self, language: str) -> None:
-        if language not in PEOPLE:
-            raise DataError(f"MBROLA has no voice for {language!r}; expected one of {[*PEOPLE]}")
+        people = of_language("MBROLA", PEOPLE, language)
         self._program = find_espeak()
-        self.voices = VoiceTable(heard=tuple(f"mb-{own}" for own in PEOPLE[language]), held_out=())
+        self.voices = VoiceTable(heard=tuple(f"mb-{own}" for own in people), held_out=())
         for voice in self.voices.heard:
             try:
                 ask_espeak(self._program, "-q", "-v", voice, "--stdin", text="a")
             except DataError as error:
-                packages = " ".join(f"mbrola-{own}" for own in PEOPLE[language])
+                packages = " ".join(f"mbrola-{own}" for own in people)
                 raise DataError(
                     f"the voice {voice} is not installed; install MBROLA's with `apt-get install "
                     f"mbrola {packages}` (as root, non-free section)"

@@ -4,7 +4,6 @@ The voice is changed by Pico's own tags for tempo and pitch.
 """
 
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from echostream.errors import DataError
-from echostream.training.recipes.synthesis import Manner, VoiceTable
+from echostream.training.recipes.programs import find_program
+from echostream.training.recipes.synthesis import Manner, VoiceTable, of_language
 
 VOICES = {
     "es": ("es-ES",),
@@ -37,16 +37,12 @@ class Pico:
     name = "pico"
 
     def __init__(self, language: str) -> None:
-        if language not in VOICES:
-            raise DataError(f"SVOX Pico has no voice for {language!r}; expected one of {[*VOICES]}")
-        program = shutil.which("pico2wave")
-        if program is None:
-            raise DataError(
-                "the program pico2wave is not installed; install it with "
-                "`apt-get install libttspico-utils` (as root, non-free section)"
-            )
-        self.voices = VoiceTable(heard=VOICES[language], held_out=())
-        self._program = program
+        voices = of_language("SVOX Pico", VOICES, language)
+        self.voices = VoiceTable(heard=voices, held_out=())
+        self._program = find_program(
+            "pico2wave",
+            "install it with `apt-get install libttspico-utils` (as root, non-free section)",
+        )
 
     def fingerprint(self) -> Mapping[str, str]:
         """What the audio depends on besides the text and its manner."""

@@ -1,7 +1,7 @@
 """Runs a recipe: packages to clips to audio and manifests, one corpus after the other.
 
-``recipe.json`` in the output folder tells, for each corpus, the SHA-256 of the packages it was
-begun with and the splits that are finished.
+``recipe.json`` in the output folder tells in which languages the texts have no accents and, for
+each corpus, the SHA-256 of the packages it was begun with and the splits that are finished.
 """
 
 import json
@@ -86,6 +86,11 @@ class Recipe:
     """Languages whose texts lose accents and tildes in the tables, since some corpora have none: a
     model cannot hear which spelling a corpus has."""
 
+    @property
+    def unmarked_languages(self) -> list[str]:
+        """Those of ``unmarked`` that the recipe is of."""
+        return sorted(self.unmarked & {self.source, self.target})
+
 
 @dataclass(frozen=True)
 class Options:
@@ -114,17 +119,18 @@ class CorpusRecord:
     splits: tuple[str, ...] = ()
 
 
-def read_record(output: Path, recipe: str) -> dict[str, CorpusRecord]:
+def read_record(output: Path, recipe: Recipe) -> dict[str, CorpusRecord]:
     """What the folder holds already, by corpus; nothing where there is no record.
 
-    Raises `DataError` when it is damaged or of another recipe.
+    Raises `DataError` when it is damaged, of another recipe, or of texts that are spelled
+    otherwise: accents that were taken away are not in the tables any more.
     """
     path = output / RECORD
     if not path.is_file():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        name = content["recipe"]
+        name, unmarked = content["recipe"], content.get("unmarked")
         corpora = {
             corpus: CorpusRecord(dict(entry["packages"]), tuple(entry["splits"]))
             for corpus, entry in content["corpora"].items()
@@ -133,23 +139,29 @@ def read_record(output: Path, recipe: str) -> dict[str, CorpusRecord]:
         raise DataError(
             f"{path} is damaged ({error!r}); delete {output} and run the recipe again"
         ) from error
-    if name != recipe:
+    if name != recipe.name:
         raise DataError(
-            f"{output} holds the recipe {name!r}, expected {recipe!r}; "
+            f"{output} holds the recipe {name!r}, expected {recipe.name!r}; "
             "name another folder with --output"
+        )
+    # Earlier versions did not write it.
+    if unmarked not in (None, recipe.unmarked_languages):
+        raise DataError(
+            f"{output} was made {'without' if unmarked else 'with'} --keep-marks, which goes for "
+            "the whole folder; run it as then, or name another folder with --output"
         )
     return corpora
 
 
-def keep_record(output: Path, recipe: str, corpus: str, entry: CorpusRecord) -> None:
+def keep_record(output: Path, recipe: Recipe, corpus: str, entry: CorpusRecord) -> None:
     """Writes the entry of a corpus for `read_record`."""
     entries = {**read_record(output, recipe), corpus: entry}
     corpora = {name: asdict(record) for name, record in entries.items()}
-    content = json.dumps({"recipe": recipe, "corpora": corpora}, indent=2, sort_keys=True)
-    write_whole(output / RECORD, content + "\n")
+    content = {"recipe": recipe.name, "unmarked": recipe.unmarked_languages, "corpora": corpora}
+    write_whole(output / RECORD, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def begin(output: Path, recipe: str, corpus: str, sums: Mapping[str, str]) -> CorpusRecord:
+def begin(output: Path, recipe: Recipe, corpus: str, sums: Mapping[str, str]) -> CorpusRecord:
     """The record of a corpus that is made of what has these sums.
 
     Audio that was made of something else is removed: it would be taken for this version's.
@@ -170,7 +182,7 @@ def run(recipe: Recipe, options: Options) -> list[ManifestRow]:
     chosen = choose(recipe, options.corpora)
     output = options.output
     with disk_errors(output):
-        record = read_record(output, recipe.name)
+        record = read_record(output, recipe)
         manifest = output / "manifest.tsv"
         rows = read_manifest(manifest) if record and manifest.is_file() else []
         for corpus in chosen:
@@ -182,11 +194,11 @@ def run(recipe: Recipe, options: Options) -> list[ManifestRow]:
                 logger.info("%s: already there", corpus.name)
                 continue
             packages = [describe(name) for name in corpus.packages]
-            entry = begin(output, recipe.name, corpus.name, {p.name: p.sha256 for p in packages})
+            entry = begin(output, recipe, corpus.name, {p.name: p.sha256 for p in packages})
             made = make_corpus(recipe, corpus, packages, splits, options)
             rows = in_order(recipe, [row for row in rows if row.corpus != corpus.name] + made)
             write_folder(recipe, output, rows)
-            keep_record(output, recipe.name, corpus.name, replace(entry, splits=splits))
+            keep_record(output, recipe, corpus.name, replace(entry, splits=splits))
         # Once more when nothing was made: the lists name the folder, which may have been moved.
         write_folder(recipe, output, rows)
         if not options.keep_packages:

@@ -13,7 +13,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.recipes.parallel_text import SentencePair
 
 logger = logging.getLogger(__name__)
+
+Voices = TypeVar("Voices")
 
 SPEEDS = (0.85, 1.2)  # tempo relative to the engine's own
 PITCHES = (-1.0, 1.0)
@@ -63,6 +65,13 @@ class VoiceTable:
     def of(self, split: str) -> tuple[str, ...]:
         """The voices that may speak in a split."""
         return self.held_out if split == "test" else self.heard
+
+
+def of_language(engine: str, table: Mapping[str, Voices], language: str) -> Voices:
+    """What an engine has for a language. Raises `DataError` if that is nothing."""
+    if language not in table:
+        raise DataError(f"{engine} has no voice for {language!r}; expected one of {[*table]}")
+    return table[language]
 
 
 @dataclass(frozen=True)

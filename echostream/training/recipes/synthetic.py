@@ -22,7 +22,7 @@ from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.training.corpus.clip import collapse_spaces, file_id, plausible_rate, read_clip
 from echostream.training.corpus.conversion import convert, disk_errors, progress
-from echostream.training.corpus.manifest import ManifestRow, leak_check, read_manifest
+from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.training.corpus.split import SPLITS, split_of
 from echostream.training.corpus.tab_separated import check_fields, read_table, unique_ids
 from echostream.training.recipes.apt import remove_empty
@@ -78,7 +78,7 @@ def add_synthetic(recipe: Recipe, options: Options) -> list[ManifestRow]:
             engine = make_engine(name, source, options.work)
             others = [row for row in rows if row.corpus != engine.name]
             settings = {**engine.fingerprint(), "voices": repr(engine.voices)}
-            begin(output, recipe.name, engine.name, checksums_of(settings))
+            begin(output, recipe, engine.name, checksums_of(settings))
             # Speech of other engines and folders may stand on a text as recordings do.
             free = without_crossings(pairs, others)
             takes = plan(engine.name, engine.voices, free, source, hours)
@@ -143,13 +143,12 @@ def _keep(
 ) -> list[ManifestRow]:
     """Checks and writes the tables with the rows made."""
     rows = in_order(recipe, others + made)
-    leak_check(rows)
     people = {corpus.name for corpus in recipe.corpora}
     synthetic_leak_check(rows, {row.corpus for row in rows} - people)
     for name in sorted({row.corpus for row in made}):
         write_whole(notice_path(output, name), _notice(name, made, settings))
         record = CorpusRecord(packages=checksums_of(settings), splits=SPLITS)
-        keep_record(output, recipe.name, name, record)
+        keep_record(output, recipe, name, record)
     write_folder(recipe, output, rows)
     return rows
 

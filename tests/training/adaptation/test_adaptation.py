@@ -23,11 +23,12 @@ from echostream.training.adaptation.encoder import (
 )
 from echostream.training.adaptation.export import export_adaptation
 from echostream.training.adaptation.low_rank import LowRankLinear, low_rank_factors, make_low_rank
-from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
+from echostream.training.adaptation.run import adaptation_arguments
 from echostream.training.adaptation.texts import Dictation, TargetToken
 from echostream.training.adaptation.windows import find_recordings
 from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from echostream.training.fairseq_run import run_fairseq
+from echostream.training.run_options import AdaptationOptions
 from echostream.training.run_record import read_history
 from tests.small_system import WHISPER, make_whisper
 from tests.training.conftest import ROW

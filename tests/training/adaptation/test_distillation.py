@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,16 +28,17 @@ from echostream.training.adaptation.encoder import (
 )
 from echostream.training.adaptation.export import export_student, silence_of
 from echostream.training.adaptation.low_rank import low_rank_factors, make_low_rank
-from echostream.training.adaptation.run import AdaptationOptions, adaptation_arguments
-from echostream.training.adaptation.spelling import Speller
+from echostream.training.adaptation.run import adaptation_arguments
+from echostream.training.adaptation.spelling import Speller, make_speller
 from echostream.training.adaptation.student import Student, into_system, student_system
 from echostream.training.adaptation.targets import read_target, stored_targets
 from echostream.training.adaptation.teacher import Teacher
-from echostream.training.adaptation.texts import Texts
+from echostream.training.adaptation.texts import Dictation, Texts
 from echostream.training.adaptation.windows import Spoken, Window, WindowMaker, find_recordings
 from echostream.training.corpus.manifest import MANIFEST, write_manifest
 from echostream.training.fairseq_checkpoints import FAIRSEQ, LAST, load_checkpoint
 from echostream.training.fairseq_run import run_fairseq
+from echostream.training.run_options import AdaptationOptions
 from echostream.training.run_record import read_history
 from tests.small_system import ENCODER, SENTENCES, WHISPER, make_whisper
 from tests.training.conftest import ROW
@@ -46,6 +49,7 @@ pytest.importorskip("fairseq", reason="fairseq is not installed")
 
 from echostream.training.fairseq_plugin.decoder_adaptation import (  # noqa: E402
     DecoderAdaptationConfig,
+    DecoderAdaptationTask,
     SystemStudent,
 )
 from echostream.training.fairseq_plugin.running_average import AveragedParameters  # noqa: E402
@@ -237,6 +241,43 @@ def test_heads_learn_from_texts_and_then_the_decoder_does(base: Path, taught: Pa
     assert torch.equal(late.source_map.weight, expected)
 
 
+def test_a_vocabulary_of_another_size_than_the_smaller_models_is_made_anew(tmp_path: Path) -> None:
+    texts = {Path(str(n)): Texts("es", text, text) for n, text in enumerate(SENTENCES)}
+    sizes = {"small": 26, "larger": 27, "same": 26}
+    for name, size in sizes.items():
+        save_config(dataclasses.replace(SYSTEM, asr_vocab_size=size), tmp_path / "system.yaml")
+        start = str(tmp_path / "small") if name != "small" else ""
+        make_speller(str(tmp_path / "system.yaml"), tmp_path / name, start, texts)
+        if name == "small":
+            # Not what the texts give now.
+            texts = {path: Texts("es", own.transcript + " uvw", "") for path, own in texts.items()}
+    made = [tmp_path / name / VOCABULARIES["asr"] for name in sizes]
+    assert [Tokenizer.from_file(path).vocab_size for path in made] == [*sizes.values()]
+    assert made[2].read_bytes() == made[0].read_bytes()
+
+
+def test_recordings_longer_than_a_window_are_refused() -> None:
+    silence = np.zeros(1, np.float32)
+    window = Window(silence, (Spoken(Path("talk.wav"), 0, 480_000, False),), 480_000, silence)
+    task = SimpleNamespace(
+        teacher=SimpleNamespace(frames=1280, frames_per_second=50),
+        _dictator=lambda *_: Dictation((1,), (), is_translation=False),
+    )
+    with pytest.raises(DataError, match="nobody comes to an end, the last is of talk.wav"):
+        DecoderAdaptationTask._sample(task, SimpleNamespace(window=lambda _: window), 0)
+
+
+@pytest.mark.parametrize("stage", [{"student": "a.yaml"}, {"first_stage": "run"}])
+def test_texts_are_learned_from_on_the_processor(
+    monkeypatch: pytest.MonkeyPatch, stage: dict[str, Any]
+) -> None:
+    """Where there is a GPU: what teachers say of texts does not go there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    paths = Path("whisper"), [Path("audio")], Path("run")
+    assert "--cpu" in adaptation_arguments(*paths, AdaptationOptions(**stage))
+    assert "--cpu" not in adaptation_arguments(*paths, AdaptationOptions())
+
+
 @pytest.mark.parametrize("kind", ["", "system.yaml"])
 def test_what_makes_shapes_few_changes_nothing(base: Path, kind: str) -> None:
     """An independent way: no padding of windows and texts."""
@@ -252,7 +293,7 @@ def test_what_makes_shapes_few_changes_nothing(base: Path, kind: str) -> None:
         (expected,) = model.encoder(features, chunk_size=16)["encoder_out"]
         if not student:
             expected = expected + model.encoder.position_mean[:150]
-        found = model.encoded(features, {"chunk_size": 16})["encoder_out"]
+        found = model(features, {"chunk_size": 16})["encoder_out"]
         assert found.shape[1] == 256
         torch.testing.assert_close(found[0, :150], expected, atol=1e-5, rtol=1e-5)
         said = model.decoder(tokens[None, :-1], expected[None], views[None])[0, 2:]

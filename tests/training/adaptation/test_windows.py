@@ -76,6 +76,15 @@ def test_only_the_training_part_without_what_is_left_out(tmp_path: Path) -> None
         find_recordings([tmp_path], ["c"])
 
 
+def test_recordings_none_of_which_can_be_used_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short, missing = write_tones(tmp_path, 1, 0.1), [tmp_path / "all.zip:63:4000"]
+    for group in (short, missing):
+        with pytest.raises(DataError, match=f"in a row cannot be used, the last is {group[0]}"):
+            WindowMaker([group], 1)(0)
+
+
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing to hear")
     with pytest.raises(DataError, match="has no recordings; expected manifest.tsv"):

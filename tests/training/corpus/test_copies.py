@@ -182,8 +182,9 @@ def test_wrong_input_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match="kbps is 2"):
         copy_as_opus(corpus, tmp_path, 2.0)
-    with pytest.raises(DataError, match="overwrite it"):
-        copy_as_opus(corpus, corpus)
+    for inside in (corpus, corpus / "opus"):
+        with pytest.raises(DataError, match="overwrite it or lie in it"):
+            copy_as_opus(corpus, inside)
     soundfile.write(corpus / "3.wav", np.zeros(8_000), 8_000)
     with pytest.raises(EchoStreamError, match="3.wav has 8000 Hz"):
         copy_as_opus(corpus, tmp_path / "stopped")

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echostream.errors import DataError
-from echostream.training.corpus import read_corpus
 from echostream.training.corpus.manifest import ManifestRow
 from echostream.training.corpus.speech_tables import (
     OPTIONAL,
@@ -24,6 +23,7 @@ from echostream.training.corpus.speech_tables import (
     read_speech_table,
     write_speech_table,
 )
+from echostream.training.corpus.utterances import read_corpus
 from echostream.training.features import read_recording
 
 ROW = ManifestRow(

@@ -10,7 +10,7 @@ from echostream.errors import ConfigError, DataError
 from echostream.training.corpus.manifest import read_manifest, write_manifest
 from echostream.training.corpus.utterances import (
     Utterance,
-    parse_corpora,
+    parse_names,
     parse_repeat,
     read_corpus,
     repeated,
@@ -29,8 +29,8 @@ def test_corpora_are_chosen_by_name(corpus: Path) -> None:
     rows = read_manifest(corpus / "manifest.tsv")
     named = [replace(row, corpus="d" if row.id in "01" else "c") for row in rows]
     write_manifest(corpus / "manifest.tsv", named)
-    assert [u.id for u in read_corpus(corpus, parse_corpora(" d, "))] == ["0", "1"]
-    assert read_corpus(corpus, ["c", "d"]) == read_corpus(corpus, parse_corpora(""))
+    assert [u.id for u in read_corpus(corpus, parse_names(" d, "))] == ["0", "1"]
+    assert read_corpus(corpus, ["c", "d"]) == read_corpus(corpus, parse_names(""))
     with pytest.raises(ConfigError, match="'e'; expected one of c, d"):
         read_corpus(corpus, ["c", "e"])
 

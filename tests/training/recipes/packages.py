@@ -199,7 +199,7 @@ exec cp "$folder/packages/$name.deb" "${{name}}_${{last#*=}}_all.deb"
 
 
 ASTERISK_SEED = (
-    ("agent-pass", "Por favor ingrese su clave", "Welcome", 2.0),
+    ("agent-pass", "Por favor: ingrese su clave", "Welcome", 1.5),
     ("digits/1", "uno", "one", 0.6),
     ("conf-locked", "Bloqueada", "The conference is now locked!", 1.0),
     ("auth-thankyou", "Gracias", "Thank you.", 0.8),

