@@ -58,6 +58,7 @@ def grid(  # type: ignore[no-untyped-def]
                 encoder_mode="recompute",
                 recordings=2,
             ),
+            SystemEntry("letters", "Letters", checkpoint=str(checkpoint), output_unit="char"),
         ),
         policies=("wait-k:k=1",),
         segment_ms=(320,),
@@ -75,8 +76,8 @@ def grid(  # type: ignore[no-untyped-def]
 
 def test_every_system_is_run(grid) -> None:  # type: ignore[no-untyped-def]
     plan, sources, runs = grid
-    assert [run.entry.name for run in runs] == ["ours", "again", "cached", "recompute"]
-    assert [len(run.instances) for run in runs] == [3, 3, 3, 2]
+    assert [run.entry.name for run in runs] == ["ours", "again", "cached", "recompute", "letters"]
+    assert [len(run.instances) for run in runs] == [3, 3, 3, 2, 3]
     forced = runs[2].instances
     assert [instance.prediction for instance in forced] == [s.reference for s in sources]
     assert runs[0].instances[0].prediction != forced[0].prediction
@@ -89,10 +90,14 @@ def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no
     assert points[0].joint is not None and points[2].joint is None
     assert all("LAAL_RT" in point.figures for point in points)
     systems = [system_of(entry, build.build_model(entry.options(320))) for entry in plan.systems]
-    assert [system.mode for system in systems] == ["stateful", "stateful", "cached", "recompute"]
+    modes = ["stateful", "stateful", "cached", "recompute", "stateful"]
+    assert [system.mode for system in systems] == modes
     assert pairs_of(systems) == [], "a trained system is not set against an untrained one"
     systems[1] = dataclasses.replace(systems[1], family="streamspeech")
-    assert [(a.name, b.name) for a, b in pairs_of(systems)] == [("ours", "again")]
+    assert [(a.name, b.name) for a, b in pairs_of(systems)] == [
+        ("ours", "again"),
+        ("letters", "again"),
+    ]
     paired = paired_of(runs[0], runs[1], plan)
     assert {row.metric for row in paired} >= {"BLEU", "LAAL", "compute_RTF"}
     assert next(row for row in paired if row.metric == "BLEU").p == 1.0
