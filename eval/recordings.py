@@ -88,7 +88,8 @@ def join_recordings(
     """Recordings of one corpus in a row, end to end, each group at least so long.
 
     What is left of a corpus at its end goes to its last group; a corpus that is shorter than
-    ``seconds`` altogether is left out. Files that are there already are kept.
+    ``seconds`` altogether is left out. A file that is there already is kept if it is as long as
+    its group; one of another ``seconds`` or corpus is made anew.
 
     Args:
         rows: in the order of a manifest.
@@ -105,11 +106,12 @@ def join_recordings(
         for number, group in enumerate(_groups(own, seconds)):
             name = f"{corpus}-{number:03}"
             path = folder / f"{name}.flac"
-            if not path.exists():
+            length = sum(row.num_samples for row in group)
+            if not path.exists() or soundfile.info(path).frames != length:
                 samples = np.concatenate([read_audio(data / row.audio)[0] for row in group])
                 with replacing(path) as part:
                     soundfile.write(part, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-            length = soundfile.info(path).frames
+                length = len(samples)
             joined = replace(
                 group[0],
                 id=name,

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from echostream.errors import ConfigError
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
@@ -76,6 +77,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
     """The tables as Markdown; the figures are also written to ``results.json``."""
+    names = [system.name for system in args.systems]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"checkpoints are named {', '.join(names)}; expected names that differ")
     rows, data = read_corpus_part(args.data, args.split, args.corpora), args.data
     if args.join is not None:
         data = args.output / "joined"

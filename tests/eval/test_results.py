@@ -107,9 +107,13 @@ def test_options_of_a_system(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'fast'" in capsys.readouterr().err
 
 
-def test_a_missing_corpus_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_measured_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["checkpoints/tiny-es-en", "--data", str(tmp_path)]) == 1
     assert "echostream data" in capsys.readouterr().err
+    assert main(["a/best", "b/best", "--data", str(tmp_path)]) == 1
+    assert "best, best; expected names that differ" in capsys.readouterr().err
 
 
 def test_joined_recordings(data: Path, tmp_path: Path) -> None:
@@ -124,10 +128,11 @@ def test_joined_recordings(data: Path, tmp_path: Path) -> None:
     assert rate == SAMPLE_RATE and joined[0].num_samples == len(samples)
     assert np.abs(samples - np.concatenate(parts)).max() < 1e-4
     # The rest of a corpus goes to its last group, and a corpus that is too short is left out.
-    assert [row.corpus for row in join_recordings(rows, data, 2.0, tmp_path / "2")] == [
-        "one",
-        "two",
-    ]
-    assert [row.corpus for row in join_recordings(rows, data, 3.0, tmp_path / "3")] == ["two"]
+    for seconds, corpora in ((2.0, ["one", "two"]), (3.0, ["two"])):
+        again = join_recordings(rows, data, seconds, tmp_path / "joined")
+        assert [row.corpus for row in again] == corpora
+        for row in again:
+            assert soundfile.info(tmp_path / "joined" / row.audio).frames == row.num_samples
+            assert row.num_samples == sum(r.num_samples for r in rows if r.corpus == row.corpus)
     with pytest.raises(DataError, match="100 s"):
         join_recordings(rows, data, 100.0, tmp_path / "100")
