@@ -25,7 +25,7 @@ from echostream.text import normalise
 from eval.command import aligned, ended, parser_of
 from eval.pauses import encoded, waits
 from eval.recordings import add_corpus_part, read_corpus_part
-from eval.sweep.system import parse_system
+from eval.sweep.system import SYSTEM_ARGUMENT
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,13 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_corpus_part(parser)
     add("--recordings", type=int, metavar="N", help="the longest ones (all)")
     add("--gap-s", type=float, default=1.0, help="silence, s (%(default)s)")
-    add(
-        "--system",
-        type=parse_system,
-        default="",
-        metavar="CHECKPOINT[@OPTION=VALUE,...]",
-        help="(the small one shipped)",
-    )
+    add("--system", default="", **SYSTEM_ARGUMENT, help="(the small one shipped)")
     return parser
 
 

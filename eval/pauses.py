@@ -25,11 +25,9 @@ from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.build import build_searches
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import aligned, ended, parser_of, progress
-from eval.recordings import add_corpus_part, read_corpus_part
+from eval.recordings import HISS, add_corpus_part, read_corpus_part
 
 _SEGMENT = 320 * SAMPLE_RATE // 1000
-HISS = 1e-4
-"""Between recordings, since no microphone gives zeros."""
 
 
 def encoded(

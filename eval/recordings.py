@@ -19,6 +19,9 @@ from echostream.whole_file import replacing, write_whole
 from eval.sweep import Source, read_sources
 from eval.sweep.work import Progress, quiet
 
+HISS = 1e-4
+"""Deviation of the noise where nobody speaks, since no microphone gives zeros."""
+
 
 def add_corpus_part(parser: ArgumentParser, split: str = "test") -> None:
     """The options that :func:`read_corpus_part` is called with; ``split`` is the default."""

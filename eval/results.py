@@ -33,7 +33,8 @@ from echostream.scoring.tables import markdown_table
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import add_workers, ended, heading, parser_of, progress, write_results
 from eval.recordings import add_corpus_part, join_recordings, listed_sources, read_corpus_part
-from eval.sweep import NamedSystem, System, Work, encode, parse_system, run_policy
+from eval.sweep import NamedSystem, System, Work, encode, run_policy
+from eval.sweep.system import SYSTEM_ARGUMENT
 
 ALL = "all"
 FIGURES = {"asr": ("WER",), "s2tt": ("BLEU", "chrF", "LAAL", "compute_RTF")}
@@ -47,23 +48,14 @@ def build_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = parser_of("results", __doc__)
     add = parser.add_argument
-    add(
-        "systems",
-        nargs="+",
-        type=parse_system,
-        metavar="CHECKPOINT[@OPTION=VALUE,...]",
-        help="checkpoint folders, with options of the agent if wanted; the first is the baseline",
-    )
+    add("systems", nargs="+", **SYSTEM_ARGUMENT,
+        help="checkpoint folders, with options of the agent if wanted; the first is the "
+        "baseline")  # fmt: skip
     add_corpus_part(parser)
     add("--output", type=Path, default=Path("runs/results"), help="(default: %(default)s)")
-    add(
-        "--chunks",
-        type=int,
-        nargs="+",
-        metavar="MS",
-        default=[160, 320, 640, 1280],
-        help="chunk sizes, which are the segment sizes too (default: 160 320 640 1280)",
-    )
+    add("--chunks", type=int, nargs="+", metavar="MS", default=[160, 320, 640, 1280],
+        help="chunk sizes, which are the segment sizes too (default: 160 320 640 "
+        "1280)")  # fmt: skip
     add("--join", type=float, metavar="SECONDS", help="put recordings end to end (default: do not)")
     add_workers(parser)
     return parser
@@ -172,16 +164,15 @@ def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
 
 def format_figures(figures: Sequence[dict[str, Any]]) -> str:
     """A Markdown table."""
-    heads = {"checkpoint": "checkpoint", "corpus": "corpus", "recordings": "recordings"}
-    heads["chunk_ms"] = "chunk (ms)"
     rows = []
     for row in figures:
-        cells = [str(row[name]) for name in heads]
+        cells = [str(row[name]) for name in ("checkpoint", "corpus", "recordings", "chunk_ms")]
         for name in COLUMNS:
             numbers = [f"{number:.{DIGITS.get(name, 1)}f}" for number in row[name] or ()]
             cells.append("{} [{}, {}]".format(*numbers) if numbers else "-")
         rows.append(cells)
-    return markdown_table([*heads.values(), *COLUMNS], rows, text_columns=2)
+    header = ("checkpoint", "corpus", "recordings", "chunk (ms)", *COLUMNS)
+    return markdown_table(header, rows, text_columns=2)
 
 
 def format_tests(tests: Sequence[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ times of this system on this machine.
 from eval.sweep.encodings import Encodings, encode
 from eval.sweep.runs import run_policy
 from eval.sweep.sources import Source, read_sources
-from eval.sweep.system import NamedSystem, System, parse_system
+from eval.sweep.system import NamedSystem, System
 from eval.sweep.work import Work
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "System",
     "Work",
     "encode",
-    "parse_system",
     "read_sources",
     "run_policy",
 ]

@@ -11,29 +11,23 @@ import soundfile
 from echostream.constants import SAMPLE_RATE
 from echostream.scoring.sentences import read_sentences
 from echostream.session import Session, SystemOptions, build_translator
-from echostream.training.corpus.manifest import ManifestRow, write_manifest
 from eval import alignment, long_form, one_by_one
+from tests.eval.corpora import write_corpus
 from tests.small_system import WORDS
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Four tones, two of each of two speakers."""
-    rows = []
-    for number in range(4):
-        samples = 0.1 * np.sin(np.arange(16_000 + 4000 * number) * 0.1 * (number + 1))
-        soundfile.write(tmp_path / f"{number}.wav", samples, SAMPLE_RATE, "FLOAT")
-        text = " ".join(WORDS[number : number + 4])
-        row = ManifestRow(str(number), "c", "dev", f"{number}.wav", len(samples),
-            len(samples) / SAMPLE_RATE, "ab"[number % 2], "es", "en", text, text, "")  # fmt: skip
-        rows.append(row)
-    write_manifest(tmp_path / "manifest.tsv", rows)
+    texts = [" ".join(WORDS[number : number + 4]) for number in range(4)]
+    tones = [np.sin(np.arange(16_000 + 4000 * n) * 0.1 * (n + 1)) / 10 for n in range(4)]
+    write_corpus(tmp_path, zip(tones, texts, texts, strict=True), speaker="abab")
     return tmp_path
 
 
 def arguments(data: Path, checkpoint: Path, output: str, *more: str) -> list[str]:
-    return ["--data", str(data), "--split", "dev", "--minutes", "0.5", "--checkpoint",
-        str(checkpoint), "--output", str(data / output), *more]  # fmt: skip
+    return ["--data", str(data), "--minutes", "0.5", "--checkpoint", str(checkpoint),
+        "--output", str(data / output), *more]  # fmt: skip
 
 
 def test_sentences_are_where_the_list_says(data: Path, checkpoint: Path) -> None:
@@ -96,8 +90,7 @@ def test_an_interrupted_run_goes_on(
 def test_aligned_words_beside_those_whose_recording_is_known(
     data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--data", str(data), "--split", "dev", "--system", str(checkpoint)]
-    assert alignment.main(arguments) == 0
+    assert alignment.main(["--data", str(data), "--system", str(checkpoint)]) == 0
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("4 recordings, 10 s, ") and len(lines) == 5
 

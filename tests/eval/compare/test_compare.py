@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.config import ChunkConformerConfig, SystemConfig, save_config
-from echostream.constants import SAMPLE_RATE
+from echostream.config import SystemConfig, save_config
 from echostream.errors import DataError
 from echostream.session import build
 from echostream.session.segment_log import LOG_NAME, SegmentRecord
@@ -28,12 +26,9 @@ from eval.compare.timelines import (
     timeline_words,
     utterance_of,
 )
-from eval.sweep import Work, read_sources
-from tests.small_system import audio
-
-ENCODER = ChunkConformerConfig(
-    embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
-)
+from eval.sweep import Work
+from tests.eval.corpora import listed
+from tests.small_system import CONFORMER
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +38,7 @@ def grid(  # type: ignore[no-untyped-def]
 ):
     """A whole small comparison: plan, sources, runs."""
     folder = tmp_path_factory.mktemp("comparison")
-    config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=ENCODER)
+    config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=CONFORMER)
     small = str(folder / "small.yaml")
     save_config(config, small)
     plan = ComparisonPlan(
@@ -65,11 +60,8 @@ def grid(  # type: ignore[no-untyped-def]
         timelines=2,
         resamples=100,
     )
-    for number, seconds in enumerate((1.0, 2.2, 1.6)):
-        soundfile.write(folder / f"{number}.wav", audio(seconds, number), SAMPLE_RATE)
-    (folder / "wav_list").write_text("".join(f"{folder}/{n}.wav\n" for n in range(3)))
-    (folder / "references").write_text("the cat sat\non a mat and then\nit ran home\n")
-    sources = read_sources(folder / "wav_list", folder / "references")
+    texts = ("the cat sat", "on a mat and then", "it ran home")
+    sources = listed(folder, (1.0, 2.2, 1.6), texts)
     runs = list(run_grid(plan, sources, folder / "out", Work(folder / "cache")))
     return plan, sources, runs
 
