@@ -74,15 +74,17 @@ def test_an_interrupted_run_goes_on(
     texts = [path.read_text().splitlines() for path in
         (data / "whole" / f"{checkpoint.name}-s2tt" / "metrics.jsonl",
          data / "parts" / "r" / "metrics.jsonl")]  # fmt: skip
-    told = [
+    heard_and_said = [
         [(each.get("total_audio_processed"), each.get("generated_tokens")) for each in lines]
         for lines in ([json.loads(line) for line in text] for text in texts)
     ]
-    assert told[0] == told[1] and sum(len(words or ()) for _, words in told[0]) > 20
+    assert heard_and_said[0] == heard_and_said[1]
+    assert sum(len(words or ()) for _, words in heard_and_said[0]) > 20
     assert heard[0] == len(texts[0]) - 1 + 2  # nothing was heard twice
 
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
     assert printed.count("LongYAAL ") == 2 and printed.count("last tenth against the first") == 2
+    assert told.count("long_form: interrupted; run the same command again to go on") == 2
     assert long_form.main([*again, "--pause-ms", "0"]) == 1
     assert "give --run" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """From runs to results.json and the report; what a delay is made of, counted in two ways."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from echostream.config import SystemConfig, save_config
 from echostream.errors import DataError
 from echostream.session import build
 from echostream.session.segment_log import LOG_NAME, SegmentRecord
-from eval.command import heading
+from eval.command import heading, write_results
 from eval.compare.grid import read_run, run_grid, spread
 from eval.compare.page import write_report
 from eval.compare.plan import ComparisonPlan, SystemEntry
@@ -116,6 +117,9 @@ def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no
         lengths=(),
         utterances=tuple(utterances),
     )
+    write_results(tmp_path / "results.json", dataclasses.asdict(results))
+    points_again = json.loads((tmp_path / "results.json").read_text())["points"]
+    assert [point["system"] for point in points_again] == [run.entry.name for run in runs]
     written = write_report(results, tmp_path)
     assert (tmp_path / "report.html") in written
     assert "Ours" in (tmp_path / "tables.md").read_text()
