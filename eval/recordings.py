@@ -17,7 +17,6 @@ from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.training.corpus.split import SPLITS
 from echostream.whole_file import replacing, write_whole
 from eval.sweep import Source, read_sources
-from eval.sweep.work import Progress, quiet
 
 HISS = 1e-4
 """Deviation of the noise where nobody speaks, since no microphone gives zeros."""
@@ -54,12 +53,7 @@ def read_corpus_part(data: Path, split: str, corpora: str | None = None) -> list
 
 
 def listed_sources(
-    rows: Sequence[ManifestRow],
-    data: Path,
-    folder: Path,
-    *,
-    task: str = "s2tt",
-    progress: Progress = quiet,
+    rows: Sequence[ManifestRow], data: Path, folder: Path, task: str = "s2tt"
 ) -> list[Source]:
     """SimulEval's lists of the rows, ``wav_list`` and one named for the task, and what they say.
 
@@ -68,7 +62,7 @@ def listed_sources(
     texts = [row.src_text if task == "asr" else row.tgt_text for row in rows]
     write_whole(folder / "wav_list", "".join(f"{data / row.audio}\n" for row in rows))
     write_whole(folder / task, "".join(f"{normalise(text)}\n" for text in texts))
-    return read_sources(folder / "wav_list", folder / task, progress=progress)
+    return read_sources(folder / "wav_list", folder / task)
 
 
 def long_recording(

@@ -19,6 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ from echostream.scoring.quality import QualityOptions
 from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
 from echostream.scoring.tables import markdown_table
-from echostream.training.corpus.manifest import ManifestRow
-from eval.command import add_workers, ended, heading, parser_of, progress, write_results
+from echostream.session import SystemOptions
+from eval.command import add_workers, ended, heading, parser_of, write_results
 from eval.recordings import add_corpus_part, join_recordings, listed_sources, read_corpus_part
-from eval.sweep import NamedSystem, System, Work, encode, run_policy
+from eval.sweep import Source, System, Work, encode, run_policy
 from eval.sweep.system import SYSTEM_ARGUMENT
 
 ALL = "all"
@@ -76,12 +77,14 @@ def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
     if args.join is not None:
         data = args.output / "joined"
         rows = join_recordings(rows, args.data, args.join, data)
-    runs = {
-        (system.name, chunk_ms, task): run(system, chunk_ms, task, rows, data, args)
-        for system in args.systems
-        for chunk_ms in args.chunks
-        for task in FIGURES
-    }
+    work = Work(args.output / "cache", args.jobs, args.ray)
+    runs: dict[tuple[str, int, str], tuple[Instance, ...]] = {}
+    for task in FIGURES:
+        sources = listed_sources(rows, data, args.output / "lists", task)
+        for system, chunk_ms in product(args.systems, args.chunks):
+            folder = args.output / "runs" / system.name / f"{task}-{chunk_ms}"
+            options = replace(system.options, chunk_ms=chunk_ms, task=task)
+            runs[system.name, chunk_ms, task] = run(options, sources, work, folder)
 
     def of_corpus(name: str, chunk_ms: int, task: str, corpus: str) -> list[Instance]:
         instances = runs[name, chunk_ms, task]
@@ -129,26 +132,13 @@ def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
 
 
 def run(
-    measured: NamedSystem,
-    chunk_ms: int,
-    task: str,
-    rows: Sequence[ManifestRow],
-    data: Path,
-    args: argparse.Namespace,
+    options: SystemOptions, sources: Sequence[Source], work: Work, folder: Path
 ) -> tuple[Instance, ...]:
-    """One pass over all recordings; the instances are in the order of the rows."""
-    encodings = encode(
-        System(replace(measured.options, chunk_ms=chunk_ms, task=task)),
-        listed_sources(rows, data, args.output / "lists", task=task),
-        segment_ms=chunk_ms,
-        work=Work(args.output / "cache", args.jobs, progress=progress, ray=args.ray),
-    )
-    folder = run_policy(
-        encodings,
-        output=args.output / "runs" / measured.name / f"{task}-{chunk_ms}",
-        policy="offline" if task == "asr" else None,
-    )
-    return read_log(folder, is_strict=True).instances
+    """One pass over all recordings; the instances are in their order."""
+    system = System(options)
+    encodings = encode(system, sources, segment_ms=system.chunk_ms, work=work)
+    policy = "offline" if options.task == "asr" else None
+    return read_log(run_policy(encodings, output=folder, policy=policy), is_strict=True).instances
 
 
 def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:

@@ -47,6 +47,10 @@ class SystemEntry:
                 f"system {self.name!r} has checkpoint {self.checkpoint!r} and random_weights "
                 f"{self.random_weights!r}; expected exactly one of them"
             )
+        if self.recordings is not None and self.recordings < 2:
+            raise ConfigError(
+                f"system {self.name!r} has recordings {self.recordings}; expected at least 2"
+            )
 
     @property
     def trained(self) -> bool:

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+from echostream.commands import positive
 from echostream.commands.system import add_system_arguments, translator_of
 from eval.command import ROOT, ended, heading, parser_of, write_results
 from eval.live.clients import MISCHIEF, Record, rounds, speaker
@@ -141,7 +142,7 @@ def build_parser() -> ArgumentParser:
     """The command's options."""
     parser = parser_of("live", __doc__)
     add = parser.add_argument
-    add("--clients", type=int, default=16, help="that behave (%(default)s)")
+    add("--clients", type=positive, default=16, help="that behave (%(default)s)")
     add("--minutes", type=float, default=5.0, help="in which streams begin (%(default)s)")
     add("--talk-s", type=float, default=30.0, help="length of a stream, seconds (%(default)s)")
     add("--data", type=Path, default=ROOT / "data" / "es-en", help="speech (%(default)s)")

@@ -12,12 +12,11 @@ times of this system on this machine.
 from eval.sweep.encodings import Encodings, encode
 from eval.sweep.runs import run_policy
 from eval.sweep.sources import Source, read_sources
-from eval.sweep.system import NamedSystem, System
+from eval.sweep.system import System
 from eval.sweep.work import Work
 
 __all__ = [
     "Encodings",
-    "NamedSystem",
     "Source",
     "System",
     "Work",

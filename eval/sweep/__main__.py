@@ -23,7 +23,7 @@ from echostream.constants import TASKS
 from echostream.errors import ConfigError
 from echostream.scoring.folder import score_folder
 from echostream.whole_file import write_whole
-from eval.command import add_workers, aligned, ended, heading, parser_of, progress, write_results
+from eval.command import add_workers, aligned, ended, heading, parser_of, write_results
 from eval.sweep import Encodings, System, Work, encode, read_sources, run_policy
 from eval.sweep.runs import run_compute_ms
 from eval.sweep.sources import segment_samples
@@ -95,8 +95,8 @@ def sweep(args: argparse.Namespace, head: dict[str, Any]) -> None:
         for spec in specs:
             system.with_options(policy=spec.name, policy_options=spec.options).policy_settings()
         system.decoder_settings()
-    work = Work(args.cache or args.output / "cache", args.jobs, progress, args.ray)
-    sources = read_sources(args.source, args.target, progress=progress)
+    work = Work(args.cache or args.output / "cache", args.jobs, args.ray)
+    sources = read_sources(args.source, args.target)
     seconds = {"encoding": 0.0, "replay": 0.0}
     rows: list[Row] = []
     for system, segment_ms in grid:

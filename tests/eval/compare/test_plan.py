@@ -43,6 +43,7 @@ def test_shipped_plan_makes_options() -> None:
         ("systems: [{name: a, label: A, checkpoint: x}]\nsegment_ms: []", "empty"),
         ("systems: [{name: a, label: A, checkpoint: x}]\npolicies: [ctc:k]", "name=value"),
         ("systems: [{name: a, label: A, checkpoint: x}]\nrepeats: 0", "repeats is 0"),
+        ("systems: [{name: a, label: A, checkpoint: x, recordings: 1}]", "recordings 1"),
         ("systems: [{name: a, labell: A, checkpoint: x}]", "did you mean 'label'"),
         ("systems: {", "not valid YAML"),
     ],
