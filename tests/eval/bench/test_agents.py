@@ -1,15 +1,12 @@
 """Whole agents, and long streams, on clocks that only they move."""
 
-import gc
 import itertools
-import mmap
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from echostream.machine import resident_bytes
 from echostream.session.costs import Costs
 from eval.bench.agents import AgentTimes, run_agents
 from eval.bench.memory import long_stream
@@ -52,9 +49,6 @@ def test_segments_without_a_chunk_do_not_count_for_the_share() -> None:
     assert agent.heads_over_encoder() == pytest.approx(0.3)
 
 
-MIB = 2**20
-
-
 @pytest.mark.parametrize(
     ("held", "growth"),
     [
@@ -76,15 +70,3 @@ def test_a_stream_is_stepped_through_and_looked_at(held: list[int], growth: int)
     assert found.growth_bytes == growth
     assert found.state_bytes == (state.nbytes,)
     assert found.chunk_ms == pytest.approx((2.0, 2.0))
-
-
-def test_the_resident_set_grows_with_what_is_held() -> None:
-    gc.collect()
-    before = resident_bytes()
-    if before == 0:
-        pytest.skip("this system does not say how much memory a process has")
-    # Pages of its own: what an allocator gives may have been there already.
-    with mmap.mmap(-1, 64 * MIB) as held:
-        for start in range(0, len(held), mmap.PAGESIZE):
-            held[start] = 1
-        assert resident_bytes() - before > 48 * MIB

@@ -74,6 +74,9 @@ def test_every_system_is_run(grid) -> None:  # type: ignore[no-untyped-def]
     forced = runs[2].instances
     assert [instance.prediction for instance in forced] == [s.reference for s in sources]
     assert runs[0].instances[0].prediction != forced[0].prediction
+    for instance in runs[4].instances:
+        assert " " not in instance.prediction
+        assert len(instance.prediction) == len(instance.delays) > 3
 
 
 def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -17,7 +17,6 @@ from echostream.policy.policies import WaitK
 from echostream.session import SystemOptions
 from echostream.shipped import SHIPPED_CHECKPOINT
 from eval.sweep import Encodings, System, Work, encode, run_policy
-from eval.sweep.encodings import encode_source
 from eval.sweep.kept import read_kept
 from tests.eval.sweep.conftest import Corpus
 from tests.eval.sweep.policies import Undecided
@@ -65,12 +64,6 @@ def again(
     how = Work(folder, progress=counting, **work)
     encodings = encode(system, corpus.sources(), segment_ms=segment_ms, work=how)
     return counting.done.get("encoding", 0), encodings
-
-
-def test_nothing_is_done_twice(system: System, corpus: Corpus, cache: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
-    assert again(system, corpus, cache)[0] == 0
-    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
 
 
 def test_an_interrupted_call_goes_on_where_it_was(
@@ -258,18 +251,6 @@ def test_policy_options_belong_to_the_policy_they_were_given_with(
     assert options(policy="wait-k") == {}
     assert options(policy="wait-k", policy_options="k=2") == {"k": 2}
     assert options(policy="local-agreement") == {}
-
-
-def test_what_is_kept_of_a_recording(system: System, corpus: Corpus, cache: Path) -> None:
-    _, encodings = again(system, corpus, cache)
-    source = encodings.sources[0]
-    segments = read_kept(encodings.path(source)).segments
-    assert [segment.audio_ms for segment in segments] == [*range(320, 2300, 320), 2300]
-    assert all(s.costs["front_end"] > 0 and "policy" not in s.costs for s in segments)
-    # A chunk of 16 frames in each segment, and a rest: 2300 ms are 115 frames of 20 ms.
-    assert [segment.chunks for segment in segments] == [(16,)] * 7 + [(3,)]
-    made = encode_source(system.listener(), source, 320)
-    assert [s.chunks for s in made.segments] == [s.chunks for s in segments]
 
 
 def test_what_cannot_be_asked_for(system: System, corpus: Corpus, tmp_path: Path) -> None:
