@@ -67,8 +67,8 @@ SAVED_EVERY_S = 120.0
 def turns(
     rows: Sequence[ManifestRow], data: Path, noise: float, chance: np.random.Generator
 ) -> Iterator[tuple[Samples, list[tuple[int, int, ManifestRow]]]]:
-    """Turns without end: samples ``[n]``, and where in them each sentence begins and ends;
-    over a part of a share ``noise`` of them there is noise."""
+    """Endless turns: samples ``[n]``, and where each sentence begins and ends in them; a share
+    ``noise`` of the turns has noise over a part."""
     own: dict[str, list[ManifestRow]] = {}
     for row in rows:
         own.setdefault(row.speaker, []).append(row)

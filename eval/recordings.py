@@ -82,7 +82,7 @@ def long_recording(
 def join_recordings(
     rows: Sequence[ManifestRow], data: Path, seconds: float, folder: Path
 ) -> list[ManifestRow]:
-    """Recordings of one corpus in a row, end to end, each group at least so long.
+    """Consecutive recordings of one corpus, end to end, each group at least so long.
 
     What is left of a corpus at its end goes to its last group; a corpus that is shorter than
     ``seconds`` altogether is left out. A file that is there already is kept if it is as long as
@@ -127,7 +127,7 @@ def join_recordings(
 
 
 def _groups(rows: Sequence[ManifestRow], seconds: float) -> Iterator[list[ManifestRow]]:
-    """Rows in a row, together at least ``seconds`` long; none is left over unless all are."""
+    """Consecutive rows, at least ``seconds`` long together; no row is left over unless all are."""
     group: list[ManifestRow] = []
     left = sum(row.seconds for row in rows)
     for row in rows:

@@ -34,8 +34,7 @@ SECONDS = 3
 
 
 def word_times(sentences: Sequence[Sentence]) -> list[tuple[str, float]]:
-    """The words of the sentences, without case, punctuation and accents, and when each is said,
-    s."""
+    """The words of the sentences as they are scored, and when each is said, s."""
     found = []
     texts = prepared([sentence.text for sentence in sentences], AS_SCORED)
     for sentence, text in zip(sentences, texts, strict=True):

@@ -243,10 +243,6 @@ class Results:
             groups.setdefault((self.place(run.system), run.segment_ms), []).append(run)
         return [groups[key] for key in sorted(groups)]
 
-    def longest_runs(self) -> list[LengthRun]:
-        """The run over the longest recording of each system and segment size."""
-        return [runs[-1] for runs in self.runs_by_system()]
-
     @property
     def stages(self) -> list[str]:
         """All that cost something somewhere, in the order in which they are met."""

@@ -1,4 +1,4 @@
-"""Level 1: every recording through the listener, once for each system and segment size.
+"""Every recording through the listener, once for each system and segment size.
 
 Symbols: ``K`` encoder frames of the recording, ``C`` encoder channels, ``V`` CTC vocabulary.
 """

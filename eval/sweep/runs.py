@@ -1,4 +1,4 @@
-"""Level 3: a policy over what is kept, and the logs that SimulEval and the agent would write."""
+"""A policy over kept encodings, and the logs that SimulEval and the agent would write."""
 
 import hashlib
 import json

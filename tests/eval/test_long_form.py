@@ -11,9 +11,9 @@ import soundfile
 from echostream.constants import SAMPLE_RATE
 from echostream.scoring.sentences import read_sentences
 from echostream.session import Session, SystemOptions, build_translator
-from eval import alignment, long_form, one_by_one
+from eval import alignment, long_form, one_by_one, pauses
 from tests.eval.corpora import write_corpus
-from tests.small_system import WORDS
+from tests.small_system import WORDS, make_whisper
 
 
 @pytest.fixture
@@ -95,6 +95,20 @@ def test_aligned_words_beside_those_whose_recording_is_known(
     assert alignment.main(["--data", str(data), "--system", str(checkpoint)]) == 0
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("4 recordings, 10 s, ") and len(lines) == 5
+
+
+def test_words_that_pauses_complete(
+    data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(data), "--split", "test", "--pause-ms", "0", "300", "--checkpoint"]
+    assert pauses.main([*arguments, str(checkpoint)]) == 0
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("4 recordings of test, 2 s after each")
+    (never, *_, none, _), (early, *_, some, _) = (line.split() for line in lines)
+    assert (never, none, early) == ("0", "0", "300") and int(some) > 0
+    make_whisper(tmp_path / "whisper")
+    assert pauses.main([*arguments, str(tmp_path / "whisper")]) == 1
+    assert "has no CTC head" in capsys.readouterr().err
 
 
 def test_sentences_by_themselves(
