@@ -16,6 +16,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from echostream.commands import positive
 from echostream.scoring.instance import Instance
 from echostream.scoring.long_form import METRICS, mean_latency, resegmented, with_words
 from echostream.scoring.readings import Reading
@@ -25,7 +26,7 @@ from echostream.text import normalise
 from eval.command import aligned, ended, parser_of
 from eval.pauses import encoded, waits
 from eval.recordings import add_corpus_part, read_corpus_part
-from eval.sweep.system import parse_system
+from eval.sweep.system import SYSTEM_ARGUMENT
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,15 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = parser_of("alignment", __doc__)
     add = parser.add_argument
     add_corpus_part(parser)
-    add("--recordings", type=int, metavar="N", help="the longest ones (all)")
+    add("--recordings", type=positive, metavar="N", help="the longest ones (all)")
     add("--gap-s", type=float, default=1.0, help="silence, s (%(default)s)")
-    add(
-        "--system",
-        type=parse_system,
-        default="",
-        metavar="CHECKPOINT[@OPTION=VALUE,...]",
-        help="(the small one shipped)",
-    )
+    add("--system", default="", **SYSTEM_ARGUMENT, help="(the small one shipped)")
     return parser
 
 

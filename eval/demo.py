@@ -78,11 +78,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def recordings(recipe: str, corpus: str, folder: Path) -> tuple[Path, Path] | None:
     """Lists of the recordings and references of a corpus's test part; ``None`` without them."""
-    wanted = (recipe, "--corpora", corpus, "--splits", "test", "--output", str(folder))
-    if recipes.main(list(wanted)) != 0:
+    wanted = [recipe, "--corpora", corpus, "--splits", "test", "--output", str(folder)]
+    if recipes.main(wanted) != 0:
         print(f"The recordings of {corpus} cannot be had.")
         return None
-    return tuple(folder / "lists" / f"{corpus}.test.{kind}" for kind in ("wav_list", "target"))  # type: ignore[return-value]
+    folder = folder / "lists"
+    return folder / f"{corpus}.test.wav_list", folder / f"{corpus}.test.target"
 
 
 def whisper_is_there() -> bool:

@@ -47,7 +47,7 @@ from echostream.training.augment import add_noise, set_level, within_scale
 from echostream.training.corpus.manifest import ManifestRow
 from echostream.whole_file import replacing, write_whole
 from eval.command import aligned, ended, heading, parser_of, write_results
-from eval.recordings import add_corpus_part, read_corpus_part
+from eval.recordings import HISS, add_corpus_part, read_corpus_part
 
 RECORDING, SEGMENTS = "recording.flac", "segments.yaml"
 LOG, DETAILS, STREAM = "metrics.jsonl", "long_form.json", "stream.saved"
@@ -61,16 +61,14 @@ CHANGE_S = (0.3, 3.0)
 MOST_SENTENCES = 5
 LEVEL_DB = (-32.0, -18.0)
 SNR_DB = (5.0, 25.0)
-_HISS = 1e-4
-"""Everywhere, since no microphone gives zeros."""
 SAVED_EVERY_S = 120.0
 
 
 def turns(
     rows: Sequence[ManifestRow], data: Path, noise: float, chance: np.random.Generator
 ) -> Iterator[tuple[Samples, list[tuple[int, int, ManifestRow]]]]:
-    """Turns without end: samples ``[n]``, and where in them each sentence begins and ends;
-    over a part of a share ``noise`` of them there is noise."""
+    """Endless turns: samples ``[n]``, and where each sentence begins and ends in them; a share
+    ``noise`` of the turns has noise over a part."""
     own: dict[str, list[ManifestRow]] = {}
     for row in rows:
         own.setdefault(row.speaker, []).append(row)
@@ -96,7 +94,7 @@ def turns(
             colour, place = float(chance.integers(3)), int(chance.integers(2**31))
             noisy = add_noise(samples, chance.uniform(*SNR_DB), colour, place)
             samples[start:end] = noisy[start:end]
-        samples += chance.normal(0.0, _HISS, len(samples)).astype(np.float32)
+        samples += chance.normal(0.0, HISS, len(samples)).astype(np.float32)
         yield within_scale(samples), said
 
 

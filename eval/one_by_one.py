@@ -25,7 +25,7 @@ from echostream.scoring.sentences import Sentence, read_sentences
 from echostream.session import Session, SystemOptions, Translator, build_translator
 from eval.command import aligned, ended, parser_of
 from eval.long_form import DETAILS, LOG, PAUSE_S, RECORDING, SEGMENTS, TEXTS, as_scored
-from eval.pauses import HISS
+from eval.recordings import HISS
 
 _MARGIN_MS = 1000 * PAUSE_S[0] / 2
 """Before and after a sentence, so that nothing of its neighbours is heard."""

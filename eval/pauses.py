@@ -21,15 +21,14 @@ from echostream.audio import read_audio
 from echostream.constants import SAMPLE_RATE
 from echostream.decoder.generator import EncodedChunk
 from echostream.decoder.words import Word
+from echostream.errors import ConfigError
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.build import build_searches
 from echostream.training.corpus.manifest import ManifestRow
 from eval.command import aligned, ended, parser_of, progress
-from eval.recordings import add_corpus_part, read_corpus_part
+from eval.recordings import HISS, add_corpus_part, read_corpus_part
 
 _SEGMENT = 320 * SAMPLE_RATE // 1000
-HISS = 1e-4
-"""Between recordings, since no microphone gives zeros."""
 
 
 def encoded(
@@ -103,6 +102,8 @@ def pauses(args: argparse.Namespace) -> str:
     rows = read_corpus_part(args.data, args.split, args.corpora)
     plain = SystemOptions(checkpoint=args.checkpoint)
     translator = build_translator(plain)
+    if "st" not in translator.listener.heads:
+        raise ConfigError(f"{args.checkpoint} has no CTC head of translations; expected one")
     chunks = list(encoded(translator, rows, args.data, args.gap_s))
     times = token_times(plain, translator, chunks)
     lines = []

@@ -17,7 +17,9 @@ from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.training.corpus.split import SPLITS
 from echostream.whole_file import replacing, write_whole
 from eval.sweep import Source, read_sources
-from eval.sweep.work import Progress, quiet
+
+HISS = 1e-4
+"""Deviation of the noise where nobody speaks, since no microphone gives zeros."""
 
 
 def add_corpus_part(parser: ArgumentParser, split: str = "test") -> None:
@@ -51,12 +53,7 @@ def read_corpus_part(data: Path, split: str, corpora: str | None = None) -> list
 
 
 def listed_sources(
-    rows: Sequence[ManifestRow],
-    data: Path,
-    folder: Path,
-    *,
-    task: str = "s2tt",
-    progress: Progress = quiet,
+    rows: Sequence[ManifestRow], data: Path, folder: Path, task: str = "s2tt"
 ) -> list[Source]:
     """SimulEval's lists of the rows, ``wav_list`` and one named for the task, and what they say.
 
@@ -65,7 +62,7 @@ def listed_sources(
     texts = [row.src_text if task == "asr" else row.tgt_text for row in rows]
     write_whole(folder / "wav_list", "".join(f"{data / row.audio}\n" for row in rows))
     write_whole(folder / task, "".join(f"{normalise(text)}\n" for text in texts))
-    return read_sources(folder / "wav_list", folder / task, progress=progress)
+    return read_sources(folder / "wav_list", folder / task)
 
 
 def long_recording(
@@ -85,10 +82,11 @@ def long_recording(
 def join_recordings(
     rows: Sequence[ManifestRow], data: Path, seconds: float, folder: Path
 ) -> list[ManifestRow]:
-    """Recordings of one corpus in a row, end to end, each group at least so long.
+    """Consecutive recordings of one corpus, end to end, each group at least so long.
 
     What is left of a corpus at its end goes to its last group; a corpus that is shorter than
-    ``seconds`` altogether is left out. Files that are there already are kept.
+    ``seconds`` altogether is left out. A file that is there already is kept if it is as long as
+    its group; one of another ``seconds`` or corpus is made anew.
 
     Args:
         rows: in the order of a manifest.
@@ -105,11 +103,12 @@ def join_recordings(
         for number, group in enumerate(_groups(own, seconds)):
             name = f"{corpus}-{number:03}"
             path = folder / f"{name}.flac"
-            if not path.exists():
+            length = sum(row.num_samples for row in group)
+            if not path.exists() or soundfile.info(path).frames != length:
                 samples = np.concatenate([read_audio(data / row.audio)[0] for row in group])
                 with replacing(path) as part:
                     soundfile.write(part, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-            length = soundfile.info(path).frames
+                length = len(samples)
             joined = replace(
                 group[0],
                 id=name,
@@ -128,7 +127,7 @@ def join_recordings(
 
 
 def _groups(rows: Sequence[ManifestRow], seconds: float) -> Iterator[list[ManifestRow]]:
-    """Rows in a row, together at least ``seconds`` long; none is left over unless all are."""
+    """Consecutive rows, at least ``seconds`` long together; no row is left over unless all are."""
     group: list[ManifestRow] = []
     left = sum(row.seconds for row in rows)
     for row in rows:

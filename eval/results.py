@@ -19,9 +19,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from echostream.errors import ConfigError
 from echostream.scoring.instance import Instance
 from echostream.scoring.intervals import paired_tests, samples_of
 from echostream.scoring.log import read_log
@@ -29,10 +31,11 @@ from echostream.scoring.quality import QualityOptions
 from echostream.scoring.resampling import Sample
 from echostream.scoring.significance import bootstrap
 from echostream.scoring.tables import markdown_table
-from echostream.training.corpus.manifest import ManifestRow
-from eval.command import add_workers, ended, heading, parser_of, progress, write_results
+from echostream.session import SystemOptions
+from eval.command import add_workers, ended, heading, parser_of, write_results
 from eval.recordings import add_corpus_part, join_recordings, listed_sources, read_corpus_part
-from eval.sweep import NamedSystem, System, Work, encode, parse_system, run_policy
+from eval.sweep import Source, System, Work, encode, run_policy
+from eval.sweep.system import SYSTEM_ARGUMENT
 
 ALL = "all"
 FIGURES = {"asr": ("WER",), "s2tt": ("BLEU", "chrF", "LAAL", "compute_RTF")}
@@ -46,23 +49,14 @@ def build_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = parser_of("results", __doc__)
     add = parser.add_argument
-    add(
-        "systems",
-        nargs="+",
-        type=parse_system,
-        metavar="CHECKPOINT[@OPTION=VALUE,...]",
-        help="checkpoint folders, with options of the agent if wanted; the first is the baseline",
-    )
+    add("systems", nargs="+", **SYSTEM_ARGUMENT,
+        help="checkpoint folders, with options of the agent if wanted; the first is the "
+        "baseline")  # fmt: skip
     add_corpus_part(parser)
     add("--output", type=Path, default=Path("runs/results"), help="(default: %(default)s)")
-    add(
-        "--chunks",
-        type=int,
-        nargs="+",
-        metavar="MS",
-        default=[160, 320, 640, 1280],
-        help="chunk sizes, which are the segment sizes too (default: 160 320 640 1280)",
-    )
+    add("--chunks", type=int, nargs="+", metavar="MS", default=[160, 320, 640, 1280],
+        help="chunk sizes, which are the segment sizes too (default: 160 320 640 "
+        "1280)")  # fmt: skip
     add("--join", type=float, metavar="SECONDS", help="put recordings end to end (default: do not)")
     add_workers(parser)
     return parser
@@ -76,16 +70,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
     """The tables as Markdown; the figures are also written to ``results.json``."""
+    names = [system.name for system in args.systems]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"checkpoints are named {', '.join(names)}; expected names that differ")
     rows, data = read_corpus_part(args.data, args.split, args.corpora), args.data
     if args.join is not None:
         data = args.output / "joined"
         rows = join_recordings(rows, args.data, args.join, data)
-    runs = {
-        (system.name, chunk_ms, task): run(system, chunk_ms, task, rows, data, args)
-        for system in args.systems
-        for chunk_ms in args.chunks
-        for task in FIGURES
-    }
+    work = Work(args.output / "cache", args.jobs, args.ray)
+    runs: dict[tuple[str, int, str], tuple[Instance, ...]] = {}
+    for task in FIGURES:
+        sources = listed_sources(rows, data, args.output / "lists", task)
+        for system, chunk_ms in product(args.systems, args.chunks):
+            folder = args.output / "runs" / system.name / f"{task}-{chunk_ms}"
+            options = replace(system.options, chunk_ms=chunk_ms, task=task)
+            runs[system.name, chunk_ms, task] = run(options, sources, work, folder)
 
     def of_corpus(name: str, chunk_ms: int, task: str, corpus: str) -> list[Instance]:
         instances = runs[name, chunk_ms, task]
@@ -133,26 +132,13 @@ def results(args: argparse.Namespace, head: dict[str, Any]) -> str:
 
 
 def run(
-    measured: NamedSystem,
-    chunk_ms: int,
-    task: str,
-    rows: Sequence[ManifestRow],
-    data: Path,
-    args: argparse.Namespace,
+    options: SystemOptions, sources: Sequence[Source], work: Work, folder: Path
 ) -> tuple[Instance, ...]:
-    """One pass over all recordings; the instances are in the order of the rows."""
-    encodings = encode(
-        System(replace(measured.options, chunk_ms=chunk_ms, task=task)),
-        listed_sources(rows, data, args.output / "lists", task=task),
-        segment_ms=chunk_ms,
-        work=Work(args.output / "cache", args.jobs, progress=progress, ray=args.ray),
-    )
-    folder = run_policy(
-        encodings,
-        output=args.output / "runs" / measured.name / f"{task}-{chunk_ms}",
-        policy="offline" if task == "asr" else None,
-    )
-    return read_log(folder, is_strict=True).instances
+    """One pass over all recordings; the instances are in their order."""
+    system = System(options)
+    encodings = encode(system, sources, segment_ms=system.chunk_ms, work=work)
+    policy = "offline" if options.task == "asr" else None
+    return read_log(run_policy(encodings, output=folder, policy=policy), is_strict=True).instances
 
 
 def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
@@ -168,16 +154,15 @@ def figures_of(instances: dict[str, list[Instance]]) -> dict[str, Any]:
 
 def format_figures(figures: Sequence[dict[str, Any]]) -> str:
     """A Markdown table."""
-    heads = {"checkpoint": "checkpoint", "corpus": "corpus", "recordings": "recordings"}
-    heads["chunk_ms"] = "chunk (ms)"
     rows = []
     for row in figures:
-        cells = [str(row[name]) for name in heads]
+        cells = [str(row[name]) for name in ("checkpoint", "corpus", "recordings", "chunk_ms")]
         for name in COLUMNS:
             numbers = [f"{number:.{DIGITS.get(name, 1)}f}" for number in row[name] or ()]
             cells.append("{} [{}, {}]".format(*numbers) if numbers else "-")
         rows.append(cells)
-    return markdown_table([*heads.values(), *COLUMNS], rows, text_columns=2)
+    header = ("checkpoint", "corpus", "recordings", "chunk (ms)", *COLUMNS)
+    return markdown_table(header, rows, text_columns=2)
 
 
 def format_tests(tests: Sequence[dict[str, Any]]) -> str:

@@ -22,20 +22,19 @@ from echostream.errors import ConfigError
 from echostream.locations import find_checkpoint
 from echostream.model.checkpoint import load_config_json
 from echostream.scoring.log import read_log
-from echostream.scoring.quality import QualityOptions, prepared
+from echostream.scoring.quality import prepared
 from echostream.scoring.sentences import Sentence, read_sentences
 from eval.command import aligned, ended, parser_of
-from eval.long_form import LOG, SEGMENTS, TEXTS
+from eval.long_form import LOG, SEGMENTS, TEXTS, as_scored
 
-AS_SCORED = QualityOptions(is_normalised=True, ignores_accents=True)
+AS_SCORED = as_scored("asr")
 
 SECONDS = 3
 """On either side of a seam that have a line of their own."""
 
 
 def word_times(sentences: Sequence[Sentence]) -> list[tuple[str, float]]:
-    """The words of the sentences, without case, punctuation and accents, and when each is said,
-    s."""
+    """The words of the sentences as they are scored, and when each is said, s."""
     found = []
     texts = prepared([sentence.text for sentence in sentences], AS_SCORED)
     for sentence, text in zip(sentences, texts, strict=True):

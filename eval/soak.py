@@ -116,17 +116,26 @@ class Soak:
         if len(sizes) > 1:
             found.append(f"the encoder's state has sizes {sorted(sizes)}; expected one")
         memory, slowing = self.growth() or (0.0, 0.0)
-        if memory > MAX_MEMORY_GROWTH:
-            found.append(
-                f"memory grew by {memory / 2**20:.1f} MiB; expected at most "
-                f"{MAX_MEMORY_GROWTH / 2**20:.0f}"
-            )
+        found += memory_problems(memory, MAX_MEMORY_GROWTH)
         if slowing > MAX_TIME_GROWTH:
             found.append(
                 f"time per chunk grew by {100 * slowing:.0f} %; expected at most "
                 f"{100 * MAX_TIME_GROWTH:.0f} %"
             )
         return found
+
+
+def memory_problems(growth: float, most: float) -> list[str]:
+    """What is wrong with a growth of memory, in bytes, if it is more than ``most``."""
+    if growth <= most:
+        return []
+    return [f"memory grew by {growth / 2**20:.1f} MiB; expected at most {most / 2**20:.0f}"]
+
+
+def verdict(problems: Sequence[str]) -> list[str]:
+    """The last lines of a report."""
+    lines = [f"PROBLEM: {problem}" for problem in problems]
+    return [*lines, "verdict: " + ("not good" if problems else "good")]
 
 
 def soak(
@@ -351,8 +360,7 @@ def report(result: Soak) -> str:
             f"after warm-up {growth[0] / 2**20:+.2f} MiB; state {last.state_bytes} bytes; CPU time "
             f"{last.cpu_ms_per_chunk:.2f} ms a chunk, by slope {100 * growth[1]:+.1f} %"
         )
-    lines += [f"PROBLEM: {problem}" for problem in result.problems]
-    return "\n".join([*lines, "verdict: " + ("not good" if result.problems else "good")])
+    return "\n".join([*lines, *verdict(result.problems)])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -371,9 +379,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run it; 0 when everything holds."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
-    problems: list[str] = []
 
-    def work() -> None:
+    def work() -> int:
         agent = EchoStreamAgent(SimpleNamespace(checkpoint=args.checkpoint))
         seconds = 60 * args.minutes
         result = soak(
@@ -384,12 +391,12 @@ def main(argv: list[str] | None = None) -> int:
             window_s=min(WINDOW_S, seconds / 20),
             show=True,
         )
-        problems.extend(result.problems)
-        details = {**heading("soak", argv), **asdict(result), "problems": problems}
+        details = {**heading("soak", argv), **asdict(result), "problems": result.problems}
         write_results(args.output / "soak.json", details)
         print(report(result))
+        return int(bool(result.problems))
 
-    return ended("soak", work) or int(bool(problems))
+    return ended("soak", work)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from echostream.audio import Cmvn, FrontEnd
-from echostream.config import EncoderConfig, SystemConfig
+from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig
 from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
 from echostream.constants import SAMPLE_RATE
 from echostream.decoder.token_file import write_tokens
@@ -29,6 +29,9 @@ ENCODER = EncoderConfig(
     memory_dim=16,
     left_context=64,
     max_future_frames=None,
+)
+CONFORMER = ChunkConformerConfig(
+    embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
 )
 
 

@@ -157,8 +157,9 @@ class Reencoder:
 
     @torch.no_grad()
     def hypothesis(self, buffer: Buffer, stop: int | None) -> tuple[HypothesisWord, ...]:
-        """What follows the words that stand; ``stop``: only before the first token that looks at
-        one of the last so many frames of the audio. Nothing if the audio is shorter than a frame.
+        """The words after those that stand; none if the audio is shorter than a frame.
+
+        With ``stop`` they end before the first token that attends to the last ``stop`` frames.
         """
         heard = len(buffer.samples) // _FRAME
         if not heard:

@@ -7,7 +7,6 @@ PYTHONPATH=. simuleval --agent eval/baselines/whisper_reencoding.py --way local-
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -53,10 +52,8 @@ class WhisperReencoding(SpeechToTextAgent):  # type: ignore[misc]
             args.checkpoint, task=args.task, source_language=args.source_language
         )
         self.translator = _translator(options)
-        encoder, generator = (
-            self.translator.listener.model.encoder,
-            self.translator.writer.generator,
-        )
+        encoder = self.translator.listener.model.encoder
+        generator = self.translator.writer.generator
         if not isinstance(encoder, WhisperEncoder) or not isinstance(
             generator, TransformerGenerator
         ):
@@ -74,13 +71,6 @@ class WhisperReencoding(SpeechToTextAgent):  # type: ignore[misc]
         add("--task", default="s2tt", choices=("s2tt", "asr"), help="(default: %(default)s)")
         add("--way", default=WAYS[0], choices=WAYS, help="(default: %(default)s)")
         add("--frames", type=int, default=FRAMES, help="of alignatt (default: %(default)s)")
-
-    @classmethod
-    def parsed(cls, arguments: Sequence[str]) -> argparse.Namespace:
-        """The arguments of a command line of this agent alone."""
-        parser = argparse.ArgumentParser()
-        cls.add_args(parser)
-        return parser.parse_args(arguments)
 
     @classmethod
     def from_args(cls, args: Any) -> WhisperReencoding:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from echostream.backend import installed_backends, precisions_of
 from echostream.baseline import ChunkConformerEncoder
+from echostream.commands import positive
 from echostream.config import ChunkConformerConfig, EncoderConfig, load_config
 from echostream.constants import BACKENDS, ENCODER_FRAME_MS
 from echostream.encoder import ZipformerEncoder, registry
@@ -65,12 +66,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="fewer rounds; chunk, look-ahead and position vary in "
         "torch alone")  # fmt: skip
     add("--output", type=Path, metavar="FILE", help="write all figures as JSON")
-    add("--rounds", type=_positive, help=f"of every setting ({ROUNDS}, quick {QUICK_ROUNDS})")
+    add("--rounds", type=positive, help=f"of every setting ({ROUNDS}, quick {QUICK_ROUNDS})")
     add("--backends", nargs="+", choices=BACKENDS[:-1], help="default: all that are installed")
-    add("--chunks", nargs="+", type=_positive, metavar="MS", help="multiples of 160 ms")
-    add("--positions", nargs="+", type=_positive, metavar="S", help="audio heard before")
-    add("--threads", nargs="+", type=_positive, metavar="N", help="the first is the usual one")
-    add("--streams", nargs="+", type=_positive, metavar="N", help="in one batch")
+    add("--chunks", nargs="+", type=positive, metavar="MS", help="multiples of 160 ms")
+    add("--positions", nargs="+", type=positive, metavar="S", help="audio heard before")
+    add("--threads", nargs="+", type=positive, metavar="N", help="the first is the usual one")
+    add("--streams", nargs="+", type=positive, metavar="N", help="in one batch")
     add("--baseline", default=str(ROOT / "configs" / "streamspeech.yaml"), metavar="YAML",
         help="a chunk-Conformer, or 'none'")  # fmt: skip
     add("--agent", action="store_true",
@@ -295,13 +296,6 @@ def head_lines(figures: dict[str, Any], results: Results) -> list[str]:
         f"{max(row.rounds for row in results.rows)} rounds",
         *limits_lines(results),
     ]
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
-    return number
 
 
 if __name__ == "__main__":

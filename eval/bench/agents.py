@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from echostream.constants import SAMPLE_RATE
 from echostream.session.costs import Costs
 from echostream.verification.signals import varied
-from eval.bench.rounds import Clocks
+from eval.bench.rounds import CLOCKS, Clocks
 
 ENCODER, HEADS = "encoder", "heads"
 """Stages that are the model's own arithmetic; all others are beside it."""
@@ -70,11 +70,10 @@ def run_agents(
     samples: NDArray[np.float32],
     segment_ms: int,
     *,
-    clocks: Clocks | None = None,
+    clocks: Clocks = CLOCKS,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> list[AgentTimes]:
     """Push a recording, samples ``[n]`` at 16 kHz, through every agent; ``clocks`` are read."""
-    clocks = Clocks() if clocks is None else clocks
     agents = [(AgentTimes(name), push) for name, push in pushes.items()]
     size = segment_ms * SAMPLE_RATE // 1000
     count = -(-len(samples) // size)

@@ -28,6 +28,9 @@ class Clocks:
     """Of all threads: a compiled encoder may compute in threads of its own."""
 
 
+CLOCKS = Clocks()
+
+
 @dataclass(frozen=True)
 class Turn:
     """One turn of a setting in one round."""
@@ -89,7 +92,7 @@ def measure(
     settings: Sequence[Setting],
     rounds: int,
     *,
-    clocks: Clocks | None = None,
+    clocks: Clocks = CLOCKS,
     set_threads: Callable[[int], None] = lambda _: None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> None:
@@ -99,11 +102,10 @@ def measure(
         settings: their ``turns`` are filled. Each first runs twice or three times: what is made
             once is made in the first call, and the others say how long a call takes.
         rounds: at least 1.
-        clocks: to be read; the real ones if ``None``.
+        clocks: to be read.
         set_threads: called before a setting's turn with its ``threads``.
         progress: wraps the numbers of the rounds.
     """
-    clocks = Clocks() if clocks is None else clocks
     order = []
     for setting in settings:
         set_threads(setting.threads)

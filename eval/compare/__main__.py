@@ -75,12 +75,12 @@ def compare(args: argparse.Namespace, head: dict[str, Any]) -> list[Path]:
     if args.whisper is not None:
         require_base()
     rows = spread(read_corpus_part(args.data, args.split), args.limit)
-    sources = listed_sources(rows, args.data, args.output / "lists", progress=progress)
+    sources = listed_sources(rows, args.data, args.output / "lists")
     systems = [
         system_of(entry, build.build_model(entry.options(plan.segment_ms[0])))
         for entry in plan.systems
     ]
-    work = Work(args.output / "cache", args.jobs, progress, args.ray)
+    work = Work(args.output / "cache", args.jobs, args.ray)
     runs = list(run_grid(plan, sources, args.output / "runs", work))
     of = {(run.entry.name, *run.key): run for run in runs}
     matches = [

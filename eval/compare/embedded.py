@@ -46,7 +46,7 @@ def embedded_json(results: Results) -> str:
                     for segment in run.segments
                 ],
             }
-            for run in results.longest_runs()
+            for *_, run in results.runs_by_system()
         ],
         "lengths": [
             {
@@ -68,9 +68,8 @@ def embedded_json(results: Results) -> str:
 
 def tradeoff(results: Results) -> dict[str, Any]:
     """The points whose quality can be compared, and the metrics for either axis."""
-    compared = [point for point in results.points if results.comparable(point)]
-    units = {name: score.unit for point in compared for name, score in point.figures.items()}
-    names = metrics.names_in(compared)
+    compared = [point for point in results.points if results.is_trained(point)]
+    names, units = metrics.names_in(compared), results.units
 
     def choices(wanted: list[str]) -> list[dict[str, str]]:
         return [
@@ -126,7 +125,7 @@ def _utterance(results: Results, stages: list[str], utterance: Utterance) -> dic
 def _run(results: Results, stages: list[str], run: TimelineRun) -> dict[str, Any]:
     return {
         "name": f"{results.system(run.system).label}, {run.policy_label}, {run.segment_ms:g} ms",
-        "forced": results.forced(run),
+        "forced": not results.is_trained(run),
         # audio in ms, words written, the computing time of each stage
         "segments": [
             [

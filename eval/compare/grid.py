@@ -67,10 +67,10 @@ def run_grid(
         EchoStreamError: if a system cannot be loaded or a recording not be used.
     """
     for entry in plan.systems:
-        system = None
+        first = System(entry.options(plan.segment_ms[0]))
         heard = spread(sources, entry.recordings)
         for segment_ms in plan.segment_ms:
-            system = System(entry.options(segment_ms), like=system)
+            system = first.with_options(chunk_ms=segment_ms)
             encodings = encode(system, heard, segment_ms=segment_ms, work=work)
             for policy in plan.policies_of(entry):
                 spec = parse_policy(policy)

@@ -20,15 +20,7 @@ from echostream.session import SystemOptions, Translator, build_translator
 from eval.compare.plan import ComparisonPlan
 from eval.compare.schema import LengthRun, SegmentCost
 from eval.sweep import System, Work
-from eval.sweep.kept import (
-    ENCODING_CODE,
-    WRITING_CODE,
-    code_digest,
-    digest,
-    is_kept,
-    read_kept,
-    write_kept,
-)
+from eval.sweep.kept import ALL_CODE, code_digest, digest, is_kept, read_kept, write_kept
 
 SEGMENT_MS = 320
 
@@ -55,9 +47,8 @@ def measure_lengths(
         if not entry.lengths:
             continue
         options = entry.options(SEGMENT_MS)
-        code = code_digest(ENCODING_CODE), code_digest(WRITING_CODE)
         model = System(options).fingerprint
-        settings = [model, asdict(options), entry.trained, sound, code]
+        settings = [model, asdict(options), entry.trained, sound, code_digest(ALL_CODE)]
         kept = work.folder / "lengths" / digest(settings)
         repeats = range(entry.repeats or plan.repeats)
         paths[entry.name] = [kept / f"{number}.pass" for number in repeats]
@@ -74,22 +65,22 @@ def measure_lengths(
         for _, path, options, said in work.progress(todo, len(todo), "compute against length"):
             if options not in translators:
                 translators[options] = build_translator(options, clock=time.process_time)
-            write_kept(path, one_pass(translators[options], audio, SEGMENT_MS, reference=said))
+            write_kept(path, one_pass(translators[options], audio, said))
     return [
         run
         for name, own in paths.items()
-        for run in length_runs(name, SEGMENT_MS, plan.lengths_s, list(map(read_kept, own)))
+        for run in length_runs(name, plan.lengths_s, list(map(read_kept, own)))
     ]
 
 
 def one_pass(
-    translator: Translator, audio: NDArray[np.float32], segment_ms: int, *, reference: str | None
+    translator: Translator, audio: NDArray[np.float32], reference: str | None
 ) -> list[SegmentCost]:
     """Push ``audio`` [samples at 16 kHz]; what is shorter than a segment at its end is left out.
 
     ``reference`` are the words of a forced writer.
     """
-    size = segment_ms * SAMPLE_RATE // 1000
+    size = SEGMENT_MS * SAMPLE_RATE // 1000
     state = translator.init_state(reference)
     result = []
     for end in range(size, len(audio) + 1, size):
@@ -112,15 +103,13 @@ def median_pass(passes: Sequence[Pass]) -> list[SegmentCost]:
     return result
 
 
-def length_runs(
-    system: str, segment_ms: int, lengths_s: Sequence[int], passes: Sequence[Pass]
-) -> list[LengthRun]:
+def length_runs(system: str, lengths_s: Sequence[int], passes: Sequence[Pass]) -> list[LengthRun]:
     """The runs of one system, one for each length that was reached."""
     segments = median_pass(passes)
     runs = []
     for seconds in lengths_s:
         heard = tuple(segment for segment in segments if segment.audio_ms <= 1000 * seconds)
         # The audio may be shorter than this length.
-        if heard and heard[-1].audio_ms + segment_ms > 1000 * seconds:
-            runs.append(LengthRun(system, seconds, segment_ms, len(passes), heard))
+        if heard and heard[-1].audio_ms + SEGMENT_MS > 1000 * seconds:
+            runs.append(LengthRun(system, seconds, SEGMENT_MS, len(passes), heard))
     return runs

@@ -46,7 +46,6 @@ def quality_note(results: Results) -> str:
     """Whose quality is compared and whose is not, and why."""
     trained = [system.label for system in results.systems if system.trained]
     untrained = [system.label for system in results.systems if not system.trained]
-    forced = any(point.forced and results.system(point.system).trained for point in results.points)
     if not trained:
         return (
             "No system here has trained weights, so quality is not compared; "
@@ -63,8 +62,6 @@ def quality_note(results: Results) -> str:
             f" Not trained {verb} {listed(untrained)}: {subject} the reference when the policy "
             "says so, for time and memory, which do not depend on training."
         )
-    if forced:
-        note += " Runs of trained systems that write the reference are left out as well."
     return note
 
 
@@ -116,7 +113,7 @@ def page(results: Results) -> str:
         data=embedded_json(results),
         summary=summary(results),
         quality_note=quality_note(results),
-        compared=any(map(results.comparable, results.points)),
+        compared=any(map(results.is_trained, results.points)),
         parts=part_names(results.stages),
         points=points_table(results),
         signatures=signatures_table(results),

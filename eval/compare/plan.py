@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from echostream.config_mapping import check_types, from_mapping
 from echostream.errors import ConfigError
 from echostream.session.options import SystemOptions
-from eval.command import ROOT
+from eval.command import ROOT, read_yaml
 from eval.sweep.system import parse_policy
 
 
@@ -48,6 +46,10 @@ class SystemEntry:
             raise ConfigError(
                 f"system {self.name!r} has checkpoint {self.checkpoint!r} and random_weights "
                 f"{self.random_weights!r}; expected exactly one of them"
+            )
+        if self.recordings is not None and self.recordings < 2:
+            raise ConfigError(
+                f"system {self.name!r} has recordings {self.recordings}; expected at least 2"
             )
 
     @property
@@ -119,12 +121,7 @@ def load_plan(path: str | Path) -> ComparisonPlan:
     Raises:
         ConfigError: if the file cannot be read or does not describe a comparison.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the comparison {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    values = read_yaml(path, "comparison")
     if not isinstance(values, dict) or "systems" not in values:
         raise ConfigError(f"{path} names no systems; expected a list `systems:`")
     return from_mapping(ComparisonPlan, values)

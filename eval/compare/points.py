@@ -96,7 +96,7 @@ def point_of(run: Run, plan: ComparisonPlan, log: str) -> Point:
 
 
 def pairs_of(systems: Sequence[System]) -> list[tuple[System, System]]:
-    """EchoStream's systems with the baseline's; trained and untrained ones do not meet."""
+    """Each system of EchoStream with each baseline, if both are trained or neither is."""
     return [
         (a, b)
         for a, b in product(systems, systems)

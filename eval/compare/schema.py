@@ -75,7 +75,7 @@ class Point:
     segment_ms: int
     """The chunk is as long."""
     forced: bool
-    """The words of the reference were written, when the policy said so: no sign of quality."""
+    """The system is untrained: the words of the reference were written when the policy said so."""
     log: str
     instances: int
     degenerate: bool
@@ -227,17 +227,14 @@ class Results:
         """Of the system of this name among all."""
         return [system.name for system in self.systems].index(name)
 
-    def comparable(self, point: Point) -> bool:
-        """Whether the point's words say something about quality."""
-        return self.system(point.system).trained and not point.forced
+    def is_trained(self, part: Point | TimelineRun) -> bool:
+        """Whether its words are the system's own and say something about quality."""
+        return self.system(part.system).trained
 
-    def forced(self, run: TimelineRun) -> bool:
-        """Whether the run is of a point that wrote the words of the reference."""
-        key = (run.system, run.policy_label, run.segment_ms)
-        return any(
-            point.forced and (point.system, point.policy_label, point.segment_ms) == key
-            for point in self.points
-        )
+    @property
+    def units(self) -> dict[str, str]:
+        """Of each figure of the points."""
+        return {name: score.unit for point in self.points for name, score in point.figures.items()}
 
     def runs_by_system(self) -> list[list[LengthRun]]:
         """The runs of each system and segment size, from short to long recordings."""
@@ -245,10 +242,6 @@ class Results:
         for run in sorted(self.lengths, key=lambda run: run.seconds):
             groups.setdefault((self.place(run.system), run.segment_ms), []).append(run)
         return [groups[key] for key in sorted(groups)]
-
-    def longest_runs(self) -> list[LengthRun]:
-        """The run over the longest recording of each system and segment size."""
-        return [runs[-1] for runs in self.runs_by_system()]
 
     @property
     def stages(self) -> list[str]:

@@ -18,21 +18,12 @@ from echostream.session.segment_log import LOG_NAME as SEGMENT_LOG_NAME
 from echostream.text import normalise
 from echostream.whole_file import write_whole
 from eval import baselines
-from eval.command import ROOT
 from eval.compare.grid import Run, read_run
 from eval.compare.plan import SystemEntry
 from eval.compare.points import system_of
 from eval.compare.schema import System
 from eval.sweep import Source, Work
-from eval.sweep.kept import (
-    ENCODING_CODE,
-    WRITING_CODE,
-    code_digest,
-    digest,
-    is_kept,
-    read_kept,
-    write_kept,
-)
+from eval.sweep.kept import ALL_CODE, code_digest, digest, is_kept, read_kept, write_kept
 from eval.sweep.runs import INSTANCE_LOG_NAME, log_lines
 from eval.sweep.sources import cuts, read_samples
 from eval.sweep.system import parse_policy
@@ -92,10 +83,10 @@ def run_side_by_side(
     """
     agents = {entry.name: agent_of(entry, language) for entry in ENTRIES}
     models = {name: _model_of(agent) for name, agent in agents.items()}
-    code = (ENCODING_CODE, WRITING_CODE, (Path(__file__), Path(str(baselines.__file__)).parent))
+    code = (*ALL_CODE, Path(__file__), Path(str(baselines.__file__)).parent)
     settings = [
         [(name, model.fingerprint()) for name, model in models.items()],
-        [language, SEGMENT_MS, *map(code_digest, code)],
+        [language, SEGMENT_MS, code_digest(code)],
     ]
     logs: dict[str, list[tuple[str, str]]] = {name: [] for name in agents}
     with one_thread():
@@ -127,20 +118,15 @@ def run_side_by_side(
 def agent_of(entry: SystemEntry, language: str) -> Any:
     """The agent of one of :data:`ENTRIES`."""
     from echostream.hosts.simuleval.agent import EchoStreamAgent
+    from eval.baselines.reencoding import FRAMES
     from eval.baselines.whisper_reencoding import WhisperReencoding
 
     if entry.checkpoint != BASE:
-        folder = str(ROOT / str(entry.checkpoint))
-        options = {
-            "checkpoint": folder,
-            "source_language": language,
-            "chunk_ms": SEGMENT_MS,
-            "precision": entry.precision,
-        }
-        return EchoStreamAgent(SimpleNamespace(**options))
-    spec = parse_policy((entry.policies or ())[0])
-    arguments = ["--checkpoint", BASE, "--source-language", language, "--way", spec.name]
-    return WhisperReencoding(WhisperReencoding.parsed(arguments))
+        options = replace(entry.options(SEGMENT_MS), source_language=language)
+        return EchoStreamAgent(SimpleNamespace(**vars(options)))
+    way = parse_policy((entry.policies or ())[0]).name
+    own = {"checkpoint": BASE, "source_language": language, "task": "s2tt"}
+    return WhisperReencoding(SimpleNamespace(**own, way=way, frames=FRAMES))
 
 
 def _model_of(agent: Any) -> Any:

@@ -27,10 +27,7 @@ def points_table(results: Results, names: tuple[str, ...] | None = None) -> Tabl
     """One row for each point. ``names`` are the metrics wanted; without it, all there are."""
     found = metrics.names_in(results.points)
     chosen = [name for name in names if name in found] if names else found
-    units = {
-        name: next(p.figures[name].unit for p in results.points if name in p.figures)
-        for name in chosen
-    }
+    units = results.units
     rows = tuple(
         (
             str(number),
@@ -49,7 +46,7 @@ def points_table(results: Results, names: tuple[str, ...] | None = None) -> Tabl
 
 def _figure(results: Results, point: Point, name: str) -> str:
     score = point.figures.get(name)
-    if score is None or (name in metrics.QUALITY and not results.comparable(point)):
+    if score is None or (name in metrics.QUALITY and not results.is_trained(point)):
         return "–"
     return metrics.with_interval(score, name)
 
@@ -57,7 +54,7 @@ def _figure(results: Results, point: Point, name: str) -> str:
 def remark(results: Results, point: Point) -> str:
     """What to know before comparing this point with another."""
     remarks = {
-        "untrained": not results.system(point.system).trained,
+        "untrained": not results.is_trained(point),
         "writes the reference": point.forced,
         "degenerate policy": point.degenerate,
         f"{point.instances} recordings": point.instances < results.data.recordings,
@@ -82,14 +79,11 @@ def signatures_table(results: Results) -> Table:
 
 def paired_table(results: Results) -> Table:
     """One row for each test, and in words which side it found better."""
-    rows = []
+    rows, units = [], results.units
     for paired in results.paired:
         a, b = results.system(paired.a), results.system(paired.b)
         row = [a.label, b.label, paired.policy_label, f"{paired.segment_ms:g}", paired.metric]
-        unit = next(
-            (p.figures[paired.metric].unit for p in results.points if paired.metric in p.figures),
-            "",
-        )
+        unit = units.get(paired.metric, "")
         if paired.metric in metrics.QUALITY and not (a.trained and b.trained):
             rows.append((*row, "not compared: untrained", "–", "–", "–"))
             continue

@@ -110,9 +110,12 @@ def utterance_of(source: Source, source_text: str, runs: Sequence[Run]) -> Utter
     samples, _ = read_audio(source.path)
     drawn = []
     for run in runs:
-        said = next(ins.prediction for ins in run.instances if ins.index == source.index)
-        segments = _segments_of(run.folder, source.index)
-        words = timeline_words(said.split(), segments)
+        instance = next(ins for ins in run.instances if ins.index == source.index)
+        said, segments = instance.prediction, _segments_of(run.folder, source.index)
+        units = said.split()
+        if instance.unit.is_character:
+            units = list("".join(units))
+        words = timeline_words(units, segments)
         drawn.append(TimelineRun(run.entry.name, *run.key, said, segments, words))
     return Utterance(
         source.index,

@@ -29,12 +29,13 @@ from pathlib import Path
 
 import numpy as np
 
+from echostream.commands import positive
 from echostream.commands.system import add_system_arguments, translator_of
 from eval.command import ROOT, ended, heading, parser_of, write_results
 from eval.live.clients import MISCHIEF, Record, rounds, speaker
 from eval.live.served import Moment, Served
 from eval.live.talks import Talk, make_talks
-from eval.soak import WARM_UP, find_speech, slope
+from eval.soak import WARM_UP, find_speech, memory_problems, slope, verdict
 
 MAX_MEMORY_GROWTH = 8 * 2**20
 """Bytes that the server's memory may have grown by over the whole run, by its slope."""
@@ -114,39 +115,34 @@ def problems_of(
         found.append(
             f"{figures['behind_p95']:.0f} ms of audio waited; expected at most {2 * chunk_ms}"
         )
-    growth = figures["memory_growth"]
-    if seconds >= LONG_S and growth > MAX_MEMORY_GROWTH:
-        found.append(
-            f"memory grew by {growth / 2**20:.1f} MiB; expected at most "
-            f"{MAX_MEMORY_GROWTH / 2**20:.0f}"
-        )
+    if seconds >= LONG_S:
+        found += memory_problems(figures["memory_growth"], MAX_MEMORY_GROWTH)
     return found
 
 
 def report(figures: dict[str, float], record: Record, problems: Sequence[str]) -> str:
     """For people."""
     counts = ", ".join(f"{count} {name}" for name, count in sorted(record.counts.items()))
-    lines = [
-        counts,
+    times = (
         "from the end of a chunk to its words: {late_p50:.0f} ms (median), {late_p95:.0f} ms (95 %)"
-        "; from the end of a stream to its last: {tail_p95:.0f} ms (95 %)",
+        "; from the end of a stream to its last: {tail_p95:.0f} ms (95 %)\n"
         "audio that waits in the slowest stream: {behind_p50:.0f} ms (median), {behind_p95:.0f} ms "
-        "(95 %); messages left {slip_p95:.0f} ms late (95 %), {slip_most:.0f} ms (most)",
+        "(95 %); messages left {slip_p95:.0f} ms late (95 %), {slip_most:.0f} ms (most)\n"
         "server: {cores:.2f} cores for {streams:.1f} streams in real time, so a core carries "
-        "{streams_per_core:.1f}",
+        "{streams_per_core:.1f}"
+    ).format(**figures)
+    memory = (
         f"memory {figures['memory_begin'] / 2**20:.1f} -> {figures['memory_end'] / 2**20:.1f} MiB, "
-        f"by slope {figures['memory_growth'] / 2**20:+.2f} MiB",
-        *(f"PROBLEM: {problem}" for problem in problems),
-        "verdict: " + ("not good" if problems else "good"),
-    ]
-    return "\n".join(lines[:1] + [line.format(**figures) for line in lines[1:4]] + lines[4:])
+        f"by slope {figures['memory_growth'] / 2**20:+.2f} MiB"
+    )
+    return "\n".join((counts, times, memory, *verdict(problems)))
 
 
 def build_parser() -> ArgumentParser:
     """The command's options."""
     parser = parser_of("live", __doc__)
     add = parser.add_argument
-    add("--clients", type=int, default=16, help="that behave (%(default)s)")
+    add("--clients", type=positive, default=16, help="that behave (%(default)s)")
     add("--minutes", type=float, default=5.0, help="in which streams begin (%(default)s)")
     add("--talk-s", type=float, default=30.0, help="length of a stream, seconds (%(default)s)")
     add("--data", type=Path, default=ROOT / "data" / "es-en", help="speech (%(default)s)")
@@ -171,9 +167,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run it; 0 when everything holds."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
-    problems: list[str] = []
 
-    def work() -> None:
+    def work() -> int:
         translator = translator_of(args)
         talks = make_talks(find_speech(args.data), translator, args.clients, args.talk_s)
         chunk_ms = translator.listener.chunk_ms
@@ -181,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
         with Served(server_arguments(args), args.output / "serve.log") as server:
             moments = asyncio.run(run(server, record, args, talks))
         figures = summary(record, moments)
-        problems.extend(problems_of(figures, record, chunk_ms, 60 * args.minutes))
+        problems = problems_of(figures, record, chunk_ms, 60 * args.minutes)
         details = {
             **heading("live", argv),
             "clients": args.clients,
@@ -194,8 +189,9 @@ def main(argv: list[str] | None = None) -> int:
         }
         write_results(args.output / "live.json", details)
         print(report(figures, record, problems))
+        return int(bool(problems))
 
-    return ended("live", work) or int(bool(problems))
+    return ended("live", work)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from echostream.errors import EchoStreamError
 from echostream.machine import resident_bytes
@@ -73,12 +72,7 @@ class Served:
         self._began = time.monotonic()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(_END_S)

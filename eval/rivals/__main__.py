@@ -29,6 +29,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from echostream.audio import read_audio
+from echostream.commands import positive
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
 from echostream.scoring.quality import QualityOptions, score_quality
@@ -153,9 +154,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--programs", type=Path, default=Path(__file__).with_name("programs.yaml"), metavar="FILE",
         help="what is measured (%(default)s)")  # fmt: skip
     add_corpus_part(parser)
-    add("--recordings", type=int, default=4, help="evenly spread over all (%(default)s)")
+    add("--recordings", type=positive, default=4, help="evenly spread over all (%(default)s)")
     add("--join", type=float, default=30.0, metavar="SECONDS", help="length of each (%(default)s)")
-    add("--rounds", type=int, default=2, help="(%(default)s)")
+    add("--rounds", type=positive, default=2, help="(%(default)s)")
     add("--output", type=Path, default=Path("runs/rivals"), help="(%(default)s)")
     return parser
 
@@ -166,9 +167,6 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     def work() -> None:
-        for name in ("recordings", "rounds"):
-            if getattr(args, name) < 1:
-                raise DataError(f"--{name} is {getattr(args, name)}; expected at least 1")
         plan = read_programs(args.programs)
         audio, references = recordings_of(args)
         found = measure(plan, audio, args.rounds, args.output)

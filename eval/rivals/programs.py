@@ -17,7 +17,7 @@ from echostream.config_mapping import check_types, from_mapping, require
 from echostream.decoder.token_file import from_printable
 from echostream.errors import ConfigError, DataError
 from echostream.whole_file import write_whole
-from eval.command import ROOT
+from eval.command import ROOT, read_yaml
 
 INFERENCE = "python -m simulstream.inference"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -76,20 +76,17 @@ def read_programs(path: Path) -> Programs:
     Raises:
         ConfigError: if the file cannot be read, a variable is not set, or a key is wrong.
     """
-    try:
-        text = os.path.expandvars(path.read_text(encoding="utf-8"))
-        unset = re.findall(r"\$\{\w+\}", text)
-        values = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"cannot read the programs {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if unset:
-        raise ConfigError(
-            f"{path} names {', '.join(sorted(set(unset)))}, not set in the environment; the "
-            "beginning of the file says what each is"
-        )
-    return from_mapping(Programs, values, str(path))
+
+    def expanded(text: str) -> str:
+        text = os.path.expandvars(text)
+        if unset := re.findall(r"\$\{\w+\}", text):
+            raise ConfigError(
+                f"{path} names {', '.join(sorted(set(unset)))}, not set in the environment; the "
+                "beginning of the file says what each is"
+            )
+        return text
+
+    return from_mapping(Programs, read_yaml(path, "programs", expanded), str(path))
 
 
 def run(
@@ -105,7 +102,7 @@ def run(
     if program.processor is None:
         command = str(program.command)
         texts = [
-            text_of_lines(_call(_arguments(command, python, audio=str(each)), folder).splitlines())
+            text_of_lines(_call(_arguments(command, python, str(each)), folder).splitlines())
             for each in recordings
         ]
         return _children_s() - spent, texts
@@ -126,10 +123,8 @@ def run(
     return spent, texts
 
 
-def _arguments(command: str, python: str, **values: str) -> list[str]:
-    words = [
-        re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), w) for w in shlex.split(command)
-    ]
+def _arguments(command: str, python: str, audio: str = "") -> list[str]:
+    words = [word.replace("{audio}", audio) for word in shlex.split(command)]
     return [python if word == "python" else word for word in words]
 
 

@@ -12,17 +12,15 @@ times of this system on this machine.
 from eval.sweep.encodings import Encodings, encode
 from eval.sweep.runs import run_policy
 from eval.sweep.sources import Source, read_sources
-from eval.sweep.system import NamedSystem, System, parse_system
+from eval.sweep.system import System
 from eval.sweep.work import Work
 
 __all__ = [
     "Encodings",
-    "NamedSystem",
     "Source",
     "System",
     "Work",
     "encode",
-    "parse_system",
     "read_sources",
     "run_policy",
 ]

@@ -23,19 +23,11 @@ from echostream.constants import TASKS
 from echostream.errors import ConfigError
 from echostream.scoring.folder import score_folder
 from echostream.whole_file import write_whole
-from eval.command import add_workers, aligned, ended, heading, parser_of, progress, write_results
-from eval.sweep import (
-    Encodings,
-    System,
-    Work,
-    encode,
-    parse_system,
-    read_sources,
-    run_policy,
-)
+from eval.command import add_workers, aligned, ended, heading, parser_of, write_results
+from eval.sweep import Encodings, System, Work, encode, read_sources, run_policy
 from eval.sweep.runs import run_compute_ms
 from eval.sweep.sources import segment_samples
-from eval.sweep.system import PolicySpec, parse_policy
+from eval.sweep.system import SYSTEM_ARGUMENT, PolicySpec, parse_policy
 
 TABLE_NAME = "sweep.tsv"
 DETAILS_NAME = "sweep.json"
@@ -65,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--target", type=Path, required=True, help="references, one a line")
     add("--output", type=Path, required=True, help="folder of the results")
     add("--cache", type=Path, help="folder of what is kept (default: OUTPUT/cache)")
-    add("--system", type=parse_system, default="", metavar="CHECKPOINT[@OPTION=VALUE,...]",
+    add("--system", default="", **SYSTEM_ARGUMENT,
         help="checkpoint folder with options of the agent if wanted (default: the one shipped); "
         "@random_weights=YAML for an untrained model, which needs --forced")  # fmt: skip
     add("--task", choices=TASKS, default="s2tt", help="(default: %(default)s)")
@@ -103,8 +95,8 @@ def sweep(args: argparse.Namespace, head: dict[str, Any]) -> None:
         for spec in specs:
             system.with_options(policy=spec.name, policy_options=spec.options).policy_settings()
         system.decoder_settings()
-    work = Work(args.cache or args.output / "cache", args.jobs, progress, args.ray)
-    sources = read_sources(args.source, args.target, progress=progress)
+    work = Work(args.cache or args.output / "cache", args.jobs, args.ray)
+    sources = read_sources(args.source, args.target)
     seconds = {"encoding": 0.0, "replay": 0.0}
     rows: list[Row] = []
     for system, segment_ms in grid:

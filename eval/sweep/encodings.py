@@ -1,4 +1,4 @@
-"""Level 1: every recording through the listener, once for each system and segment size.
+"""Every recording through the listener, once for each system and segment size.
 
 Symbols: ``K`` encoder frames of the recording, ``C`` encoder channels, ``V`` CTC vocabulary.
 """
@@ -18,8 +18,8 @@ from echostream.errors import AudioFormatError, DataError
 from echostream.session.costs import Costs
 from echostream.session.listener import Listener
 from echostream.whole_file import write_whole
-from eval.sweep.kept import ENCODING_CODE, code_digest, digest, is_kept, read_kept, write_kept
-from eval.sweep.sources import Source, cuts, read_samples, segment_samples
+from eval.sweep.kept import ENCODING_CODE, code_digest, digest, is_kept, write_kept
+from eval.sweep.sources import Source, cuts, read_samples
 from eval.sweep.system import System
 from eval.sweep.work import Work
 
@@ -80,11 +80,6 @@ class Encodings:
         """The file of a recording. Recordings of the same content share one."""
         return self.work.folder / "encodings" / self.digest / f"{source.content}.safetensors"
 
-    def load(self, source: Source) -> Encoding:
-        """The recording; DataError if the file was removed or damaged since."""
-        found: Encoding = read_kept(self.path(source))
-        return found
-
 
 def encode(system: System, sources: Sequence[Source], *, segment_ms: int, work: Work) -> Encodings:
     """Encode what is not there yet.
@@ -107,7 +102,6 @@ def encode(system: System, sources: Sequence[Source], *, segment_ms: int, work: 
     """
     if not sources:
         raise DataError("there are no recordings to encode; expected at least one")
-    segment_samples(1, segment_ms)
     settings = {
         "version": echostream.__version__,
         "code": code_digest(ENCODING_CODE),

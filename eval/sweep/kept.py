@@ -73,6 +73,8 @@ ENCODING_CODE = _places(
 WRITING_CODE = (*_places(decoder, policy, session), Path(__file__).parent)
 """What words are written when, and how, depends on."""
 
+ALL_CODE = (*ENCODING_CODE, *WRITING_CODE)
+
 
 def digest(values: Any) -> str:
     """Of plain values, the same for equal ones in every run."""

@@ -1,4 +1,4 @@
-"""Level 3: a policy over what is kept, and the logs that SimulEval and the agent would write."""
+"""A policy over kept encodings, and the logs that SimulEval and the agent would write."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ def run_policy(
         encodings: made by :func:`eval.sweep.encode`.
         output: folder of the run.
         policy: ``--policy`` of the agent; ``None`` for that of ``encodings.system``.
-        policy_options: ``--policy-options`` likewise; without ``policy`` they are for its policy.
+        policy_options: ``--policy-options`` of that ``policy``.
         forced: write the words of the references on the policy's schedule, as ``--forced-target``
             with the list of references does.
 
@@ -60,9 +60,8 @@ def run_policy(
         DataError: if something kept was damaged in the meantime or a log cannot be written.
     """
     system = encodings.system
-    if policy is not None or policy_options is not None:
-        name = policy or system.options.policy
-        system = system.with_options(policy=name, policy_options=policy_options)
+    if policy is not None:
+        system = system.with_options(policy=policy, policy_options=policy_options)
     if system.options.random_weights is not None and not forced:
         raise ConfigError(
             "an untrained model has no words to write; expected forced=True (--forced), which "

@@ -16,7 +16,7 @@ from echostream.audio.files import read_audio
 from echostream.errors import AudioFormatError, ConfigError, DataError
 from echostream.text import read_lines
 from echostream.whole_file import sha256_of
-from eval.sweep.work import Progress, quiet
+from eval.command import progress
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,7 @@ def read_list(path: str | Path) -> list[str]:
     return lines
 
 
-def read_sources(
-    wav_list: str | Path, references: str | Path, *, progress: Progress = quiet
-) -> list[Source]:
+def read_sources(wav_list: str | Path, references: str | Path) -> list[Source]:
     """All recordings, each read once from end to end so that a bad one is known beforehand.
 
     Paths are taken as SimulEval takes them: relative to the working directory.

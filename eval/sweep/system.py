@@ -21,7 +21,7 @@ from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
 from echostream.session.writer import Writer
 from echostream.whole_file import sha256_of
-from eval.sweep.kept import ENCODING_CODE, WRITING_CODE, code_digest, plugin_digest
+from eval.sweep.kept import ALL_CODE, code_digest, plugin_digest
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,6 @@ def parse_policy(text: str) -> PolicySpec:
         parse_options(rest, f"policy {known}")
     parse_options(spec.options, f"policy {spec.name}")
     return spec
-
-
-_CODE = (*ENCODING_CODE, *WRITING_CODE)
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,20 @@ def parse_system(text: str) -> NamedSystem:
     return NamedSystem(Path(folder).name + (f"@{options}" if options else ""), made)
 
 
+SYSTEM_ARGUMENT: dict[str, Any] = {
+    "type": parse_system,
+    "metavar": "CHECKPOINT[@OPTION=VALUE,...]",
+}
+"""For a parser: what :func:`parse_system` takes."""
+
+
 class System:
     """A model with its chunking, on the CPU; immutable.
 
     Args:
         options: as the agent would be given them; policy and decoder are what a replay uses where
             it is not given others.
-        like: another system; if it has the same weights, they are not loaded a second time.
+        like: another system with the same weights, which are not loaded a second time.
 
     Raises:
         ConfigError: if an option is wrong, more than one thread is asked for included: recordings
@@ -109,9 +113,6 @@ class System:
                 "jobs says how many recordings are worked on at a time"
             )
         self.options = options
-        weights = (options.checkpoint, options.random_weights)
-        if like is not None and weights != (like.options.checkpoint, like.options.random_weights):
-            like = None
         self._like = like
         self.model: SpeechModel = build.build_model(options) if like is None else like.model
         # What is wrong with the options is said now and not after hours.
@@ -123,7 +124,7 @@ class System:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process loads the weights itself.
-        return _loaded, (self.options, self.fingerprint, code_digest(_CODE))
+        return _loaded, (self.options, self.fingerprint, code_digest(ALL_CODE))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -179,7 +180,7 @@ class System:
 
 
 def _loaded(options: SystemOptions, fingerprint: str, code: str) -> System:
-    if code_digest(_CODE) != code:
+    if code_digest(ALL_CODE) != code:
         raise DataError(
             f"the source in {Path(__file__).parents[2]} on {platform.node()} is not that of the "
             "machine with the command; expected the same version on every machine"

@@ -1,26 +1,16 @@
 """Where and how recordings are worked on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 from echostream.errors import ConfigError
 from echostream.scale import Job, run_all
+from eval.command import progress
 
 Item = TypeVar("Item")
-
-
-class Progress(Protocol):
-    """Passes items on and shows how many there have been; ``tqdm`` with its names in place."""
-
-    def __call__(self, items: Iterable[Item], total: int, what: str) -> Iterable[Item]: ...
-
-
-def quiet(items: Iterable[Item], total: int, what: str) -> Iterable[Item]:
-    """Show nothing."""
-    return items
 
 
 @dataclass(frozen=True)
@@ -37,10 +27,10 @@ class Work:
     """Of what is kept; may be shared by any systems and lists."""
     jobs: int = 1
     """Processes to use."""
-    progress: Progress = quiet
-    """Shows how far it is."""
     ray: str | None = None
     """Address of a Ray cluster to use instead of processes; see :func:`run_all`."""
+    progress: Callable[[Iterable[Any], int, str], Iterable[Any]] = progress
+    """Passes items on, given how many there are and what is done, and shows how far it is."""
 
     def __post_init__(self) -> None:
         if self.jobs < 1:

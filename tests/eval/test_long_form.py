@@ -11,29 +11,23 @@ import soundfile
 from echostream.constants import SAMPLE_RATE
 from echostream.scoring.sentences import read_sentences
 from echostream.session import Session, SystemOptions, build_translator
-from echostream.training.corpus.manifest import ManifestRow, write_manifest
-from eval import alignment, long_form, one_by_one
-from tests.small_system import WORDS
+from eval import alignment, long_form, one_by_one, pauses
+from tests.eval.corpora import write_corpus
+from tests.small_system import WORDS, make_whisper
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Four tones, two of each of two speakers."""
-    rows = []
-    for number in range(4):
-        samples = 0.1 * np.sin(np.arange(16_000 + 4000 * number) * 0.1 * (number + 1))
-        soundfile.write(tmp_path / f"{number}.wav", samples, SAMPLE_RATE, "FLOAT")
-        text = " ".join(WORDS[number : number + 4])
-        row = ManifestRow(str(number), "c", "dev", f"{number}.wav", len(samples),
-            len(samples) / SAMPLE_RATE, "ab"[number % 2], "es", "en", text, text, "")  # fmt: skip
-        rows.append(row)
-    write_manifest(tmp_path / "manifest.tsv", rows)
+    texts = [" ".join(WORDS[number : number + 4]) for number in range(4)]
+    tones = [np.sin(np.arange(16_000 + 4000 * n) * 0.1 * (n + 1)) / 10 for n in range(4)]
+    write_corpus(tmp_path, zip(tones, texts, texts, strict=True), speaker="abab")
     return tmp_path
 
 
 def arguments(data: Path, checkpoint: Path, output: str, *more: str) -> list[str]:
-    return ["--data", str(data), "--split", "dev", "--minutes", "0.5", "--checkpoint",
-        str(checkpoint), "--output", str(data / output), *more]  # fmt: skip
+    return ["--data", str(data), "--minutes", "0.5", "--checkpoint", str(checkpoint),
+        "--output", str(data / output), *more]  # fmt: skip
 
 
 def test_sentences_are_where_the_list_says(data: Path, checkpoint: Path) -> None:
@@ -80,15 +74,17 @@ def test_an_interrupted_run_goes_on(
     texts = [path.read_text().splitlines() for path in
         (data / "whole" / f"{checkpoint.name}-s2tt" / "metrics.jsonl",
          data / "parts" / "r" / "metrics.jsonl")]  # fmt: skip
-    told = [
+    heard_and_said = [
         [(each.get("total_audio_processed"), each.get("generated_tokens")) for each in lines]
         for lines in ([json.loads(line) for line in text] for text in texts)
     ]
-    assert told[0] == told[1] and sum(len(words or ()) for _, words in told[0]) > 20
+    assert heard_and_said[0] == heard_and_said[1]
+    assert sum(len(words or ()) for _, words in heard_and_said[0]) > 20
     assert heard[0] == len(texts[0]) - 1 + 2  # nothing was heard twice
 
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
     assert printed.count("LongYAAL ") == 2 and printed.count("last tenth against the first") == 2
+    assert told.count("long_form: interrupted; run the same command again to go on") == 2
     assert long_form.main([*again, "--pause-ms", "0"]) == 1
     assert "give --run" in capsys.readouterr().err
 
@@ -96,10 +92,23 @@ def test_an_interrupted_run_goes_on(
 def test_aligned_words_beside_those_whose_recording_is_known(
     data: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--data", str(data), "--split", "dev", "--system", str(checkpoint)]
-    assert alignment.main(arguments) == 0
+    assert alignment.main(["--data", str(data), "--system", str(checkpoint)]) == 0
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("4 recordings, 10 s, ") and len(lines) == 5
+
+
+def test_words_that_pauses_complete(
+    data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(data), "--split", "test", "--pause-ms", "0", "300", "--checkpoint"]
+    assert pauses.main([*arguments, str(checkpoint)]) == 0
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("4 recordings of test, 2 s after each")
+    (never, *_, none, _), (early, *_, some, _) = (line.split() for line in lines)
+    assert (never, none, early) == ("0", "0", "300") and int(some) > 0
+    make_whisper(tmp_path / "whisper")
+    assert pauses.main([*arguments, str(tmp_path / "whisper")]) == 1
+    assert "has no CTC head" in capsys.readouterr().err
 
 
 def test_sentences_by_themselves(

@@ -10,60 +10,35 @@ import soundfile
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.corpus.manifest import ManifestRow, read_manifest, write_manifest
+from echostream.training.corpus.manifest import read_manifest
 from eval.recordings import join_recordings
 from eval.results import main
-from eval.sweep import parse_system
+from eval.sweep.system import parse_system
+from tests.eval.corpora import write_corpus
 from tests.small_system import audio
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three recordings of two corpora, one of them without a translation."""
-    texts = ["the cat sat", "on a mat", "", "it ran home"]
-    rows = []
-    for number, text in enumerate(texts):
-        samples = audio(1.0 + number / 4, number)
-        soundfile.write(tmp_path / f"{number}.wav", samples, SAMPLE_RATE)
-        rows.append(
-            ManifestRow(
-                id=str(number),
-                corpus="one" if number < 3 else "two",
-                split="test",
-                audio=f"{number}.wav",
-                num_samples=len(samples),
-                seconds=len(samples) / SAMPLE_RATE,
-                speaker="s",
-                src_lang="es",
-                tgt_lang="en",
-                src_text="The hills, and my dog!",
-                tgt_text=text,
-                licence="none",
-            )
-        )
-    rows.append(ManifestRow(**{**vars(rows[3]), "id": "4", "tgt_text": "My dog."}))
-    write_manifest(tmp_path / "manifest.tsv", rows)
+    """Five recordings of two corpora, one of them without a translation."""
+    texts = ["the cat sat", "on a mat", "", "it ran home", "My dog."]
+    lengths = (1.0, 1.25, 1.5, 1.75, 1.75)
+    recordings = [
+        (audio(length, number), "The hills, and my dog!", text)
+        for number, (length, text) in enumerate(zip(lengths, texts, strict=True))
+    ]
+    write_corpus(tmp_path, recordings, corpus=("one", "one", "one", "two", "two"))
     return tmp_path
 
 
 def test_table_has_every_corpus_and_chunk(
-    data: Path,
-    checkpoint: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    data: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    other = tmp_path / "other"
+    out, other = tmp_path / "out", tmp_path / "other"
     other.symlink_to(checkpoint)
-    arguments = [
-        str(checkpoint),
-        f"{other}@max_future_frames=chunk",
-        "--data",
-        str(data),
-        "--output",
-        str(out),
-    ]
-    assert main([*arguments, "--chunks", "160", "320", "--jobs", "1"]) == 0
+    systems = [str(checkpoint), f"{other}@max_future_frames=chunk"]
+    arguments = [*systems, "--data", str(data), "--output", str(out), "--jobs", "1"]
+    assert main([*arguments, "--chunks", "160", "320"]) == 0
     printed = capsys.readouterr().out
     details = json.loads((out / "results.json").read_text())
     shown = {(f["checkpoint"], f["corpus"], f["chunk_ms"]) for f in details["figures"]}
@@ -79,11 +54,7 @@ def test_table_has_every_corpus_and_chunk(
     assert printed.count("\n| ") > 20
 
 
-def test_joined_table(
-    data: Path,
-    checkpoint: Path,
-    tmp_path: Path,
-) -> None:
+def test_joined_table(data: Path, checkpoint: Path, tmp_path: Path) -> None:
     """The corpus of which one recording is left has no row of its own."""
     out = tmp_path / "out"
     arguments = [str(checkpoint), "--data", str(data), "--output", str(out), "--chunks", "320"]
@@ -107,9 +78,13 @@ def test_options_of_a_system(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'fast'" in capsys.readouterr().err
 
 
-def test_a_missing_corpus_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_measured_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["checkpoints/tiny-es-en", "--data", str(tmp_path)]) == 1
     assert "echostream data" in capsys.readouterr().err
+    assert main(["a/best", "b/best", "--data", str(tmp_path)]) == 1
+    assert "best, best; expected names that differ" in capsys.readouterr().err
 
 
 def test_joined_recordings(data: Path, tmp_path: Path) -> None:
@@ -124,10 +99,11 @@ def test_joined_recordings(data: Path, tmp_path: Path) -> None:
     assert rate == SAMPLE_RATE and joined[0].num_samples == len(samples)
     assert np.abs(samples - np.concatenate(parts)).max() < 1e-4
     # The rest of a corpus goes to its last group, and a corpus that is too short is left out.
-    assert [row.corpus for row in join_recordings(rows, data, 2.0, tmp_path / "2")] == [
-        "one",
-        "two",
-    ]
-    assert [row.corpus for row in join_recordings(rows, data, 3.0, tmp_path / "3")] == ["two"]
+    for seconds, corpora in ((2.0, ["one", "two"]), (3.0, ["two"])):
+        again = join_recordings(rows, data, seconds, tmp_path / "joined")
+        assert [row.corpus for row in again] == corpora
+        for row in again:
+            assert soundfile.info(tmp_path / "joined" / row.audio).frames == row.num_samples
+            assert row.num_samples == sum(r.num_samples for r in rows if r.corpus == row.corpus)
     with pytest.raises(DataError, match="100 s"):
         join_recordings(rows, data, 100.0, tmp_path / "100")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import DataError
-from echostream.training.corpus.manifest import ManifestRow, write_manifest
 from eval.rivals.__main__ import main, streams_of
 from eval.rivals.programs import text_of_lines, texts_of_log
+from tests.eval.corpora import write_corpus
 
 PROGRAM = """
 import json, sys, time, wave
@@ -29,15 +28,8 @@ print(json.dumps({"text": " few words."}))
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Two recordings and a program, which is named in the environment."""
-    rows = []
-    for number in range(2):
-        name, text = f"{number}.wav", "It says a few words"
-        soundfile.write(tmp_path / name, np.zeros(SAMPLE_RATE), SAMPLE_RATE)
-        row = ManifestRow(
-            name, "c", "test", name, SAMPLE_RATE, 1.0, "a", "es", "en", text, text, ""
-        )
-        rows.append(row)
-    write_manifest(tmp_path / "manifest.tsv", rows)
+    text = "It says a few words"
+    write_corpus(tmp_path, [(np.zeros(SAMPLE_RATE), text, text)] * 2)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     monkeypatch.setenv("RIVAL", str(program))

@@ -1,45 +1,37 @@
 """Whole agents, and long streams, on clocks that only they move."""
 
-import gc
 import itertools
-import mmap
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from echostream.machine import resident_bytes
 from echostream.session.costs import Costs
-from eval.bench.agents import AgentTimes, Push, run_agents
+from eval.bench.agents import AgentTimes, run_agents
 from eval.bench.memory import long_stream
 from eval.bench.rounds import Clocks
 from tests.encoder.small_encoder import small_encoder
 
-HEARD: list[tuple[str, list[float], bool]] = []
 
+def test_every_agent_hears_all_of_it_and_each_is_first_in_turn() -> None:
+    heard: list[tuple[str, list[float], bool]] = []
+    clock = [0.0]
 
-def fake_agent(clock: list[float], name: str, slow: float) -> Push:
-    """1 ms at the front, 10 for the encoder, 0.5 for each stage after it, 2 for nothing known."""
-
-    def push(segment: list[float], is_last: bool) -> Costs:
-        HEARD.append((name, segment, is_last))
+    def push(name: str, slow: float, segment: list[float], is_last: bool) -> Costs:
+        """1 ms at the front, 10 for the encoder, 0.5 for each stage after, 2 for nothing known."""
+        heard.append((name, segment, is_last))
         clock[0] += slow * 14.5 / 1000
         half = dict.fromkeys(("heads", "decoder", "policy"), 0.5 * slow)
         return {"front_end": slow, "encoder": 10 * slow, **half}
 
-    return push
-
-
-def test_every_agent_hears_all_of_it_and_each_is_first_in_turn() -> None:
-    HEARD.clear()
-    clock = [0.0]
-    pushes = {name: fake_agent(clock, name, slow) for name, slow in (("a", 1.0), ("b", 3.0))}
+    pushes = {name: partial(push, name, slow) for name, slow in (("a", 1.0), ("b", 3.0))}
     samples = np.arange(4 * 5120 - 100, dtype=np.float32)
     clocks = Clocks(lambda: clock[0], lambda: clock[0] / 2)
     a, b = run_agents(pushes, samples, 320, clocks=clocks)
-    assert "".join(name for name, _, _ in HEARD) == "abbaabba"
+    assert "".join(name for name, _, _ in heard) == "abbaabba"
     for agent in "ab":
-        own = [(segment, is_last) for name, segment, is_last in HEARD if name == agent]
+        own = [(segment, is_last) for name, segment, is_last in heard if name == agent]
         assert sum((segment for segment, _ in own), []) == samples.tolist()
         assert [is_last for _, is_last in own] == [False, False, False, True]
     halves = {"heads": 0.5, "decoder": 0.5, "policy": 0.5}
@@ -55,9 +47,6 @@ def test_segments_without_a_chunk_do_not_count_for_the_share() -> None:
     agent = AgentTimes("a", [1.0, 15.0], [1.0, 15.0], costs)
     assert agent.beside_encoder() == pytest.approx(0.2)
     assert agent.heads_over_encoder() == pytest.approx(0.3)
-
-
-MIB = 2**20
 
 
 @pytest.mark.parametrize(
@@ -81,15 +70,3 @@ def test_a_stream_is_stepped_through_and_looked_at(held: list[int], growth: int)
     assert found.growth_bytes == growth
     assert found.state_bytes == (state.nbytes,)
     assert found.chunk_ms == pytest.approx((2.0, 2.0))
-
-
-def test_the_resident_set_grows_with_what_is_held() -> None:
-    gc.collect()
-    before = resident_bytes()
-    if before == 0:
-        pytest.skip("this system does not say how much memory a process has")
-    # Pages of its own: what an allocator gives may have been there already.
-    with mmap.mmap(-1, 64 * MIB) as held:
-        for start in range(0, len(held), mmap.PAGESIZE):
-            held[start] = 1
-        assert resident_bytes() - before > 48 * MIB

@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 
-from echostream.config import ChunkConformerConfig, SystemConfig, save_config
+from echostream.config import SystemConfig, save_config
 from eval.bench import __main__ as bench
 from eval.bench import cases, limits
-from tests.small_system import ENCODER
-
-BASELINE = ChunkConformerConfig(
-    embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
-)
+from tests.small_system import CONFORMER, ENCODER
 
 
 @pytest.fixture
@@ -26,7 +22,7 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(bench, "FUTURES", (None, 0))
     monkeypatch.setattr(bench, "last_cache_bytes", lambda: 2**20)
     paths = {}
-    for name, encoder in (("encoder", ENCODER), ("baseline", BASELINE)):
+    for name, encoder in (("encoder", ENCODER), ("baseline", CONFORMER)):
         path = tmp_path / f"{name}.yaml"
         save_config(SystemConfig(encoder=encoder, asr_vocab_size=32, st_vocab_size=32), path)
         paths[name] = str(path)
@@ -96,7 +92,7 @@ def test_everything_at_once(
     [
         (["--config", "{baseline}"], "expected a zipformer"),
         (["--baseline", "{encoder}"], "expected a chunk-conformer"),
-        (["--rounds", "0"], "number from 1 on"),
+        (["--rounds", "0"], "number from 1 up"),
         (["--chunks", "100"], "chunk_size"),
     ],
 )

@@ -243,15 +243,6 @@ def test_a_hitch_before_the_rounds_does_not_make_a_setting_slow() -> None:
     assert setting.wall_ms == pytest.approx([100.0] * 6)
 
 
-def test_medians_leave_the_untimed_calls_out() -> None:
-    turns = {0: Turn((1.0, 2.0, 9.0), (1.0, 1.0, 1.0), 50.0), 1: Turn((3.0, 4.0), (7.0, 8.0), 70.0)}
-    setting = Setting("a", lambda: None, turns=turns)
-    assert (setting.wall_ms, setting.cpu_ms) == ([1, 2, 9, 3, 4], [1, 1, 1, 7, 8])
-    assert setting.untimed_p50 == 60.0
-    assert setting.by_round(max) == {0: 9.0, 1: 4.0}
-    assert Setting("b", lambda: None, turns={0: Turn((1.0,), (1.0,))}).untimed_p50 is None
-
-
 def test_a_ratio_within_rounds_is_right_while_the_machine_drifts() -> None:
     speed = [1.0, 1.0, 5.0, 5.0, 20.0]
     fast = {number: 10.0 * slow for number, slow in enumerate(speed)}

@@ -1,15 +1,11 @@
-"""Made-up results of a comparison as plain values: 5 systems, 2 policies, 3 segment sizes.
+"""Made-up results of a comparison: 5 systems, 2 policies, 3 segment sizes.
 
 The shapes are those of real measurements: a recomputing encoder costs more with every segment, a
 stateful one does not.
 """
 
-import dataclasses
-import json
 import math
-from collections.abc import Mapping
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from echostream.scoring.significance import JointDistribution
 from echostream.session.segment_log import SegmentRecord
@@ -55,24 +51,9 @@ LENGTHS = (5, 10, 15, 30, 45, 60)
 STATE_BYTES = {"stateful": 460_000, "cached": 900_000, "recompute": 1_900_000}
 
 
-def read_results(value: Any, kind: Any = Results) -> Any:
-    """Plain values as the dataclasses of the schema."""
-    if dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return kind(**{name: read_results(each, hints[name]) for name, each in value.items()})
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return None if value is None else read_results(value, arguments[0])
-    if origin is tuple:
-        return tuple(read_results(each, arguments[0]) for each in value)
-    if origin is Mapping:
-        return {name: read_results(each, arguments[1]) for name, each in value.items()}
-    return value
-
-
-def synthetic_results(utterances: int, runs: int) -> dict[str, Any]:
-    """The content of a ``results.json``; ``runs`` is how many each utterance has."""
-    results = Results(
+def synthetic_results(utterances: int, runs: int) -> Results:
+    """``runs`` is how many each utterance has."""
+    return Results(
         format=FORMAT,
         created="2026-11-22T18:00:00+00:00",
         command="python -m eval.compare --data data/es-en --output runs/compare",
@@ -95,7 +76,6 @@ def synthetic_results(utterances: int, runs: int) -> dict[str, Any]:
         lengths=tuple(_length(system, seconds) for system in SYSTEMS for seconds in LENGTHS),
         utterances=tuple(_utterance(index, runs) for index in range(utterances)),
     )
-    return json.loads(json.dumps(dataclasses.asdict(results)))
 
 
 def _point(place: int, policy: str, options: dict[str, Any], label: str, segment: int) -> Point:

@@ -15,7 +15,7 @@ from eval.compare.page import page
 
 from .browser import CHROMIUM, load
 from .hostile import hostile_results
-from .synthetic import read_results, synthetic_results
+from .synthetic import synthetic_results
 
 pytestmark = [
     pytest.mark.slow,
@@ -113,7 +113,7 @@ RESULTS = synthetic_results(utterances=3, runs=5)
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return drive(page(read_results(RESULTS)), tmp_path_factory.mktemp("browser"))
+    return drive(page(RESULTS), tmp_path_factory.mktemp("browser"))
 
 
 def test_quality_against_latency(seen: dict[str, Any]) -> None:
@@ -134,8 +134,8 @@ def test_computing_and_memory(seen: dict[str, Any]) -> None:
 
 
 def test_lanes(seen: dict[str, Any]) -> None:
-    runs = RESULTS["utterances"][0]["runs"]
-    assert seen["boxes"] == sum(len(run["segments"]) for run in runs)
+    runs = RESULTS.utterances[0].runs
+    assert seen["boxes"] == sum(len(run.segments) for run in runs)
     assert seen["lanes"][0] == "EchoStream tiny, ctc, 320 ms"
     assert seen["lanes"][4] == "StreamSpeech, ctc, 320 ms (writes the reference)"
     assert "WRITE 1 after 1.60 s of audio" in seen["laneTip"]
@@ -147,9 +147,9 @@ def test_lanes(seen: dict[str, Any]) -> None:
 def test_computing_in_the_lanes_ends_with_the_words(
     seen: dict[str, Any], key: str, reading: str
 ) -> None:
-    runs = RESULTS["utterances"][0]["runs"]
+    runs = RESULTS.utterances[0].runs
     # The last segment of every run writes words, so the last of them ends its computing.
-    ends = [total(run["words"][-1][reading]) for run in runs]
+    ends = [getattr(run.words[-1], reading).total_ms for run in runs]
     room = min(150, 0.22 * seen["width"])
     scale = (seen["width"] - 16 - room) / max(ends)
     lanes = by_row(seen[key])
@@ -159,24 +159,20 @@ def test_computing_in_the_lanes_ends_with_the_words(
         assert right - 8 == pytest.approx(scale * end, abs=1.2)
 
 
-def total(delay: dict[str, Any]) -> float:
-    return float(delay["waiting_ms"] + sum(delay["costs"].values()))
-
-
 def numbers(rows: list[list[str]]) -> list[list[float]]:
     return [[float(cell) for cell in row[1:]] for row in rows]
 
 
 @pytest.mark.parametrize(("key", "reading"), [("rows", "real_time"), ("elapsedRows", "elapsed")])
 def test_table_of_words(seen: dict[str, Any], key: str, reading: str) -> None:
-    words = RESULTS["utterances"][0]["runs"][2]["words"]
-    assert [row[0] for row in seen[key]] == [word["text"] for word in words]
+    words = RESULTS.utterances[0].runs[2].words
+    assert [row[0] for row in seen[key]] == [word.text for word in words]
     for row, word in zip(numbers(seen[key]), words, strict=True):
-        delay = word[reading]
-        assert row[0] == pytest.approx(word["delay_ms"], abs=0.006)
-        assert row[-1] == pytest.approx(total(delay), abs=0.006)
+        delay = getattr(word, reading)
+        assert row[0] == pytest.approx(word.delay_ms, abs=0.006)
+        assert row[-1] == pytest.approx(delay.total_ms, abs=0.006)
         assert sum(row[1:-1]) == pytest.approx(row[-1], abs=1e-9)
-        parts = [delay["waiting_ms"], *delay["costs"].values()]
+        parts = [delay.waiting_ms, *delay.costs.values()]
         assert row[1:-1] == pytest.approx(parts, abs=0.0102)
 
 
@@ -188,16 +184,16 @@ def by_row(bars: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def test_bars_end_where_the_words_were_written(seen: dict[str, Any]) -> None:
-    words = RESULTS["utterances"][0]["runs"][2]["words"]
+    words = RESULTS.utterances[0].runs[2].words
     rows = by_row(seen["bars"])
     assert len(rows) == len(words)
     first = rows[0][0]
-    scale = first["width"] / words[0]["real_time"]["waiting_ms"]
+    scale = first["width"] / words[0].real_time.waiting_ms
     for row, word in zip(rows, words, strict=True):
         assert (row[0]["part"], row[0]["x"]) == ("part-0", 8)
         end = row[-1]["x"] + row[-1]["width"]
         # a pixel for parts too narrow to be drawn at their width
-        assert end - 8 == pytest.approx(scale * total(word["real_time"]), abs=1.2)
+        assert end - 8 == pytest.approx(scale * word.real_time.total_ms, abs=1.2)
     assert seen["wordTip"].startswith("please: written at ")
 
 
@@ -209,12 +205,12 @@ def test_computing_time_alone_starts_at_the_edge(seen: dict[str, Any]) -> None:
 
 
 def test_another_recording(seen: dict[str, Any]) -> None:
-    assert seen["said"] == RESULTS["utterances"][1]["source_text"]
+    assert seen["said"] == RESULTS.utterances[1].source_text
     assert seen["widest"] == 0
 
 
 def test_it_runs_under_its_own_rules_and_hostile_text_does_not(tmp_path: Path) -> None:
-    document, console = load(page(read_results(hostile_results())), tmp_path)
+    document, console = load(page(hostile_results()), tmp_path)
     assert console == ""
     assert "<title>Side by side" in document
     assert not re.search(r"<img|<title>owned", document)

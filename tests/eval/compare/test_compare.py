@@ -1,20 +1,19 @@
 """From runs to results.json and the report; what a delay is made of, counted in two ways."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.config import ChunkConformerConfig, SystemConfig, save_config
-from echostream.constants import SAMPLE_RATE
+from echostream.config import SystemConfig, save_config
 from echostream.errors import DataError
 from echostream.session import build
 from echostream.session.segment_log import LOG_NAME, SegmentRecord
-from eval.command import heading
+from eval.command import heading, write_results
 from eval.compare.grid import read_run, run_grid, spread
 from eval.compare.page import write_report
 from eval.compare.plan import ComparisonPlan, SystemEntry
@@ -28,12 +27,9 @@ from eval.compare.timelines import (
     timeline_words,
     utterance_of,
 )
-from eval.sweep import Work, read_sources
-from tests.small_system import audio
-
-ENCODER = ChunkConformerConfig(
-    embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
-)
+from eval.sweep import Work
+from tests.eval.corpora import listed
+from tests.small_system import CONFORMER
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +39,7 @@ def grid(  # type: ignore[no-untyped-def]
 ):
     """A whole small comparison: plan, sources, runs."""
     folder = tmp_path_factory.mktemp("comparison")
-    config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=ENCODER)
+    config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=CONFORMER)
     small = str(folder / "small.yaml")
     save_config(config, small)
     plan = ComparisonPlan(
@@ -58,28 +54,29 @@ def grid(  # type: ignore[no-untyped-def]
                 encoder_mode="recompute",
                 recordings=2,
             ),
+            SystemEntry("letters", "Letters", checkpoint=str(checkpoint), output_unit="char"),
         ),
         policies=("wait-k:k=1",),
         segment_ms=(320,),
         timelines=2,
         resamples=100,
     )
-    for number, seconds in enumerate((1.0, 2.2, 1.6)):
-        soundfile.write(folder / f"{number}.wav", audio(seconds, number), SAMPLE_RATE)
-    (folder / "wav_list").write_text("".join(f"{folder}/{n}.wav\n" for n in range(3)))
-    (folder / "references").write_text("the cat sat\non a mat and then\nit ran home\n")
-    sources = read_sources(folder / "wav_list", folder / "references")
+    texts = ("the cat sat", "on a mat and then", "it ran home")
+    sources = listed(folder, (1.0, 2.2, 1.6), texts)
     runs = list(run_grid(plan, sources, folder / "out", Work(folder / "cache")))
     return plan, sources, runs
 
 
 def test_every_system_is_run(grid) -> None:  # type: ignore[no-untyped-def]
     plan, sources, runs = grid
-    assert [run.entry.name for run in runs] == ["ours", "again", "cached", "recompute"]
-    assert [len(run.instances) for run in runs] == [3, 3, 3, 2]
+    assert [run.entry.name for run in runs] == ["ours", "again", "cached", "recompute", "letters"]
+    assert [len(run.instances) for run in runs] == [3, 3, 3, 2, 3]
     forced = runs[2].instances
     assert [instance.prediction for instance in forced] == [s.reference for s in sources]
     assert runs[0].instances[0].prediction != forced[0].prediction
+    for instance in runs[4].instances:
+        assert " " not in instance.prediction
+        assert len(instance.prediction) == len(instance.delays) > 3
 
 
 def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -89,10 +86,14 @@ def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no
     assert points[0].joint is not None and points[2].joint is None
     assert all("LAAL_RT" in point.figures for point in points)
     systems = [system_of(entry, build.build_model(entry.options(320))) for entry in plan.systems]
-    assert [system.mode for system in systems] == ["stateful", "stateful", "cached", "recompute"]
+    modes = ["stateful", "stateful", "cached", "recompute", "stateful"]
+    assert [system.mode for system in systems] == modes
     assert pairs_of(systems) == [], "a trained system is not set against an untrained one"
     systems[1] = dataclasses.replace(systems[1], family="streamspeech")
-    assert [(a.name, b.name) for a, b in pairs_of(systems)] == [("ours", "again")]
+    assert [(a.name, b.name) for a, b in pairs_of(systems)] == [
+        ("ours", "again"),
+        ("letters", "again"),
+    ]
     paired = paired_of(runs[0], runs[1], plan)
     assert {row.metric for row in paired} >= {"BLEU", "LAAL", "compute_RTF"}
     assert next(row for row in paired if row.metric == "BLEU").p == 1.0
@@ -119,6 +120,9 @@ def test_results_make_a_report(grid, tmp_path: Path) -> None:  # type: ignore[no
         lengths=(),
         utterances=tuple(utterances),
     )
+    write_results(tmp_path / "results.json", dataclasses.asdict(results))
+    points_again = json.loads((tmp_path / "results.json").read_text())["points"]
+    assert [point["system"] for point in points_again] == [run.entry.name for run in runs]
     written = write_report(results, tmp_path)
     assert (tmp_path / "report.html") in written
     assert "Ours" in (tmp_path / "tables.md").read_text()

@@ -4,9 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import soundfile
 
-from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError
 from eval.compare import side_by_side
 from eval.compare.__main__ import main
@@ -15,7 +13,8 @@ from eval.compare.plan import ComparisonPlan, load_plan
 from eval.compare.points import paired_of, point_of
 from eval.compare.schema import SegmentCost
 from eval.compare.side_by_side import ENTRIES, run_side_by_side
-from eval.sweep import Work, read_sources
+from eval.sweep import Work
+from tests.eval.corpora import listed
 from tests.small_system import audio, make_whisper
 
 SHIPPED = Path(__file__).parents[3] / "configs" / "compare.yaml"
@@ -44,6 +43,7 @@ def test_shipped_plan_makes_options() -> None:
         ("systems: [{name: a, label: A, checkpoint: x}]\nsegment_ms: []", "empty"),
         ("systems: [{name: a, label: A, checkpoint: x}]\npolicies: [ctc:k]", "name=value"),
         ("systems: [{name: a, label: A, checkpoint: x}]\nrepeats: 0", "repeats is 0"),
+        ("systems: [{name: a, label: A, checkpoint: x, recordings: 1}]", "recordings 1"),
         ("systems: [{name: a, labell: A, checkpoint: x}]", "did you mean 'label'"),
         ("systems: {", "not valid YAML"),
     ],
@@ -86,7 +86,7 @@ def test_median_is_taken_segment_by_segment() -> None:
 
 
 def test_a_shorter_recording_is_a_prefix() -> None:
-    runs = length_runs("system", 320, (1, 5, 10, 20), passes(1.0))
+    runs = length_runs("system", (1, 5, 10, 20), passes(1.0))
     assert [run.seconds for run in runs] == [1, 5, 10], "20 s were not heard"
     assert [len(run.segments) for run in runs] == [3, 15, 31]
     assert runs[1].compute_ms == sum(range(1, 16)) + 15 * 0.5
@@ -96,7 +96,7 @@ def test_a_shorter_recording_is_a_prefix() -> None:
 
 def test_one_pass_measures_every_segment(translate) -> None:  # type: ignore[no-untyped-def]
     samples = audio(2.1)
-    costs = one_pass(translate(), samples, 320, reference=None)
+    costs = one_pass(translate(), samples, None)
     assert [segment.audio_ms for segment in costs] == [320, 640, 960, 1280, 1600, 1920]
     assert all(segment.costs["encoder"] > 0 for segment in costs)
     assert len({segment.state_bytes for segment in costs}) == 1, "the state does not grow"
@@ -115,11 +115,7 @@ def test_all_hear_the_same_and_nothing_is_done_twice(
     ]
     monkeypatch.setattr(side_by_side, "BASE", base)
     monkeypatch.setattr(side_by_side, "ENTRIES", entries)
-    for number, seconds in enumerate((1.5, 2.0)):
-        soundfile.write(tmp_path / f"{number}.wav", audio(seconds, number), SAMPLE_RATE)
-    (tmp_path / "wav_list").write_text("".join(f"{tmp_path}/{n}.wav\n" for n in range(2)))
-    (tmp_path / "references").write_text("a b c d\ne f\n")
-    sources = read_sources(tmp_path / "wav_list", tmp_path / "references")
+    sources = listed(tmp_path, (1.5, 2.0), ("a b c d", "e f"))
     work = Work(tmp_path / "cache")
     found = run_side_by_side(sources, "es", tmp_path / "runs", work)
     assert [system.mode for system, _ in found] == [

@@ -1,12 +1,12 @@
 """The tables: what stands in them, what is withheld; no text can break a Markdown table."""
 
-import copy
 import re
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from eval.compare.metrics import names_in, number
+from eval.compare.schema import LengthRun, Results, Score, SegmentCost
 from eval.compare.tables import (
     MARKDOWN_METRICS,
     as_markdown,
@@ -18,21 +18,15 @@ from eval.compare.tables import (
 )
 
 from .hostile import hostile_results
-from .synthetic import read_results, synthetic_results
+from .synthetic import synthetic_results
 
 RESULTS = synthetic_results(utterances=1, runs=1)
 
 
-def with_first_point(**values: Any) -> dict[str, Any]:
+def with_one_point(**values: tuple[float, float | None, float | None, str]) -> Results:
     """The results with one point, whose figures are ``name=(value, low, high, unit)``."""
-    results = copy.deepcopy(RESULTS)
-    point = results["points"][0]
-    point["figures"] = {
-        name: dict(zip(("value", "low", "high", "unit"), value, strict=True), signature="s")
-        for name, value in values.items()
-    }
-    results["points"] = [point]
-    return results
+    figures = {name: Score(*value, signature="s") for name, value in values.items()}
+    return replace(RESULTS, points=(replace(RESULTS.points[0], figures=figures),))
 
 
 def cells(line: str) -> list[str]:
@@ -41,14 +35,14 @@ def cells(line: str) -> list[str]:
 
 
 def test_points_in_markdown() -> None:
-    results = with_first_point(
+    results = with_one_point(
         WER=(61.26, 58.04, 64.0, "%"),
         compute_RTF=(0.03549, None, None, ""),
         LAAL=(1699.5001, 1600.2, 1800.7, "ms"),
         BLEU=(7.04, 5.0, 8.96, ""),
         AP=(0.5, None, None, ""),
     )
-    table = as_markdown(points_table(read_results(results), MARKDOWN_METRICS))
+    table = as_markdown(points_table(results, MARKDOWN_METRICS))
     assert table == (
         "## Points\n\n"
         "| No. | System | Policy | Segment (ms) | Remark | BLEU | WER (%) | LAAL (ms) "
@@ -60,7 +54,7 @@ def test_points_in_markdown() -> None:
 
 
 def test_all_metrics_have_a_column_in_order() -> None:
-    results = with_first_point(
+    results = with_one_point(
         Other=(1.0, None, None, ""),
         LAAL_RT=(1.0, None, None, "ms"),
         ATD=(1.0, None, None, "ms"),
@@ -68,25 +62,20 @@ def test_all_metrics_have_a_column_in_order() -> None:
         WER=(1.0, None, None, "%"),
         LAAL_CA=(1.0, None, None, "ms"),
     )
-    read = read_results(results)
-    assert names_in(read.points) == ["WER", "LAAL", "LAAL_CA", "LAAL_RT", "ATD", "Other"]
-    assert len(points_table(read).header) == 5 + 6
+    assert names_in(results.points) == ["WER", "LAAL", "LAAL_CA", "LAAL_RT", "ATD", "Other"]
+    assert len(points_table(results).header) == 5 + 6
 
 
 @pytest.mark.parametrize("trained", [True, False])
-@pytest.mark.parametrize("forced", [True, False])
-def test_quality_is_only_for_trained_systems_with_their_own_words(
-    trained: bool, forced: bool
-) -> None:
-    results = with_first_point(
+def test_quality_is_only_for_trained_systems_with_their_own_words(trained: bool) -> None:
+    results = with_one_point(
         BLEU=(7.0, None, None, ""), chrF=(30.0, None, None, ""), LAAL=(1700.0, None, None, "ms")
     )
-    results["systems"][0]["trained"] = trained
-    results["points"][0]["forced"] = forced
-    (row,) = points_table(read_results(results)).rows
-    withheld = not trained or forced
-    assert row[5:] == (("–", "–", "1700") if withheld else ("7.0", "30.0", "1700"))
-    assert ("untrained" in row[4], "writes the reference" in row[4]) == (not trained, forced)
+    system, point = replace(results.systems[0], trained=trained), results.points[0]
+    results = replace(results, systems=(system,), points=(replace(point, forced=not trained),))
+    (row,) = points_table(results).rows
+    assert row[5:] == (("7.0", "30.0", "1700") if trained else ("–", "–", "1700"))
+    assert row[4] == ("" if trained else "untrained, writes the reference")
 
 
 @pytest.mark.parametrize(
@@ -102,17 +91,15 @@ def test_quality_is_only_for_trained_systems_with_their_own_words(
     ],
 )
 def test_who_is_better(low: float | None, high: float, better: str, winner: str) -> None:
-    results = copy.deepcopy(RESULTS)
-    first = results["paired"][0]
-    first |= {"low": low, "high": high, "better": better, "difference": 1.15, "p": 0.0004}
-    results["paired"] = [first]
-    (row,) = paired_table(read_results(results)).rows
+    values = {"low": low, "high": high, "better": better, "difference": 1.15, "p": 0.0004}
+    paired = replace(RESULTS.paired[0], **values)
+    (row,) = paired_table(replace(RESULTS, paired=(paired,))).rows
     ends = ["–" if end is None else f"{end:+.1f}" if end else "0.0" for end in (low, high)]
     assert row[5:] == (winner, "+1.1", f"[{ends[0]}, {ends[1]}]", "< 0.001")
 
 
 def test_untrained_quality_is_not_tested() -> None:
-    rows = paired_table(read_results(RESULTS)).rows
+    rows = paired_table(RESULTS).rows
     untrained = [row for row in rows if row[1] == "StreamSpeech"]
     assert [(row[4], row[5]) for row in untrained] == [
         ("BLEU", "not compared: untrained"),
@@ -122,39 +109,25 @@ def test_untrained_quality_is_not_tested() -> None:
 
 
 def test_first_and_last_segments() -> None:
-    results = copy.deepcopy(RESULTS)
-    parts = {"front_end": 0.25, "heads": 0.0, "decoder": 0.25, "policy": 0.0}
-    results["lengths"] = [
-        {
-            "system": "echostream-tiny",
-            "seconds": 7.04,
-            "segment_ms": 320,
-            "repeats": 1,
-            "segments": [
-                {
-                    "audio_ms": 320 * (k + 1),
-                    "costs": {"encoder": float(k), **parts},
-                    "state_bytes": 2048,
-                }
-                for k in range(22)
-            ],
-        }
-    ]
+    others = {"front_end": 0.25, "decoder": 0.25}
+    costs = [{"encoder": float(number), **others} for number in range(22)]
+    segments = [SegmentCost(320 * number, each, 2048) for number, each in enumerate(costs, 1)]
+    run = LengthRun("echostream-tiny", 7, 320, 1, tuple(segments))
     # Two of 22: encoder 0 and 1, then 20 and 21, and half a millisecond of the other parts.
-    assert lengths_table(read_results(results)).rows == (
-        ("EchoStream tiny", "320", "7.04", "1.0", "21.0", "242", "0.034", "2"),
+    assert lengths_table(replace(RESULTS, lengths=(run,))).rows == (
+        ("EchoStream tiny", "320", "7", "1.0", "21.0", "242", "0.034", "2"),
     )
 
 
 def test_a_signature_is_given_once() -> None:
-    table = signatures_table(read_results(RESULTS))
+    table = signatures_table(RESULTS)
     assert len(table.rows) == len({row[1] for row in table.rows}) == 10 * 3
     laal = [row for row in table.rows if row[1].startswith("LAAL|") and "160ms" in row[1]]
     assert [row[2] for row in laal] == ["1, 4, 7, 10, 13, 16, 19, 22, 25, 28"]
 
 
 def test_no_text_breaks_a_table() -> None:
-    text = markdown(read_results(hostile_results()))
+    text = markdown(hostile_results())
     assert len(cells("| a | b \\| c |")) == 2  # the test's own reading
     tables = [part.splitlines() for part in re.split(r"^## .*$", text, flags=re.M)[1:]]
     assert len(tables) == 3

@@ -127,30 +127,3 @@ def test_random_weights_need_the_forced_writer(
     assert main([*command, "--forced"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[1].split()[:4] == ["wait-k:k=2", "320", "320", "-"]
-
-
-def test_an_interruption_is_no_traceback(
-    checkpoint: Path,
-    corpus: Corpus,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def interrupted(*args: Any, **kwargs: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Listener, "step", interrupted)
-    assert main(arguments(checkpoint, corpus, tmp_path, "--policies", "ctc")) == 130
-    assert "run the same command again" in capsys.readouterr().err
-
-
-def test_a_language_without_spaces(checkpoint: Path, corpus: Corpus, tmp_path: Path) -> None:
-    system = Path(f"{checkpoint}@output_unit=char")
-    assert main(arguments(system, corpus, tmp_path, "--policies", "ctc")) == 0
-    (row,) = json.loads((tmp_path / "sweep.json").read_text())["rows"]
-    lines = (Path(row["folder"]) / "instances.log").read_text().splitlines()
-    said = [json.loads(line) for line in lines]
-    assert any(len(each["prediction"]) > 3 for each in said)
-    for each in said:
-        assert " " not in each["prediction"]
-        assert len(each["delays"]) == len(each["prediction"]) == each["prediction_length"]

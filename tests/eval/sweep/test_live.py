@@ -12,14 +12,14 @@ import pytest
 
 from echostream import policy
 from echostream.audio import FrontEnd
-from echostream.config import ChunkConformerConfig, SystemConfig, save_config
+from echostream.config import SystemConfig, save_config
 from echostream.decoder import CtcHead, GreedyCtc, PrefixBeamCtc, WordAssembler
 from echostream.decoder.ctc.generator import Hypothesis
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.session import SystemOptions
 from eval.sweep import System, Work, encode, run_policy
 from tests.eval.sweep.conftest import REFERENCES, Corpus
-from tests.small_system import ENCODER
+from tests.small_system import CONFORMER, ENCODER
 
 POINTS: dict[str, tuple[int, dict[str, Any]]] = {
     "ctc": (320, {"policy": "ctc", "chunk_ms": 320}),
@@ -87,18 +87,8 @@ def test_logs_equal_those_of_a_live_run(
 def test_forced_writer_on_random_weights(
     encoder: str, corpus: Corpus, live: Callable[..., Path], tmp_path: Path
 ) -> None:
-    conformer = ChunkConformerConfig(
-        embed_dim=16, ffn_dim=16, num_layers=1, num_heads=2, conv_channels=8, conv_kernel=3
-    )
-    yaml = tmp_path / "system.yaml"
-    save_config(
-        SystemConfig(
-            asr_vocab_size=12,
-            st_vocab_size=9,
-            encoder=ENCODER if encoder == "zipformer" else conformer,
-        ),
-        yaml,
-    )
+    yaml, config = tmp_path / "system.yaml", ENCODER if encoder == "zipformer" else CONFORMER
+    save_config(SystemConfig(asr_vocab_size=12, st_vocab_size=9, encoder=config), yaml)
     options = SystemOptions(
         random_weights=str(yaml),
         policy="wait-k",
