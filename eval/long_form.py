@@ -1,4 +1,4 @@
-"""Long recordings made of a corpus, and what a checkpoint makes of one in one piece.
+r"""Long recordings made of a corpus, and what a checkpoint makes of one in one piece.
 
     echostream data es-en
     python -m eval.long_form --minutes 60 --output runs/hour

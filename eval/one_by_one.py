@@ -1,4 +1,4 @@
-"""The sentences of a long recording, each heard by itself: what hearing them in one piece costs.
+r"""The sentences of a long recording, each heard by itself: what hearing them in one piece costs.
 
     python -m eval.long_form --minutes 60 --checkpoint whisper-base-streaming --source-language es \
         --task asr --output runs/hour

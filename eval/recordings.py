@@ -15,6 +15,7 @@ from echostream.errors import DataError
 from echostream.text import normalise
 from echostream.training.corpus.manifest import ManifestRow, read_manifest
 from echostream.training.corpus.split import SPLITS
+from echostream.training.corpus.utterances import parse_names
 from echostream.whole_file import replacing, write_whole
 from eval.sweep import Source, read_sources
 
@@ -39,16 +40,20 @@ def read_corpus_part(data: Path, split: str, corpora: str | None = None) -> list
     manifest = data / "manifest.tsv"
     if not manifest.exists():
         raise DataError(f"{manifest} is not there; expected a corpus: run `echostream data es-en`")
+    names = parse_names(corpora or "")
     rows = [
         row
         for row in read_manifest(manifest)
         if row.split == split
-        and (corpora is None or row.corpus in corpora.split(","))
+        and (not names or row.corpus in names)
         and normalise(row.src_text)
         and normalise(row.tgt_text)
     ]
     if len(rows) < 2:
-        raise DataError(f"{manifest} has {len(rows)} such recordings; expected at least 2")
+        raise DataError(
+            f"{manifest} has {len(rows)} recordings with both texts in the part {split!r} of "
+            f"{', '.join(names) or 'all corpora'}; expected at least 2"
+        )
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Word errors of a long transcript by their distance from a seam of the encoder.
+r"""Word errors of a long transcript by their distance from a seam of the encoder.
 
     python -m eval.long_form --minutes 60 --checkpoint whisper-base-streaming --source-language es \
         --task asr --output runs/hour

@@ -29,11 +29,12 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of ``echostream adapt``."""
     parser = argparse.ArgumentParser(
         prog="echostream adapt",
-        description="Teach Whisper's encoder to give in chunks, from the past and the chunk alone, "
-        "what it gives for a whole window. It needs no transcripts, and any languages will do. "
-        "With --first-stage encoder and decoder learn together, from recordings with texts. "
-        "Stop it at any time: run the same command again and it goes on. It leaves a checkpoint "
-        "that holds the difference from CHECKPOINT, and the held-out error by update in "
+        description="Teach Whisper's encoder to give in chunks, from the past, the chunk and a "
+        "short right context, what it gives for a whole window. It needs no "
+        "transcripts, and any languages will do. With --first-stage encoder and "
+        "decoder learn together, from recordings with texts. Stop it at any time: run "
+        "the same command again and it goes on. It leaves a checkpoint that holds the "
+        "difference from CHECKPOINT, and the held-out error by update in "
         "history.jsonl.",
     )
     parser.add_argument(

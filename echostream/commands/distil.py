@@ -12,11 +12,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="echostream distil",
         description="Teach the encoder of a configuration, the student, to give in chunks what "
-        "Whisper's encoder gives for a whole window; Whisper's decoder can then be put behind it. "
-        "It needs no transcripts. With --first-stage student and decoder learn together, from "
-        "recordings with texts. Stop it at any time: run the same command again and it goes on. "
-        "It leaves a checkpoint that stands on TEACHER, and the held-out error by update in "
-        "history.jsonl.",
+        "Whisper's encoder gives for a whole window; Whisper's decoder can then be put "
+        "behind it. It needs no transcripts, but CTC heads learn from the texts that "
+        "there are. With --first-stage student and decoder learn together, from "
+        "recordings with texts. Stop it at any time: run the same command again and it "
+        "goes on. It leaves a checkpoint that stands on TEACHER, and the held-out "
+        "error by update in history.jsonl.",
     )
     parser.add_argument("system", type=Path, metavar="SYSTEM", help="such as configs/small.yaml")
     parser.add_argument(

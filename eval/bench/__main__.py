@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="a chunk-Conformer, or 'none'")  # fmt: skip
     add("--agent", action="store_true",
         help=f"whole agents on {AGENT_S} s of audio, the baseline too; takes minutes")  # fmt: skip
-    add("--memory", nargs="?", const=30.0, type=float, metavar="MINUTES",
+    add("--memory", nargs="?", const=30, type=positive, metavar="MINUTES",
         help="step through so much audio and watch the resident set (%(const)s)")  # fmt: skip
     add("--graphs", type=Path, metavar="DIR", help="keep compiled graphs there for the next run")
     return parser

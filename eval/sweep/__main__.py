@@ -1,4 +1,4 @@
-"""Quality and latency of many policies: every recording is encoded once, the rest is replayed.
+r"""Quality and latency of many policies: every recording is encoded once, the rest is replayed.
 
     python -m eval.sweep --source wav_list --target references --chunk-ms 320 640 \\
         --policies ctc wait-k:k=3 wait-k:k=5,stride=2 local-agreement:n=2 --output runs/sweep
