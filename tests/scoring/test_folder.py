@@ -163,7 +163,7 @@ def test_wer_is_scored_if_the_tool_was_asked_for_it(folder: Path) -> None:
 def test_a_damaged_scores_json_does_not_stop_the_scoring(folder: Path) -> None:
     score_folder(folder)
     ours = (folder / "scores.tsv").read_text(encoding="utf-8")
-    for text in ("{", "[]", '{"earlier_scores_tsv": 3}', ""):
+    for text in ("{", "[]", '{"earlier_scores_tsv": 3}', "", "[" * 100_000):
         (folder / "scores.json").write_text(text, encoding="utf-8")
         assert score_folder(folder).earlier == ours  # as if another tool had written it
         assert details(folder)["counts"]["instances"] == 1
