@@ -104,16 +104,10 @@ def parse_instance(
     if is_pieces(record.get("prediction_spm")):
         instance = replace(instance, prediction=prediction_of(record["prediction_spm"], unit))
     try:
-        length = milliseconds(record["source_length"], "source_length")
-    except ValueError as error:
-        return replace(instance, faults=(Fault("bad-source-length", str(error)),))
-    instance = replace(instance, source_length=length)
-    try:
+        length = milliseconds(record["source_length"], "source_length", "bad-source-length")
+        instance = replace(instance, source_length=length)
         delays, ends = read_delays(record, instance.prediction, unit, tokenize)
-    except FaultFoundError as found:
-        return replace(instance, faults=(found.fault,))
-    instance = replace(instance, delays=delays)
-    try:
+        instance = replace(instance, delays=delays)
         elapsed = read_elapsed(record, ends)
     except FaultFoundError as found:
         return replace(instance, faults=(found.fault,))

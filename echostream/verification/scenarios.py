@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.constants import SAMPLE_RATE
-from echostream.encoder.protocol import Capabilities
 from echostream.session import Translator
 from echostream.verification.difference import Tally
 from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder, calls_of, joined
@@ -242,13 +241,15 @@ PLAIN: dict[str, Scenario] = {
 """All of an encoder by itself; their order decides what is drawn."""
 
 
-def scenarios_of(can: Capabilities, *, compiled: bool) -> dict[str, Scenario]:
-    """The scenarios that an encoder with these capabilities can go through."""
+def scenarios_of(subject: Subject) -> dict[str, Scenario]:
+    """The scenarios that an encoder can go through."""
+    can = subject.encoder.capabilities
+    compiled = subject.backend != "torch"
     possible = {
         "saved and restored": can.portable_state,
         "batch of lengths": can.batched,
         "batch in step": not can.batched,
-        "moved between backends": compiled,
+        "moved between backends": compiled and subject.precision != "int8",
         "other chunkings": not compiled,
     }
     return {name: scenario for name, scenario in PLAIN.items() if possible.get(name, True)}

@@ -29,7 +29,6 @@ CRASH = "crash"
 SCENARIOS = (*PLAIN, *AGENT)
 
 _NOT_FOR_THE_BASELINE = "agent: saved and restored"
-_NOT_FOR_INT8 = "moved between backends"
 
 logger = logging.getLogger(__name__)
 
@@ -152,9 +151,7 @@ def _verify_subject(
 def _scenarios(subject: Subject, translator: Translator) -> dict[str, Scenario]:
     """Those that a subject can go through."""
     can = subject.encoder.capabilities
-    found = scenarios_of(can, compiled=subject.backend != "torch")
-    if subject.precision == "int8":
-        found.pop(_NOT_FOR_INT8, None)
+    found = scenarios_of(subject)
     # A baseline whose own mode is to start over has an agent that does so too.
     starts_over = not isinstance(translator.listener.front_end, FrontEnd)
     mode = subject.streaming.get("mode", "cached")
