@@ -34,10 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def verify_system(
-    options: SystemOptions,
-    settings: Settings,
-    *,
-    cache: Path | None = None,
+    options: SystemOptions, settings: Settings, *, cache: Path | None = None
 ) -> Certificate:
     """Verify a checkpoint, by default the shipped one, or random weights with a forced writer.
 
@@ -53,13 +50,7 @@ def verify_system(
         folder = find_checkpoint(options.checkpoint or SHIPPED_CHECKPOINT)
         # By default where the agent looks: the graphs that are verified are those it runs.
         name, cache = folder.name, cache or default_cache(folder)
-    return verify(
-        build_translator(options),
-        settings,
-        name=name,
-        trained=trained,
-        cache=cache,
-    )
+    return verify(build_translator(options), settings, name=name, trained=trained, cache=cache)
 
 
 def verify(
@@ -114,10 +105,7 @@ def verify(
 
 
 def _verify_subject(
-    subject: Subject,
-    translator: Translator,
-    settings: Settings,
-    trained: bool,
+    subject: Subject, translator: Translator, settings: Settings, trained: bool
 ) -> Iterator[ScenarioResult]:
     tolerance = settings.tolerance * subject.tolerance_factor
     placed = with_encoder(translator, subject.encoder)
