@@ -210,6 +210,13 @@ def test_whole_numbers_serve_as_floats() -> None:
         ("left_context", -8),
         ("left_context", 4),
         ("max_future_frames", -1),
+        # Types are checked here, too: not every configuration comes from a file.
+        ("embed_dim", "512"),
+        ("embed_dim", 512.0),
+        ("chunk_size", 16.0),
+        ("num_heads", True),
+        ("max_future_frames", "whole"),
+        ("name", "chunk-conformer"),
     ],
 )
 def test_encoder_ranges(field: str, value: Any) -> None:
@@ -313,24 +320,6 @@ def test_files_that_are_not_a_configuration(content: bytes, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "fields",
     [
-        {"embed_dim": "512"},
-        {"embed_dim": 512.0},
-        {"chunk_size": 16.0},
-        {"chunk_size": "16"},
-        {"num_heads": True},
-        {"max_future_frames": "whole"},
-    ],
-    ids=str,
-)
-def test_wrong_types_given_directly(fields: dict[str, Any]) -> None:
-    """Not from a file but as arguments: "checked for type and range when the dataclass is made"."""
-    with pytest.raises(ConfigError):
-        EncoderConfig(**fields)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
         # The memory has the widest stack's heads; fewer channels than heads leave none for each.
         {"memory_dim": 4, "num_heads": 8},
         # The smallest feed-forward module is 3/5 of it, rounded to a multiple of 16: none.
@@ -370,8 +359,3 @@ def test_name_chooses_the_encoder() -> None:
 def test_encoders_are_not_mixed_up(encoder: Any, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         from_mapping(SystemConfig, {"encoder": encoder})
-
-
-def test_one_encoders_name_on_the_other_is_refused() -> None:
-    with pytest.raises(ConfigError, match="expected 'zipformer'"):
-        EncoderConfig(name="chunk-conformer")

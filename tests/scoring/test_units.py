@@ -16,7 +16,7 @@ from echostream.errors import DataError
 from echostream.scoring.folder import ScoreOptions, score_folder
 from echostream.scoring.intervals import paired_tests
 from echostream.scoring.log import read_instances, read_log
-from echostream.scoring.quality import QUALITY_NAMES, QualityOptions, bleu, error_rate
+from echostream.scoring.quality import QUALITY_NAMES, QualityOptions, bleu
 from echostream.scoring.scores import Scores
 from echostream.scoring.units import (
     join_pieces,
@@ -139,13 +139,6 @@ def test_white_space_is_the_same_everywhere(tmp_path: Path, space: str) -> None:
     runs = {"a": read_log(write_log(tmp_path / "x.log", lines)).instances}
     runs["b"] = read_log(write_log(tmp_path / "y.log", plain)).instances
     assert {test.difference.value for test in paired_tests(runs)["b"].values()} == {0}
-
-
-def test_character_error_rate_by_hand() -> None:
-    # ax bc / ab c: one substitution, one insertion, one deletion ... of four characters
-    assert error_rate("CER", ["abc"], ["ab c"]).value == 25
-    assert error_rate("CER", ["xb c", ""], ["ab c", "y"]).value == 100 * 2 / 5
-    assert error_rate("CER", ["ab"], [" "]).value is None
 
 
 def test_a_recording_that_is_no_sentence_is_called_that(tmp_path: Path) -> None:

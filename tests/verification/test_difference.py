@@ -16,9 +16,7 @@ from echostream.verification.certificate import (
 from echostream.verification.difference import Difference, Tally, largest_of
 from echostream.verification.recorder import (
     Recorder,
-    by_frame,
     calls_of,
-    joined,
     watched_modules,
 )
 from echostream.verification.subjects import state_frames
@@ -169,24 +167,6 @@ def test_layers(module: str, layer: str) -> None:
     assert layer_of(module) == layer
 
 
-def test_calls_of_a_step() -> None:
-    assert calls_of((40, 3, 0), 16) == [(16, 3, 0), (16, 0, 0), (8, 0, 0)]
-    assert calls_of((16,), 16) == [(16,)]
-    assert calls_of((0, 0), 16) == []
-    assert calls_of((), 16) == []
-
-
-def test_attention_weights_are_put_in_the_order_of_time() -> None:
-    batch, chunks, heads, frames, width = 2, 3, 4, 5, 7
-    weights = torch.arange(batch * chunks * heads * frames * width, dtype=torch.float32)
-    weights = weights.view(batch * chunks, heads, frames, width)
-    rows = by_frame((True, weights), batch)
-    assert rows.shape == (batch, chunks * frames, heads * width)
-    # Frame 2 of chunk 1 of stream 1.
-    expected = weights[1 * chunks + 1, :, 2].flatten()
-    assert torch.equal(rows[1, 1 * frames + 2], expected)
-
-
 def test_a_module_gives_each_stream_its_own_frames() -> None:
     """At 6.25 Hz two chunks of 16 and a rest of 9 encoder frames are 2 + 2 + 2 frames."""
     encoder = small_encoder(4)
@@ -247,11 +227,3 @@ def test_carried_tensors_are_in_the_order_of_computation() -> None:
     assert names[-1] == "state.memory.groups"
     assert "state.segment_id" not in names
     assert all(len(rows) == 2 for rows in state_frames(state).values())
-
-
-def test_joined_parts() -> None:
-    one, two = torch.ones(2, 3), torch.zeros(1, 3)
-    whole = joined([{"stem": (one, two)}, {}, {"stem": (two, one), "memory": (one, one)}])
-    assert [len(rows) for rows in whole["stem"]] == [3, 3]
-    assert torch.equal(whole["stem"][0], torch.cat((one, two)))
-    assert list(whole) == ["stem", "memory"]
