@@ -4,7 +4,6 @@ Pieces of words are joined, and a word is there with its last piece.
 """
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -211,14 +210,17 @@ def test_a_file_is_scored_as_its_folder_is(
     assert "none.log" in capsys.readouterr().err
 
 
-def test_a_log_may_come_from_a_pipe(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    lines = [record(index=index) for index in range(3)]
-    thread = threading.Thread(target=write_log, args=(pipe, lines))
-    thread.start()
-    assert len(read_log(pipe).instances) == 3
-    thread.join()
+def test_logs_may_come_from_pipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which can be read once."""
+    log = write_log(tmp_path / "log", [record(index=index) for index in range(3)])
+    pipes = [os.pipe() for _ in range(2)]
+    for _, end in pipes:
+        os.write(end, log.read_bytes())
+        os.close(end)
+    assert main([*(f"/dev/fd/{begin}" for begin, _ in pipes), "--intervals", "100"]) == 0
+    for begin, _ in pipes:
+        os.close(begin)
+    assert "3 instances" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
