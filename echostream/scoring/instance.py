@@ -131,9 +131,11 @@ def record_index(record: Mapping[str, Any], required: Sequence[str], where: str)
     """The index. Raises DataError if it is none, or if a required key is missing."""
     missing = [key for key in required if key not in record]
     if missing:
+        # JSON can hold halves of surrogate pairs, which no file and no terminal takes.
+        found = ", ".join(record).encode("utf-8", "backslashreplace").decode() or "no key"
         raise DataError(
-            f"{where}: lacks {', '.join(missing)}; found {', '.join(record) or 'no key'}; expected "
-            "a line of SimulEval's instances.log"
+            f"{where}: lacks {', '.join(missing)}; found {found}; expected a line of SimulEval's "
+            "instances.log"
         )
     index = record["index"]
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:

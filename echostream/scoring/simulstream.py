@@ -134,4 +134,4 @@ def _with_chunks(
 
 
 def _from_seconds(chunk: Mapping[str, Any], key: str) -> float:
-    return 1000 * milliseconds(chunk.get(key), key)
+    return milliseconds(1000 * milliseconds(chunk.get(key), key), key)

@@ -25,6 +25,10 @@ WORD_BEGIN = "\N{LOWER ONE EIGHTH BLOCK}"
 """What SentencePiece writes for a space."""
 
 
+LONGEST_MS = 1e9
+"""Eleven days. A longer time is no place in a recording; ATD goes through it in steps of 300 ms."""
+
+
 def join_pieces(pieces: Sequence[str]) -> str:
     """The text, words separated by single spaces."""
     return " ".join("".join(pieces).replace(WORD_BEGIN, " ").split())
@@ -259,7 +263,7 @@ def read_elapsed(record: Mapping[str, Any], ends: Sequence[int]) -> tuple[float,
 def milliseconds_of(
     values: object, key: str, item: str, kind: str = "bad-times"
 ) -> tuple[float, ...]:
-    """A list of finite numbers from 0 up. Raises FaultFoundError, which names key and ``item``."""
+    """A list of such numbers. Raises FaultFoundError, which names key and ``item``."""
     if not isinstance(values, list):
         raise FaultFoundError(kind, f"{key} is {values!r}; expected a list of milliseconds")
     return tuple(
@@ -269,7 +273,7 @@ def milliseconds_of(
 
 
 def milliseconds(value: object, what: str, kind: str = "bad-times") -> float:
-    """A finite number from 0 up. Raises FaultFoundError, which names ``what``, for all else."""
+    """A number from 0 to LONGEST_MS. Raises FaultFoundError, which names ``what``, for all else."""
     # JSON as Python writes it may hold NaN and Infinity, and a mean over them says nothing.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise FaultFoundError(kind, f"{what} is {value!r}; expected a number of milliseconds")
@@ -279,4 +283,6 @@ def milliseconds(value: object, what: str, kind: str = "bad-times") -> float:
         number = math.inf
     if not 0 <= number < math.inf:
         raise FaultFoundError(kind, f"{what} is {number}; expected a finite number of ms from 0 up")
+    if number > LONGEST_MS:
+        raise FaultFoundError(kind, f"{what} is {number:g}; expected at most {LONGEST_MS:g} ms")
     return number

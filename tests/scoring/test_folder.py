@@ -167,6 +167,12 @@ def test_a_damaged_scores_json_does_not_stop_the_scoring(folder: Path) -> None:
         assert details(folder)["counts"]["instances"] == 1
 
 
+def test_half_a_surrogate_pair_in_a_log_is_written_as_an_escape(folder: Path) -> None:
+    write_log(folder / "instances.log", [record(prediction="a \ud800 b"), {"\ud800": 1}])
+    assert score_folder(folder).has_errors
+    assert "found \\ud800;" in details(folder)["problems"][0]["meaning"]
+
+
 @pytest.mark.parametrize("text", ["", "AL\n", "AL\tAP\n1.0\n", "AL\nfast\n", "AL\n1\n2\n"])
 def test_an_earlier_table_that_is_none_is_kept_as_text(folder: Path, text: str) -> None:
     (folder / "scores.tsv").write_text(text, encoding="utf-8")

@@ -81,6 +81,7 @@ def test_elapsed_times_may_be_missing(tmp_path: Path, changes: dict[str, Any]) -
         ({"delays": [-1, 640, 640]}, "delays of word 1 is -1", "bad-times"),
         ({"delays": [320, "640", 640]}, "delays of word 2 is '640'", "bad-times"),
         ({"delays": [320, 640, 10**400]}, "delays of word 3 is inf", "bad-times"),
+        ({"delays": [320, 640, 1.7e12]}, "delays of word 3 is 1.7e+12", "bad-times"),
         ({"delays": [320, 960, 640]}, "decrease at word 3, 640 ms after 960", "decreasing-delays"),
         ({"delays": [320, 640]}, "2 delays for 3 words", "count-mismatch"),
         ({"prediction_length": 5}, "a prediction_length of 5", "count-mismatch"),

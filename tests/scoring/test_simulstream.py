@@ -107,6 +107,7 @@ def test_without_references_there_is_nothing_that_needs_them(tmp_path: Path) -> 
         ([chunk(1.0, 0.1, ["a"], ["a"])], "bad-tokens"),
         ([chunk(1.0, 0.1, ["a"]), chunk(0.5, 0.1, ["b"])], "decreasing-delays"),
         ([chunk(1.0, -0.1, ["a"])], "bad-times"),
+        ([chunk(1.7e9, 0.1, ["a"])], "bad-times"),
         ([{**chunk(1.0, 0.1, ["a"]), "generated_tokens": "a"}], "bad-tokens"),
     ],
 )
