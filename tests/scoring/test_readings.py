@@ -95,6 +95,7 @@ def test_segments_must_fit_the_words() -> None:
     assert not fits(segments, [320, 960])
     assert not fits(segments, [320, 960, 960, 960])
     assert not fits(segments, [320, 640, 960])
+    assert not fits([Segment(320, 1, 10**18)], [320])  # nor is it tried
     assert fits((), [])
 
 
