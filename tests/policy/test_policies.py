@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -226,12 +226,6 @@ class OnDemand(Sequence[Word]):
     def __len__(self) -> int:
         self.made = len(self.words)
         return self.made
-
-    @overload
-    def __getitem__(self, index: int) -> Word: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Word]: ...
 
     def __getitem__(self, index: Any) -> Any:
         self.made = max(self.made, min(index + 1, len(self.words)))

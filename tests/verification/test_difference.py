@@ -167,6 +167,11 @@ def test_layers(module: str, layer: str) -> None:
     assert layer_of(module) == layer
 
 
+def test_calls_of_a_step() -> None:
+    assert calls_of((40, 3, 0), 16) == [(16, 3, 0), (16, 0, 0), (8, 0, 0)]
+    assert calls_of((0, 0), 16) == calls_of((), 16) == []
+
+
 def test_a_module_gives_each_stream_its_own_frames() -> None:
     """At 6.25 Hz two chunks of 16 and a rest of 9 encoder frames are 2 + 2 + 2 frames."""
     encoder = small_encoder(4)
