@@ -308,7 +308,12 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"a: [1, 2", b"a: b: c", b"- just\n- a list", b"a word", b"\xff\xfe\x00\x80"]
+    "content",
+    [
+        *(b"a: [1, 2", b"a: b: c", b"- just\n- a list", b"a word", b"\xff\xfe\x00\x80"),
+        b"[" * 3000,
+    ],
+    ids=len,
 )
 def test_files_that_are_not_a_configuration(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
