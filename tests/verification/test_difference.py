@@ -16,6 +16,7 @@ from echostream.verification.certificate import (
 from echostream.verification.difference import Difference, Tally, largest_of
 from echostream.verification.recorder import (
     Recorder,
+    by_frame,
     calls_of,
     watched_modules,
 )
@@ -170,6 +171,17 @@ def test_layers(module: str, layer: str) -> None:
 def test_calls_of_a_step() -> None:
     assert calls_of((40, 3, 0), 16) == [(16, 3, 0), (16, 0, 0), (8, 0, 0)]
     assert calls_of((0, 0), 16) == calls_of((), 16) == []
+
+
+def test_attention_weights_are_put_in_the_order_of_time() -> None:
+    batch, chunks, heads, frames, width = 2, 3, 4, 5, 7
+    weights = torch.arange(batch * chunks * heads * frames * width, dtype=torch.float32)
+    weights = weights.view(batch * chunks, heads, frames, width)
+    rows = by_frame((True, weights), batch)
+    assert rows.shape == (batch, chunks * frames, heads * width)
+    # Frame 2 of chunk 1 of stream 1.
+    expected = weights[1 * chunks + 1, :, 2].flatten()
+    assert torch.equal(rows[1, 1 * frames + 2], expected)
 
 
 def test_a_module_gives_each_stream_its_own_frames() -> None:
