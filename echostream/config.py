@@ -393,7 +393,7 @@ def load_config(path: str | Path) -> SystemConfig:
             f"cannot read the configuration {path}: {error.strerror}; expected a YAML file, or "
             "the name of one that comes with the package, such as tiny"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     return from_mapping(SystemConfig, values or {})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from echostream.commands import command, positive
 from echostream.errors import EchoStreamError
-from echostream.scoring.folder import ScoreOptions, format_scores, read_run, score_folder
+from echostream.scoring.folder import ScoreOptions, format_scores, score_folder
 from echostream.scoring.intervals import TESTED, paired_tests
 from echostream.scoring.quality import DEFAULT_TOKENIZER, QUALITY_NAMES, QualityOptions
 from echostream.scoring.scores import Scores
@@ -130,7 +130,7 @@ def _failed(error: object) -> int:
 def _tests(runs: Mapping[str, Scores], options: ScoreOptions) -> str:
     """The runs against the first in the figures that all of them have."""
     names = [name for name in TESTED if all(name in scores.values for scores in runs.values())]
-    logs = {folder: read_run(folder, options).instances for folder in runs}
+    logs = {folder: scores.instances for folder, scores in runs.items()}
     tests = paired_tests(
         logs, options.num_resamples or NUM_RESAMPLES, names=names, quality=options.quality
     )

@@ -1,9 +1,8 @@
 """The READ/WRITE policies. One of your own needs a file of its own: docs/extending.md."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from echostream.policy.protocol import Decision, PolicyContext, register
 from echostream.registry import check_options, option
@@ -45,7 +44,7 @@ class WaitK:
             return Decision.read(f"chunk {chunks} of the first {self.k}")
         allowed = ((chunks - self.k) // self.stride + 1) * self.stride
         due = max(0, allowed - context.num_written)
-        ready = sum(1 for _ in itertools.islice(context.writable, due))
+        ready = sum(1 for _ in islice(context.writable, due))
         return Decision.up_to(
             ready,
             f"{allowed} words allowed after {chunks} chunks, {context.num_written} written, "
@@ -139,10 +138,7 @@ class LocalAgreement:
 
 def _common(a: Sequence[str], b: Sequence[str]) -> int:
     """Length of the longest common prefix."""
-    for index, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return index
-    return min(len(a), len(b))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 
 @register("alignatt")
@@ -170,7 +166,7 @@ class AlignAtt:
         candidates = context.candidates
         # What was said before a pause need not wait for what comes after it.
         count = len(candidates.stable) if candidates.paused else 0
-        for word in itertools.islice(context.writable, count, None):
+        for word in islice(context.writable, count, None):
             if word.frame >= limit:
                 reason = f"word {count + 1} looks at frame {word.frame} of "
                 break

@@ -31,7 +31,7 @@ def earlier_scores(table: Path, details: Path) -> str | None:
     try:
         kept = json.loads(details.read_text(encoding="utf-8"))
         ours, earlier = kept["scores_tsv"], kept["earlier_scores_tsv"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return text
     if not isinstance(ours, str) or ours.splitlines() != text.splitlines():
         return text

@@ -58,17 +58,6 @@ class ScoreOptions:
     """Of the bootstrap that gives the figures intervals; None for no intervals."""
 
 
-def read_run(folder: str | os.PathLike[str], options: ScoreOptions) -> Log:
-    """The log of a folder, read as the options say; errors as :func:`read_log`."""
-    return read_log(
-        folder,
-        tokenize=None if options.spm_model is None else load_tokenizer(options.spm_model),
-        expected=options.expected,
-        is_strict=options.is_strict,
-        references=None if options.segments else options.references,
-    )
-
-
 def score_folder(
     folder: str | os.PathLike[str],
     segment_size: float | None = None,
@@ -91,7 +80,13 @@ def score_folder(
     path = log_path.parent
     earlier = earlier_scores(path / TABLE_NAME, path / DETAILS_NAME) if is_simuleval else None
     quality = _with_error_rates(options.quality or QualityOptions(), parse_table(earlier))
-    log = read_run(log_path, options)
+    log = read_log(
+        log_path,
+        tokenize=None if options.spm_model is None else load_tokenizer(options.spm_model),
+        expected=options.expected,
+        is_strict=options.is_strict,
+        references=None if options.segments else options.references,
+    )
     if options.segments is not None:
         scores = _score_sentences(log, segment_size, quality, options)
     elif log.has_text:

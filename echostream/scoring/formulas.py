@@ -8,8 +8,9 @@ see :mod:`echostream.scoring.readings`), S source length in ms, R reference leng
 Each is a pure function of one utterance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from operator import itemgetter
 from statistics import mean
 
 from echostream.errors import DataError
@@ -112,31 +113,40 @@ def average_token_delay(delays: Sequence[float], elapsed: Sequence[float] | None
         k_t = (e_t - d_t) - (e_{t-1} - d_{t-1}) is the computing time since the word before.
     Returns ms. Raises DataError for no words or for an elapsed of another length.
     """
-    computing = [0.0] * len(delays) if elapsed is None else compute_of_words(delays, elapsed)
+    if elapsed is None:
+        return word_delay(delays, delays)
     ends: list[float] = []
     word_end = 0.0
-    for delay, cost in zip(delays, computing, strict=True):
+    for delay, cost in zip(delays, compute_of_words(delays, elapsed), strict=True):
         word_end = max(delay, word_end) + cost
         ends.append(word_end)
-    return token_delay(delays, ends)
+    return word_delay(delays, ends)
 
 
-def token_delay(delays: Sequence[float], ends: Sequence[float]) -> float:
+def word_delay(delays: Sequence[float], ends: Sequence[float]) -> float:
     """ATD of words that end at ``ends``, [n] ms; otherwise as :func:`average_token_delay`."""
-    if len(delays) == 0:
-        raise DataError("average token delay of no words; expected at least one; skip empty ones")
+    words = groupby(zip(delays, ends, strict=True), key=itemgetter(0))
+    return token_delay((delay, [end for _, end in chunk]) for delay, chunk in words)
+
+
+def token_delay(chunks: Iterable[tuple[float, Sequence[float]]]) -> float:
+    """ATD of target tokens, words or pieces of speech.
+
+    chunks: the delay of each, later than the one before, and the ends of the tokens written then.
+    Raises DataError if there is no token.
+    """
     source_ends = [0.0]  # at 0 the start, then the end of each source token read so far
-    word = 0
     chunk_start = 0.0
-    lags = []
-    for delay, chunk in groupby(delays):
-        surplus = max(0, word - (len(source_ends) - 1))
+    lags: list[float] = []
+    for delay, ends in chunks:
+        surplus = max(0, len(lags) - (len(source_ends) - 1))
         source_ends += token_ends(source_ends[-1], delay - chunk_start)
-        for _ in chunk:
-            token = min(word + 1 - surplus, len(source_ends) - 1)
-            lags.append(ends[word] - source_ends[token])
-            word += 1
         chunk_start = delay
+        for end in ends:
+            token = min(len(lags) + 1 - surplus, len(source_ends) - 1)
+            lags.append(end - source_ends[token])
+    if not lags:
+        raise DataError("average token delay of no words; expected at least one; skip empty ones")
     return float(mean(lags))
 
 

@@ -104,16 +104,10 @@ def parse_instance(
     if is_pieces(record.get("prediction_spm")):
         instance = replace(instance, prediction=prediction_of(record["prediction_spm"], unit))
     try:
-        length = milliseconds(record["source_length"], "source_length")
-    except ValueError as error:
-        return replace(instance, faults=(Fault("bad-source-length", str(error)),))
-    instance = replace(instance, source_length=length)
-    try:
+        length = milliseconds(record["source_length"], "source_length", "bad-source-length")
+        instance = replace(instance, source_length=length)
         delays, ends = read_delays(record, instance.prediction, unit, tokenize)
-    except FaultFoundError as found:
-        return replace(instance, faults=(found.fault,))
-    instance = replace(instance, delays=delays)
-    try:
+        instance = replace(instance, delays=delays)
         elapsed = read_elapsed(record, ends)
     except FaultFoundError as found:
         return replace(instance, faults=(found.fault,))
@@ -137,9 +131,11 @@ def record_index(record: Mapping[str, Any], required: Sequence[str], where: str)
     """The index. Raises DataError if it is none, or if a required key is missing."""
     missing = [key for key in required if key not in record]
     if missing:
+        # JSON can hold halves of surrogate pairs, which no file and no terminal takes.
+        found = ", ".join(record).encode("utf-8", "backslashreplace").decode() or "no key"
         raise DataError(
-            f"{where}: lacks {', '.join(missing)}; found {', '.join(record) or 'no key'}; expected "
-            "a line of SimulEval's instances.log"
+            f"{where}: lacks {', '.join(missing)}; found {found}; expected a line of SimulEval's "
+            "instances.log"
         )
     index = record["index"]
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:

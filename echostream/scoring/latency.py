@@ -17,7 +17,7 @@ from echostream.scoring.formulas import (
     average_token_delay,
     differentiable_average_lagging,
     length_adaptive_average_lagging,
-    token_delay,
+    word_delay,
     yet_another_average_lagging,
 )
 from echostream.scoring.instance import Instance
@@ -103,7 +103,7 @@ def _of_reference(
 def _token_delay(instance: Instance, reading: Reading) -> float:
     if reading is Reading.COMPUTATION_AWARE:
         return average_token_delay(instance.delays, instance.elapsed)
-    return token_delay(instance.delays, times(instance, reading))
+    return word_delay(instance.delays, times(instance, reading))
 
 
 def _compute_rtf(instance: Instance, reading: Reading) -> float | None:

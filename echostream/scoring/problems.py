@@ -106,11 +106,12 @@ def _faults(instances: Sequence[Instance] | Sequence[SpeechInstance]) -> list[Pr
 
 def _index_gaps(instances: Sequence[Instance] | Sequence[SpeechInstance]) -> list[Problem]:
     # Counted between the first and the last index: --start-index and --end-index are legitimate.
-    indices = sorted(instance.index for instance in instances)
-    gaps = [range(before + 1, after) for before, after in pairwise(indices)]
-    shown = tuple(islice(chain(*gaps), SHOWN_INDICES))
+    indices = sorted({instance.index for instance in instances})
+    gaps = (range(before + 1, after) for before, after in pairwise(indices))
+    shown = tuple(islice(chain.from_iterable(gaps), SHOWN_INDICES))
+    count = indices[-1] - indices[0] + 1 - len(indices)
     meaning = "missing between the first and the last index, so the corpus is not complete"
-    return [Problem("index-gap", sum(map(len, gaps)), shown, meaning)] if shown else []
+    return [Problem("index-gap", count, shown, meaning)] if shown else []
 
 
 def has_lost_spaces(instances: Sequence[Instance]) -> bool:

@@ -129,6 +129,8 @@ class Scores:
     """Text of the ``scores.tsv`` that the tool left."""
     written_table: str | None = field(default=None, repr=False)
     """Text of the ``scores.tsv`` that was written in its place, None if it was left alone."""
+    instances: tuple[Instance, ...] = field(default=(), repr=False)
+    """Of a run with text output that was scored as it is, for tests between runs."""
 
     @property
     def values(self) -> dict[str, float | None]:
@@ -227,7 +229,7 @@ def score_instances(
             instance_latency(ins, START_OFFSET, reading) is not None for ins in instances
         )
     found = check_instances(instances, has_references=has_references)
-    return Scores(tuple(figures), counts, tuple(found))
+    return Scores(tuple(figures), counts, tuple(found), instances=tuple(instances))
 
 
 def score_speech(

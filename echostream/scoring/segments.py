@@ -57,8 +57,10 @@ def read_segments(path: str | os.PathLike[str]) -> tuple[dict[int, tuple[Segment
 
 def fits(segments: Sequence[Segment], delays: Sequence[float]) -> bool:
     """Whether the segments are of the utterance whose words have these delays."""
+    if sum(segment.words for segment in segments) != len(delays):
+        return False
     written = [segment.audio_ms for segment in segments for _ in range(segment.words)]
-    return len(written) == len(delays) and all(
+    return all(
         abs(one - other) <= _TOLERANCE_MS for one, other in zip(written, delays, strict=True)
     )
 

@@ -50,7 +50,7 @@ def read_sentences(segments: Path, references: Path) -> list[Sentence]:
     try:
         text = segments.read_text(encoding="utf-8")
         found = json.loads(text) if segments.suffix == ".json" else yaml.load(text, Loader=loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"list of segments {segments} cannot be read: {error}") from error
     if not isinstance(found, list) or not found:
         raise DataError(f"{segments} holds no list; expected {{wav, offset, duration}} a sentence")

@@ -18,7 +18,7 @@ from echostream.scoring.lines import Line
 from echostream.scoring.segments import Segment
 from echostream.scoring.units import (
     WORD_BEGIN,
-    Fault,
+    FaultFoundError,
     Unit,
     is_pieces,
     join_pieces,
@@ -63,10 +63,16 @@ def read_recordings(lines: Iterable[Line], references: Sequence[str] | None) -> 
             "expected one line for each recording, in the order of the log"
         )
     unit, are_marked = _unit_of([chunk for _, chunks in recordings for chunk in chunks])
-    return [
-        _instance(index, name, chunks, references[index] if references else "", unit, are_marked)
-        for index, (name, chunks) in enumerate(recordings)
-    ]
+    instances = []
+    for index, (name, chunks) in enumerate(recordings):
+        reference = references[index] if references else ""
+        instance = Instance(index, "", reference, (), (), 0.0, name, unit)
+        try:
+            instance = _with_chunks(instance, chunks, are_marked)
+        except FaultFoundError as found:
+            instance = replace(instance, faults=(found.fault,))
+        instances.append(instance)
+    return instances
 
 
 def _unit_of(chunks: Sequence[Mapping[str, Any]]) -> tuple[Unit, bool]:
@@ -84,47 +90,39 @@ def _unit_of(chunks: Sequence[Mapping[str, Any]]) -> tuple[Unit, bool]:
     return Unit.WORD, False
 
 
-def _instance(
-    index: int,
-    name: str,
-    chunks: Sequence[Mapping[str, Any]],
-    reference: str,
-    unit: Unit,
-    are_marked: bool,
+def _with_chunks(
+    instance: Instance, chunks: Sequence[Mapping[str, Any]], are_marked: bool
 ) -> Instance:
-    empty = Instance(index, "", reference, (), (), 0.0, name, unit)
+    """The recording with its text and times. Raises FaultFoundError."""
     tokens: list[str] = []
     written: list[int] = []  # of each token, the chunk after which it was there
     audio: list[float] = []
     costs: list[float] = []
     for number, chunk in enumerate(chunks):
         new, deleted = chunk.get("generated_tokens"), chunk.get("deleted_tokens")
-        try:
-            audio.append(_from_seconds(chunk, "total_audio_processed"))
-            costs.append(_from_seconds(chunk, "computation_time"))
-        except ValueError as error:
-            return replace(empty, faults=(Fault("bad-times", str(error)),))
+        audio.append(_from_seconds(chunk, "total_audio_processed"))
+        costs.append(_from_seconds(chunk, "computation_time"))
         if not is_pieces(new) or not is_pieces(deleted):
             message = f"tokens of chunk {number + 1} are no lists of texts"
-            return replace(empty, faults=(Fault("bad-tokens", message),))
+            raise FaultFoundError("bad-tokens", message)
         left = len(tokens) - len(deleted)
         if left < 0 or tokens[left:] != deleted:
             message = f"chunk {number + 1} deletes tokens that are not the last ones written"
-            return replace(empty, faults=(Fault("bad-tokens", message),))
+            raise FaultFoundError("bad-tokens", message)
         if deleted and left and are_marked and not deleted[0].startswith((WORD_BEGIN, " ")):
             written[left - 1] = number  # the word that the token belonged to is another one now
         tokens[left:] = new
         written[left:] = [number] * len(new)
     if any(later < earlier for earlier, later in pairwise(audio)):
         message = "total_audio_processed decreases; expected the audio so far, which can only grow"
-        return replace(empty, faults=(Fault("decreasing-delays", message),))
+        raise FaultFoundError("decreasing-delays", message)
     ends = word_ends(tokens) if are_marked else range(len(tokens))
-    separator = "" if unit.is_character else " "
+    separator = "" if instance.unit.is_character else " "
     latest = list(accumulate(written, max))
     moments = [latest[end] for end in ends]
     words = Counter(moments)
     return replace(
-        empty,
+        instance,
         prediction=join_pieces(tokens) if are_marked else separator.join(tokens),
         delays=tuple(audio[moment] for moment in moments),
         source_length=audio[-1] if audio else 0.0,
@@ -136,4 +134,4 @@ def _instance(
 
 
 def _from_seconds(chunk: Mapping[str, Any], key: str) -> float:
-    return 1000 * milliseconds(chunk.get(key), key)
+    return milliseconds(1000 * milliseconds(chunk.get(key), key), key)

@@ -12,12 +12,13 @@ compared; they are not computed here.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+from operator import itemgetter
 from statistics import mean
 from typing import Any
 
-from echostream.scoring.formulas import SOURCE_TOKEN_MS, token_ends
+from echostream.scoring.formulas import SOURCE_TOKEN_MS, token_delay, token_ends
 from echostream.scoring.instance import describe_source, record_index
-from echostream.scoring.units import Fault, milliseconds, milliseconds_of
+from echostream.scoring.units import Fault, FaultFoundError, milliseconds, milliseconds_of
 
 _REQUIRED = ("index", "prediction", "delays", "durations", "source", "source_length")
 
@@ -80,38 +81,31 @@ def parse_speech(record: Mapping[str, Any], where: str) -> SpeechInstance:
         length = milliseconds(record["source_length"], "source_length")
         delays = milliseconds_of(record["delays"], "delays", "write")
         durations = milliseconds_of(record["durations"], "durations", "write")
-    except ValueError as error:
-        return replace(instance, faults=(Fault("bad-times", str(error)),))
-    if len(delays) != len(durations):
-        message = f"{len(durations)} durations for {len(delays)} delays; expected as many"
-        return replace(instance, faults=(Fault("count-mismatch", message),))
-    if any(later < earlier for earlier, later in pairwise(delays)):
-        message = "delays decrease; expected the audio sent so far, which can only grow"
-        return replace(instance, faults=(Fault("decreasing-delays", message),))
+        if len(delays) != len(durations):
+            message = f"{len(durations)} durations for {len(delays)} delays; expected as many"
+            raise FaultFoundError("count-mismatch", message)
+        if any(later < earlier for earlier, later in pairwise(delays)):
+            message = "delays decrease; expected the audio sent so far, which can only grow"
+            raise FaultFoundError("decreasing-delays", message)
+    except FaultFoundError as found:
+        return replace(instance, faults=(found.fault,))
     return replace(instance, delays=delays, durations=durations, source_length=length)
 
 
 def speech_token_delay(instance: SpeechInstance) -> float:
     """ATD of speech: as for text, with the speech of a write cut into tokens of 300 ms and a rest.
 
-    Writes of the same delay are one chunk. Token t of chunk c stands for source token
-    s(t) = t - max(0, Y - X), at most the last one read, with Y target and X source tokens before
-    chunk c; it ends at max(d_c, end(t - 1)) plus its length. Kano et al. 2023 (arXiv 2211.13173),
-    as SimulEval computes it when it scores a run itself and not from a log.
+    Writes of the same delay are one chunk. A token of chunk c ends at max(d_c, end of the token
+    before) plus its length, as SimulEval has it when it scores a run itself and not from a log.
     """
-    source_ends, target_ends = [0.0], [0.0]
-    lags: list[float] = []
-    chunk_start = 0.0
+    chunks: list[tuple[float, list[float]]] = []
+    said_until = 0.0
     writes = zip(instance.delays, instance.durations, strict=True)
-    for delay, chunk in groupby(writes, key=lambda write: write[0]):
-        surplus = max(0, len(target_ends) - len(source_ends))
-        source_ends += token_ends(source_ends[-1], delay - chunk_start)
-        chunk_start = delay
-        for end in token_ends(max(delay, target_ends[-1]), sum(length for _, length in chunk)):
-            token = min(len(target_ends) - surplus, len(source_ends) - 1)
-            target_ends.append(end)
-            lags.append(end - source_ends[token])
-    return float(mean(lags))
+    for delay, chunk in groupby(writes, key=itemgetter(0)):
+        ends = token_ends(max(delay, said_until), sum(length for _, length in chunk))
+        said_until = ends[-1] if ends else said_until
+        chunks.append((delay, ends))
+    return token_delay(chunks)
 
 
 @dataclass(frozen=True)

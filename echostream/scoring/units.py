@@ -25,6 +25,10 @@ WORD_BEGIN = "\N{LOWER ONE EIGHTH BLOCK}"
 """What SentencePiece writes for a space."""
 
 
+LONGEST_MS = 1e9
+"""Eleven days. A longer time is no place in a recording; ATD goes through it in steps of 300 ms."""
+
+
 def join_pieces(pieces: Sequence[str]) -> str:
     """The text, words separated by single spaces."""
     return " ".join("".join(pieces).replace(WORD_BEGIN, " ").split())
@@ -153,7 +157,7 @@ class Fault:
     """What was found and what was expected, without path and line."""
 
 
-class FaultFoundError(Exception):
+class FaultFoundError(ValueError):
     """Times that cannot be used; never leaves this package."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -168,7 +172,7 @@ def read_delays(
 
     tokenize: for pieces that the log does not hold. Raises FaultFoundError.
     """
-    times = _times(record["delays"], "delays", "bad-times")
+    times = milliseconds_of(record["delays"], "delays", "word")
     for position, (earlier, later) in enumerate(pairwise(times), 2):
         if later < earlier:
             raise FaultFoundError(
@@ -246,7 +250,7 @@ def read_elapsed(record: Mapping[str, Any], ends: Sequence[int]) -> tuple[float,
     """Elapsed times at ``ends``; empty if the record has none. Raises FaultFoundError."""
     if record.get("elapsed") is None:
         return ()
-    times = _times(record["elapsed"], "elapsed", "bad-elapsed")
+    times = milliseconds_of(record["elapsed"], "elapsed", "word", "bad-elapsed")
     logged = len(record["delays"])
     if times and len(times) != logged:
         raise FaultFoundError(
@@ -256,32 +260,29 @@ def read_elapsed(record: Mapping[str, Any], ends: Sequence[int]) -> tuple[float,
     return tuple(times[end] for end in ends) if times else ()
 
 
-def _times(values: object, key: str, kind: str) -> tuple[float, ...]:
-    try:
-        return milliseconds_of(values, key, "word")
-    except ValueError as error:
-        raise FaultFoundError(kind, str(error)) from error
-
-
-def milliseconds_of(values: object, key: str, item: str) -> tuple[float, ...]:
-    """A list of finite numbers from 0 up. Raises ValueError, which names key and ``item``."""
+def milliseconds_of(
+    values: object, key: str, item: str, kind: str = "bad-times"
+) -> tuple[float, ...]:
+    """A list of such numbers. Raises FaultFoundError, which names key and ``item``."""
     if not isinstance(values, list):
-        raise ValueError(f"{key} is {values!r}; expected a list of milliseconds")
+        raise FaultFoundError(kind, f"{key} is {values!r}; expected a list of milliseconds")
     return tuple(
-        milliseconds(value, f"{key} of {item} {position}")
+        milliseconds(value, f"{key} of {item} {position}", kind)
         for position, value in enumerate(values, 1)
     )
 
 
-def milliseconds(value: object, what: str) -> float:
-    """A finite number from 0 up. Raises ValueError, which names ``what``, for anything else."""
+def milliseconds(value: object, what: str, kind: str = "bad-times") -> float:
+    """A number from 0 to LONGEST_MS. Raises FaultFoundError, which names ``what``, for all else."""
     # JSON as Python writes it may hold NaN and Infinity, and a mean over them says nothing.
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{what} is {value!r}; expected a number of milliseconds")
+        raise FaultFoundError(kind, f"{what} is {value!r}; expected a number of milliseconds")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not 0 <= number < math.inf:
-        raise ValueError(f"{what} is {number}; expected a finite number of ms from 0 up")
+        raise FaultFoundError(kind, f"{what} is {number}; expected a finite number of ms from 0 up")
+    if number > LONGEST_MS:
+        raise FaultFoundError(kind, f"{what} is {number:g}; expected at most {LONGEST_MS:g} ms")
     return number

@@ -5,6 +5,7 @@ Symbols: ``B`` streams, ``T`` feature frames (100 Hz), ``F`` mel bins.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from echostream.constants import SAMPLE_RATE
-from echostream.encoder.protocol import Capabilities
 from echostream.session import Translator
 from echostream.verification.difference import Tally
 from echostream.verification.recorder import ENCODER_OUTPUT, Frames, Recorder, calls_of, joined
@@ -69,19 +69,19 @@ Scenario = Callable[[Trial], None]
 def ragged_cuts(trial: Trial) -> None:
     """One recording in pieces of any size, empty ones among them."""
     features = trial.features()
-    _push(trial, features, trial.cuts(len(features)))
+    _push_one(trial, features, trial.cuts(len(features)))
 
 
 def single_frames(trial: Trial) -> None:
     """One recording frame by frame."""
     features = trial.features()[: int(100 * _SINGLE_SECONDS)]
-    _push(trial, features, range(1, len(features)))
+    _push_one(trial, features, range(1, len(features)))
 
 
 def silence(trial: Trial) -> None:
     """Digital silence, or silence around sound."""
     features = trial.features(silent)
-    _push(trial, features, trial.cuts(len(features)))
+    _push_one(trial, features, trial.cuts(len(features)))
 
 
 def saved_and_restored(trial: Trial) -> None:
@@ -92,13 +92,13 @@ def saved_and_restored(trial: Trial) -> None:
     def restored(state: Any) -> Any:
         return encoder.restore(state.to_bytes(encoder.fingerprint()))
 
-    _push(trial, features, trial.cuts(len(features), most=3), between=restored)
+    _push_one(trial, features, trial.cuts(len(features), most=3), between=restored)
 
 
 def moved_between_backends(trial: Trial) -> None:
     """A stream goes on in torch and back again."""
     features = trial.features()
-    _push(trial, features, trial.cuts(len(features)), elsewhere=trial.subject.model.encoder)
+    _push_one(trial, features, trial.cuts(len(features)), elsewhere=trial.subject.model.encoder)
 
 
 def batch_of_lengths(trial: Trial) -> None:
@@ -117,7 +117,7 @@ def batch_of_lengths(trial: Trial) -> None:
         [_counts(e, step - start) for e, start in zip(edges, late, strict=True)]
         for step in range(steps)
     ]
-    _push_batch(trial, recordings, plan)
+    _push(trial, recordings, plan, between=lambda state: type(state).stack(state.unstack()))
 
 
 def batch_in_step(trial: Trial) -> None:
@@ -126,8 +126,7 @@ def batch_in_step(trial: Trial) -> None:
     shortest = min(map(len, recordings))
     recordings = [features[:shortest] for features in recordings]
     edges = [0, *trial.cuts(shortest), shortest]
-    plan = [[_counts(edges, step)] * BATCH for step in range(len(edges) - 1)]
-    _push_batch(trial, recordings, plan, apart=False)
+    _push(trial, recordings, [[end - start] * BATCH for start, end in pairwise(edges)])
 
 
 def other_chunkings(trial: Trial) -> None:
@@ -144,68 +143,56 @@ def other_chunkings(trial: Trial) -> None:
         for name, choices in values.items()
         if name in encoder.capabilities.chunking
     }
-    _push(trial, features, trial.cuts(len(features)), chunking)
+    _push_one(trial, features, trial.cuts(len(features)), chunking)
 
 
 def _counts(edges: Sequence[int], piece: int) -> int:
     return edges[piece + 1] - edges[piece] if 0 <= piece < len(edges) - 1 else 0
 
 
+def _push_one(trial: Trial, features: Tensor, cuts: Sequence[int], *args: Any, **how: Any) -> None:
+    """One recording ``[T, F]`` cut at ``cuts``."""
+    edges = pairwise([0, *cuts, len(features)])
+    _push(trial, [features], [[end - start] for start, end in edges], *args, **how)
+
+
 def _push(
     trial: Trial,
-    features: Tensor,
-    cuts: Sequence[int],
+    recordings: Sequence[Tensor],
+    plan: Sequence[Sequence[int]],
     chunking: Mapping[str, Any] | None = None,
     *,
     between: Callable[[Any], Any] = lambda state: state,
     elsewhere: Any = None,
 ) -> None:
-    """One stream cut at ``cuts``, and offline; ``between`` changes the state at each cut."""
+    """Recordings ``[T, F]`` together, and each offline.
+
+    ``plan[k][b]`` frames of recording ``b`` are pushed in step ``k``, every other step into
+    ``elsewhere`` if that is given; ``between`` changes the state after each step.
+    """
     subject, chunking = trial.subject, chunking or {}
-    offline = subject.offline(features, chunking)
-    state = subject.init_state(1, chunking)
-    parts = []
-    edges = [0, *cuts, len(features)]
-    with subject.recorder() as recorder:
-        for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            encoder = elsewhere if elsewhere is not None and number % 2 else subject.encoder
-            part, state = _step(encoder, features[None, start:end], state, recorder)
-            parts.append(part)
-            if number < len(cuts):
-                state = between(state)
-        last, _ = _step(subject.encoder, features[None, :0], state, recorder, is_final=True)
-    rounding = subject.rounding(features, chunking, offline)
-    trial.tally.add(joined([*parts, last]) | state_frames(state), offline, rounding)
-
-
-def _push_batch(
-    trial: Trial, recordings: Sequence[Tensor], plan: Sequence[Sequence[int]], *, apart: bool = True
-) -> None:
-    """Recordings ``[T, F]`` together; ``plan[k][b]`` frames of recording ``b`` in step ``k``."""
-    subject = trial.subject
-    offline = [subject.offline(features, {}) for features in recordings]
-    state = subject.init_state(len(recordings), {})
+    offline = [subject.offline(features, chunking) for features in recordings]
+    state = subject.init_state(len(recordings), chunking)
     given = [0] * len(recordings)
     parts = []
     like = recordings[0]
     with subject.recorder() as recorder:
-        for counts in plan:
+        for number, counts in enumerate(plan):
             noise = trial.chance.standard_normal((len(recordings), max(counts), like.shape[1]))
             block = torch.from_numpy(noise).to(like.dtype)
             for row, count in enumerate(counts):
                 block[row, :count] = recordings[row][given[row] : given[row] + count]
                 given[row] += count
-            part, state = _step(
-                subject.encoder, block, state, recorder, lengths=torch.tensor(counts)
-            )
+            encoder = elsewhere if elsewhere is not None and number % 2 else subject.encoder
+            lengths = torch.tensor(counts) if len(counts) > 1 else None
+            part, state = _step(encoder, block, state, recorder, lengths=lengths)
             parts.append(part)
-            if apart:
-                state = type(state).stack(state.unstack())
+            state = between(state)
         nothing = like.new_zeros(len(recordings), 0, like.shape[1])
         last, _ = _step(subject.encoder, nothing, state, recorder, is_final=True)
     expected = {name: tuple(frames[name][0] for frames in offline) for name in offline[0]}
     found = [
-        subject.rounding(features, {}, own)
+        subject.rounding(features, chunking, own)
         for features, own in zip(recordings, offline, strict=True)
     ]
     rounding = {name: max(own[name] for own in found) for name in found[0]}
@@ -242,13 +229,15 @@ PLAIN: dict[str, Scenario] = {
 """All of an encoder by itself; their order decides what is drawn."""
 
 
-def scenarios_of(can: Capabilities, *, compiled: bool) -> dict[str, Scenario]:
-    """The scenarios that an encoder with these capabilities can go through."""
+def scenarios_of(subject: Subject) -> dict[str, Scenario]:
+    """The scenarios that an encoder can go through."""
+    can = subject.encoder.capabilities
+    compiled = subject.backend != "torch"
     possible = {
         "saved and restored": can.portable_state,
         "batch of lengths": can.batched,
         "batch in step": not can.batched,
-        "moved between backends": compiled,
+        "moved between backends": compiled and subject.precision != "int8",
         "other chunkings": not compiled,
     }
     return {name: scenario for name, scenario in PLAIN.items() if possible.get(name, True)}

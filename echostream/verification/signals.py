@@ -3,8 +3,6 @@
 Symbols: ``n`` samples at 16 kHz.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,10 +61,5 @@ def _pause(chance: np.random.Generator, length: int) -> NDArray[np.float64]:
     return np.zeros(length)
 
 
-_SOUNDS: tuple[Callable[[np.random.Generator, int], NDArray[np.float64]], ...] = (
-    _noise,
-    _tone,
-    _click,
-    _pause,
-)
+_SOUNDS = (_noise, _tone, _click, _pause)
 _SHARES = (0.4, 0.4, 0.1, 0.1)

@@ -29,16 +29,12 @@ CRASH = "crash"
 SCENARIOS = (*PLAIN, *AGENT)
 
 _NOT_FOR_THE_BASELINE = "agent: saved and restored"
-_NOT_FOR_INT8 = "moved between backends"
 
 logger = logging.getLogger(__name__)
 
 
 def verify_system(
-    options: SystemOptions,
-    settings: Settings,
-    *,
-    cache: Path | None = None,
+    options: SystemOptions, settings: Settings, *, cache: Path | None = None
 ) -> Certificate:
     """Verify a checkpoint, by default the shipped one, or random weights with a forced writer.
 
@@ -54,13 +50,7 @@ def verify_system(
         folder = find_checkpoint(options.checkpoint or SHIPPED_CHECKPOINT)
         # By default where the agent looks: the graphs that are verified are those it runs.
         name, cache = folder.name, cache or default_cache(folder)
-    return verify(
-        build_translator(options),
-        settings,
-        name=name,
-        trained=trained,
-        cache=cache,
-    )
+    return verify(build_translator(options), settings, name=name, trained=trained, cache=cache)
 
 
 def verify(
@@ -115,10 +105,7 @@ def verify(
 
 
 def _verify_subject(
-    subject: Subject,
-    translator: Translator,
-    settings: Settings,
-    trained: bool,
+    subject: Subject, translator: Translator, settings: Settings, trained: bool
 ) -> Iterator[ScenarioResult]:
     tolerance = settings.tolerance * subject.tolerance_factor
     placed = with_encoder(translator, subject.encoder)
@@ -152,9 +139,7 @@ def _verify_subject(
 def _scenarios(subject: Subject, translator: Translator) -> dict[str, Scenario]:
     """Those that a subject can go through."""
     can = subject.encoder.capabilities
-    found = scenarios_of(can, compiled=subject.backend != "torch")
-    if subject.precision == "int8":
-        found.pop(_NOT_FOR_INT8, None)
+    found = scenarios_of(subject)
     # A baseline whose own mode is to start over has an agent that does so too.
     starts_over = not isinstance(translator.listener.front_end, FrontEnd)
     mode = subject.streaming.get("mode", "cached")

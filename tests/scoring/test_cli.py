@@ -71,11 +71,6 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "usage: echostream score" in capsys.readouterr().err
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    assert "usage: echostream score" in capsys.readouterr().out
-
-
 def test_exit_status_tells_a_damaged_log(
     runs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 
 from echostream.errors import DataError
 from echostream.scoring.instance import Instance
@@ -12,7 +11,7 @@ from echostream.scoring.log import read_instances, read_log
 from echostream.scoring.problems import check_instances
 from echostream.scoring.readings import Reading, times
 
-from .logs import SOURCE, as_record, corpora, record, write_log
+from .logs import SOURCE, record, write_log
 
 
 def refusal(path: Path) -> str:
@@ -45,22 +44,6 @@ def test_blank_lines_are_passed_over_and_indices_rise(tmp_path: Path) -> None:
     lines = [json.dumps(record(index=index)) for index in (4, 2)]
     path.write_text("\n" + "\r\n  \n".join(lines), encoding="utf-8")  # the last without line end
     assert [ins.index for ins in read_instances(path)] == [2, 4]
-
-
-@settings(deadline=None)
-@given(corpus=corpora())
-def test_what_simuleval_can_write_is_read_back(
-    corpus: list[Instance], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.mktemp("log") / "instances.log"
-    write_log(path, map(as_record, corpus))
-    for read, written in zip(read_instances(path), corpus, strict=True):
-        assert read.source_file == SOURCE[0]
-        assert (read.delays, read.elapsed) == (written.delays, written.elapsed)
-        assert (read.prediction, read.reference_length) == (
-            written.prediction,
-            written.reference_length,
-        )
 
 
 @pytest.mark.parametrize(
@@ -98,6 +81,7 @@ def test_elapsed_times_may_be_missing(tmp_path: Path, changes: dict[str, Any]) -
         ({"delays": [-1, 640, 640]}, "delays of word 1 is -1", "bad-times"),
         ({"delays": [320, "640", 640]}, "delays of word 2 is '640'", "bad-times"),
         ({"delays": [320, 640, 10**400]}, "delays of word 3 is inf", "bad-times"),
+        ({"delays": [320, 640, 1.7e12]}, "delays of word 3 is 1.7e+12", "bad-times"),
         ({"delays": [320, 960, 640]}, "decrease at word 3, 640 ms after 960", "decreasing-delays"),
         ({"delays": [320, 640]}, "2 delays for 3 words", "count-mismatch"),
         ({"prediction_length": 5}, "a prediction_length of 5", "count-mismatch"),
@@ -128,12 +112,6 @@ def test_a_planted_fault_is_flagged_and_refused_by_line(
 
 
 @pytest.mark.fault("F54")
-def test_duplicate_index(tmp_path: Path) -> None:
-    path = write_log(tmp_path / "instances.log", [record(index=i) for i in (0, 1, 0)])
-    assert "line 3: index 0 was there before" in refusal(path)
-
-
-@pytest.mark.fault("F54")
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -148,18 +126,3 @@ def test_lines_that_are_no_object(tmp_path: Path, content: bytes, told: str) -> 
     path = tmp_path / "instances.log"
     path.write_bytes(content)
     assert told in refusal(path)
-
-
-@pytest.mark.fault("F54")
-@pytest.mark.parametrize("cut", [1, 20, 150])
-def test_truncated_last_line(tmp_path: Path, cut: int) -> None:
-    path = write_log(tmp_path / "instances.log", [record(index=0), record(index=1)])
-    path.write_bytes(path.read_bytes()[: -1 - cut])
-    message = refusal(path)
-    assert "line 2: the last line is cut short" in message
-    assert "--continue-unfinished" in message
-
-
-def test_missing_file_and_folder(tmp_path: Path) -> None:
-    assert "No such file" in refusal(tmp_path / "instances.log")
-    assert "No such file" in refusal(tmp_path)

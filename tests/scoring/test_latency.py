@@ -143,12 +143,6 @@ def test_corpus_figure_is_the_mean_of_the_scored_utterances(metric: LatencyMetri
         assert every[1] is every[3] is None
 
 
-@every_metric
-def test_corpus_without_words_has_no_figure(metric: LatencyMetric) -> None:
-    for reading in metric.readings:
-        assert mean_latency([utterance([], 700, 3)], metric, reading) == (None, 0)
-
-
 # Source 1000 ms, words at 320, 640 (two), 1000 ms; 10, 20, 0, 30 ms of computing each. Elapsed are
 # 330, 670, 670, 1060. In real time 330, 660, 660, 1030.
 WRITTEN = utterance([320, 640, 640, 1000], 1000, 4, [330, 670, 670, 1060])

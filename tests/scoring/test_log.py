@@ -45,6 +45,8 @@ def test_the_last_of_two_lines_counts(tmp_path: Path) -> None:
     assert read(tmp_path, first, record(index=1), second) == ([0, 1], {"duplicate-index"})
     log = read_log(tmp_path)
     assert [ins.prediction for ins in log.instances] == ["d e f", "one two three"]
+    with pytest.raises(DataError, match="line 3: index 0 was there before"):
+        read_instances(tmp_path)
 
 
 def test_number_of_instances(tmp_path: Path) -> None:
@@ -66,13 +68,14 @@ def test_number_of_instances(tmp_path: Path) -> None:
 
 
 def test_nothing_to_score(tmp_path: Path) -> None:
-    for text, part in (("", "holds no instances"), ("{\n", "line 1"), ("[]\n{", "line 1")):
+    for nothing in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DataError, match="No such file"):
+            read_log(nothing)
+    for text, part in (("", "holds no instances"), ("[]\n{", "line 1")):
         (tmp_path / "instances.log").write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=part) as caught:
             read_log(tmp_path)
         assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="No such file"):
-        read_log(tmp_path / "none")
 
 
 def test_one_unknown_word_end_refuses_latency_for_all(tmp_path: Path) -> None:

@@ -210,6 +210,9 @@ def test_sentences_are_read_as_they_were_written(tmp_path: Path) -> None:
         segments.write_text(text)
         with pytest.raises(DataError, match=told):
             read_sentences(segments, references)
+    (tmp_path / "segments.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_sentences(tmp_path / "segments.json", references)
 
 
 def test_recordings_and_sentences_must_be_the_same() -> None:

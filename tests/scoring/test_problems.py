@@ -1,6 +1,5 @@
 """Each kind of problem is found where it is; the test of degenerate policies."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +8,10 @@ from hypothesis import given, settings
 
 from echostream.scoring.folder import score_folder
 from echostream.scoring.instance import Instance
-from echostream.scoring.latency import LATENCY_METRICS, mean_latency
-from echostream.scoring.log import read_log
 from echostream.scoring.problems import SHOWN_INDICES, Problem, check_instances
-from echostream.scoring.readings import Reading
 from echostream.scoring.units import Fault
-from tests.scoring.logs import record
 
-from .logs import corpora, utterance
+from .logs import corpora, record, utterance, write_log
 
 GOOD = utterance([320, 640, 1000], 1000, 4, [330, 660, 1030])
 
@@ -56,11 +51,6 @@ def test_each_kind_is_found_where_it_is(kind: str, bad: Instance) -> None:
     assert problem.is_error is (kind not in worth_knowing)
 
 
-def test_a_log_without_elapsed_times_is_no_error() -> None:
-    (problem,) = check_instances([replace(GOOD, elapsed=(), index=index) for index in (0, 1)])
-    assert (problem.kind, problem.count, problem.is_error) == ("missing-elapsed", 2, False)
-
-
 @pytest.mark.fault("F09")
 def test_empty_source() -> None:
     silent = replace(GOOD, prediction="", delays=(), elapsed=(), source_length=0.0)
@@ -82,14 +72,13 @@ def test_index_gaps() -> None:
 
 
 def test_a_wide_gap_is_counted_and_not_listed() -> None:
-    corpus = [replace(GOOD, index=index) for index in (0, 10**12, 10**12 + 2)]
+    corpus = [replace(GOOD, index=index) for index in (0, 10**30, 10**30 + 2)]
     (problem,) = check_instances(corpus)
-    assert problem.count == 10**12
+    assert problem.count == 10**30
     assert problem.indices == tuple(range(1, SHOWN_INDICES + 1))
     assert str(problem).endswith("10, ...)")
 
 
-GOLDEN = Path(__file__).parent / "golden"
 WORDS = " ".join("abcdefghij")
 
 
@@ -103,8 +92,7 @@ def flagged(folder: Path, delays: list[float]) -> list[Problem]:
         source_length=10_000.0,
         prediction_length=10,
     )
-    lines = [json.dumps({**line, "index": number}) for number in range(3)]
-    (folder / "instances.log").write_text("\n".join(lines) + "\n")
+    write_log(folder / "instances.log", [{**line, "index": number} for number in range(3)])
     scores = score_folder(folder)
     assert not scores.has_errors
     return [p for p in scores.problems if p.kind == "likely-degenerate-policy"]
@@ -124,14 +112,3 @@ def test_words_at_the_end_of_the_source_are_flagged(tmp_path: Path, late: int) -
 @pytest.mark.parametrize("shift", [0.0, 3000.0, 9900.0])
 def test_an_even_pace_is_not_flagged(tmp_path: Path, shift: float) -> None:
     assert flagged(tmp_path, [min(1000.0 * word + shift, 10_000.0) for word in range(10)]) == []
-
-
-@pytest.mark.fault("F55")
-def test_logs_of_the_release_and_of_the_main_branch_score_alike() -> None:
-    """Both of one script, so the ideal figures must be the same."""
-    logs = [read_log(GOLDEN / name).instances for name in ("simuleval-1.1.4", "simuleval-main")]
-    figures = [
-        {m.name: mean_latency(log, m, Reading.IDEAL)[0] for m in LATENCY_METRICS} for log in logs
-    ]
-    assert figures[0] == figures[1]
-    assert figures[0]["LAAL"] > 0

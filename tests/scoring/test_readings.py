@@ -25,18 +25,21 @@ from echostream.scoring.segments import Segment, fits, read_segments
 from .logs import record, utterance, write_log
 
 
-def test_compute_is_hidden_in_waiting() -> None:
-    # 100 ms of computing after each write, 320 ms of audio between them: nothing adds up.
-    assert real_time_of_elapsed([320, 640, 960], [420, 840, 1260]) == (420, 740, 1060)
-
-
-def test_a_backlog_delays_what_follows() -> None:
-    # 500 ms of computing per 320 ms of audio: 320 + 500, then 820 + 500, then 1320 + 10.
-    assert real_time_of_elapsed([320, 640, 960], [820, 1640, 1970]) == (820, 1320, 1330)
-
-
-def test_words_of_one_write_are_there_together() -> None:
-    assert real_time_of_elapsed([320, 320, 640], [420, 420, 840]) == (420, 420, 740)
+@pytest.mark.parametrize(
+    ("delays", "elapsed", "real_time"),
+    [
+        # 100 ms of computing after each write, 320 ms of audio between them: nothing adds up.
+        ([320, 640, 960], [420, 840, 1260], (420, 740, 1060)),
+        # 500 ms of computing per 320 ms of audio: 320 + 500, then 820 + 500, then 1320 + 10.
+        ([320, 640, 960], [820, 1640, 1970], (820, 1320, 1330)),
+        # Words of one write are there together.
+        ([320, 320, 640], [420, 420, 840], (420, 420, 740)),
+    ],
+)
+def test_computing_is_hidden_in_waiting_until_it_falls_behind(
+    delays: list[float], elapsed: list[float], real_time: tuple[float, ...]
+) -> None:
+    assert real_time_of_elapsed(delays, elapsed) == real_time
 
 
 def test_segments_are_exact_where_elapsed_times_are_an_upper_bound() -> None:
@@ -92,6 +95,7 @@ def test_segments_must_fit_the_words() -> None:
     assert not fits(segments, [320, 960])
     assert not fits(segments, [320, 960, 960, 960])
     assert not fits(segments, [320, 640, 960])
+    assert not fits([Segment(320, 1, 10**18)], [320])  # nor is it tried
     assert fits((), [])
 
 

@@ -24,7 +24,7 @@ from echostream.errors import DataError
 from echostream.scoring.intervals import paired_tests, samples_of, with_intervals
 from echostream.scoring.log import read_instances
 from echostream.scoring.quality import QualityOptions
-from echostream.scoring.resampling import Sample, mean_sample, ratio_sample, sacrebleu_sample
+from echostream.scoring.resampling import Sample, mean_sample, sacrebleu_sample
 from echostream.scoring.scores import score_instances
 from echostream.scoring.significance import (
     JointDistribution,
@@ -87,15 +87,6 @@ def test_the_outline_is_at_the_mahalanobis_distance(off_diagonal: float) -> None
     assert distances == pytest.approx(np.full(36, 5.991465), rel=1e-6)
 
 
-def test_all_resamples_of_four_utterances() -> None:
-    a, b = np.array([1.0, 9.0, 4.0, 2.0]), np.array([10.0, 20.0, 5.0, 3.0])
-    chosen = np.array(list(itertools.product(range(4), repeat=4)))
-    exact = a[chosen].sum(axis=1) / b[chosen].sum(axis=1)
-    estimate = bootstrap({"RTF": ratio_sample("RTF", a, b)}, 50_000).estimates["RTF"]
-    assert estimate.low == pytest.approx(np.quantile(exact, 0.025), rel=0.02)
-    assert estimate.high == pytest.approx(np.quantile(exact, 0.975), rel=0.02)
-
-
 def test_the_same_utterances_for_all_samples() -> None:
     x = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0]
     samples = {
@@ -132,43 +123,14 @@ def test_resamples_without_a_value_are_left_out() -> None:
     assert result.covariance[1][0] == 0
 
 
-def test_deterministic_and_told_in_the_signature() -> None:
+def test_the_seed_is_used_and_told_in_the_signature() -> None:
     samples = {"x": mean_sample("x", [1.0, 2.0, 4.0, 8.0, 16.0, 32.0])}
-    one = bootstrap(samples, 200, seed=7)
-    assert one == bootstrap(samples, 200, seed=7)
-    assert one.estimates != bootstrap(samples, 200, seed=8).estimates
+    one, other = (bootstrap(samples, 200, seed=seed) for seed in (7, 8))
+    assert one.estimates != other.estimates
     assert one.signature == "bs:200|seed:7"
-    assert bootstrap(samples).signature == "bs:1000|seed:12345"
 
 
 # --- paired tests
-
-
-def test_a_system_against_itself() -> None:
-    references, hypotheses = corpus(40, 0.3)
-    for sample in (
-        bleu_sample(hypotheses, references),
-        mean_sample("AL", np.random.default_rng(0).normal(1000, 300, 40)),
-    ):
-        result = approximate_randomisation(sample, sample)
-        assert result.p_value == 1
-        assert (result.difference.value, result.difference.low, result.difference.high) == (0, 0, 0)
-
-
-def test_a_planted_difference_is_found() -> None:
-    references, worse, better = corpus(150, 0.35, 0.2)
-    result = approximate_randomisation(
-        bleu_sample(worse, references), bleu_sample(better, references)
-    )
-    assert result.p_value < 0.01
-    assert result.system > result.baseline
-    assert result.difference.value == result.system - result.baseline
-    assert 0 < result.difference.low < result.difference.value < result.difference.high
-    back = approximate_randomisation(
-        bleu_sample(better, references), bleu_sample(worse, references)
-    )
-    assert back.p_value < 0.01
-    assert back.difference.high == pytest.approx(-result.difference.low)
 
 
 def enumerated_p_value(one: Sample, other: Sample) -> float:
@@ -217,6 +179,11 @@ def test_paired_tests_of_sacrebleu(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert result.system == pytest.approx(scores[name][1].score, abs=1e-9)
     assert result.baseline == pytest.approx(scores[name][0].score, abs=1e-9)
     assert 0.02 < result.p_value < 0.4
+
+
+def test_a_p_value_is_never_0() -> None:
+    one, other = (mean_sample("AL", [value] * 40) for value in (0.0, 1000.0))
+    assert approximate_randomisation(one, other, num_trials=100).p_value == 1 / 101
 
 
 def test_trials_without_a_value_count_against_the_difference() -> None:
@@ -271,7 +238,8 @@ def test_a_run_differs_from_a_slower_one_and_not_from_itself() -> None:
     assert {name: test.p_value for name, test in tests["same"].items()} == dict.fromkeys(
         tests["same"], 1.0
     )
-    assert tests["slower"]["LAAL"].difference.value == pytest.approx(10)
+    difference = tests["slower"]["LAAL"].difference
+    assert (difference.low, difference.value, difference.high) == pytest.approx((10, 10, 10))
     assert tests["slower"]["BLEU"].difference.value == 0
     smallest = 2 * 0.5 ** len([ins for ins in instances if ins.delays])
     assert tests["slower"]["LAAL"].p_value == pytest.approx(smallest, rel=0.5)

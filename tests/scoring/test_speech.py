@@ -80,9 +80,8 @@ def test_faults(changes: dict[str, Any], kind: str) -> None:
 
 
 def test_lines_that_are_no_instance() -> None:
-    for changes in ({"index": None}, {"index": "a"}):
-        with pytest.raises(DataError, match="^here"):
-            parse_speech(line(**changes), "here")
+    with pytest.raises(DataError, match="^here: index is 'a'"):
+        parse_speech(line(index="a"), "here")
     without = line()
     del without["durations"]
     with pytest.raises(DataError, match="lacks durations"):

@@ -4,7 +4,6 @@ Pieces of words are joined, and a word is there with its last piece.
 """
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from echostream.errors import DataError
 from echostream.scoring.folder import ScoreOptions, score_folder
 from echostream.scoring.intervals import paired_tests
 from echostream.scoring.log import read_instances, read_log
-from echostream.scoring.quality import QUALITY_NAMES, QualityOptions, bleu, error_rate
+from echostream.scoring.quality import QUALITY_NAMES, QualityOptions, bleu
 from echostream.scoring.scores import Scores
 from echostream.scoring.units import (
     join_pieces,
@@ -141,13 +140,6 @@ def test_white_space_is_the_same_everywhere(tmp_path: Path, space: str) -> None:
     assert {test.difference.value for test in paired_tests(runs)["b"].values()} == {0}
 
 
-def test_character_error_rate_by_hand() -> None:
-    # ax bc / ab c: one substitution, one insertion, one deletion ... of four characters
-    assert error_rate("CER", ["abc"], ["ab c"]).value == 25
-    assert error_rate("CER", ["xb c", ""], ["ab c", "y"]).value == 100 * 2 / 5
-    assert error_rate("CER", ["ab"], [" "]).value is None
-
-
 def test_a_recording_that_is_no_sentence_is_called_that(tmp_path: Path) -> None:
     delays = [320.0, 640.0, 3_600_000.0]
     hour = record(source_length=3_600_000.0, delays=delays, elapsed=delays)
@@ -218,14 +210,17 @@ def test_a_file_is_scored_as_its_folder_is(
     assert "none.log" in capsys.readouterr().err
 
 
-def test_a_log_may_come_from_a_pipe(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    lines = [record(index=index) for index in range(3)]
-    thread = threading.Thread(target=write_log, args=(pipe, lines))
-    thread.start()
-    assert len(read_log(pipe).instances) == 3
-    thread.join()
+def test_logs_may_come_from_pipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which can be read once."""
+    log = write_log(tmp_path / "log", [record(index=index) for index in range(3)])
+    pipes = [os.pipe() for _ in range(2)]
+    for _, end in pipes:
+        os.write(end, log.read_bytes())
+        os.close(end)
+    assert main([*(f"/dev/fd/{begin}" for begin, _ in pipes), "--intervals", "100"]) == 0
+    for begin, _ in pipes:
+        os.close(begin)
+    assert "3 instances" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from echostream.verification.recorder import (
     Recorder,
     by_frame,
     calls_of,
-    joined,
     watched_modules,
 )
 from echostream.verification.subjects import state_frames
@@ -171,9 +170,7 @@ def test_layers(module: str, layer: str) -> None:
 
 def test_calls_of_a_step() -> None:
     assert calls_of((40, 3, 0), 16) == [(16, 3, 0), (16, 0, 0), (8, 0, 0)]
-    assert calls_of((16,), 16) == [(16,)]
-    assert calls_of((0, 0), 16) == []
-    assert calls_of((), 16) == []
+    assert calls_of((0, 0), 16) == calls_of((), 16) == []
 
 
 def test_attention_weights_are_put_in_the_order_of_time() -> None:
@@ -247,11 +244,3 @@ def test_carried_tensors_are_in_the_order_of_computation() -> None:
     assert names[-1] == "state.memory.groups"
     assert "state.segment_id" not in names
     assert all(len(rows) == 2 for rows in state_frames(state).values())
-
-
-def test_joined_parts() -> None:
-    one, two = torch.ones(2, 3), torch.zeros(1, 3)
-    whole = joined([{"stem": (one, two)}, {}, {"stem": (two, one), "memory": (one, one)}])
-    assert [len(rows) for rows in whole["stem"]] == [3, 3]
-    assert torch.equal(whole["stem"][0], torch.cat((one, two)))
-    assert list(whole) == ["stem", "memory"]

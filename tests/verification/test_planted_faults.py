@@ -4,14 +4,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from torch import Tensor, nn
 
 from echostream.audio import FrontEnd
 from echostream.baseline.layer import ConvolutionModule
 from echostream.config import ChunkConformerConfig, SystemConfig, save_config
-from echostream.encoder import StreamState, attention, convolution, zipformer
+from echostream.encoder import StreamState, attention, zipformer
 from echostream.encoder.memory_bank import MemoryState
 from echostream.encoder.stem import StemState
 from echostream.session import SystemOptions, Translator, build_translator
@@ -53,21 +52,12 @@ def hands_on_late(patch: Patch, module: nn.Module) -> None:
     patch.setattr(module, "forward", forward)
 
 
-@pytest.mark.parametrize(
-    ("precision", "room", "module"),
-    [
-        ("float32", convolution, "stacks.0.layers.0.convolution1"),
-        ("float64", attention, "stacks.0.layers.0.attention_weights"),
-    ],
-)
-def test_off_by_one_in_all_caches_of_a_kind(
-    verified, precision: str, room: Any, module: str, monkeypatch: Patch
-) -> None:
+def test_off_by_one_in_all_caches_of_a_kind(verified, monkeypatch: Patch) -> None:
     keep_nothing_prepared(monkeypatch)
-    late_cache(room)(monkeypatch)
-    certificate = verified(precision=precision, scenarios=("ragged cuts",))
+    late_cache(attention)(monkeypatch)
+    certificate = verified(scenarios=("ragged cuts",))
     assert not certificate.equal
-    assert certificate.first_break.difference.module == module
+    assert certificate.first_break.difference.module == "stacks.0.layers.0.attention_weights"
     assert certificate.first_break.difference.share > 10
 
 
@@ -217,19 +207,6 @@ def test_an_exception_is_a_finding(verified, monkeypatch: Patch) -> None:
     first = verified(scenarios=("single frames",)).first_break
     assert first.difference.module == CRASH
     assert first.difference.problem == "IndexError: one frame is too few"
-
-
-def test_values_that_are_not_finite_are_found(verified, translate, monkeypatch: Patch) -> None:
-    """Also where both runs have them, so that their difference is not a number."""
-    translator = doubled(translate())
-    module = module_of(translator, "stacks.4.layers.0.feed_forward2")
-    good = module.forward
-    monkeypatch.setattr(
-        module, "forward", lambda x: good(x).masked_fill(x.abs().amax() > 0, np.nan)
-    )
-    first = verified(translator, scenarios=("ragged cuts",)).first_break
-    assert first.difference.module == "stacks.4.layers.0.feed_forward2"
-    assert "not finite" in first.difference.problem
 
 
 @pytest.fixture
