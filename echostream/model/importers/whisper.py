@@ -36,7 +36,6 @@ from echostream.encoder.whisper.encoder import SILENCE
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model.checkpoint import TOKENS, save_config_json, save_tensors
 from echostream.model.difference import SILENCE_ROWS
-from echostream.model.importers import whisper_names
 from echostream.model.importers.ctranslate2 import read_variables
 from echostream.model.importers.whisper_names import (
     DECODER,
@@ -44,7 +43,6 @@ from echostream.model.importers.whisper_names import (
     POSITIONS,
     check_tensors,
     own_names,
-    shapes,
 )
 from echostream.model.importers.whisper_vocabulary import read_vocabulary
 
@@ -105,7 +103,7 @@ def read_whisper(path: str | Path) -> Imported:
         heads = (dims.get("n_audio_head"), dims.get("n_text_head"))
     tensors = own_names(stored)
     encoder, decoder = _configurations(tensors, heads, settings, weights)
-    check_tensors(tensors, shapes(encoder, decoder), weights)
+    check_tensors(tensors, encoder, decoder, weights)
     vocabulary = read_vocabulary(folder, decoder.vocab_size, settings)
     tensors["cmvn_mean"] = torch.zeros(encoder.input_dim)
     tensors["cmvn_std"] = torch.ones(encoder.input_dim)
@@ -296,19 +294,18 @@ def write_folder(imported: Imported, folder: str | Path) -> None:
 def silence_rows(imported: Imported) -> Tensor:
     """What the text decoder sees after the end of what was heard, ``[R, C]``: the encoder's output
     for 30 s of silence."""
-    start = whisper_names.ENCODER
     config = imported.config.encoder
     encoder = registry.create(config)
     encoder.load_state_dict(
         {
-            name.removeprefix(start): tensor.float()
+            name.removeprefix(ENCODER): tensor.float()
             for name, tensor in imported.tensors.items()
-            if name.startswith(start)
+            if name.startswith(ENCODER)
         },
         # What adaptation adds is zero and not in a checkpoint.
         strict=False,
     )
-    frames = len(imported.tensors[whisper_names.POSITIONS])
+    frames = len(imported.tensors[POSITIONS])
     silence = torch.full((1, SUBSAMPLING * frames, encoder.input_dim), SILENCE)
     encoded = encoder.eval()(silence, chunk_size=WHOLE_RECORDING)["encoder_out"][0]
     return encoded[::SILENCE_STRIDE].contiguous()

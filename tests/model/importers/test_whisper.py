@@ -155,9 +155,9 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
 @each_layout
 def test_tensors_that_do_not_fit_are_named(write: Writer, tmp_path: Path) -> None:
     name = "encoder.layers.1.ffn_out.bias"
-    refused(write(tmp_path, OWN | {name: torch.zeros(3)}), f"{name}: shape (3,), expected (8,)")
+    refused(write(tmp_path, OWN | {name: torch.zeros(3)}), f"{name}: found (3,), expected (8,)")
     infinite = OWN | {name: torch.full((small.C,), float("inf"))}
-    refused(write(tmp_path, infinite), f"{name}: values that are not finite")
+    refused(write(tmp_path, infinite), f"{name} has values that are not finite")
 
 
 def test_a_released_name_is_held_to_its_sum(tmp_path: Path) -> None:
