@@ -92,8 +92,7 @@ def read_whisper(path: str | Path) -> Imported:
     settings = _settings(folder)
     heads: tuple[int | None, int | None]
     if weights.name == CT2_WEIGHTS:
-        variables = read_variables(weights)
-        stored = variables.tensors
+        stored = read_variables(weights)
         heads = (_scalar(stored, "encoder/num_heads"), _scalar(stored, "decoder/num_heads"))
     elif weights.name == HF_WEIGHTS:
         stored = _read_safetensors(weights)
