@@ -11,6 +11,7 @@ import functools
 import hashlib
 import logging
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,14 @@ def shared_kernel() -> Kernel | None:
         ``None`` where there is no C++ compiler and none was compiled before, or where it fails,
         which is logged with the reason.
     """
+    with _wanting:  # Threads that come meanwhile find what the first has made.
+        return _found_or_compiled()
+
+
+_wanting = threading.Lock()
+
+
+def _found_or_compiled() -> Kernel | None:
     version, compiler = kernel_version(), compiler_version()
     name = f"kernel-{version}-{compiler}.so"
     try:
