@@ -187,8 +187,17 @@ def _load_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], Path]:
     path = folder / WEIGHTS
     if not path.exists() and has_difference(folder):
         return read_difference(folder), folder / DIFFERENCE
+    return load_weights(path), path
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
     try:
-        return safetensors.torch.load_file(path), path
+        return safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"cannot load the weights {path}: {error}; expected a complete safetensors file, copy "

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -34,7 +32,7 @@ from echostream.encoder import registry
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper.encoder import SILENCE
 from echostream.errors import CheckpointError, ConfigError
-from echostream.model.checkpoint import TOKENS, save_config_json, save_tensors
+from echostream.model.checkpoint import TOKENS, load_weights, save_config_json, save_tensors
 from echostream.model.difference import SILENCE_ROWS
 from echostream.model.importers.ctranslate2 import read_variables
 from echostream.model.importers.whisper_names import (
@@ -95,7 +93,7 @@ def read_whisper(path: str | Path) -> Imported:
         stored = read_variables(weights)
         heads = (_scalar(stored, "encoder/num_heads"), _scalar(stored, "decoder/num_heads"))
     elif weights.name == HF_WEIGHTS:
-        stored = _read_safetensors(weights)
+        stored = load_weights(weights)
         heads = (settings.get("encoder_attention_heads"), settings.get("decoder_attention_heads"))
     else:
         stored, dims = _read_openai(weights)
@@ -166,16 +164,6 @@ def _settings(folder: Path) -> dict[str, Any]:
 def _scalar(tensors: Mapping[str, Tensor], name: str) -> int | None:
     tensor = tensors.get(name)
     return int(tensor) if tensor is not None and tensor.numel() == 1 else None
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot load the weights {path}: {error}; expected a complete safetensors file, copy "
-            "it again"
-        ) from error
 
 
 def _read_openai(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
