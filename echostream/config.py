@@ -13,12 +13,14 @@ import yaml
 
 from echostream.config_mapping import (
     PATH_OF_CLASS,
+    EncoderKeys,
     check_types,
     from_mapping,
     require,
-    require_name,
+    require_dropout,
+    require_even_heads,
+    require_positive,
     to_mapping,
-    without_name,
 )
 from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
 from echostream.constants import CHANNELS, CHUNK_MULTIPLE, DOWNSAMPLING, FEATURES, NUM_MEL_BINS
@@ -92,7 +94,7 @@ class AudioConfig:
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(EncoderKeys):
     """The streaming Zipformer, ``name: zipformer``.
 
     ``embed_dim``, ``num_heads``, ``ffn_dim`` and ``num_layers_per_stack`` are either six numbers,
@@ -123,8 +125,7 @@ class EncoderConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        check_types(self)
-        require_name(self.name, "zipformer")
+        super().__post_init__()
         for name in ("embed_dim", "num_heads", "ffn_dim", "num_layers_per_stack", "conv_kernel"):
             _per_stack(name, getattr(self, name))
         require(
@@ -135,9 +136,8 @@ class EncoderConfig:
             len(self.stem_channels) == 3 and min(self.stem_channels) > 0,
             f"encoder.stem_channels is {self.stem_channels}; expected three positive numbers",
         )
-        for name in ("input_dim", "query_head_dim", "value_head_dim", "pos_head_dim", "memory_dim"):
-            value = getattr(self, name)
-            require(value > 0, f"encoder.{name} is {value}; expected a positive number")
+        sizes = ("input_dim", "query_head_dim", "value_head_dim", "pos_head_dim", "memory_dim")
+        require_positive(self, "encoder", *sizes)
         require(
             min(self.widths) >= 2,
             f"encoder.embed_dim is {self.embed_dim}; expected at least 2 channels in each stack",
@@ -164,9 +164,7 @@ class EncoderConfig:
             f"encoder.memory_segment is {self.memory_segment} encoder frames; expected a positive "
             f"multiple of {CHUNK_MULTIPLE}",
         )
-        require(
-            0.0 <= self.dropout < 1.0, f"encoder.dropout is {self.dropout}; expected 0.0 to below 1"
-        )
+        require_dropout(self.dropout)
         check_chunking(self.chunk_size, self.left_context, self.max_future_frames)
 
     @property
@@ -199,11 +197,6 @@ class EncoderConfig:
         """Channels of the encoder output: those of the widest stack."""
         return max(self.widths)
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Arguments of the encoder's class."""
-        return without_name(self)
-
 
 def check_chunking(chunk_size: int, left_context: int, max_future_frames: int | None) -> None:
     """Raise :class:`ConfigError` unless the three can be used by every stack of the encoder."""
@@ -235,7 +228,7 @@ CONFORMER_MODES = ("cached", "recompute")
 
 
 @dataclass(frozen=True)
-class ChunkConformerConfig:
+class ChunkConformerConfig(EncoderKeys):
     """StreamSpeech's chunk-based Conformer, the baseline, ``name: chunk-conformer``.
 
     ``chunk_size`` counts its encoder frames, of 40 ms as published (``subsampling: 4``) or 20 ms.
@@ -255,16 +248,10 @@ class ChunkConformerConfig:
     mode: str = "cached"
 
     def __post_init__(self) -> None:
-        check_types(self)
-        require_name(self.name, "chunk-conformer")
-        for name in ("input_dim", "embed_dim", "ffn_dim", "num_layers", "num_heads"):
-            value = getattr(self, name)
-            require(value > 0, f"encoder.{name} is {value}; expected a positive number")
-        require(
-            self.embed_dim % (2 * self.num_heads) == 0,
-            f"encoder.embed_dim is {self.embed_dim}; expected a multiple of {2 * self.num_heads}, "
-            "an even number of channels for each attention head",
-        )
+        super().__post_init__()
+        sizes = ("input_dim", "embed_dim", "ffn_dim", "num_layers", "num_heads")
+        require_positive(self, "encoder", *sizes)
+        require_even_heads(self.embed_dim, self.num_heads)
         require(
             self.conv_channels > 0 and self.conv_channels % 4 == 0,
             f"encoder.conv_channels is {self.conv_channels}; expected a positive multiple of 4",
@@ -278,9 +265,7 @@ class ChunkConformerConfig:
             f"encoder.subsampling is {self.subsampling}; expected 2 or 4 feature frames per "
             "encoder frame",
         )
-        require(
-            0.0 <= self.dropout < 1.0, f"encoder.dropout is {self.dropout}; expected 0.0 to below 1"
-        )
+        require_dropout(self.dropout)
         require(
             self.mode in CONFORMER_MODES,
             f"encoder.mode is {self.mode!r}; expected one of {', '.join(CONFORMER_MODES)}",
@@ -290,11 +275,6 @@ class ChunkConformerConfig:
     def output_dim(self) -> int:
         """Channels of the encoder output."""
         return self.embed_dim
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Arguments of the encoder's class."""
-        return without_name(self)
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,43 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def require_name(name: str, expected: str) -> None:
-    """Raise :class:`ConfigError` unless an encoder's keys stand under its own name."""
-    require(name == expected, f"encoder.name is {name!r}; expected {expected!r} for these keys")
+def require_positive(config: object, part: str, *names: str) -> None:
+    """Raise :class:`ConfigError` unless these fields of a part of the configuration are above 0."""
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, f"{part}.{name} is {value}; expected a positive number")
 
 
-def without_name(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass but for ``name``: arguments of the class that it describes."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    return {name: value for name, value in values.items() if name != "name"}
+class EncoderKeys:
+    """What the configurations of all encoders with a name of their own have in common."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        expected = type(self).name  # a field's default is a class attribute
+        message = f"encoder.name is {self.name!r}; expected {expected!r} for these keys"
+        require(self.name == expected, message)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the encoder's class: all fields but ``name``."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in fields if field.name != "name"}
+
+
+def require_even_heads(embed_dim: int, num_heads: int) -> None:
+    """Raise :class:`ConfigError` unless each attention head has an even number of channels."""
+    require(
+        embed_dim % (2 * num_heads) == 0,
+        f"encoder.embed_dim is {embed_dim}; expected a multiple of {2 * num_heads}, an even number "
+        "of channels for each attention head",
+    )
+
+
+def require_dropout(rate: float) -> None:
+    """Raise :class:`ConfigError` unless it is a rate of dropout."""
+    require(0.0 <= rate < 1.0, f"encoder.dropout is {rate}; expected 0.0 to below 1")
 
 
 def check_types(config: object) -> None:

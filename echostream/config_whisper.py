@@ -1,20 +1,19 @@
 """Configuration of Whisper's two halves: the streaming encoder and the text decoder."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from echostream.config_mapping import check_types, require, require_name, without_name
+from echostream.config_mapping import (
+    EncoderKeys,
+    check_types,
+    require,
+    require_even_heads,
+    require_positive,
+)
 from echostream.constants import CHUNK_MULTIPLE, NUM_MEL_BINS
 
 
-def _require_positive(config: Any, part: str, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        require(value > 0, f"{part}.{name} is {value}; expected a positive number")
-
-
 @dataclass(frozen=True)
-class WhisperEncoderConfig:
+class WhisperEncoderConfig(EncoderKeys):
     """Whisper's encoder with chunk-causal attention, ``name: whisper``.
 
     ``chunk_size``, ``right_context``, ``max_positions``, ``window_stride`` and ``window_overlap``
@@ -37,16 +36,11 @@ class WhisperEncoderConfig:
     window_overlap: int = 320
 
     def __post_init__(self) -> None:
-        check_types(self)
-        require_name(self.name, "whisper")
-        _require_positive(
+        super().__post_init__()
+        require_positive(
             self, "encoder", "input_dim", "embed_dim", "num_layers", "num_heads", "ffn_dim"
         )
-        require(
-            self.embed_dim % (2 * self.num_heads) == 0,
-            f"encoder.embed_dim is {self.embed_dim}; expected a multiple of {2 * self.num_heads}, "
-            "an even number of channels for each attention head",
-        )
+        require_even_heads(self.embed_dim, self.num_heads)
         require(
             self.chunk_size > 0 and self.chunk_size % CHUNK_MULTIPLE == 0,
             f"encoder.chunk_size is {self.chunk_size} encoder frames; expected a positive multiple "
@@ -69,11 +63,6 @@ class WhisperEncoderConfig:
     def output_dim(self) -> int:
         """Channels of the encoder output."""
         return self.embed_dim
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Arguments of the encoder's class."""
-        return without_name(self)
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,7 @@ class TextDecoderConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        _require_positive(
+        require_positive(
             self,
             "text_decoder",
             *("vocab_size", "embed_dim", "num_layers", "num_heads", "ffn_dim"),

@@ -7,7 +7,7 @@ The cache is ``ECHOSTREAM_CACHE``, or ``echostream`` in ``XDG_CACHE_HOME``, or
 import os
 from pathlib import Path
 
-from echostream.errors import CheckpointError
+from echostream.errors import CheckpointError, ConfigError
 from echostream.shipped import SHIPPED_FOLDER
 
 FETCHED = {"whisper-base": 145}
@@ -17,10 +17,20 @@ FETCHED = {"whisper-base": 145}
 def cache_folder() -> Path:
     """Where fetched checkpoints are kept; it need not be there yet."""
     own = os.environ.get("ECHOSTREAM_CACHE")
-    if own:
-        return Path(own)
-    users = os.environ.get("XDG_CACHE_HOME")
-    return (Path(users) if users else Path.home() / ".cache") / "echostream"
+    return Path(own) if own else users_cache()
+
+
+def users_cache() -> Path:
+    """``echostream`` in the user's own cache.
+
+    Raises:
+        ConfigError: if the user has no home, as in some containers.
+    """
+    given = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(given) if given else Path.home() / ".cache") / "echostream"
+    except RuntimeError as error:
+        raise ConfigError(f"{error}; set XDG_CACHE_HOME") from error
 
 
 def find_checkpoint(name: str | Path) -> Path:
@@ -35,9 +45,10 @@ def find_checkpoint(name: str | Path) -> Path:
     path = Path(name)
     if path.exists() or path.name != str(name):
         return path
-    for folder in (SHIPPED_FOLDER, cache_folder()):
-        if (folder / path / "config.json").is_file():
-            return (folder / path).resolve()
+    is_shipped = (SHIPPED_FOLDER / path / "config.json").is_file()
+    folder = SHIPPED_FOLDER if is_shipped else cache_folder()
+    if is_shipped or (folder / path / "config.json").is_file():
+        return (folder / path).resolve()
     if path.name in FETCHED:
         raise CheckpointError(
             f"the checkpoint {path.name} is not in {cache_folder()}; run `echostream fetch "

@@ -12,6 +12,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from echostream.backend import openvino_engine  # noqa: E402
+from echostream.kernel import Kernel, shared_kernel  # noqa: E402
 from echostream.session import SystemOptions, Translator, build_translator  # noqa: E402
 from tests import shared  # noqa: E402
 from tests.backend.compiled import export_once  # noqa: E402
@@ -33,6 +34,14 @@ def _shared_graphs(_shared_folder: None) -> Iterator[None]:
         compiled = shared.made_once("openvino", lambda folder: None)
         patch.setitem(openvino_engine.SETTINGS, "CACHE_DIR", str(compiled))
         yield
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Kernel:
+    """The project's kernel, compiled if it is not there."""
+    found = shared_kernel()
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="session")

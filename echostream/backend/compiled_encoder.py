@@ -8,6 +8,7 @@ import functools
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +65,7 @@ class CompiledEncoder(ChunkEncoder[StreamState]):
             )
         self._encoder = encoder
         self._kind = kind
+        self.name = kind.name
         self.precision = precision
         self.threads = threads
         self._cache = cache
@@ -71,11 +73,6 @@ class CompiledEncoder(ChunkEncoder[StreamState]):
         self.layout = encoder.layout
         self._fingerprint = encoder.fingerprint()
         self._graphs: dict[GraphSettings, tuple[Engine, StatePacking]] = {}
-
-    @property
-    def name(self) -> str:
-        """The backend's name."""
-        return self._kind.name
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,21 +83,9 @@ class CompiledEncoder(ChunkEncoder[StreamState]):
         """Of the encoder that was compiled: states go from one to the other and back."""
         return self._fingerprint
 
-    def init_state(
-        self,
-        batch_size: int = 1,
-        *,
-        chunk_size: int | None = None,
-        left_context: int | None = None,
-        max_future_frames: int | None | str = "config",
-    ) -> StreamState:
+    def init_state(self, batch_size: int = 1, **chunking: Any) -> StreamState:
         """As :meth:`ZipformerEncoder.init_state`."""
-        return self._encoder.init_state(
-            batch_size,
-            chunk_size=chunk_size,
-            left_context=left_context,
-            max_future_frames=max_future_frames,
-        )
+        return self._encoder.init_state(batch_size, **chunking)
 
     def prepare(self, state: StreamState) -> None:
         """Make the graph for states like this one now, which takes seconds without a cache."""

@@ -67,18 +67,6 @@ class ChunkGraph(nn.Module):
             self(*example)
         return example
 
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """What an exported graph calls its inputs."""
-        rows = ("memory_rows",) if self.packing.has_memory else ()
-        blocks = (f"block_{number}" for number in range(self.packing.blocks))
-        return ("features", "masks", *rows, "changing", *blocks)
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """What an exported graph calls its results."""
-        return ("frames", "changed", *(["new_block"] if self.packing.blocks else []))
-
     def forward(self, features: Tensor, masks: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
         rows, packed = (more[0], more[1:]) if self.packing.has_memory else (None, more)

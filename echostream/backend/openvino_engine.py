@@ -111,15 +111,7 @@ def export_onnx(graph: ChunkGraph, path: Path) -> None:
         # That shapes become constants is meant: a graph is for one set of shapes. And torch calls
         # its exporter of traced graphs old; the new one needs another package.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            graph,
-            example,
-            str(path),
-            dynamo=False,
-            opset_version=_OPSET,
-            input_names=list(graph.input_names),
-            output_names=list(graph.output_names),
-        )
+        torch.onnx.export(graph, example, str(path), dynamo=False, opset_version=_OPSET)
 
 
 def _quantise_weights(model: Any) -> None:

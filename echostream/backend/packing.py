@@ -2,9 +2,8 @@
 
 Symbols: ``B`` streams, ``c`` encoder frames of a chunk.
 
-A compiled graph is called with every input by name, and each costs time; a state has up to a
-hundred tensors. So what is carried from chunk to chunk lies in a few flat ones, and all masks in
-another.
+Each input of a compiled graph costs time, and a state has up to a hundred tensors. So what is
+carried from chunk to chunk lies in a few flat ones, and all masks in another.
 
 Most of a state are the keys and values of the left context, of which a chunk changes nothing: it
 puts its own after them, and the oldest fall out. So they lie in blocks of a chunk each, and the

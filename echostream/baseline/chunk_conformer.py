@@ -30,7 +30,13 @@ from echostream.baseline.convolution import (
 from echostream.baseline.layer import ChunkConformerState, ConformerCache, ConformerLayer
 from echostream.config import CONFORMER_MODES, ChunkConformerConfig
 from echostream.constants import FRAME_SHIFT_MS
-from echostream.encoder.checks import check_features, check_lengths, check_state, layout_of
+from echostream.encoder.checks import (
+    check_features,
+    check_lengths,
+    check_state,
+    layout_of,
+    zero_after,
+)
 from echostream.encoder.linear import Linear
 from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks, Watched
 from echostream.encoder.registry import register
@@ -191,9 +197,7 @@ class ChunkConformerEncoder(nn.Module):
             nothing = features.new_zeros(batch, 0, self.output_dim)
             return {"encoder_out": nothing, "encoder_out_lengths": out_lengths}
         if ends is not None:
-            after_end = torch.arange(total, device=features.device) >= ends[:, None]
-            # What stands after a recording's end may be anything, and must not be multiplied by 0.
-            features = features.masked_fill(after_end.unsqueeze(2), 0.0)
+            features = zero_after(features, ends)
         cache = self._empty_cache(batch)
         y, _ = self._run(features, chunk_size, conv_chunk_size, cache, ends)
         return {"encoder_out": y, "encoder_out_lengths": out_lengths}

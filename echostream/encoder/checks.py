@@ -62,6 +62,15 @@ def check_lengths(
     return counts
 
 
+def zero_after(x: Tensor, lengths: Tensor) -> Tensor:
+    """``x`` [B, T, C] with zeros after the first ``lengths`` [B] frames of each stream.
+
+    What stands there may be anything, not a number too, so it is never multiplied by zero.
+    """
+    after_end = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
+    return x.masked_fill(after_end.unsqueeze(2), 0.0)
+
+
 def check_state(state: Any, layout: str, counts: list[int]) -> None:
     """Check that ``counts`` [B] new feature frames may follow an encoder's state.
 

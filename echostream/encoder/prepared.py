@@ -63,8 +63,9 @@ class PreparedModule(nn.Module):
         # Made outside of inference mode, so that training may use it later.
         with torch.inference_mode(False), torch.no_grad():
             value = make()
-        while len(self._kept) >= _MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
+        # Another thread may drop the same ones.
+        for oldest in list(self._kept)[: len(self._kept) + 1 - _MOST_KEPT]:
+            self._kept.pop(oldest, None)
         self._kept[settings] = (seen, value)
         return value
 

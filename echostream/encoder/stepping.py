@@ -145,16 +145,13 @@ class ChunkEncoder(abc.ABC, Generic[S]):
             others={"left_context": (64, 128), "max_future_frames": (None, None, None, None, 0)},
         ),
     )
+    name = "torch"
+    """The backend that computes the chunks."""
     precision = "float32"
 
     config: Any
     layout: str
     """Names the configuration, so that states of another one are recognised."""
-
-    @property
-    def name(self) -> str:
-        """The backend that computes the chunks."""
-        return "torch"
 
     @property
     def input_dim(self) -> int:

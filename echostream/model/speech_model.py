@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,23 +104,11 @@ class SpeechModel(nn.Module):
 
         The configured policy and decoder are left out: others can be put behind the same weights.
         """
-        config = {
-            key: value
-            for key, value in to_mapping(self.config).items()
-            if key not in ("policy", "decoder") and (key, value) not in _ONCE_ABSENT
-        }
+        config = _as_always(to_mapping(self.config), "policy", "decoder")
         # Which channel of stereo is heard is the session's choice, too.
-        config["audio"] = {
-            key: value
-            for key, value in config["audio"].items()
-            if key != "channel" and (key, value) not in _ONCE_ABSENT
-        }
+        config["audio"] = _as_always(config["audio"], "channel")
         if "text_decoder" in config:
-            config["text_decoder"] = {
-                key: value
-                for key, value in config["text_decoder"].items()
-                if (key, value) not in _ONCE_ABSENT
-            }
+            config["text_decoder"] = _as_always(config["text_decoder"])
         sums = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             sums.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -131,3 +119,12 @@ class SpeechModel(nn.Module):
     def num_parameters(self) -> int:
         """Trained numbers, CMVN statistics not counted."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _as_always(config: dict[str, Any], *left_out: str) -> dict[str, Any]:
+    """A part of the configuration as it was written before it had younger keys."""
+    return {
+        key: value
+        for key, value in config.items()
+        if key not in left_out and (key, value) not in _ONCE_ABSENT
+    }

@@ -13,13 +13,7 @@ from torch import Tensor
 from echostream.backend.compiled_encoder import CompiledEncoder
 from echostream.backend.graph import ChunkGraph
 from echostream.encoder.zipformer import ZipformerEncoder
-from tests.encoder.small_encoder import (
-    INPUT_DIM,
-    largest_difference,
-    noise,
-    randomise,
-    small_config,
-)
+from tests.encoder.small_encoder import INPUT_DIM, fresh_encoder, largest_difference, noise
 
 CHUNKING: dict[str, Any] = {"chunk_size": 8, "left_context": 8, "max_future_frames": None}
 
@@ -59,9 +53,7 @@ class Pickled:
 
 
 def made(kind: Pickled, cache: Path | None, seed: int = 0, **options: Any) -> CompiledEncoder:
-    encoder = ZipformerEncoder.from_config(small_config())
-    randomise(encoder, seed)
-    return CompiledEncoder(encoder.eval(), kind, cache=cache, **options)
+    return CompiledEncoder(fresh_encoder(seed), kind, cache=cache, **options)
 
 
 def one_chunk(encoder: CompiledEncoder | ZipformerEncoder, **chunking: Any) -> Tensor:
@@ -162,7 +154,5 @@ def test_without_a_usable_cache(
     with caplog.at_level(logging.WARNING):
         y = one_chunk(made(kind, cache if blocked else None))
     assert ("cannot keep the compiled encoder" in caplog.text) == blocked
-    encoder = ZipformerEncoder.from_config(small_config())
-    randomise(encoder)
-    assert largest_difference(y, one_chunk(encoder.eval())) < 1e-5
+    assert largest_difference(y, one_chunk(fresh_encoder())) < 1e-5
     assert not kind.exports[0][1].exists()

@@ -15,7 +15,6 @@ from echostream.kernel import (
     has_int8_layers,
     pack_weights,
     pack_weights_int8,
-    shared_kernel,
 )
 from tests.encoder.small_encoder import noise
 from tests.kernel.needs import needs_compiler
@@ -25,13 +24,6 @@ ROWS, INPUTS, OUTPUTS = (2, 5), 7, 33
 PACK = {"packed_linear": pack_weights, "packed_linear_int8": pack_weights_int8}
 
 pytestmark = [needs_compiler, pytest.mark.usefixtures("kernel")]
-
-
-@pytest.fixture(scope="module")
-def kernel() -> Kernel:
-    found = shared_kernel()
-    assert found is not None
-    return found
 
 
 def names(graph: GraphModule) -> list[str]:

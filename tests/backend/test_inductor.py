@@ -21,7 +21,7 @@ from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.kernel import build, kernel_version
-from tests.encoder.small_encoder import INPUT_DIM, noise, small_encoder
+from tests.encoder.small_encoder import INPUT_DIM, equal, noise, small_encoder
 from tests.kernel.needs import needs_compiler, needs_int8
 
 from .compiled import CHUNKINGS, error_of_int8, wide_encoder
@@ -159,9 +159,7 @@ def test_a_stream_gives_the_same_bits_in_a_batch(cache: Path) -> None:
         for row in range(3):
             own, _, alone[row] = compiled.step(piece[row : row + 1], alone[row])
             assert torch.equal(own[0], y[row])
-    states = zip(*(state.named_tensors() for state in alone), strict=True)
-    for (name, tensor), rows in zip(together.named_tensors(), states, strict=True):
-        assert torch.equal(tensor, torch.cat([row for _, row in rows])), name
+    assert equal(together, StreamState.stack(alone))
 
 
 @needs_compiler
@@ -172,12 +170,11 @@ def test_streams_of_a_batch_do_not_meet(cache: Path) -> None:
     features = noise(2, 16, INPUT_DIM, dtype=FLOAT)
     state = state_of(compiled, 0)
     _, _, state = compiled.step(features, state)
-    before = {name: tensor.clone() for name, tensor in state.named_tensors()}
+    before = state.clone()
     active = torch.tensor([True, False])
     y, counts, after = compiled.step(features, state, active=active)
     assert counts.tolist() == [8, 0]
-    for name, tensor in after.named_tensors():
-        assert torch.equal(tensor[1], before[name][1]), name
+    assert equal(after, before, rows=slice(1, 2))
     poisoned = features.clone()
     poisoned[1] = float("nan")
     beside, _, _ = compiled.step(poisoned, state)

@@ -17,7 +17,7 @@ from echostream.backend.packing import (
 )
 from echostream.encoder.chunk_masks import MaskSettings, chunk_masks
 from echostream.encoder.stream_state import StreamState
-from tests.encoder.small_encoder import noise, small_encoder
+from tests.encoder.small_encoder import equal, noise, small_encoder
 
 COUNTERS = ("processed_frames", "segment_id", "finished", "pending", "pending_lengths")
 CHUNKINGS = {"blocks": (16, 64), "one block": (24, 64), "many": (8, 256), "none": (16, 0)}
@@ -36,14 +36,6 @@ def noisy_state(batch: int, memory: int, chunking: str, seed: int = 0) -> Stream
     )
 
 
-def same(one: StreamState, two: StreamState) -> bool:
-    others = dict(two.named_tensors())
-    found = dict(one.named_tensors())
-    return found.keys() == others.keys() and all(
-        torch.equal(tensor, others[name]) for name, tensor in found.items()
-    )
-
-
 @pytest.mark.parametrize("chunking", CHUNKINGS)
 @pytest.mark.parametrize(("batch", "memory"), [(1, 4), (3, 4), (2, 0)])
 def test_a_state_comes_out_as_it_went_in(batch: int, memory: int, chunking: str) -> None:
@@ -57,7 +49,7 @@ def test_a_state_comes_out_as_it_went_in(batch: int, memory: int, chunking: str)
     emptied = dataclasses.replace(
         noisy_state(batch, memory, chunking, seed=1), segment_id=state.segment_id + 7
     )
-    assert same(
+    assert equal(
         packing.unpack(packed, emptied), dataclasses.replace(state, segment_id=emptied.segment_id)
     )
 
@@ -78,7 +70,7 @@ def test_what_a_chunk_leaves_makes_the_next_state(chunking: str) -> None:
 
     expected = state.map(moved)
     packed = after_chunk(packing.pack(state), packing.pack_new(expected))
-    assert same(packing.unpack(packed, state), expected)
+    assert equal(packing.unpack(packed, state), expected)
     before = packing.pack(state)
     if chunking == "blocks":  # Nothing is moved.
         again = after_chunk(before, packing.pack_new(expected))
@@ -95,7 +87,7 @@ def test_a_packed_state_is_cut_up_only_when_it_must_be() -> None:
     assert packing.pack(held) is packing.pack(moved) is packed
     assert not vars(moved).keys() & {"stem", "stacks", "memory"}
     counted = dataclasses.replace(state, processed_frames=heard, segment_id=torch.tensor([7]))
-    assert same(moved, packing.unpack(packed, counted))
+    assert equal(moved, packing.unpack(packed, counted))
     assert packing.pack(moved) is packed
     with pytest.raises(AttributeError, match="nonsense"):
         moved.nonsense  # noqa: B018
@@ -117,8 +109,8 @@ def test_what_is_put_into_a_packed_state_counts(how: str) -> None:
     )
     mixed = mixed.replaced(segment_id=torch.tensor([3]))
     expected = dataclasses.replace(state, memory=other.memory, segment_id=torch.tensor([3]))
-    assert same(packing.unpack(packing.pack(mixed), mixed), expected)
-    assert same(packing.unpack(packing.pack(held), held), state)
+    assert equal(packing.unpack(packing.pack(mixed), mixed), expected)
+    assert equal(packing.unpack(packing.pack(held), held), state)
 
 
 @pytest.mark.parametrize("memory", [0, 2])

@@ -21,11 +21,10 @@ from echostream.commands import export as cli
 from echostream.constants import BACKENDS
 from echostream.encoder.protocol import Capabilities
 from echostream.encoder.stream_state import StreamState
-from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import ConfigError
 from echostream.kernel import quantise_int8
 from echostream.shipped import SHIPPED_CHECKPOINT
-from tests.encoder.small_encoder import small_config, small_encoder
+from tests.encoder.small_encoder import fresh_encoder, small_encoder
 
 from .compiled import error_of_int8, needs_openvino
 
@@ -77,7 +76,7 @@ def test_auto_takes_the_first_installed(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("change", ["double", "train"])
 def test_encoders_that_cannot_be_compiled(change: str) -> None:
     needs_openvino()
-    encoder = ZipformerEncoder.from_config(small_config()).eval()
+    encoder = fresh_encoder()
     with pytest.raises(ConfigError, match="use backend torch"):
         make_backend(getattr(encoder, change)(), "openvino")
 

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from echostream.encoder.stream_state import StreamState
 from echostream.errors import StateMismatchError, StreamClosedError
-from tests.encoder.small_encoder import INPUT_DIM, largest_difference, noise, push, small_encoder
+from tests.encoder.small_encoder import (
+    INPUT_DIM,
+    equal,
+    largest_difference,
+    noise,
+    push,
+    small_encoder,
+)
 
 from .compiled import CHUNKING, CHUNKINGS, compiled
 
@@ -43,9 +50,7 @@ def test_any_cuts(case: tuple[int, int, list[int]]) -> None:
     # And to the bit the same as in one piece.
     whole, at_once = push(encoder, features, [], encoder.init_state(**chunking))  # type: ignore[arg-type]
     assert torch.equal(y, whole)
-    others = dict(at_once.named_tensors())
-    for name, tensor in state.named_tensors():
-        assert name == "segment_id" or torch.equal(tensor, others[name]), name
+    assert equal(state, at_once, but="segment_id")
 
 
 @pytest.mark.fault("F39")

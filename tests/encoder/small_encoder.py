@@ -17,7 +17,7 @@ from torch import Tensor
 from echostream.config import EncoderConfig
 from echostream.constants import FRAME_SHIFT_MS
 from echostream.encoder.prepared import PreparedModule
-from echostream.encoder.state import EncoderState
+from echostream.encoder.state import EncoderState, State
 from echostream.encoder.zipformer import ZipformerEncoder
 
 INPUT_DIM = 5
@@ -68,14 +68,19 @@ def randomise(module: torch.nn.Module, seed: int = 0) -> None:
             tensor.copy_(value)
 
 
+def fresh_encoder(seed: int = 0, **changes: Any) -> ZipformerEncoder:
+    """In float32, and free to be changed."""
+    encoder = ZipformerEncoder.from_config(small_config(**changes))
+    randomise(encoder, seed)
+    return encoder.eval()
+
+
 @functools.cache
 def small_encoder(
     memory_size: int = 4, dtype: torch.dtype = torch.float64, seed: int = 0
 ) -> ZipformerEncoder:
     """Shared between tests: never change its weights."""
-    encoder = ZipformerEncoder.from_config(small_config(memory_size))
-    randomise(encoder, seed)
-    return encoder.to(dtype).eval().requires_grad_(False)
+    return fresh_encoder(seed, memory_size=memory_size).to(dtype).requires_grad_(False)
 
 
 def keep_nothing_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +119,20 @@ def push(
             assert here.pending_lengths.tolist() == [waiting] * features.shape[0]
         outputs.append(y)
     return torch.cat(outputs, dim=1), here
+
+
+def equal(one: State, two: State, but: str = "", rows: slice = slice(None)) -> bool:
+    """To the bit, of the same names and types, NaN equal to NaN; only these rows."""
+    others = dict(two.named_tensors())
+    return [name for name, _ in one.named_tensors()] == list(others) and all(
+        name == but
+        or tensor.dtype == others[name].dtype
+        and torch.equal(
+            tensor[rows].contiguous().view(torch.uint8),
+            others[name][rows].contiguous().view(torch.uint8),
+        )
+        for name, tensor in one.named_tensors()
+    )
 
 
 def largest_difference(a: Tensor, b: Tensor) -> float:

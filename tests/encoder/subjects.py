@@ -25,8 +25,8 @@ from .small_encoder import (
     CHUNK_SIZES,
     FUTURES,
     INPUT_DIM,
+    fresh_encoder,
     randomise,
-    small_config,
     small_encoder,
 )
 
@@ -72,7 +72,7 @@ def unit_of(encoder: Any) -> int:
 
 
 def _other_zipformer(dtype: torch.dtype, **changes: Any) -> ZipformerEncoder:
-    return ZipformerEncoder.from_config(small_config(**changes)).to(dtype)
+    return fresh_encoder(**changes).to(dtype)
 
 
 def _dense_zipformer(encoder: Any, features: Tensor, chunking: Chunking) -> Tensor:

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from echostream.encoder.state import State
 from echostream.errors import StateMismatchError, StreamClosedError
 
-from .small_encoder import largest_difference, noise, push
+from .small_encoder import equal, largest_difference, noise, push
 from .subjects import SUBJECTS, Subject, subjects, unit_of
 
 SAME = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -29,14 +28,6 @@ def recordings(draw: st.DrawFn) -> tuple[int, list[int]]:
     if total <= 40 and draw(st.booleans()):
         return total, list(range(1, total))
     return total, sorted(draw(st.lists(st.integers(0, total), max_size=10)))
-
-
-def equal(a: State, b: State, but: str = "") -> bool:
-    """To the bit, of the same names."""
-    others = dict(b.named_tensors())
-    return [name for name, _ in a.named_tensors()] == list(others) and all(
-        name == but or torch.equal(tensor, others[name]) for name, tensor in a.named_tensors()
-    )
 
 
 def check_cuts(

@@ -18,13 +18,12 @@ from echostream.baseline import ChunkConformerEncoder, chunk_conformer
 from echostream.baseline import attention as relative_attention
 from echostream.baseline import convolution as chunk_convolution
 from echostream.baseline.attention import RelativeAttention
-from echostream.baseline.convolution import ChunkConv1d, Subsampler
+from echostream.baseline.convolution import ChunkConv1d
 from echostream.baseline.layer import ConformerLayer
 from echostream.encoder import attention, chunk_masks, convolution, zipformer
 from echostream.encoder.convolution import Convolution
-from echostream.encoder.memory_bank import MemoryBank, MemoryState
+from echostream.encoder.memory_bank import MemoryBank
 from echostream.encoder.stack import Downsample, Stack
-from echostream.encoder.stem import Stem, StemState
 
 from .small_encoder import keep_nothing_prepared, largest_difference, noise, push
 from .subjects import SUBJECTS, Subject, subjects
@@ -71,17 +70,6 @@ def late_cache(room: ModuleType) -> Plant:
         patch.setattr(room, "advance", late)
 
     return plant
-
-
-def late_stem(good: Any, self: Stem, features: Tensor, state: StemState) -> Any:
-    y, after = good(self, features, state)
-    whole = torch.cat((state.features, features), dim=1)
-    return y, StemState(whole[:, -1 - after.features.shape[1] : -1])
-
-
-def late_ring(good: Any, *given: Any) -> Any:
-    y, state = good(*given)
-    return y, MemoryState(state.groups.roll(1, dims=1))
 
 
 def first_layers_state(good: Any, *given: Any) -> Any:
@@ -146,13 +134,13 @@ def memory_never_heard(good: Any, *given: Any) -> Any:
     return dataclasses.replace(masks, mask=torch.zeros_like(masks.mask))
 
 
-def wrong_past(stride: int, wrong: Callable[[Tensor], Tensor]) -> Plant:
-    """The convolutions of this stride hand on a wrong past."""
+def late_past(stride: int) -> Plant:
+    """The convolutions of this stride hand on the frames up to the last but one."""
 
     def plant(good: Any, self: ChunkConv1d, x: Tensor, size: int, past: Tensor) -> Any:
         y, kept = good(self, x, size, past)
         if self.stride[0] == stride:
-            kept = wrong(torch.cat((past, x), dim=2))[:, :, -kept.shape[2] :]
+            kept = torch.cat((past, x), dim=2)[:, :, -1 - kept.shape[2] : -1]
         return y, kept
 
     return changed(ChunkConv1d, "forward", plant)
@@ -172,10 +160,6 @@ def unchanged(x: Tensor) -> Tensor:
     return x
 
 
-def stale_past(good: Any, self: Any, x: Tensor, size: int, past: Any, ends: Any = None) -> Any:
-    return good(self, x, size, past, ends)[0], past
-
-
 def attention_one_frame_short(good: Any, *given: Any) -> Tensor:
     mask = good(*given)
     last = functional.pad(mask[..., 1:], (0, 1), value=True)
@@ -190,8 +174,6 @@ CARRIED: dict[str, dict[str, Plant]] = {
     "zipformer": {
         "late convolution cache": late_cache(convolution),
         "late attention cache": late_cache(attention),
-        "late stem cache": changed(Stem, "forward", late_stem),
-        "late memory ring": changed(MemoryBank, "forward", late_ring),
         # Every call believes to be the first: the left context is then hidden.
         "forgotten position": changed(
             zipformer, "cached_chunk_masks", lambda good, heard, *rest: good([0], *rest)
@@ -199,15 +181,10 @@ CARRIED: dict[str, dict[str, Plant]] = {
         "forgotten layer state": changed(Stack, "forward", first_layers_state),
     },
     "chunk-conformer": {
-        "late depthwise past": wrong_past(1, lambda whole: whole[:, :, :-1]),
-        "no depthwise past": wrong_past(1, torch.zeros_like),
-        "late subsampler": wrong_past(2, lambda whole: whole[:, :, :-1]),
-        "stale subsampler": changed(Subsampler, "forward", stale_past),
+        "late depthwise past": late_past(1),
+        "late subsampler": late_past(2),
         "keys one frame late": wrong_pair(lambda keys: keys.roll(1, dims=2), unchanged),
         "values one frame late": wrong_pair(unchanged, lambda values: values.roll(1, dims=2)),
-        "newest key lost": wrong_pair(
-            lambda keys: torch.cat((keys[:, :, :-1], keys[:, :, -2:-1]), 2), unchanged
-        ),
         # The usual off-by-one of a bounded cache.
         "oldest frame dropped": wrong_pair(lambda keys: keys[:, :, 1:], lambda v: v[:, :, 1:]),
         "layers swapped": changed(ChunkConformerEncoder, "_run", first_layers_state),
@@ -282,26 +259,3 @@ def test_fault_in_the_common_computation(name: str, fault: str, monkeypatch: Pat
     keep_nothing_prepared(monkeypatch)
     COMMON[name][fault](monkeypatch)
     assert forward_against_dense(SUBJECTS[name]) > 1e-3
-
-
-def test_idle_streams_that_move(monkeypatch: Patch) -> None:
-    """A stream that got nothing takes the state of the padding run through with the others."""
-
-    def idle_moves() -> float:
-        encoder, chunking = SUBJECTS["zipformer"].make(), SUBJECTS["zipformer"].chunkings[0]
-        features = noise(2, 150, encoder.input_dim)
-        state, parts, start = encoder.init_state(2, **chunking), [], 0
-        for count, other in ((70, 70), (0, 40), (80, 40)):
-            block = features[:, start : start + max(count, other)]
-            lengths = torch.tensor([count, other])
-            y, given, state = encoder.step(block, state, lengths, is_final=start + count == 150)
-            parts.append(y[:1, : int(given[0])])
-            start += count
-        expected = encoder(features[:1], **chunking)["encoder_out"]
-        return largest_difference(torch.cat(parts, dim=1), expected)
-
-    assert idle_moves() < 1e-10
-    kind = zipformer.ZipformerEncoder
-    monkeypatch.setattr(kind, "_encode_busy", kind._encode_chunk)
-    keep_nothing_prepared(monkeypatch)
-    assert idle_moves() > 1e-3

@@ -17,21 +17,14 @@ from echostream.encoder.zipformer import ZipformerEncoder
 
 from .small_encoder import (
     INPUT_DIM,
+    fresh_encoder,
     keep_nothing_prepared,
     largest_difference,
     noise,
-    randomise,
-    small_config,
 )
 
 CHUNKING = {"chunk_size": 16, "left_context": 16, "max_future_frames": None}
 FLOAT = torch.float32
-
-
-def made(seed: int = 0) -> ZipformerEncoder:
-    encoder = ZipformerEncoder.from_config(small_config())
-    randomise(encoder, seed)
-    return encoder.eval()
 
 
 def encoded(encoder: ZipformerEncoder) -> Tensor:
@@ -52,11 +45,11 @@ def update(encoder: ZipformerEncoder) -> None:
 
 
 def load(encoder: ZipformerEncoder) -> None:
-    encoder.load_state_dict(made(1).state_dict())
+    encoder.load_state_dict(fresh_encoder(1).state_dict())
 
 
 def assign(encoder: ZipformerEncoder) -> None:
-    encoder.load_state_dict(made(1).state_dict(), assign=True)
+    encoder.load_state_dict(fresh_encoder(1).state_dict(), assign=True)
 
 
 def replace_parameters(encoder: ZipformerEncoder) -> None:
@@ -93,7 +86,7 @@ def test_changed_weights_count_at_once(
     if packed:  # By oneDNN, for which layers of this size are usually too small.
         monkeypatch.setattr(linear, "shared_kernel", lambda: None)
         monkeypatch.setattr(linear, "_LEAST_PACKED", 0)
-    encoder = made()
+    encoder = fresh_encoder()
     before = encoded(encoder)
     change(encoder)
     after = encoded(encoder)
@@ -105,7 +98,7 @@ def test_changed_weights_count_at_once(
 
 def test_training_reaches_what_is_prepared() -> None:
     """Values kept by an evaluation before are not used when gradients are wanted."""
-    encoder = made()
+    encoder = fresh_encoder()
     encoded(encoder)
     encoder(noise(1, 80, INPUT_DIM, dtype=FLOAT), **CHUNKING)[
         "encoder_out"
@@ -127,7 +120,7 @@ def test_training_reaches_what_is_prepared() -> None:
 
 
 def test_kept_in_inference_mode_and_used_in_training() -> None:
-    encoder = made().requires_grad_(False)
+    encoder = fresh_encoder().requires_grad_(False)
     with torch.inference_mode():
         encoder(noise(1, 80, INPUT_DIM, dtype=FLOAT), **CHUNKING)
         encoder.step(
@@ -140,7 +133,7 @@ def test_kept_in_inference_mode_and_used_in_training() -> None:
 
 def test_weights_made_in_inference_mode() -> None:
     with torch.inference_mode():
-        encoder = made()
+        encoder = fresh_encoder()
         first = encoded(encoder)
         update(encoder)
         second = encoded(encoder)
@@ -149,7 +142,7 @@ def test_weights_made_in_inference_mode() -> None:
 
 def test_few_settings_are_kept() -> None:
     """Whole recordings of any length must not fill the memory."""
-    encoder = made()
+    encoder = fresh_encoder()
     with torch.no_grad():
         for frames in range(16, 200, 16):
             encoder(noise(1, frames, INPUT_DIM, dtype=FLOAT), chunk_size=-1)
@@ -159,7 +152,7 @@ def test_few_settings_are_kept() -> None:
 
 
 def test_nothing_of_it_is_saved() -> None:
-    encoder = made()
+    encoder = fresh_encoder()
     names = set(encoder.state_dict())
     encoded(encoder)
     assert set(encoder.state_dict()) == names == {name for name, _ in encoder.named_parameters()}

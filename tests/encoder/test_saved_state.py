@@ -11,7 +11,7 @@ from echostream.encoder.stream_state import StreamState
 from echostream.encoder.zipformer import ZipformerEncoder
 from echostream.errors import StateMismatchError
 
-from .small_encoder import INPUT_DIM, noise, randomise, small_config, small_encoder
+from .small_encoder import INPUT_DIM, fresh_encoder, noise, small_encoder
 from .subjects import SUBJECTS, Subject
 
 CHUNKING: dict[str, Any] = {"chunk_size": 24, "left_context": 8, "max_future_frames": 1}
@@ -25,13 +25,6 @@ portable = pytest.mark.parametrize(
         if subject.make().capabilities.portable_state
     ],
 )
-
-
-def fresh_encoder(**changes: Any) -> ZipformerEncoder:
-    """Same weights as ``small_encoder`` but free to be changed."""
-    encoder = ZipformerEncoder.from_config(small_config(**changes))
-    randomise(encoder)
-    return encoder.eval()
 
 
 def heard(encoder: ZipformerEncoder) -> StreamState:
@@ -85,9 +78,7 @@ def change_by_one_bit(encoder: ZipformerEncoder) -> None:
 
 
 def load_others(encoder: ZipformerEncoder) -> None:
-    other = fresh_encoder()
-    randomise(other, seed=1)
-    encoder.load_state_dict(other.state_dict())
+    encoder.load_state_dict(fresh_encoder(1).state_dict())
 
 
 def write_through_data(encoder: ZipformerEncoder) -> None:

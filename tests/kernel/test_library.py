@@ -1,6 +1,7 @@
 """The kernel that models share: where it comes from, and what happens where it cannot come."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,24 @@ def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
     check(as_in_a_new_process())  # Without a compiler too.
     path.rename(cache / "kernel-of-an-older-version.so")
     assert as_in_a_new_process() is None
+
+
+@needs_compiler
+def test_threads_that_want_it_at_once_compile_it_once(
+    made: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def compile_slowly(path: Path) -> None:
+        calls.append(path)
+        time.sleep(0.3)
+        shutil.copyfile(made, path)
+
+    monkeypatch.setattr(library, "compile_kernel", compile_slowly)
+    with ThreadPoolExecutor(2) as threads:
+        for kernel in threads.map(lambda _: shared_kernel(), range(2)):
+            check(kernel)
+    assert len(calls) == 1
 
 
 @needs_compiler

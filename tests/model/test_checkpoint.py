@@ -13,31 +13,20 @@ from torch import Tensor
 
 from echostream.audio import Cmvn
 from echostream.baseline.attention import _table
-from echostream.config import EncoderConfig, SystemConfig, load_config
+from echostream.config import SystemConfig, load_config
 from echostream.encoder.attention import relative_positions
 from echostream.encoder.chunk_masks import _cached_chunk_masks
 from echostream.errors import CheckpointError, ConfigError
 from echostream.model import SpeechModel, load_model, save_model
 from echostream.model.checkpoint import CONFIG, WEIGHTS, load_config_json
 from echostream.session import SystemOptions, build_translator
+from tests.small_system import ENCODER
 
 CONFIGURATION = SystemConfig(
     source_language="español",
     asr_vocab_size=11,
     st_vocab_size=7,
-    encoder=EncoderConfig(
-        embed_dim=(8, 16, 8, 24, 16, 8),
-        num_heads=2,
-        ffn_dim=32,
-        num_layers_per_stack=1,
-        conv_kernel=3,
-        query_head_dim=4,
-        value_head_dim=4,
-        pos_dim=8,
-        stem_channels=(2, 3, 4),
-        memory_dim=8,
-        max_future_frames=None,
-    ),
+    encoder=ENCODER,
 )
 
 
@@ -167,8 +156,8 @@ def change_configuration(folder: Path, change: dict[str, Any]) -> None:
 
 @pytest.mark.fault("F29")
 def test_configuration_that_does_not_fit_the_weights(folder: Path) -> None:
-    change_configuration(folder, {"memory_dim": 16})
-    with pytest.raises(CheckpointError, match=r"memory\.query\.weight: found \(8, 24\), expected"):
+    change_configuration(folder, {"memory_dim": 8})
+    with pytest.raises(CheckpointError, match=r"memory\.query\.weight: found \(16, 24\), expected"):
         load_model(folder)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from echostream.config import SystemConfig
-from echostream.errors import CheckpointError
+from echostream.errors import CheckpointError, ConfigError
 from echostream.locations import cache_folder, find_checkpoint
 from echostream.model import SpeechModel, load_model, save_difference, save_model
 from echostream.model.checkpoint import CONFIG, WEIGHTS, tokens_path
@@ -261,6 +261,20 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "/root-of-somebody")
     assert cache_folder() == Path("/root-of-somebody/.cache/echostream")
+
+
+def test_a_user_without_a_home_has_what_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user has no name."""
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("ECHOSTREAM_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert find_checkpoint("tiny-es-en") == SHIPPED_CHECKPOINT
+    with pytest.raises(ConfigError, match="set XDG_CACHE_HOME"):
+        find_checkpoint("whisper-base")
 
 
 def test_a_change_of_low_rank_comes_back_as_its_product(tmp_path: Path, cache: Path) -> None:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from echostream.config_whisper import WhisperEncoderConfig
 from echostream.constants import SUBSAMPLING
-from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of
+from echostream.encoder.checks import check_lengths, fingerprint_of, layout_of, zero_after
 from echostream.encoder.protocol import Capabilities, EncoderOutput, TrainingChunks
 from echostream.encoder.registry import register
 from echostream.encoder.stepping import WHOLE_RECORDING, ChunkEncoder
@@ -171,8 +171,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             check_lengths(features, lengths)
             out_lengths = torch.div(lengths, SUBSAMPLING, rounding_mode="floor")
             ends = out_lengths
-            after_end = torch.arange(features.shape[1], device=features.device) >= lengths[:, None]
-            features = features.masked_fill(after_end.unsqueeze(2), 0.0)
+            features = zero_after(features, lengths)
         reach = config.window_stride + config.window_overlap
         if chunk_size == WHOLE_RECORDING:
             reach = config.max_positions
@@ -210,9 +209,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             done = end
         y = torch.cat(outputs, 1)
         if ends is not None:
-            y = y.masked_fill(
-                (torch.arange(total, device=y.device) >= ends[:, None]).unsqueeze(2), 0.0
-            )
+            y = zero_after(y, ends)
         return {"encoder_out": y, "encoder_out_lengths": out_lengths}
 
     def _whole_window(
@@ -314,8 +311,7 @@ class WhisperEncoder(ChunkEncoder[WhisperState], nn.Module):
             after.append(new)
         y = self.norm(x[:, :chunk_size]) - self.position_mean[positions[:, :chunk_size]]
         if min(lengths) < chunk_size:
-            heard = torch.arange(chunk_size, device=x.device) < ends
-            y = y.masked_fill(~heard.unsqueeze(2), 0.0)
+            y = zero_after(y, ends[:, 0])
         return y, tuple(after)
 
     def _stem(self, features: Tensor, at_start: Tensor) -> Tensor:

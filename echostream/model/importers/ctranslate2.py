@@ -14,7 +14,6 @@ The types are 0 float32, 1 int8, 2 int16, 3 int32, 4 float16, 5 bfloat16.
 import math
 import mmap
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +26,6 @@ VERSION = 6
 _TYPES = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 _SIZES = {"B": 1, "H": 2, "I": 4}
 _ADVICE = f"expected a whole model.bin of version {VERSION}: copy it again, or convert it again"
-
-
-@dataclass(frozen=True)
-class Variables:
-    """What a ``model.bin`` holds."""
-
-    specification: str
-    """Such as ``WhisperSpec``."""
-    tensors: dict[str, Tensor]
-    """Under the names of the file; aliases are left out."""
-    aliases: dict[str, str]
 
 
 class _Reader:
@@ -88,8 +76,8 @@ class _Reader:
         return name, torch.from_numpy(values.copy())
 
 
-def read_variables(path: str | Path) -> Variables:
-    """All variables of a ``model.bin``.
+def read_variables(path: str | Path) -> dict[str, Tensor]:
+    """All variables of a ``model.bin`` by name; aliases are left out.
 
     Raises:
         CheckpointError: the file is missing, of another version, damaged, or quantised to a type
@@ -107,23 +95,22 @@ def read_variables(path: str | Path) -> Variables:
         raise CheckpointError(f"{path} is empty; {_ADVICE}") from error
 
 
-def _read(reader: _Reader) -> Variables:
+def _read(reader: _Reader) -> dict[str, Tensor]:
     version = reader.number("I")
     if version != VERSION:
         raise reader.damaged(f"the version is {version}")
-    specification = reader.string()
-    reader.number("I")  # the specification's revision: its names are checked when they are used
+    # Specification and revision say nothing new: names are checked when they are used.
+    reader.string()
+    reader.number("I")
     tensors: dict[str, Tensor] = {}
     for _ in range(reader.number("I")):
         name, tensor = reader.variable()
         if name in tensors:
             raise reader.damaged(f"{name} is there twice")
         tensors[name] = tensor
-    aliases: dict[str, str] = {}
     if reader.left:  # files without aliases may end here
-        for _ in range(reader.number("I")):
-            alias = reader.string()
-            aliases[alias] = reader.string()
+        for _ in range(2 * reader.number("I")):
+            reader.string()
     if reader.left:
         raise reader.damaged(f"{reader.left} bytes are left over")
-    return Variables(specification, tensors, aliases)
+    return tensors

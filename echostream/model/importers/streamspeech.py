@@ -27,6 +27,7 @@ from echostream.baseline.chunk_conformer import ChunkConformerEncoder
 from echostream.baseline.convolution import check_streamable, conv_chunk_of
 from echostream.config import ChunkConformerConfig, SystemConfig
 from echostream.errors import CheckpointError, ConfigError
+from echostream.model.fitting import check_fit
 from echostream.model.importers.vocabulary_rows import (
     SILENT_BIAS,
     SPECIALS,
@@ -262,18 +263,7 @@ def _check_encoder(
     """Raise :class:`CheckpointError` unless names and shapes are those of the encoder."""
     with torch.device("meta"):
         expected = ChunkConformerEncoder.from_config(config).state_dict()
-    misfits = [f"missing {ENCODER}{name}" for name in expected if name not in encoder]
-    misfits += [f"unexpected {ENCODER}{name}" for name in encoder if name not in expected]
-    misfits += [
-        f"{ENCODER}{name}: found {tuple(encoder[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in encoder and encoder[name].shape != tensor.shape
-    ]
-    if misfits:
-        more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
-        raise CheckpointError(
-            f"{path} does not hold StreamSpeech's encoder: {'; '.join(misfits[:_SHOWN])}{more}"
-        )
+    check_fit(encoder, expected, f"{path} does not hold StreamSpeech's encoder", ENCODER)
 
 
 def _head(

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -34,9 +32,8 @@ from echostream.encoder import registry
 from echostream.encoder.stepping import WHOLE_RECORDING
 from echostream.encoder.whisper.encoder import SILENCE
 from echostream.errors import CheckpointError, ConfigError
-from echostream.model.checkpoint import TOKENS, save_config_json, save_tensors
+from echostream.model.checkpoint import TOKENS, load_weights, save_config_json, save_tensors
 from echostream.model.difference import SILENCE_ROWS
-from echostream.model.importers import whisper_names
 from echostream.model.importers.ctranslate2 import read_variables
 from echostream.model.importers.whisper_names import (
     DECODER,
@@ -44,7 +41,6 @@ from echostream.model.importers.whisper_names import (
     POSITIONS,
     check_tensors,
     own_names,
-    shapes,
 )
 from echostream.model.importers.whisper_vocabulary import read_vocabulary
 
@@ -94,18 +90,17 @@ def read_whisper(path: str | Path) -> Imported:
     settings = _settings(folder)
     heads: tuple[int | None, int | None]
     if weights.name == CT2_WEIGHTS:
-        variables = read_variables(weights)
-        stored = variables.tensors
+        stored = read_variables(weights)
         heads = (_scalar(stored, "encoder/num_heads"), _scalar(stored, "decoder/num_heads"))
     elif weights.name == HF_WEIGHTS:
-        stored = _read_safetensors(weights)
+        stored = load_weights(weights)
         heads = (settings.get("encoder_attention_heads"), settings.get("decoder_attention_heads"))
     else:
         stored, dims = _read_openai(weights)
         heads = (dims.get("n_audio_head"), dims.get("n_text_head"))
     tensors = own_names(stored)
     encoder, decoder = _configurations(tensors, heads, settings, weights)
-    check_tensors(tensors, shapes(encoder, decoder), weights)
+    check_tensors(tensors, encoder, decoder, weights)
     vocabulary = read_vocabulary(folder, decoder.vocab_size, settings)
     tensors["cmvn_mean"] = torch.zeros(encoder.input_dim)
     tensors["cmvn_std"] = torch.ones(encoder.input_dim)
@@ -169,16 +164,6 @@ def _settings(folder: Path) -> dict[str, Any]:
 def _scalar(tensors: Mapping[str, Tensor], name: str) -> int | None:
     tensor = tensors.get(name)
     return int(tensor) if tensor is not None and tensor.numel() == 1 else None
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot load the weights {path}: {error}; expected a complete safetensors file, copy "
-            "it again"
-        ) from error
 
 
 def _read_openai(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -296,19 +281,18 @@ def write_folder(imported: Imported, folder: str | Path) -> None:
 def silence_rows(imported: Imported) -> Tensor:
     """What the text decoder sees after the end of what was heard, ``[R, C]``: the encoder's output
     for 30 s of silence."""
-    start = whisper_names.ENCODER
     config = imported.config.encoder
     encoder = registry.create(config)
     encoder.load_state_dict(
         {
-            name.removeprefix(start): tensor.float()
+            name.removeprefix(ENCODER): tensor.float()
             for name, tensor in imported.tensors.items()
-            if name.startswith(start)
+            if name.startswith(ENCODER)
         },
         # What adaptation adds is zero and not in a checkpoint.
         strict=False,
     )
-    frames = len(imported.tensors[whisper_names.POSITIONS])
+    frames = len(imported.tensors[POSITIONS])
     silence = torch.full((1, SUBSAMPLING * frames, encoder.input_dim), SILENCE)
     encoded = encoder.eval()(silence, chunk_size=WHOLE_RECORDING)["encoder_out"][0]
     return encoded[::SILENCE_STRIDE].contiguous()

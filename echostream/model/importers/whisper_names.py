@@ -1,7 +1,6 @@
 """The tensors of a Whisper checkpoint by the names that they have here.
 
-Symbols: ``C`` channels, ``F`` of a feed-forward module, ``M`` mel bins, ``V`` tokens, ``S`` encoder
-positions, ``P`` token positions.
+Symbols: ``C`` channels.
 
 Three layouts are known by their names: OpenAI's, Hugging Face's, CTranslate2's. The key projections
 of Whisper have no bias. CTranslate2 keeps query, key and value of self-attention in one matrix
@@ -9,17 +8,19 @@ of Whisper have no bias. CTranslate2 keeps query, key and value of self-attentio
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from echostream.config import TextDecoderConfig, WhisperEncoderConfig
+from echostream.config import SystemConfig, TextDecoderConfig, WhisperEncoderConfig
 from echostream.errors import CheckpointError
+from echostream.model.checkpoint import OPTIONAL
+from echostream.model.fitting import check_fit
+from echostream.model.speech_model import SpeechModel
 
 ENCODER, DECODER = "encoder.", "text_decoder."
 POSITIONS = "encoder.positions"
-_SHOWN = 8
 
 # Each a pattern and what it becomes, tried in order on what the ones before have left.
 _Rules = tuple[tuple[str, str], ...]
@@ -150,65 +151,25 @@ def _unfused(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return split
 
 
-def shapes(encoder: WhisperEncoderConfig, decoder: TextDecoderConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a model, by own name."""
-    c = encoder.embed_dim
-    found: dict[str, tuple[int, ...]] = {}
-
-    def linear(name: str, *shape: int, bias: bool = True) -> None:
-        found[f"{name}.weight"] = shape
-        if bias:
-            found[f"{name}.bias"] = shape[:1]
-
-    def attention(start: str, norm: str, prefix: str) -> None:
-        linear(f"{start}{norm}", c)
-        for part in ("query", "key", "value", "out"):
-            linear(f"{start}{prefix}{part}", c, c, bias=part != "key")
-
-    def feed_forward(start: str, width: int) -> None:
-        linear(f"{start}ffn_norm", c)
-        linear(f"{start}ffn_in", width, c)
-        linear(f"{start}ffn_out", c, width)
-
-    linear("encoder.conv1", c, encoder.input_dim, 3)
-    linear("encoder.conv2", c, c, 3)
-    for i in range(encoder.num_layers):
-        attention(f"encoder.layers.{i}.", "attention_norm", "")
-        feed_forward(f"encoder.layers.{i}.", encoder.ffn_dim)
-    for i in range(decoder.num_layers):
-        attention(f"text_decoder.layers.{i}.", "self_norm", "self_")
-        attention(f"text_decoder.layers.{i}.", "cross_norm", "cross_")
-        feed_forward(f"text_decoder.layers.{i}.", decoder.ffn_dim)
-    linear("encoder.norm", c)
-    linear("text_decoder.norm", c)
-    linear("text_decoder.embedding", decoder.vocab_size, c, bias=False)
-    found[POSITIONS] = (encoder.max_positions, c)
-    found["text_decoder.positions"] = (decoder.max_tokens, c)
-    return found
-
-
 def check_tensors(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], path: object
+    tensors: Mapping[str, Tensor],
+    encoder: WhisperEncoderConfig,
+    decoder: TextDecoderConfig,
+    path: object,
 ) -> None:
-    """Raise :class:`CheckpointError` unless the tensors are finite and as expected."""
-    problems: list[str] = [f"missing {name}" for name in expected if name not in tensors]
-    problems += [f"unexpected {name}" for name in tensors if name not in expected]
-    checks: tuple[tuple[Callable[[Tensor, tuple[int, ...]], bool], str], ...] = (
-        (lambda t, shape: tuple(t.shape) == shape, "shape {found}, expected {shape}"),
-        (lambda t, _: t.is_floating_point(), "{dtype}, expected float16 or float32"),
-        (lambda t, _: bool(torch.isfinite(t).all()), "values that are not finite"),
-    )
-    for name, shape in expected.items():
-        if name not in tensors:
-            continue
-        tensor = tensors[name]
-        for holds, text in checks:
-            if not holds(tensor, shape):
-                what = text.format(found=tuple(tensor.shape), shape=shape, dtype=tensor.dtype)
-                problems.append(f"{name}: {what}")
-                break
-    if problems:
-        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise CheckpointError(
-            f"{path} does not hold a Whisper model: {'; '.join(problems[:_SHOWN])}{more}"
-        )
+    """Raise :class:`CheckpointError` unless the tensors are finite and those of such a model."""
+    halves = SystemConfig(asr_vocab_size=0, st_vocab_size=0, encoder=encoder, text_decoder=decoder)
+    with torch.device("meta"):
+        state = SpeechModel(halves).state_dict()
+    expected = {
+        name: tensor
+        for name, tensor in state.items()
+        if name.startswith((ENCODER, DECODER)) and name not in OPTIONAL
+    }
+    what = f"{path} does not hold a Whisper model"
+    check_fit(tensors, expected, what)
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{what}: {name} is {tensor.dtype}; expected floating point")
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{what}: {name} has values that are not finite")
