@@ -246,9 +246,9 @@ def test_who_stays_away_is_given_up(checkpoint: Path) -> None:
             await asyncio.sleep(0.01)
         connection.transport.abort()
         await gone(server)
-        assert len(server._absences._keeper) == 1
+        assert len(server._absences._keeper._kept) == 1
         await asyncio.sleep(0.6)
-        assert len(server._absences._keeper) == 0
+        assert len(server._absences._keeper._kept) == 0
 
     serving(checkpoint, work, resume_s=0.5)
 
