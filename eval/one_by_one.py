@@ -23,6 +23,7 @@ from echostream.scoring.long_form import score_long
 from echostream.scoring.quality import score_quality
 from echostream.scoring.sentences import Sentence, read_sentences
 from echostream.session import Session, SystemOptions, Translator, build_translator
+from echostream.session.options import read_options
 from eval.command import aligned, ended, parser_of
 from eval.long_form import DETAILS, LOG, PAUSE_S, RECORDING, SEGMENTS, TEXTS, as_scored
 from eval.recordings import HISS
@@ -78,7 +79,7 @@ def table(folder: Path, run: str, silence_s: float = 0.0) -> str:
     details = folder / run / DETAILS
     if not details.exists():
         raise DataError(f"{details} is not there; expected a finished run of eval.long_form")
-    options = SystemOptions.from_mapping(json.loads(details.read_text("utf-8"))["options"])
+    options = read_options(SystemOptions, json.loads(details.read_text("utf-8"))["options"])
     sentences = read_sentences(folder / SEGMENTS, folder / TEXTS[options.task])
     own = folder / run / f"one_by_one{f'_after_{silence_s:g}' if silence_s else ''}.jsonl"
     alone = hear_alone(build_translator(options), folder / RECORDING, sentences, own, silence_s)

@@ -1,5 +1,6 @@
 """A small random checkpoint whose heads say something, and made-up audio."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from echostream.audio import Cmvn, FrontEnd
-from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig
+from echostream.config import ChunkConformerConfig, EncoderConfig, SystemConfig, save_config
 from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
 from echostream.constants import SAMPLE_RATE
 from echostream.decoder.token_file import write_tokens
@@ -50,6 +51,14 @@ def make_whisper(folder: Path, config: SystemConfig = WHISPER) -> None:
     torch.manual_seed(0)
     save_model(SpeechModel(config), folder)
     write_tokens(tokenizer().table, folder / TOKENS)
+
+
+def make_baseline(folder: Path) -> str:
+    """A configuration of a small baseline, for random weights."""
+    encoder = dataclasses.replace(CONFORMER, num_layers=2)
+    path = folder / "small.yaml"
+    save_config(SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder), path)
+    return str(path)
 
 
 def make_checkpoint(folder: Path) -> None:

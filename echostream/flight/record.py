@@ -63,8 +63,7 @@ class FlightRecorder:
         *,
         with_audio: bool = False,
     ) -> None:
-        self._translator = translator
-        self._with_audio = with_audio
+        self.translator, self.with_audio = translator, with_audio
         self._streams = itertools.count()
         header = {
             "format": FORMAT,
@@ -74,7 +73,7 @@ class FlightRecorder:
             "settings": translator.settings,
             "options": dict(options),
         }
-        self._file = LineFile(path, "--record", json.dumps(header) + "\n")
+        self.file = LineFile(path, "--record", json.dumps(header) + "\n")
 
     def begin(self, recording: int, state: TranslatorState) -> StreamObserver:
         """See :class:`~echostream.session.session.Observer`."""
@@ -85,18 +84,13 @@ class FlightRecorder:
             "recording": recording,
             "reference": None if reference is None else " ".join(reference),
         }
-        self._file.write(json.dumps(event) + "\n")
-        return _RecordedStream(event["stream"], self._translator, self._file, self._with_audio)
+        self.file.write(json.dumps(event) + "\n")
+        return _RecordedStream(self, event["stream"])
 
 
 class _RecordedStream(StreamObserver):
-    def __init__(
-        self, number: Any, translator: Translator, file: LineFile, with_audio: bool
-    ) -> None:
-        self._number = number
-        self._translator = translator
-        self._file = file
-        self._with_audio = with_audio
+    def __init__(self, recorder: FlightRecorder, number: Any) -> None:
+        self._recorder, self._number = recorder, number
         self._segments = itertools.count()
 
     def stepped(self, segment: Segment, step: Step, state: TranslatorState) -> None:
@@ -104,7 +98,7 @@ class _RecordedStream(StreamObserver):
         self._write(
             segment,
             turns=[describe_turn(turn) for turn in step.turns],
-            counters=self._translator.counters(state),
+            counters=self._recorder.translator.counters(state),
             costs_ms=rounded(step.costs),
         )
 
@@ -113,7 +107,9 @@ class _RecordedStream(StreamObserver):
         self._write(segment, error=describe_error(error))
 
     def _write(self, segment: Segment, **outcome: Any) -> None:
-        audio = describe_audio(segment.samples, segment.sample_rate, with_content=self._with_audio)
+        audio = describe_audio(
+            segment.samples, segment.sample_rate, with_content=self._recorder.with_audio
+        )
         event = {
             "event": "segment",
             "stream": self._number,
@@ -122,7 +118,7 @@ class _RecordedStream(StreamObserver):
             "audio": audio,
             **outcome,
         }
-        self._file.write(json.dumps(event) + "\n")
+        self._recorder.file.write(json.dumps(event) + "\n")
 
 
 def describe_turn(turn: Turn) -> dict[str, Any]:
@@ -210,10 +206,7 @@ class FlightRecord:
                 f"({', '.join(unknown)}); replay it with echostream "
                 f"{self.header['versions'].get('echostream', 'of the record')}"
             )
-        own = {"record": None, "record_audio": False, "segment_log": None, "verbose": False}
-        return SystemOptions(
-            **{key: value for key, value in {**given, **own}.items() if key in known}
-        )
+        return SystemOptions(**{key: value for key, value in given.items() if key in known})
 
 
 def read_record(path: str | Path) -> FlightRecord:

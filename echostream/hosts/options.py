@@ -93,15 +93,13 @@ def build_observers(
     return observers
 
 
-class TurnPrinter:
-    """Shows every READ and WRITE as it happens, on standard error."""
+class TurnPrinter(StreamObserver):
+    """Shows every READ and WRITE of all streams as it happens, on standard error."""
 
     def begin(self, recording: int, state: TranslatorState) -> StreamObserver:
         """See :class:`~echostream.session.session.Observer`."""
-        return _PrintedStream()
+        return self
 
-
-class _PrintedStream(StreamObserver):
     def stepped(self, segment: Segment, step: Step, state: TranslatorState) -> None:
         """A line for each turn."""
         for turn in step.turns:

@@ -87,7 +87,8 @@ class Listener:
     ) -> None:
         self.model = model
         # Each kind of encoder takes only its own kind of state.
-        self._encoder: Any = model.encoder if encoder is None else encoder
+        self.encoder: Any = model.encoder if encoder is None else encoder
+        """That is run: the model's, or a compiled form of it."""
         self.front_end = front_end
         self.heads = {name: model.heads[name] for name in heads}
         self._chunking = chunking
@@ -105,7 +106,7 @@ class Listener:
         Raises:
             ConfigError: if the encoder is compiled, which is for the CPU.
         """
-        if self._encoder is not self.model.encoder and device.type != "cpu":
+        if self.encoder is not self.model.encoder and device.type != "cpu":
             raise ConfigError(
                 f"the encoder is compiled for the CPU and cannot move to {device}; expected "
                 "--backend torch --precision float32 there"
@@ -118,14 +119,9 @@ class Listener:
             torch.set_num_threads(self._threads)
 
     @property
-    def encoder(self) -> Any:
-        """The encoder that is run: the model's, or a compiled form of it."""
-        return self._encoder
-
-    @property
     def chunk_ms(self) -> int:
         """Audio of a chunk, ms."""
-        milliseconds: int = self.init_state().encoder.chunk_size * self._encoder.frame_ms
+        milliseconds: int = self.init_state().encoder.chunk_size * self.encoder.frame_ms
         return milliseconds
 
     @property
@@ -134,12 +130,12 @@ class Listener:
 
         Words come as early as they can be if that much is pushed first, and then a chunk at a time.
         """
-        milliseconds: int = self.init_state().encoder.right_context * self._encoder.frame_ms
+        milliseconds: int = self.init_state().encoder.right_context * self.encoder.frame_ms
         return milliseconds
 
     def init_state(self) -> ListenerState:
         """A stream of which nothing has been heard."""
-        encoder = self._encoder.init_state(1, **self._chunking)
+        encoder = self.encoder.init_state(1, **self._chunking)
         return ListenerState(self.front_end.init_state(), encoder)
 
     @torch.no_grad()
@@ -161,7 +157,7 @@ class Listener:
         watch = Stopwatch(self.clock)
         features, front_end = self.hear(samples, sample_rate, state.front_end, is_final=is_final)
         watch.lap("front_end")
-        frames, lengths, encoder = self._encoder.step(
+        frames, lengths, encoder = self.encoder.step(
             features[None].to(state.encoder.device), state.encoder, is_final=is_final
         )
         watch.lap("encoder")

@@ -71,11 +71,6 @@ class SystemOptions:
             if value is not None and value < least:
                 raise ConfigError(f"{flag(name)} is {value}; expected at least {least}")
 
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> SystemOptions:
-        """The options of a mapping, such as a YAML file; see :func:`read_options`."""
-        return read_options(cls, values)
-
 
 def read_options(cls: type[T], values: Mapping[str, Any], *, others: bool = False) -> T:
     """An options dataclass from what somebody wrote: on a command line, in YAML, as attributes.

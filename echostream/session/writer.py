@@ -113,7 +113,7 @@ class Writer:
         self.generator = generator
         self.clock = clock
         self._frame_ms = frame_ms
-        self._separator = separator
+        self.separator = separator
         self._no_frames = torch.zeros(0, frame_dim, dtype=torch.float32)
         self._keeps_history = needs_encoder_history(policy)
         # Where words are made as the policy looks at them, most of the time goes to that.
@@ -132,11 +132,6 @@ class Writer:
             "words_written": state.num_written,
             **self.generator.counters(state.generator),
         }
-
-    @property
-    def separator(self) -> str:
-        """Between written words."""
-        return self._separator
 
     def at_hand(self, state: WriterState) -> tuple[str, ...]:
         """Words behind those that were written, as far as the generator has them without further
@@ -220,7 +215,7 @@ class Writer:
             num_chunks=state.num_chunks,
             audio_ms=state.num_frames * self._frame_ms,
             reason=decision.reason,
-            output=Text(tuple(word.text for word in words), self._separator),
+            output=Text(tuple(word.text for word in words), self.separator),
             times_ms=tuple(
                 min(word.frame + 1, state.num_frames) * self._frame_ms for word in words
             ),

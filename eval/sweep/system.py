@@ -19,6 +19,7 @@ from echostream.model import SpeechModel
 from echostream.session import SystemOptions, build
 from echostream.session.costs import DEFAULT_CLOCK, Clock
 from echostream.session.listener import Listener
+from echostream.session.options import read_options
 from echostream.session.writer import Writer
 from echostream.whole_file import sha256_of
 from eval.sweep.kept import ALL_CODE, code_digest, plugin_digest
@@ -79,7 +80,7 @@ def parse_system(text: str) -> NamedSystem:
             )
         values[key] = value
     try:
-        made = SystemOptions.from_mapping({"checkpoint": folder or None, **values})
+        made = read_options(SystemOptions, {"checkpoint": folder or None, **values})
     except EchoStreamError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return NamedSystem(Path(folder).name + (f"@{options}" if options else ""), made)

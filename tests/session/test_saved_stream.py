@@ -11,13 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import StateMismatchError
 from echostream.policy import Decision, PolicyContext
 from echostream.session import SystemOptions, Translator, build_translator
 from echostream.session.saved_stream import restore_stream, save_stream
-from tests.small_system import audio
+from tests.small_system import audio, make_baseline
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,15 +169,8 @@ def test_all_frames_go_with_the_stream(translate) -> None:
 
 @pytest.mark.parametrize("mode", ["cached", "recompute"])
 def test_the_baseline_goes_on_too(tmp_path: Path, mode: str) -> None:
-    encoder = ChunkConformerConfig(
-        embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
-    )
-    save_config(
-        SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder), tmp_path / "small.yaml"
-    )
-    translator = build_translator(
-        SystemOptions(random_weights=str(tmp_path / "small.yaml"), encoder_mode=mode)
-    )
+    options = SystemOptions(random_weights=make_baseline(tmp_path), encoder_mode=mode)
+    translator = build_translator(options)
     samples, words = audio(2.0), "one two three four five six"
     _, state = translator.step(
         samples[:20_000], 16000, translator.init_state(words), is_final=False

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from echostream.backend import CompiledEncoder, installed_backends
-from echostream.config import ChunkConformerConfig, PolicyConfig, SystemConfig, save_config
+from echostream.config import PolicyConfig
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import ConfigError
 from echostream.model.checkpoint import load_config_json, save_config_json
@@ -17,7 +17,7 @@ from echostream.policy import Decision, PolicyContext
 from echostream.policy.policies import WaitK
 from echostream.session import SystemOptions, Translator, TranslatorState, Turn, build_translator
 from echostream.session.saved_stream import restore_stream, save_stream
-from tests.small_system import audio
+from tests.small_system import audio, make_baseline
 
 POLICIES = {
     "ctc": None,
@@ -211,7 +211,7 @@ def test_streams_move_between_backends(translate, backend: str) -> None:
 
 
 def test_auto_is_a_compiled_form_where_there_is_one(translate) -> None:
-    encoder = translate(backend="auto").listener._encoder
+    encoder = translate(backend="auto").listener.encoder
     assert isinstance(encoder, CompiledEncoder) == bool(COMPILED)
 
 
@@ -221,13 +221,7 @@ def test_wrong_choices_say_what_to_do(checkpoint: Path, tmp_path: Path) -> None:
         SystemOptions(backend="tensorrt")
     with pytest.raises(ConfigError, match="float32"):
         SystemOptions(precision="fp8")
-    encoder = ChunkConformerConfig(
-        embed_dim=16, ffn_dim=32, num_layers=1, num_heads=2, conv_channels=16, conv_kernel=7
-    )
-    save_config(
-        SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=encoder), tmp_path / "small.yaml"
-    )
-    options = {"random_weights": str(tmp_path / "small.yaml")}
+    options = {"random_weights": make_baseline(tmp_path)}
     with pytest.raises(ConfigError, match="expected --backend torch"):
         build_translator(SystemOptions(**options, backend="openvino"))  # type: ignore[arg-type]
     assert build_translator(SystemOptions(**options, backend="auto"))  # type: ignore[arg-type]

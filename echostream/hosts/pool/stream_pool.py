@@ -9,7 +9,7 @@ through the encoder and the CTC heads at once; search and policy are each stream
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -45,8 +45,6 @@ class StreamPool:
         max_batch: streams in one encoder call.
         max_streams: streams that may be open.
         max_ahead_ms: audio of one stream that may wait, at least a chunk.
-        batch_sizes: numbers of streams that calls are made for, up to ``max_batch``; ``None`` for
-            what suits the encoder: any number in torch, few where each takes a graph of its own.
 
     Raises:
         ConfigError: for another encoder, or limits that cannot be.
@@ -59,7 +57,6 @@ class StreamPool:
         *,
         max_streams: int = 256,
         max_ahead_ms: int = 10_000,
-        batch_sizes: Iterable[int] | None = None,
     ) -> None:
         encoder = translator.listener.encoder
         if not encoder.capabilities.batched:
@@ -70,12 +67,6 @@ class StreamPool:
         for name, limit in (("max_batch", max_batch), ("max_streams", max_streams)):
             if limit < 1:
                 raise ConfigError(f"{name} is {limit}; expected a number from 1 on")
-        sizes = encoder.batch_sizes(max_batch) if batch_sizes is None else frozenset(batch_sizes)
-        if not sizes or min(sizes) < 1 or max(sizes) != max_batch:
-            raise ConfigError(
-                f"batch_sizes are {sorted(sizes)}; expected numbers from 1 to max_batch, which is "
-                f"{max_batch} and must be one of them"
-            )
         initial = translator.listener.init_state().encoder
         chunk_ms = (initial.chunk_size + initial.right_context) * encoder.frame_ms
         if max_ahead_ms < chunk_ms:
@@ -83,15 +74,15 @@ class StreamPool:
                 f"max_ahead_ms is {max_ahead_ms}; expected at least {chunk_ms} ms, a chunk with "
                 "its right context, or no chunk would ever be whole"
             )
-        for size in sorted(sizes):
+        # Any number in torch, few where each takes a graph of its own.
+        self._sizes: frozenset[int] = encoder.batch_sizes(max_batch)
+        for size in sorted(self._sizes):
             encoder.prepare(EncoderState.stack([initial] * size))
         self.translator = translator
         self.max_batch = max_batch
         self.max_streams = max_streams
         self.max_ahead_ms = max_ahead_ms
         self._encoder = encoder
-        self._sizes = sizes
-        self._initial = initial
         self._streams: dict[int, WaitingStream] = {}
         # Keys are the streams that are ready, longest first; values are not used.
         self._line: dict[int, None] = {}
@@ -109,12 +100,6 @@ class StreamPool:
     def num_ready(self) -> int:
         """Streams for which :meth:`run_ready` has something to do."""
         return len(self._line)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all encoder states and waiting features."""
-        with self._lock:
-            return sum(stream.nbytes for stream in self._streams.values())
 
     def waiting_ms(self, stream: int) -> int:
         """Audio of a stream that has not been encoded."""

@@ -66,11 +66,6 @@ class WaitingStream:
         self._nothing = torch.zeros(0, encoder.input_dim)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the encoder's state and the waiting features."""
-        return self.encoder.nbytes + sum(part.nbytes for part in self._parts)
-
-    @property
     def waiting_ms(self) -> int:
         """Audio that waits, but for the right context that waits behind every chunk."""
         behind = self.encoder.right_context * self.unit

@@ -80,10 +80,6 @@ class InMemory:
         self._kept: dict[str, tuple[float, Kept]] = {}
         """With when they came, the first ones first."""
 
-    def __len__(self) -> int:
-        """Streams that are kept."""
-        return len(self._kept)
-
     async def put(self, token: str, kept: Kept) -> None:
         """See :class:`Keeper`."""
         self._kept[token] = (time.monotonic(), kept)
@@ -151,7 +147,9 @@ class InFolder:
         return kept
 
     def _path(self, token: str) -> Path:
-        return self._folder / f"{hashlib.sha256(token.encode()).hexdigest()}.stream"
+        # A client's JSON can hold half a surrogate pair.
+        name = hashlib.sha256(token.encode(errors="replace")).hexdigest()
+        return self._folder / f"{name}.stream"
 
     def _write(self, token: str, kept: Kept) -> None:
         write_whole(self._path(token), encode(kept, "stream", self._fingerprint))
@@ -160,14 +158,14 @@ class InFolder:
     def _read(self, token: str) -> bytes | None:
         self._drop_old()
         path = self._path(token)
-        # Of several that look at once, one can rename it.
+        # Of several that look at once, one can rename it; it may grow too old just then.
         own = path.with_suffix(f".{secrets.token_hex(8)}.stream")
         try:
             os.replace(path, own)
+            data = own.read_bytes()
         except FileNotFoundError:
             return None
-        data = own.read_bytes()
-        own.unlink()
+        own.unlink(missing_ok=True)
         return data
 
     def _drop_old(self) -> None:

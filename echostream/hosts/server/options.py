@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from echostream.errors import ConfigError
+from echostream.system_arguments import flag
 
 AHEAD_OF_CHUNK_MS = 40
 """Audio is held until so little is missing of a chunk: the work for each message is the same
@@ -63,9 +64,7 @@ class ServerOptions:
             value = getattr(self, field.name)
             least = 0 if field.name in _FROM_0 else 1
             if isinstance(value, int | float) and value < least:
-                raise ConfigError(
-                    f"--{field.name.replace('_', '-')} is {value}; expected at least {least}"
-                )
+                raise ConfigError(f"{flag(field.name)} is {value}; expected at least {least}")
         if self.token is not None and len(self.token) < 8:
             raise ConfigError(
                 f"the token has {len(self.token)} characters; expected at least 8, such as "

@@ -4,7 +4,7 @@ import hmac
 import http
 import json
 from importlib import resources
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -58,9 +58,17 @@ def json_answer(status: int, value: object) -> Response:
     return answer(status, json.dumps(value, ensure_ascii=False) + "\n", "application/json")
 
 
+def _split(url: str) -> SplitResult:
+    """The parts of an address; none of one that is no address, such as ``//[``."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
 def path_of(request: Request) -> str:
     """Without the query."""
-    return urlsplit(request.path).path
+    return _split(request.path).path
 
 
 def wants_websocket(request: Request) -> bool:
@@ -75,14 +83,12 @@ def has_token(request: Request, token: str | None) -> bool:
     shown = [
         each.removeprefix("Bearer ").strip() for each in request.headers.get_all("Authorization")
     ]
-    shown += parse_qs(urlsplit(request.path).query).get("token", [])
+    shown += parse_qs(_split(request.path).query).get("token", [])
     return any(hmac.compare_digest(each.encode(), token.encode()) for each in shown)
 
 
 def is_welcome(request: Request, options: ServerOptions) -> bool:
     """Whether it is from no page at all, one of this host, or one that was named."""
-    hosts = {urlsplit(f"//{host}").hostname for host in request.headers.get_all("Host")}
-    return all(
-        urlsplit(origin).hostname in hosts | set(options.origins)
-        for origin in request.headers.get_all("Origin")
-    )
+    hosts = {_split(f"//{host}").hostname for host in request.headers.get_all("Host")}
+    welcome = (hosts | set(options.origins)) - {None}
+    return all(_split(origin).hostname in welcome for origin in request.headers.get_all("Origin"))

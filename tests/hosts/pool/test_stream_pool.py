@@ -50,7 +50,7 @@ def test_any_interleaving(translator, expected, what, max_batch: int, seed: int)
     host.run_to_the_end(choose)
     for (seconds, number, rate, _), turns in zip(what, host.turns, strict=True):
         assert turns == expected(seconds, number, rate)
-    assert len(pool) == 0 and pool.num_ready == 0 and pool.nbytes == 0
+    assert len(pool) == 0 and pool.num_ready == 0
 
 
 @pytest.mark.parametrize("right_context_ms", [0, 100, 320])
@@ -100,7 +100,7 @@ def test_compiled_backends(translate: Make, backend: str) -> None:
     """Graphs for one stream and three, so two are computed with an empty place."""
     translator = translate(backend=backend)
     sources = [source(0.8 + 0.1 * n, n, RATES[n % 3], 4_000 + 500 * n) for n in range(5)]
-    host = Host(StreamPool(translator, 3, batch_sizes=(1, 3)), sources)
+    host = Host(StreamPool(translator, 3), sources)
     sizes = set()
     while len(host.finished) < len(sources):
         for which in range(len(sources)):

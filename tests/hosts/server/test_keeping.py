@@ -192,6 +192,9 @@ def test_what_is_kept_is_taken_once_and_not_for_ever(tmp_path: Path) -> None:
         await several[0].put("late", kept)
         assert await waiting is not None
 
+        # As JSON can hold it.
+        assert await several[0].take("\ud800") is None
+
         await several[0].put("old", kept)
         (file,) = tmp_path.iterdir()
         os.utime(file, (time.time() - 31, time.time() - 31))

@@ -246,9 +246,9 @@ def test_who_stays_away_is_given_up(checkpoint: Path) -> None:
             await asyncio.sleep(0.01)
         connection.transport.abort()
         await gone(server)
-        assert len(server._absences._keeper) == 1
+        assert len(server._absences._keeper._kept) == 1
         await asyncio.sleep(0.6)
-        assert len(server._absences._keeper) == 0
+        assert len(server._absences._keeper._kept) == 0
 
     serving(checkpoint, work, resume_s=0.5)
 
@@ -261,7 +261,8 @@ def test_who_is_let_in(checkpoint: Path) -> None:
         assert (await refused(server))[0] == 401
         assert (await refused(server, "?token=another"))[0] == 401
         query = "?token=a%20secret%20of%20some%20length"
-        assert (await refused(server, query, origin="http://elsewhere.org"))[0] == 403
+        for origin in ("http://elsewhere.org", "http://["):
+            assert (await refused(server, query, origin=origin))[0] == 403
         for origin in ("http://127.0.0.1:9999", "https://example.org"):
             async with client(server, query, origin=origin):
                 pass
@@ -289,6 +290,7 @@ def test_who_is_let_in(checkpoint: Path) -> None:
         assert about["source_languages"] == ["es"] and about["needs_token"]
         assert "<title>" in (await plain(server, ""))[1]
         assert (await plain(server, "../options.py"))[0] == 404
+        assert (await plain(server, "/["))[0] == 404
 
     serving(checkpoint, work, token=secret, max_clients=2, origins=("example.org",))
 

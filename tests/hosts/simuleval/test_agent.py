@@ -134,6 +134,7 @@ def test_more_recordings_than_forced_lines_is_an_error(checkpoint: Path, tmp_pat
         ({"policy": "wait-k", "policy_options": "kk=3"}, "'k'"),
         ({"chunk_ms": 100}, "multiple of 160"),
         ({"max_future_frames": "some"}, "chunk"),
+        ({"max_future_frames": "²"}, "chunk"),
         ({"task": "s2s"}, "s2tt"),
         ({"random_weights": "configs/base.yaml", "checkpoint": None}, "--forced-target"),
         ({"forced_target": "no/such/file"}, "no/such/file"),

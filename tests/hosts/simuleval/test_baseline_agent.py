@@ -9,28 +9,21 @@ import pytest
 import torch
 
 from echostream.baseline import RecomputingFrontEnd
-from echostream.config import ChunkConformerConfig, SystemConfig, save_config
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError, ConfigError
 from echostream.hosts.simuleval.baseline_agent import StreamSpeechBaselineAgent
 from echostream.session import SystemOptions, build_translator
 from tests.hosts.simuleval.test_agent import converse, segments, text
-from tests.small_system import audio
-
-ENCODER = ChunkConformerConfig(
-    embed_dim=16, ffn_dim=32, num_layers=2, num_heads=2, conv_channels=16, conv_kernel=7
-)
+from tests.small_system import audio, make_baseline
 
 
 @pytest.fixture(scope="module")
 def forced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Options of an agent with an untrained small baseline that writes a reference."""
     folder = tmp_path_factory.mktemp("baseline")
-    config = SystemConfig(asr_vocab_size=30, st_vocab_size=30, encoder=ENCODER)
-    save_config(config, folder / "small.yaml")
     (folder / "target").write_text("one two three four five six seven eight\n" * 3)
     return {
-        "random_weights": str(folder / "small.yaml"),
+        "random_weights": make_baseline(folder),
         "forced_target": str(folder / "target"),
         "policy": "wait-k",
         "policy_options": "k=2",

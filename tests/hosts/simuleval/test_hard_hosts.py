@@ -20,18 +20,11 @@ from echostream.errors import AudioFormatError
 from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.scoring.log import read_log
 from tests.hosts.simuleval.evaluator import evaluate
+from tests.hosts.simuleval.test_agent import make_agent
 from tests.session.hearing import assert_equal_states, hear
 from tests.small_system import audio
 
 ROOT = Path(__file__).parents[3]
-
-
-def make_agent(checkpoint: Path, **options: Any) -> EchoStreamAgent:
-    return EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint), **options))
-
-
-def segment(samples: Any, finished: bool = False, rate: int = SAMPLE_RATE) -> SpeechSegment:
-    return SpeechSegment(content=samples.tolist(), sample_rate=rate, finished=finished)
 
 
 @pytest.mark.fault("F15")
@@ -42,7 +35,8 @@ def test_finishing_twice_does_nothing_more(checkpoint: Path, translate: Any) -> 
     assert step.turns == ()
     assert state is heard.state
     agent = make_agent(checkpoint)
-    assert agent.pushpop(segment(audio(0.5), finished=True)).finished
+    last = SpeechSegment(content=audio(0.5).tolist(), sample_rate=SAMPLE_RATE, finished=True)
+    assert agent.pushpop(last).finished
     for _ in range(2):
         again = agent.pushpop(EmptySegment(finished=True))
         assert again.finished and not again.content
@@ -53,7 +47,7 @@ def test_finishing_twice_does_nothing_more(checkpoint: Path, translate: Any) -> 
 
 @pytest.mark.fault("F20")
 def test_also_between_pushes_that_are_heard_together(checkpoint: Path) -> None:
-    agent = EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint)))
+    agent = make_agent(checkpoint)
     agent.push(SpeechSegment(content=[0.1] * 400, sample_rate=16_000))
     with pytest.raises(AudioFormatError, match="from 16000 to 8000 Hz after 400 samples"):
         agent.push(SpeechSegment(content=[0.1] * 400, sample_rate=8000))
@@ -70,7 +64,7 @@ def test_types_survive_pushes_that_are_heard_together(checkpoint: Path) -> None:
     """Joined as lists, quiet 16-bit numbers would pass for loud floats."""
 
     def said(*parts: Any) -> Any:
-        agent = EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint)))
+        agent = make_agent(checkpoint)
         for part in parts:
             agent.push(SpeechSegment(content=part, sample_rate=SAMPLE_RATE))
         agent.pop()
@@ -88,7 +82,7 @@ def test_types_survive_pushes_that_are_heard_together(checkpoint: Path) -> None:
 
 @pytest.mark.fault("F33")
 def test_half_precision_on_the_cpu_is_a_warning_and_float32(checkpoint: Path, caplog: Any) -> None:
-    agent = EchoStreamAgent(SimpleNamespace(checkpoint=str(checkpoint)))
+    agent = make_agent(checkpoint)
     with caplog.at_level(logging.WARNING):
         agent.to("cpu", fp16=True)
     assert "float32" in caplog.text
