@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from echostream.training.adaptation.run import AdaptationOptions
 
 AUDIO_HELP = "recordings: a folder with manifest.tsv (its training part), or of audio files"
-LEAVE_OUT_HELP = "corpora of the manifests that are kept for tests (none)"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,12 +28,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="Whisper's folder, or whisper-base once fetched"
     )
-    parser.add_argument(
-        "--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP
-    )
-    parser.add_argument("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
+    add_recordings(parser)
     add_run_options(parser, peak_rate=2e-4)
     return parser
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """Add which recordings there are to hear, and which of them are not heard."""
+    add = parser.add_argument
+    add("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP)
+    add(
+        "--leave-out",
+        default="",
+        metavar="CORPUS,...",
+        help="corpora of the manifests that are kept for tests (none)",
+    )
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> None:
@@ -80,16 +88,11 @@ def run_options(args: argparse.Namespace, **others: Any) -> AdaptationOptions:
     from echostream.locations import find_checkpoint
     from echostream.training.adaptation.run import AdaptationOptions
 
+    names = ("updates", "minutes", "peak_rate", "chunk_sizes", "seed", "save_every", "workers")
     return AdaptationOptions(
-        updates=args.updates,
-        minutes=args.minutes,
-        peak_rate=args.peak_rate,
-        chunk_sizes=args.chunk_sizes,
-        seed=args.seed,
-        save_every=args.save_every,
         first_stage=args.first_stage and find_checkpoint(args.first_stage),
         bfloat16=args.bfloat16,
-        workers=args.workers,
+        **{name: getattr(args, name) for name in names},
         **others,
     )
 
