@@ -45,10 +45,6 @@ def test_from_file_and_path_are_the_same(plain: Tokenizer, tmp_path: Path) -> No
         assert again.vocab_size == library(plain).vocab_size()
 
 
-def test_blank_is_one_after_the_last_piece(plain: Tokenizer) -> None:
-    assert plain.blank == plain.vocab_size
-
-
 def test_suppressed_are_unknown_and_control(plain: Tokenizer, byte_fallback: Tokenizer) -> None:
     assert plain.suppressed == (0, 1, 2, 3)  # <unk> <s> </s> <pad>
     assert byte_fallback.suppressed == (0, 1, 2)
@@ -269,7 +265,7 @@ def test_a_file_that_is_no_vocabulary_is_refused(text: str, tmp_path: Path) -> N
 
 
 def test_a_vocabulary_without_end_or_bytes_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="no <|endoftext|>"):
+    with pytest.raises(CheckpointError, match=r"no <\|endoftext\|>"):
         ByteLevelTokenizer(table_of(GOLDEN["tokens"], []))
     with pytest.raises(CheckpointError, match="no token for 255 of the 256 bytes, the first is 0"):
         ByteLevelTokenizer(table_of(["!", SPECIAL[0]], [1]))
