@@ -45,6 +45,10 @@ def test_from_file_and_path_are_the_same(plain: Tokenizer, tmp_path: Path) -> No
         assert again.vocab_size == library(plain).vocab_size()
 
 
+def test_blank_is_one_after_the_last_piece(plain: Tokenizer) -> None:
+    assert plain.blank == plain.vocab_size
+
+
 def test_suppressed_are_unknown_and_control(plain: Tokenizer, byte_fallback: Tokenizer) -> None:
     assert plain.suppressed == (0, 1, 2, 3)  # <unk> <s> </s> <pad>
     assert byte_fallback.suppressed == (0, 1, 2)
