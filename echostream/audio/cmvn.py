@@ -45,15 +45,13 @@ class Cmvn:
             bin_index = int(np.argmin(std))
             raise ConfigError(
                 f"CMVN std of bin {bin_index} is {std[bin_index]:g}; expected a positive number. "
-                f"Were "
-                "mean and std swapped, or log-variances stored?"
+                "Were mean and std swapped, or log-variances stored?"
             )
         flat = int(np.count_nonzero(std < STD_FLOOR))
         if flat:
             logger.warning(
                 "CMVN std is below %g in %d of %d bins and is raised to it; the statistics may "
-                "come "
-                "from too little audio or from silence",
+                "come from too little audio or from silence",
                 STD_FLOOR,
                 flat,
                 std.size,
@@ -113,7 +111,7 @@ def _statistic(name: str, values: ArrayLike) -> NDArray[np.float32]:
     if array.shape != (NUM_MEL_BINS,):
         raise ConfigError(
             f"CMVN {name} has shape {array.shape}; expected ({NUM_MEL_BINS},), one value per mel "
-            f"bin"
+            "bin"
         )
     if not np.isfinite(array).all():
         bad = int(np.argmin(np.isfinite(array)))

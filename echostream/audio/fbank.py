@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from echostream.audio.samples import no_samples
 from echostream.constants import (
     FRAME_LENGTH_SAMPLES,
     FRAME_SHIFT_SAMPLES,
@@ -55,10 +56,6 @@ def _mel_weights() -> NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
-def _no_samples() -> NDArray[np.float32]:
-    return np.zeros(0, np.float32)
-
-
 def _kernel_room() -> Any:
     """Imports torch, which takes a second that not everybody who imports this needs to spend."""
     return importlib.import_module("echostream.kernel")
@@ -78,7 +75,7 @@ class FbankState:
     peak: the loudest value so far, for a bank that scales by it.
     """
 
-    carry: NDArray[np.float32] = field(default_factory=_no_samples)
+    carry: NDArray[np.float32] = field(default_factory=no_samples)
     samples_in: int = 0
     frames_out: int = 0
     peak: float = 0.0

@@ -33,6 +33,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from echostream.audio.samples import no_samples
 from echostream.constants import SAMPLE_RATE
 from echostream.errors import AudioFormatError
 
@@ -73,10 +74,6 @@ def check_sample_rate(sample_rate: object) -> int:
     return rate
 
 
-def _no_samples() -> NDArray[np.float32]:
-    return np.zeros(0, np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class ResamplerState:
     """What a stream needs in order to go on. Arrays are never written to after creation.
@@ -85,7 +82,7 @@ class ResamplerState:
     samples_in: source samples heard. samples_out: 16 kHz samples returned.
     """
 
-    carry: NDArray[np.float32] = field(default_factory=_no_samples)
+    carry: NDArray[np.float32] = field(default_factory=no_samples)
     samples_in: int = 0
     samples_out: int = 0
 
@@ -164,7 +161,7 @@ class Resampler:
         """
         total = (state.samples_in * SAMPLE_RATE + self.source_rate // 2) // self.source_rate
         if self._is_identity or state.samples_out >= total:
-            return _no_samples()
+            return no_samples()
         origin = state.samples_in - state.carry.size
         silence = max(0, self._needed(self._block_end(total)) - state.samples_in)
         signal = np.concatenate((state.carry, np.zeros(silence, np.float32)))
@@ -210,4 +207,4 @@ class Resampler:
 
 
 def _join(blocks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate(blocks) if blocks else _no_samples()
+    return np.concatenate(blocks) if blocks else no_samples()

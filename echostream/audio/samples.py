@@ -53,6 +53,11 @@ _warned: set[str] = set()
 _warned_lock = threading.Lock()
 
 
+def no_samples() -> NDArray[np.float32]:
+    """For states that hold none yet."""
+    return np.zeros(0, np.float32)
+
+
 class CheckedSamples(NamedTuple):
     """Result of `check_samples`.
 
@@ -109,7 +114,7 @@ def check_samples(
     check_choice("channel", channel, Channel)
     pushed = as_array(samples)
     if pushed.size == 0:
-        return CheckedSamples(np.zeros(0, np.float32), 0, 0)
+        return CheckedSamples(no_samples(), 0, 0)
     array = to_float32(pushed)
     # NaN fails both comparisons, so the usual case is settled by these two passes.
     if array.min() >= -1.0 and array.max() <= 1.0:
@@ -124,8 +129,7 @@ def check_samples(
             raise AudioFormatError(
                 f"sample {position + first} is {value}, one of {nonfinite} values that are not "
                 "finite; expected numbers in [-1, 1]. Repair the source, or use nan_policy='zero' "
-                "to "
-                "replace such samples by silence and count them"
+                "to replace such samples by silence and count them"
             )
         array = np.where(finite, array, np.float32(0.0))
     magnitude = np.abs(array)
@@ -135,16 +139,14 @@ def check_samples(
         raise AudioFormatError(
             f"the floating point samples reach {peak:g} (first above {LOUDEST_FLOAT:g} at sample "
             f"{position + first}); expected [-1, 1]. 16-bit numbers were probably passed as "
-            f"floats: "
-            "divide them by 32768, or pass them with dtype int16"
+            "floats: divide them by 32768, or pass them with dtype int16"
         )
     clipped = int(np.count_nonzero(magnitude > 1.0))
     if clipped:
         _warn_once(
             "clipped",
             "samples outside [-1, 1] (peak %.3g at or after sample %d) are clipped; lower the "
-            "gain of "
-            "the source. Further clipping is counted but not logged",
+            "gain of the source. Further clipping is counted but not logged",
             peak,
             position,
         )
@@ -279,7 +281,7 @@ def _warn_once(kind: str, message: str, *values: object) -> None:
 def join_segments(parts: list[NDArray[Any]]) -> NDArray[Any]:
     """Segments ``[n]`` or ``[n, 2]`` of one stream as one; a single one is passed on as it is."""
     if len(parts) < 2:
-        return parts[0] if parts else np.zeros(0, np.float32)
+        return parts[0] if parts else no_samples()
     if len({(part.dtype, part.ndim) for part in parts}) > 1:
         # Whole numbers beside floats would lose the type that says how they are scaled.
         parts = [to_float32(part) for part in parts]

@@ -22,8 +22,6 @@ OPTIONS = {
 }
 """Those of :class:`AdaptationOptions` that every such command has."""
 
-LEAVE_OUT_HELP = "corpora of the manifests that are kept for tests (none)"
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``echostream adapt``."""
@@ -40,12 +38,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="Whisper's folder, or whisper-base once fetched"
     )
-    parser.add_argument(
-        "--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP
-    )
-    parser.add_argument("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
+    add_recordings(parser)
     add_run_options(parser, peak_rate=2e-4)
     return parser
+
+
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """Add which recordings there are to hear, and which of them are not heard."""
+    add = parser.add_argument
+    add("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP)
+    add(
+        "--leave-out",
+        default="",
+        metavar="CORPUS,...",
+        help="corpora of the manifests that are kept for tests (none)",
+    )
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, peak_rate: float) -> None:

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from echostream.commands import command
-from echostream.commands.adapt import AUDIO_HELP, LEAVE_OUT_HELP
+from echostream.commands.adapt import add_recordings
 from echostream.errors import DataError
 from echostream.training.corpus.clip import Clip
 from echostream.training.corpus.importing import import_corpus, read_fairseq
@@ -98,8 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = making.add_argument
     add("checkpoint", metavar="TEACHER", help="Whisper's folder, or whisper-base once fetched")
-    add("--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP)
-    add("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
+    add_recordings(making)
     add("--output", type=Path, required=True)
     add("--windows", type=int, default=1000, help="of 30 s, 1.7 MB each (%(default)s)")
     add("--held-out", type=int, default=24, help="windows of other recordings (%(default)s)")

@@ -157,7 +157,10 @@ def _options(arguments: argparse.Namespace) -> ScoreOptions:
 
 
 def _milliseconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:  # false for NaN
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0")
     return value

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from echostream.commands import command
-from echostream.commands.adapt import AUDIO_HELP, LEAVE_OUT_HELP
+from echostream.commands.adapt import add_recordings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -16,11 +16,8 @@ def build_parser() -> argparse.ArgumentParser:
         "does it too. A head that there is already is learned anew. CHECKPOINT is not changed.",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="its folder, or a name")
-    parser.add_argument(
-        "--audio", type=Path, nargs="+", required=True, metavar="FOLDER", help=AUDIO_HELP
-    )
+    add_recordings(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the new checkpoint")
-    parser.add_argument("--leave-out", default="", metavar="CORPUS,...", help=LEAVE_OUT_HELP)
     parser.add_argument(
         "--windows", type=int, default=120, help="of 30 s, to learn from (%(default)s)"
     )

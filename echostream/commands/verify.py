@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from echostream.commands import add_settings, command
 from echostream.errors import ConfigError
 from echostream.verification.settings import PRECISIONS, Settings
+from echostream.whole_file import write_whole
 
 if TYPE_CHECKING:
     from echostream.verification.certificate import Certificate
@@ -86,7 +87,7 @@ def main(args: argparse.Namespace) -> int:
         )
     certificate = _verified(args)
     if args.output is not None:
-        args.output.write_text(certificate.to_json(), encoding="utf-8")
+        write_whole(args.output, certificate.to_json())
     print(format_certificate(certificate), end="")
     return 0 if certificate.equal else 1
 

@@ -24,9 +24,8 @@ from echostream.decoder.ctc.protocol import (
     names,
     register,
 )
-from echostream.decoder.repetition import RepetitionGuard, RepetitionState
 from echostream.decoder.tokenizer import Tokenizer, blank_index, ctc_vocab_size
-from echostream.decoder.words import TokenText, Word, WordAssembler, WordState
+from echostream.decoder.words import Word, WordAssembler
 
 __all__ = [
     "ByteLevelTokenizer",
@@ -41,14 +40,10 @@ __all__ = [
     "NgramModel",
     "PrefixBeamCtc",
     "PrefixBeamState",
-    "RepetitionGuard",
-    "RepetitionState",
     "Token",
-    "TokenText",
     "Tokenizer",
     "Word",
     "WordAssembler",
-    "WordState",
     "blank_index",
     "create",
     "ctc_vocab_size",

@@ -9,7 +9,6 @@ steer a model; they are written by name and never shown.
 
 from __future__ import annotations
 
-import codecs
 import functools
 import hashlib
 import re
@@ -18,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from echostream.decoder.token_file import TokenTable, read_tokens
+from echostream.decoder.words import text_of, whole_characters
 from echostream.errors import CheckpointError, ConfigError
 
 END = "<|endoftext|>"
 """The special token that ends a text."""
 
-_REPLACEMENT = "\ufffd"
 _CACHED_WORDS = 10_000
 
 # The endings that are words of their own, and then runs of one kind of character, each with the
@@ -116,11 +115,7 @@ class ByteLevelTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ``ids`` without white space at either end, special tokens and half characters."""
-        text, held = "", b""
-        for index in ids:
-            new, held = self.append(index, held)
-            text += new
-        return text.strip()
+        return text_of(ids, self)[0].strip()
 
     def append(self, index: int, held: bytes) -> tuple[str, bytes]:
         """Text that one more id adds, and the bytes of a character that is not complete yet.
@@ -134,9 +129,7 @@ class ByteLevelTokenizer:
         self._check(index)
         if index in self.table.special:
             return "", b""
-        data = held + self.table.tokens[index]
-        text, used = codecs.utf_8_decode(data, "ignore", False)
-        return text.replace(_REPLACEMENT, ""), data[used:]
+        return whole_characters(held + self.table.tokens[index])
 
     def starts_word(self, index: int) -> bool:
         """Whether the token begins with white space."""

@@ -8,13 +8,13 @@ manifest, a loss, a head, a search and a saved state, with no shift to forget. L
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
 
+from echostream.decoder.words import text_of, whole_characters
 from echostream.errors import CheckpointError
 
 
@@ -30,8 +30,6 @@ def ctc_vocab_size(vocab_size: int) -> int:
 
 WORD_START = "\u2581"
 """What SentencePiece writes for a blank; a piece that begins with it starts a word."""
-
-_REPLACEMENT = "\ufffd"
 
 
 class Tokenizer:
@@ -76,7 +74,9 @@ class Tokenizer:
             for i, piece in enumerate(pieces)
         )
         self._text = tuple(
-            "" if i in silent or self._bytes[i] is not None else piece.replace(WORD_START, " ")
+            ""
+            if i in silent or self._bytes[i] is not None
+            else piece.replace(WORD_START, " ").replace("\ufffd", "")
             for i, piece in enumerate(pieces)
         )
 
@@ -111,11 +111,7 @@ class Tokenizer:
         As SentencePiece's own decoding, except that unknown and control ids and bytes that are not
         valid UTF-8 give nothing instead of replacement marks.
         """
-        text, held = "", b""
-        for index in ids:
-            new, held = self.append(index, held)
-            text += new
-        return text.strip()
+        return text_of(ids, self)[0].strip()
 
     def append(self, index: int, held: bytes) -> tuple[str, bytes]:
         """Text that one more id adds, with U+2581 as a blank, and the bytes still held.
@@ -130,10 +126,8 @@ class Tokenizer:
         self._check(index)
         byte = self._bytes[index]
         if byte is None:
-            return self._text[index].replace(_REPLACEMENT, ""), b""
-        data = held + bytes([byte])
-        text, used = codecs.utf_8_decode(data, "ignore", False)
-        return text.replace(_REPLACEMENT, ""), data[used:]
+            return self._text[index], b""
+        return whole_characters(held + bytes([byte]))
 
     def starts_word(self, index: int) -> bool:
         """Whether the piece begins with U+2581."""

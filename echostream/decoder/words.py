@@ -5,9 +5,10 @@ two words. A word is therefore given out only when it is known to be complete: w
 (the start of the next word) follows it, or at the end of the stream.
 """
 
+import codecs
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,6 +68,24 @@ class TokenText(Protocol):
     def append(self, index: int, held: bytes) -> tuple[str, bytes]:
         """Text that one more id adds, and the bytes of a character that is not complete yet."""
         ...
+
+
+def whole_characters(data: bytes) -> tuple[str, bytes]:
+    """The characters of UTF-8, and the bytes of one that is not complete yet.
+
+    Bytes that cannot become a character, and U+FFFD, which stands for such bytes, are dropped.
+    """
+    text, used = codecs.utf_8_decode(data, "ignore", False)
+    return text.replace("\ufffd", ""), data[used:]
+
+
+def text_of(ids: Iterable[int], vocabulary: TokenText) -> tuple[str, bytes]:
+    """Text of ``ids``, and the bytes of a character that is not complete at their end."""
+    text, held = "", b""
+    for index in ids:
+        added, held = vocabulary.append(index, held)
+        text += added
+    return text, held
 
 
 class WordAssembler:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from echostream.audio import FrontEnd
 from echostream.audio.log_mel import USUAL_PEAK, LogMel
 
-from .signals import noise, pieces, speech_like
+from .signals import noise, speech_like
+from .test_frontend import heard
 
 BANK = LogMel()
 
@@ -66,12 +67,5 @@ def test_the_floor_hangs_from_the_loudest_so_far() -> None:
 def test_cuts_change_no_bit(cuts: list[int], rate: int) -> None:
     front_end = FrontEnd(None, features="whisper")
     signal = speech_like(1.0)
-
-    def heard(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        state, outputs = front_end.init_state(), []
-        for part in parts:
-            features, state = front_end.step(part, rate, state)
-            outputs.append(features)
-        return np.concatenate((*outputs, front_end.flush(state)[0]))
-
-    np.testing.assert_array_equal(heard(list(pieces(signal, sorted(cuts)))), heard([signal]))
+    features, _ = heard(front_end, signal, rate, sorted(cuts))
+    np.testing.assert_array_equal(features, heard(front_end, signal, rate, [])[0])

@@ -269,7 +269,7 @@ def test_a_file_that_is_no_vocabulary_is_refused(text: str, tmp_path: Path) -> N
 
 
 def test_a_vocabulary_without_end_or_bytes_is_refused() -> None:
-    with pytest.raises(CheckpointError, match="no <|endoftext|>"):
+    with pytest.raises(CheckpointError, match=r"no <\|endoftext\|>"):
         ByteLevelTokenizer(table_of(GOLDEN["tokens"], []))
     with pytest.raises(CheckpointError, match="no token for 255 of the 256 bytes, the first is 0"):
         ByteLevelTokenizer(table_of(["!", SPECIAL[0]], [1]))

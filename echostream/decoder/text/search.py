@@ -145,7 +145,6 @@ class GreedySearch:
         suppressed_first: ids that are not taken right after the prompt.
         no_speech: id whose probability says that there is no speech, if there is one.
         sentence_ends: ids that end a sentence.
-        most_repeated: tokens in a row that may come a second time in a window.
     """
 
     def __init__(
@@ -157,10 +156,8 @@ class GreedySearch:
         suppressed_first: tuple[int, ...] = (),
         no_speech: int | None = None,
         sentence_ends: frozenset[int] = frozenset(),
-        most_repeated: int = MOST_REPEATED,
     ) -> None:
         self.decoder = decoder
-        self._most_repeated = most_repeated
         self.end = end
         self._no_speech = no_speech
         self._sentence_ends = sentence_ends
@@ -279,7 +276,7 @@ class GreedySearch:
         self, row: Tensor, said: Sequence[int], look: Look, reached: int, speech: Speech
     ) -> Tensor:
         """Logits ``row`` [V] after the tokens ``said``, without copies and ends that are none."""
-        row[repeating(said, self._most_repeated)] = -torch.inf
+        row[repeating(said, MOST_REPEATED)] = -torch.inf
         left = speech.end - max(look.frame, reached)
         if speech.is_over and left <= AT_END and said[-1] in self._sentence_ends:
             row[torch.arange(len(row)) != self.end] = -torch.inf

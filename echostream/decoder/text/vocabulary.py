@@ -10,6 +10,7 @@ from functools import cached_property
 from echostream.decoder.bpe import ByteLevelTokenizer
 from echostream.decoder.text.window import ends_sentence
 from echostream.decoder.tokenizer import Tokenizer
+from echostream.decoder.words import text_of
 from echostream.errors import ConfigError
 
 TASKS = {"s2tt": "translate", "asr": "transcribe"}
@@ -57,7 +58,8 @@ class TextVocabulary:
     def completes(self, word: Sequence[int], following: int) -> bool:
         """Whether the tokens ``word`` are a whole word if ``following`` comes after them."""
         if self._unit == "char" or following == self.end or self.starts_word(following):
-            return bool(self.text(word)) and (self._unit == "word" or not self._held(word))
+            text, held = text_of(word, self._tokenizer)
+            return bool(text.strip()) and (self._unit == "word" or not held)
         return False
 
     def starts_word(self, token: int) -> bool:
@@ -69,23 +71,13 @@ class TextVocabulary:
 
     def text(self, tokens: Sequence[int]) -> str:
         """Text of a word's tokens, without white space; half characters are dropped."""
-        text, held = "", b""
-        for token in tokens:
-            added, held = self._tokenizer.append(token, held)
-            text += added
-        return "".join(text.split())
+        return "".join(text_of(tokens, self._tokenizer)[0].split())
 
     @cached_property
     def sentence_ends(self) -> frozenset[int]:
         """Tokens that end a sentence."""
         tokens = range(self._tokenizer.vocab_size)
         return frozenset(token for token in tokens if ends_sentence(self.text([token])))
-
-    def _held(self, tokens: Sequence[int]) -> bytes:
-        held = b""
-        for token in tokens:
-            _, held = self._tokenizer.append(token, held)
-        return held
 
 
 class WhisperVocabulary(TextVocabulary):
