@@ -12,6 +12,7 @@ random, which costs what real ones do. docs/speed.md says how it is measured and
 import argparse
 import gc
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -76,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="a chunk-Conformer, or 'none'")  # fmt: skip
     add("--agent", action="store_true",
         help=f"whole agents on {AGENT_S} s of audio, the baseline too; takes minutes")  # fmt: skip
-    add("--memory", nargs="?", const=30, type=positive, metavar="MINUTES",
+    add("--memory", nargs="?", const=30.0, type=_minutes, metavar="MINUTES",
         help="step through so much audio and watch the resident set (%(const)s)")  # fmt: skip
     add("--graphs", type=Path, metavar="DIR", help="keep compiled graphs there for the next run")
     return parser
@@ -296,6 +297,13 @@ def head_lines(figures: dict[str, Any], results: Results) -> list[str]:
         f"{max(row.rounds for row in results.rows)} rounds",
         *limits_lines(results),
     ]
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0.01 <= minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected minutes, 0.01 or more")
+    return minutes
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from echostream.baseline.chunk_conformer import BRANCH_SCALE, ChunkConformerEncoder
 from echostream.config import load_config
 from echostream.config_whisper import WhisperEncoderConfig
 from echostream.decoder.text.transformer import TransformerDecoder
@@ -15,8 +16,10 @@ from echostream.locations import find_checkpoint
 from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import load_config_json
 from echostream.model.difference import has_difference, low_rank_changes
+from echostream.training.adaptation.growth import grow
 from echostream.training.adaptation.low_rank import take_factors
 from echostream.training.adaptation.student import HEADS, Student, from_system, student_system
+from echostream.training.adaptation.whisper_student import WhisperStudent
 from echostream.training.fairseq_checkpoints import AVERAGE, FAIRSEQ, LAST, load_checkpoint
 
 RIGHT_CONTEXT = 16
@@ -60,24 +63,33 @@ def _whisper(checkpoint: Path) -> SpeechModel:
 
 
 def student_encoder(
-    checkpoint: Path, student: str, *, with_heads: bool = False
-) -> WhisperEncoder | Student:
+    checkpoint: Path, student: str, *, with_heads: bool = False, grown_from: str = ""
+) -> WhisperStudent | Student:
     """What learns from the encoder of a checkpoint folder: a copy of it, or a student.
 
     Args:
         checkpoint: the teacher's folder.
         student: configuration of a system whose encoder the student is; empty for a copy.
         with_heads: whether its CTC heads learn, too.
+        grown_from: checkpoint of a smaller encoder, whose weights the student starts with.
 
     Raises:
         CheckpointError: if the teacher is not Whisper's.
-        ConfigError: if the configuration is wrong, or does not fit the teacher.
+        ConfigError: if the configuration is wrong, or does not fit the teacher or the smaller
+            encoder.
     """
-    base = base_encoder(checkpoint)
     if not student:
-        return streaming_model(checkpoint).encoder
+        encoder = streaming_model(checkpoint).encoder
+        copy = WhisperStudent(**encoder.config.options)
+        copy.load_state_dict(encoder.state_dict())
+        return copy
     own, teacher = load_config(student), load_config_json(checkpoint)
-    return Student(student_system(own, teacher, with_heads=with_heads), base)
+    made = Student(student_system(own, teacher, with_heads=with_heads), base_encoder(checkpoint))
+    if isinstance(made.encoder, ChunkConformerEncoder):
+        made.encoder.shrink_branches(BRANCH_SCALE)
+    if grown_from:
+        grow(made, load_model(grown_from))
+    return made
 
 
 def base_decoder(checkpoint: Path) -> TransformerDecoder:
@@ -92,7 +104,7 @@ def base_decoder(checkpoint: Path) -> TransformerDecoder:
     return decoder
 
 
-def go_on_from(source: str, encoder: WhisperEncoder | Student, decoder: TransformerDecoder) -> None:
+def go_on_from(source: str, encoder: WhisperStudent | Student, decoder: TransformerDecoder) -> None:
     """Give encoder and decoder the weights of a run, or of a checkpoint that one has left.
 
     Args:
@@ -121,7 +133,7 @@ def go_on_from(source: str, encoder: WhisperEncoder | Student, decoder: Transfor
     take_factors(decoder, {k.removeprefix("text_decoder."): own for k, own in factors.items()})
 
 
-def _take(weights: Mapping[str, Tensor], encoder: WhisperEncoder | Student, source: str) -> None:
+def _take(weights: Mapping[str, Tensor], encoder: WhisperStudent | Student, source: str) -> None:
     # The heads of a student that had no texts to learn from begin at random.
     own = encoder.state_dict()
     heads = {k: v for k, v in own.items() if k.startswith(HEADS) and k not in weights}

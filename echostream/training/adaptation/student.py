@@ -5,7 +5,9 @@ student's channels, ``C`` the teacher's, ``V`` CTC vocabulary.
 """
 
 import dataclasses
+import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from echostream.encoder.whisper import WhisperEncoder
 from echostream.errors import ConfigError
 from echostream.model import SpeechModel
 from echostream.training.adaptation.teacher import smoothed
+from echostream.training.drawn_chunks import Chunking
 
 HEADS = "heads."
 
@@ -90,6 +93,11 @@ class Student(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(teacher.input_dim))
         self.register_buffer("feature_std", torch.ones(teacher.input_dim))
 
+    @property
+    def chunked(self) -> Any:
+        """The encoder that chunks are drawn for."""
+        return self.encoder
+
     @torch.no_grad()
     def begin(self, features: Sequence[Tensor], targets: Sequence[Tensor], spread: Tensor) -> None:
         """Take the statistics of some windows, so that the student starts as the teacher's mean;
@@ -119,6 +127,10 @@ class Student(nn.Module):
         self.source_map.bias.mul_(ratio)
         self.positions.mul_(ratio)
         self.spread.copy_(spread)
+
+    def drawn(self, chunking: Chunking, chance: random.Random) -> Chunking:
+        """As it is: a student knows no position."""
+        return chunking
 
     def forward(self, features: Tensor, **chunking: int | None) -> dict[str, Tensor]:
         """``[B, f, F]`` to ``encoder_out`` ``[B, T, C]``, as the teacher's call, and by the name

@@ -19,16 +19,12 @@ from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import register_task
 from torch import Tensor
 
-from echostream.baseline.chunk_conformer import BRANCH_SCALE, ChunkConformerEncoder
 from echostream.config import load_config
 from echostream.constants import SUBSAMPLING
-from echostream.encoder.whisper import WhisperEncoder
-from echostream.model import load_model
 from echostream.training.adaptation.encoder import base_encoder, student_encoder
 from echostream.training.adaptation.few_shapes import FRAMES, padded
-from echostream.training.adaptation.growth import grow
-from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import Teacher, position_means, spread_of
+from echostream.training.adaptation.whisper_student import WhisperStudent
 from echostream.training.adaptation.windows import WindowMaker, find_recordings
 from echostream.training.corpus.utterances import parse_names
 from echostream.training.drawn_chunks import Chunking, choices_for, draw_chunking
@@ -71,7 +67,7 @@ class AdaptationTask(WindowTask):
         """A copy of the teacher's encoder takes out what belongs to a position."""
         model = super().build_model(cfg, from_checkpoint)
         encoder = model.encoder
-        if isinstance(encoder, WhisperEncoder) and not encoder.position_mean.any():
+        if isinstance(encoder, WhisperStudent) and not encoder.position_mean.any():
             maker = WindowMaker(self.recordings.train, self.cfg.window_seed + 1)
             encoder.position_mean.copy_(position_means(self.teacher, maker))
         return model
@@ -100,14 +96,12 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
     def __init__(self, cfg: WindowTaskConfig) -> None:
         super().__init__()
         self.encoder = student_encoder(
-            Path(cfg.checkpoint), cfg.student, with_heads=self.with_heads
+            Path(cfg.checkpoint),
+            cfg.student,
+            with_heads=self.with_heads,
+            grown_from=cfg.grown_from,
         )
-        if cfg.grown_from and isinstance(self.encoder, Student):
-            grow(self.encoder, load_model(cfg.grown_from))
-        own = self.encoder.encoder if isinstance(self.encoder, Student) else self.encoder
-        if isinstance(own, ChunkConformerEncoder):
-            own.shrink_branches(BRANCH_SCALE)
-        self.choices = choices_for(own, cfg.chunk_sizes)
+        self.choices = choices_for(self.encoder.chunked, cfg.chunk_sizes)
         self.register_buffer("spread", torch.zeros(self.encoder.output_dim))
 
     @classmethod
@@ -119,19 +113,11 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
         """Take the spread of held-out targets, by which the loss is scaled."""
         targets = [sample["target"] for sample in held_out]
         self.spread.copy_(spread_of(targets))
-        if isinstance(self.encoder, Student):
-            features = [sample["features"] for sample in held_out]
-            self.encoder.begin(features, targets, self.spread)
+        self.encoder.begin([sample["features"] for sample in held_out], targets, self.spread)
 
     def draw_chunking(self, chance: random.Random) -> Chunking:
-        """For one window, which begins anywhere in one of Whisper's: what is given for a frame
-        shall not depend on when a stream began."""
-        drawn = draw_chunking(self.choices, chance, False)
-        if isinstance(self.encoder, WhisperEncoder):
-            config = self.encoder.config
-            reach = config.window_stride + config.window_overlap
-            drawn["first_position"] = chance.choice(range(0, reach, config.window_overlap))
-        return drawn
+        """For one window."""
+        return self.encoder.drawn(draw_chunking(self.choices, chance, False), chance)
 
     def forward(self, features: Tensor, chunking: Chunking) -> dict[str, Tensor]:
         """``[B, 2 T, F]`` to ``encoder_out`` ``[B, T, C]`` as in a window of the teacher's, and
@@ -140,9 +126,6 @@ class StudentModel(BaseFairseqModel):  # type: ignore[misc]
         lengths = torch.full((len(features),), features.shape[1], device=features.device)
         features = padded(features, SUBSAMPLING * FRAMES, dim=1)
         made: dict[str, Tensor] = self.encoder(features, lengths=lengths, **chunking)
-        if isinstance(self.encoder, WhisperEncoder):
-            y = made["encoder_out"]
-            made = {**made, "encoder_out": y + self.encoder.position_mean[: y.shape[1]]}
         return made
 
 

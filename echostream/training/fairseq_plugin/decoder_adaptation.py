@@ -35,7 +35,6 @@ from echostream.training.adaptation.few_shapes import TOKENS, padded
 from echostream.training.adaptation.held_out_texts import HeldOutTexts
 from echostream.training.adaptation.low_rank import make_low_rank
 from echostream.training.adaptation.spelling import Spelling, make_speller
-from echostream.training.adaptation.student import Student
 from echostream.training.adaptation.teacher import spread_of
 from echostream.training.adaptation.texts import Dictator, grouped, read_texts
 from echostream.training.adaptation.windows import WindowMaker
@@ -172,8 +171,7 @@ class SystemStudent(StudentModel):
         """As in the first stage; a student keeps the statistics that it began with."""
         if self._goes_on:
             self.spread.copy_(spread_of([sample["target"] for sample in held_out]))
-            if isinstance(self.encoder, Student):
-                self.encoder.rescale(self.spread)
+            self.encoder.rescale(self.spread)
         else:
             super().begin(held_out)
 
