@@ -166,7 +166,7 @@ def option(
 ) -> Any:
     """A dataclass field that is an option: ``kind`` and ``minimum`` are for :func:`check_options`.
 
-    Without ``default`` the option must be given.
+    Without ``default`` the option must be given. A default of ``None`` is what ``help`` says.
     """
     metadata = {"kind": kind, "help": help, "minimum": minimum}
     if default is dataclasses.MISSING:
@@ -186,6 +186,8 @@ def check_options(instance: Any, what: str) -> None:
         if kind is None:
             continue
         value, minimum = getattr(instance, field.name), field.metadata["minimum"]
+        if value is None and field.default is None:
+            continue
         accepted = (int, float) if kind is float else kind
         fits = isinstance(value, accepted) and not (kind is not bool and isinstance(value, bool))
         unusable = isinstance(value, float) and math.isnan(value)
@@ -211,9 +213,11 @@ def _describe_options(cls: type, supplied: frozenset[str]) -> list[str]:
             continue
         metadata = fields[parameter.name].metadata if parameter.name in fields else {}
         notes = [_expected(metadata["kind"], metadata["minimum"])] if metadata.get("kind") else []
-        required = parameter.default is parameter.empty
-        notes.append("required" if required else f"default {_plain(parameter.default)}")
-        text = f"{parameter.name} ({', '.join(notes)})"
+        if parameter.default is parameter.empty:
+            notes.append("required")
+        elif parameter.default is not None:
+            notes.append(f"default {_plain(parameter.default)}")
+        text = f"{parameter.name} ({', '.join(notes)})" if notes else parameter.name
         lines.append(f"{text}: {metadata['help']}" if metadata.get("help") else text)
     return lines
 

@@ -93,7 +93,7 @@ class EngineKind(Protocol):
     file_name: str
     """Of the exported graph, in a folder of its own."""
     at_once: bool
-    """Whether a graph is made in seconds; for one that takes minutes nobody waits unasked."""
+    """Whether a graph is made in seconds; for one that takes a minute nobody waits unasked."""
 
     @property
     def precisions(self) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def make_backend(
     Args:
         encoder: in evaluation mode.
         backend: one of ``BACKENDS``; ``auto`` is the fastest that is installed, has the precision
-            and can run where the encoder is. Inductor, which takes minutes to compile, it is only
+            and can run where the encoder is. Inductor, which takes a minute to compile, it is only
             where ``cache`` has graphs of this encoder from before.
         precision: one of ``PRECISIONS``.
         threads: for one chunk; ``torch`` has a setting of its own for the whole process.

@@ -1,4 +1,4 @@
-"""Whisper encoded anew at every segment: how it is used for streaming today.
+"""Whisper re-encoded at every segment: how it is used for streaming today.
 
 All audio that is kept, filled up with silence to 30 s, goes through the released encoder as one
 chunk, and the decoder writes greedily after the words that stand already. What it says new is

@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=24,
         metavar="N",
-        help="also N recordings, evenly spread, with Whisper base: streaming, encoded anew at "
+        help="also N recordings, evenly spread, with Whisper base: streaming, re-encoded at "
         "every segment as it is used today, and offline (default: without; N is %(const)s)",
     )
     return parser

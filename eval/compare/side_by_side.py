@@ -47,13 +47,13 @@ ENTRIES = (
     ),
     SystemEntry(
         "whisper-local-agreement",
-        "Whisper base, encoded anew, local agreement",
+        "Whisper base, re-encoded, local agreement",
         checkpoint=BASE,
         policies=("local-agreement:n=2",),
     ),
     SystemEntry(
         "whisper-alignatt",
-        "Whisper base, encoded anew, AlignAtt",
+        "Whisper base, re-encoded, AlignAtt",
         checkpoint=BASE,
         policies=("alignatt:frames=25",),
     ),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,64 +29,75 @@ from echostream.decoder.text.vocabulary import TextVocabulary, WhisperVocabulary
 from echostream.decoder.text.window import WrittenWord, cut, ends_sentence, latest_cut
 from echostream.decoder.words import Word
 from echostream.errors import ConfigError
+from echostream.registry import check_options, option
 
 PAUSE_MS = 300
 """Silence that ends a segment; see docs/whisper.md."""
 
 
 @register("transformer")
+@dataclass(eq=False, repr=False)
 class TransformerGenerator:
     """A text decoder with kept state; words are tentative until they are written.
 
     Where the decoder has a head that tells speech, a pause of ``--pause-ms`` ends a segment.
 
-    Args:
-        parts: the decoder, its vocabulary, the language and the task.
-        window_ms: audio that the decoder looks at, at most; ``None`` for two thirds of what it can
-            look at, which is 20 s.
-        history: tokens of what was written before the window, as a prompt.
-        max_repeats: copies of a phrase in a row that are let through.
-        beam: hypotheses for what is left when frames leave or a segment ends, and in a transcript
-            where the greedy draft is not sure; 1 is greedy. ``None`` for two in a transcript and
-            one in a translation, which gains nothing by more.
-        no_speech: probability of no speech from which on a first word that is unlikely, too, is not
-            written; where the decoder has no head that tells speech.
+    ``parts`` are the decoder, its vocabulary, the language and the task; the other fields are
+    options.
 
     Raises:
         ConfigError: without a text decoder, or if an option is out of range.
     """
 
-    heads: tuple[str, ...] = ()
-    on_demand = True
+    heads: ClassVar[tuple[str, ...]] = ()
+    on_demand: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        parts: GeneratorParts,
-        window_ms: int | None = None,
-        history: int = 30,
-        max_repeats: int = 3,
-        beam: int | None = None,
-        no_speech: float = 0.6,
-    ) -> None:
+    parts: InitVar[GeneratorParts]
+    window_ms: int | None = option(
+        int,
+        "audio that the decoder looks at, at most (two thirds of what it can look at: 20 s)",
+        default=None,
+        minimum=1,
+    )
+    history: int = option(
+        int, "tokens before the window that are the prompt", default=30, minimum=0
+    )
+    max_repeats: int = option(
+        int, "copies of a phrase in a row that are let through", default=3, minimum=2
+    )
+    beam: int | None = option(
+        int,
+        "hypotheses for what is left when frames leave or a segment ends, and in a transcript "
+        "where the greedy draft is not sure; 1 is greedy (2 in a transcript, 1 in a translation)",
+        default=None,
+        minimum=1,
+    )
+    no_speech: float = option(
+        float,
+        "without a head that detects speech: probability of no speech from which on an unlikely "
+        "first word is not written",
+        default=0.6,
+        minimum=0,
+    )
+
+    def __post_init__(self, parts: GeneratorParts) -> None:
         decoder = parts.text_decoder
         if decoder is None or parts.text_tokenizer is None:
             raise ConfigError(
                 "generator 'transformer' needs a text decoder and its vocabulary, and the "
                 "checkpoint has none; expected --generator ctc for it"
             )
+        check_options(self, "generator 'transformer'")
         config = decoder.config
         # A translation may leave the order in which things are said, and look back.
         self._is_transcript = parts.task == "asr"
-        if beam is None:
-            beam = 2 if self._is_transcript else 1
-        if beam < 1:
-            raise ConfigError(f"beam is {beam}; expected 1 (greedy) or more")
+        beam = self.beam or (2 if self._is_transcript else 1)
         self._window = config.max_source * 2 // 3
-        if window_ms is not None:
-            self._window = window_ms // parts.frame_ms
+        if self.window_ms is not None:
+            self._window = self.window_ms // parts.frame_ms
         if not 2 <= self._window <= config.max_source:
             raise ConfigError(
-                f"window_ms is {window_ms}; expected {2 * parts.frame_ms} to "
+                f"window_ms is {self.window_ms}; expected {2 * parts.frame_ms} to "
                 f"{config.max_source * parts.frame_ms}, what the text decoder can look at"
             )
         self._decoder = decoder
@@ -97,12 +110,11 @@ class TransformerGenerator:
             else TextVocabulary(parts.text_tokenizer, parts.output_unit)
         )
         # Half of the positions at most are left to the words of one window.
-        self._history = min(history, config.max_tokens // 4)
+        self._history = min(self.history, config.max_tokens // 4)
         self._most_tokens = config.max_tokens // 2
         self._frames_per_second = 1000 // parts.frame_ms
-        self._no_speech = no_speech
         self._pause = parts.pause_frames(PAUSE_MS)
-        self.guard = RepetitionGuard(max_repeats)
+        self.guard = RepetitionGuard(self.max_repeats)
         self.search = GreedySearch(
             decoder,
             end=self.vocabulary.end,
@@ -146,8 +158,7 @@ class TransformerGenerator:
             state,
             source=appended(state.source, made, self._rows),
             draft=self.search.outdated(state.draft),
-            without_speech=state.without_speech
-            + guards.has_no_speech(state.draft, self._no_speech),
+            without_speech=state.without_speech + guards.has_no_speech(state.draft, self.no_speech),
         )
         if is_stalled:
             return self._begun_anew(state, begin)
@@ -324,7 +335,7 @@ class TransformerGenerator:
         start = self.vocabulary.start_place(prefix.open) if first else None
         speech = self._speech(state)
         self.search.grow(prefix, state.source, draft, first=first, speech=speech, start=start)
-        return not guards.has_no_speech(draft, self._no_speech)
+        return not guards.has_no_speech(draft, self.no_speech)
 
     def _speech(self, state: TextState) -> Speech:
         return Speech(state.last_frame, state.speech_end, state.finished)

@@ -319,18 +319,22 @@ def test_a_stream_that_heard_nothing_has_nothing_to_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "window", "message"),
+    ("changed", "options", "message"),
     [
-        ({"text_decoder": None}, 800, "--generator ctc"),
-        ({"source_language": None}, 800, "--source-language with one of es"),
-        ({"source_language": "xx"}, 800, "no language 'xx'"),
-        ({}, 1220, "expected 40 to 1200"),
+        ({"text_decoder": None}, {}, "--generator ctc"),
+        ({"source_language": None}, {}, "--source-language with one of es"),
+        ({"source_language": "xx"}, {}, "no language 'xx'"),
+        ({}, {"window_ms": 1220}, "expected 40 to 1200"),
+        ({}, {"beam": "two"}, "'beam' of generator 'transformer' is 'two'.*of at least 1"),
+        ({}, {"history": None}, "'history' of generator 'transformer' is None"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, Any], window: int, message: str) -> None:
-    given_parts = dataclasses.replace(parts(decoder()), **options)
+def test_what_does_not_fit_is_refused(
+    changed: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    given_parts = dataclasses.replace(parts(decoder()), **changed)
     with pytest.raises(ConfigError, match=message):
-        TransformerGenerator(given_parts, window_ms=window)
+        TransformerGenerator(given_parts, **{"window_ms": 800, **options})
 
 
 def test_nothing_is_said_where_nothing_is_spoken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The page in a browser with a microphone that plays a recording."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,11 @@ def test_words_of_a_microphone(checkpoint: Path, tmp_path: Path) -> None:
             for kind, form in (("plain", "txt"), ("vtt", "vtt")):
                 assert saved[f"text/{kind}"] == transcript(words, form)
             assert saved["application/x-subrip"] == transcript(words, "srt")
+            # No line holds these, as in a language without spaces.
+            long = [replace(words[0], text="x" * length) for length in (7, 60, 20, 130, 43)]
+            shown = json.dumps([asdict(word) for word in long])
+            made = f"import('/transcript.js').then((it) => it.transcript({shown}, 'srt', ' '))"
+            assert await tab.run(made) == transcript(long, "srt")
             assert not tab.complaints
             assert server.meter.opened == 1
 

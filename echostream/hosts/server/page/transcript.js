@@ -48,10 +48,18 @@ function wrapped(text) {
   const lines = [""];
   for (const word of text.split(" ")) {
     const line = lines.at(-1);
-    if (line && line.length + 1 + word.length > LINE) lines.push(word);
-    else lines[lines.length - 1] = line ? `${line} ${word}` : word;
+    const longer = line ? `${line} ${word}` : word;
+    if (longer.length <= LINE) lines[lines.length - 1] = longer;
+    else if (word.length <= LINE || line.length + 1 >= LINE) lines.push(...pieces(word));
+    else lines.splice(-1, 1, ...pieces(longer));
   }
-  return lines.join("\n");
+  return lines.filter(Boolean).join("\n");
+}
+
+// A word that no line can hold, and every word of a language without spaces, is broken.
+function pieces(text) {
+  const count = Math.max(1, Math.ceil(text.length / LINE));
+  return Array.from({ length: count }, (_, n) => text.slice(n * LINE, (n + 1) * LINE));
 }
 
 function clock(ms, point) {
