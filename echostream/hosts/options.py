@@ -25,6 +25,8 @@ class HostOptions:
     forced_target: str | None = None
     start_index: int = 0
     """Number of the first recording; SimulEval's ``--start-index``."""
+    continues: bool = False
+    """Whether an earlier process has done the recordings before ``start_index``."""
     segment_log: str | None = None
     record: str | None = None
     record_audio: bool = False
@@ -80,7 +82,7 @@ def build_observers(
     """
     observers: list[Observer] = []
     if host.segment_log is not None:
-        observers.append(SegmentLog(host.segment_log))
+        observers.append(SegmentLog(host.segment_log, continues=host.continues))
     if host.record is not None:
         plain = asdict(system)
         observers.append(

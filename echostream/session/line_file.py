@@ -9,24 +9,25 @@ logger = logging.getLogger(__name__)
 
 
 class LineFile:
-    """Appends lines; an old file of that name is emptied.
+    """Appends lines.
 
     Args:
         path: folders to it are made.
         option: that named it, for messages.
-        first: what it begins with.
+        first: what it begins with; ``None`` to go on behind what is there.
 
     Raises:
         ConfigError: if the file cannot be written at the start. A later failure ends it with one
             warning.
     """
 
-    def __init__(self, path: str | Path, option: str, first: str = "") -> None:
+    def __init__(self, path: str | Path, option: str, first: str | None = "") -> None:
         self._path = Path(path)
         self._has_ended = False
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(first, encoding="utf-8")
+            with self._path.open("a" if first is None else "w", encoding="utf-8") as file:
+                file.write(first or "")
         except OSError as error:
             raise ConfigError(
                 f"cannot write {option} {path}: {error.strerror}; expected the path of a file"

@@ -53,15 +53,19 @@ def segment_line(index: int, records: list[SegmentRecord]) -> str:
 
 
 class SegmentLog:
-    """Appends a line to a file for each recording; an old file of that name is emptied.
+    """Appends a line to a file for each recording.
+
+    Args:
+        path: an old file of that name is emptied.
+        continues: whether it is gone on with instead.
 
     Raises:
         ConfigError: if the file cannot be written at the start. Later failures (a full disk) end
             the log with one warning and never the translation.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._file = LineFile(path, "--segment-log")
+    def __init__(self, path: str | Path, *, continues: bool = False) -> None:
+        self._file = LineFile(path, "--segment-log", None if continues else "")
 
     def begin(self, recording: int, state: TranslatorState) -> StreamObserver:
         """See :class:`~echostream.session.session.Observer`."""

@@ -8,8 +8,11 @@ asks of an agent is written down in ``docs/agent.md``.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,8 +67,15 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
 
     @classmethod
     def read_options(cls, args: Any) -> tuple[SystemOptions, HostOptions]:
-        """The options in whatever a host passes."""
-        return options_of(args)
+        """The options in whatever a host passes.
+
+        Raises:
+            ConfigError: for an option that is wrong, and for a log that SimulEval cannot go on
+                with.
+        """
+        system, host = options_of(args)
+        done = recordings_done(args)
+        return system, replace(host, start_index=done, continues=True) if done else host
 
     @classmethod
     def from_args(cls, args: Any) -> EchoStreamAgent:
@@ -183,6 +193,29 @@ class EchoStreamAgent(SpeechToTextAgent):  # type: ignore[misc]
         return Session(
             self.translator, recording=recording, reference=reference, observers=observers
         )
+
+
+def recordings_done(args: Any) -> int:
+    """Recordings before the one that SimulEval goes on with, by its own rule: that after the last
+    line of the log. 0 without ``--continue-unfinished``, or if nothing is done.
+
+    Raises:
+        ConfigError: if the last line is cut, which SimulEval cannot go on with.
+    """
+    output = getattr(args, "output", None)
+    if not getattr(args, "continue_unfinished", False) or output is None:
+        return 0
+    log = Path(output) / "instances.log"
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+        return int(json.loads(lines[-1])["index"]) + 1 if lines else 0
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"--continue-unfinished cannot read the last line of {log} ({error}); expected that of "
+            "a recording: if it is cut, delete it"
+        ) from error
 
 
 def content_of(output: Sequence[Output]) -> str | SpeechSegment:

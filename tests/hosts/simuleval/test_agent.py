@@ -116,6 +116,26 @@ def test_forced_lines_follow_the_recordings(checkpoint: Path, tmp_path: Path) ->
     assert text(converse(later, segments(audio(0.5), 5120))) == "three"
 
 
+def test_an_unfinished_run_goes_on_with_the_first_missing_recording(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    forced, log, kept = (tmp_path / name for name in ("forced", "instances.log", "segments.log"))
+    forced.write_text("one two\n\nthree\n", encoding="utf-8")
+    log.write_text('{"index": 0}\n{"index": 1}\n', encoding="utf-8")
+    kept.write_text("earlier\n", encoding="utf-8")
+    options = {"output": tmp_path, "forced_target": str(forced), "segment_log": str(kept)}
+    agent = make_agent(checkpoint, continue_unfinished=True, **options)
+    assert text(converse(agent, segments(audio(0.5), 5120))) == "three"
+    agent.reset()
+    earlier, line = kept.read_text(encoding="utf-8").splitlines()
+    assert (earlier, json.loads(line)["index"]) == ("earlier", 2)
+    log.write_text('{"index": 0}\n{"ind', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"last line of .*delete it"):
+        make_agent(checkpoint, continue_unfinished=True, **options)
+    log.unlink()
+    assert make_agent(checkpoint, continue_unfinished=True, **options).host_options.start_index == 0
+
+
 def test_more_recordings_than_forced_lines_is_an_error(checkpoint: Path, tmp_path: Path) -> None:
     forced = tmp_path / "forced"
     forced.write_text("one\n", encoding="utf-8")
