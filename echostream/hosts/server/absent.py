@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from echostream.errors import EchoStreamError, StreamClosedError
+from echostream.errors import EchoStreamError, StateMismatchError, StreamClosedError
 from echostream.hosts.server.keeping import Keeper, Kept
 from echostream.hosts.server.messages import MessageError, event_json
 from echostream.hosts.server.speech import Speech
@@ -39,6 +39,7 @@ class Absences:
         Raises:
             MessageError: if it is not kept, or not any more.
             StateMismatchError: if what was kept is damaged.
+            EchoStreamError: if the process that was to go on is lost; the stream is still kept.
         """
         if token in self._present:
             other, hang_up_other = self._present[token]
@@ -52,7 +53,13 @@ class Absences:
             )
         speech = self._speech_of(kept)
         speech.token = token
-        await speech.go_on()
+        try:
+            await speech.go_on()
+        except StateMismatchError:
+            raise
+        except EchoStreamError:  # The process is lost; another can take the stream up.
+            await self._keeper.put(token, kept)
+            raise
         self._present[token] = (speech, hang_up)
         return speech
 

@@ -13,9 +13,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from echostream.errors import StateMismatchError
+from echostream.errors import EchoStreamError, StateMismatchError
 from echostream.hosts.server import Server, ServerOptions
-from echostream.hosts.server.keeping import InFolder, Kept
+from echostream.hosts.server.absent import Absences
+from echostream.hosts.server.keeping import InFolder, InMemory, Kept
 from echostream.hosts.transcript import WrittenWord
 from echostream.session import SystemOptions, build_translator
 from eval.live.served import Served, ServerError, family
@@ -44,6 +45,23 @@ async def go_on(connection: Any, token: str, samples: Any, told: Told) -> int:
     while not told.take(str(await connection.recv())):
         pass
     return back["samples"]
+
+
+def test_a_stream_is_kept_if_the_process_that_takes_it_up_is_lost() -> None:
+    class Lost:
+        token = None
+
+        async def go_on(self) -> None:
+            raise EchoStreamError("the process has died")
+
+    async def work() -> None:
+        keeper, kept = InMemory(seconds=60, most=1), Kept(samples=7)
+        await keeper.put("token", kept)
+        with pytest.raises(EchoStreamError, match="died"):
+            await Absences(keeper, lambda _: Lost()).take("token", lambda: None)
+        assert await keeper.take("token") is kept
+
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize("drains", [True, False])
