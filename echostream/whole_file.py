@@ -1,10 +1,12 @@
 """Files that are whole or not there: written beside their place and renamed; their checksums."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from echostream.errors import DataError
@@ -49,4 +51,22 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
         raise DataError(
             f"{path}: cannot be written: {error.strerror}; expected a folder that can be written "
             "to, with space left"
+        ) from error
+
+
+def read_back(path: str | Path, *keys: str) -> dict[str, Any]:
+    """The JSON object, with at least these keys, that an earlier run of a command has left.
+
+    Raises:
+        DataError: if the file cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        for key in keys:
+            found[key]
+        return dict(found)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{path} is damaged ({error!r}); expected what the command wrote: delete the file and "
+            "run the command again"
         ) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from echostream.errors import DataError
-from echostream.whole_file import replacing, write_whole
+from echostream.whole_file import read_back, replacing, write_whole
 
 
 def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
@@ -33,3 +33,13 @@ def test_what_cannot_be_written_is_a_named_error(tmp_path: Path) -> None:
         write_whole(tmp_path / "file", "text")
     with pytest.raises(DataError, match="cannot be written"):
         write_whole(Path("/dev/null/file"), "text")
+
+
+@pytest.mark.parametrize("text", ["", '{"a": 1', "[1]", "3", '{"b": 1}', "[" * 100_000])
+def test_a_record_that_is_damaged_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"run\.json is damaged .* delete the file"):
+        read_back(path, "a")
+    path.write_text('{"a": 1}')
+    assert read_back(path, "a") == {"a": 1}

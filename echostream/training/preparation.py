@@ -27,7 +27,7 @@ from echostream.model import SpeechModel, load_model
 from echostream.model.checkpoint import SOURCE_VOCABULARY, TARGET_VOCABULARY
 from echostream.training.corpus.utterances import Utterance, read_corpus, select
 from echostream.training.features import FeatureReader
-from echostream.whole_file import write_whole
+from echostream.whole_file import read_back, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def vocabulary(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
 def _cmvn(path: Path, train: Sequence[Utterance], config: SystemConfig) -> Cmvn:
     """The statistics at ``path``; where there are none yet, of every n-th of many recordings."""
     if path.exists():
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_back(path, "mean", "std")
         return Cmvn(values["mean"], values["std"])
     step = max(1, round(sum(utterance.seconds for utterance in train) / _CMVN_SECONDS))
     chosen = tqdm(train[::step], desc="normalisation", unit="clip", leave=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 from echostream.machine import machine, versions
 from echostream.training.corpus.utterances import Utterance
-from echostream.whole_file import write_whole
+from echostream.whole_file import read_back, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def read_record(folder: Path) -> RunRecord | None:
     path = folder / RECORD
     if not path.exists():
         return None
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = read_back(path, "commands", "train")
     lists = {name: tuple(map(tuple, values[name])) for name in ("commands", "train")}
     return RunRecord(**{**values, **lists})
 

@@ -18,7 +18,7 @@ from echostream.errors import ConfigError, DataError
 from echostream.training.corpus.conversion import disk_errors, in_parallel
 from echostream.training.corpus.manifest import MANIFEST, ManifestRow, read_manifest, write_tables
 from echostream.training.corpus.split import SPLITS
-from echostream.whole_file import replacing, write_whole
+from echostream.whole_file import read_back, replacing, write_whole
 
 LOWEST_KBPS, HIGHEST_KBPS = 6.0, 256.0
 """What Opus can be asked for, for one channel."""
@@ -56,7 +56,7 @@ def copy_as_opus(
 
     with disk_errors(output):
         record = output / _RATE
-        earlier = json.loads(record.read_text("utf-8"))["kbps"] if record.exists() else kbps
+        earlier = read_back(record, "kbps")["kbps"] if record.exists() else kbps
         if earlier != kbps:
             raise DataError(
                 f"{output} has recordings at {earlier:g} kbit/s, but {kbps:g} were asked for; give "

@@ -25,7 +25,7 @@ from echostream.training.recipes.parallel_text import (
     write_texts,
 )
 from echostream.training.recipes.verses import verse_pairs
-from echostream.whole_file import write_whole
+from echostream.whole_file import read_back, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _texts_of(
     table, record = (output / "texts" / f"{name}.{ending}" for ending in ("tsv", "json"))
     made_by = {"rules": RULES, "language": language}
     if table.is_file() and record.is_file():
-        earlier = json.loads(record.read_text(encoding="utf-8"))
+        earlier = read_back(record)
         if {key: earlier.get(key) for key in made_by} == made_by:
             return read_texts(table)
     packages = [describe(package) for package in source.packages]
