@@ -46,6 +46,7 @@ from echostream.hosts.simuleval.agent import EchoStreamAgent
 from echostream.machine import resident_bytes
 from echostream.session import Session, TranslatorState
 from eval.command import ROOT, ended, heading, parser_of, write_results
+from eval.verdict import memory_problems, verdict
 
 Audio = NDArray[np.float32]
 
@@ -123,19 +124,6 @@ class Soak:
                 f"{100 * MAX_TIME_GROWTH:.0f} %"
             )
         return found
-
-
-def memory_problems(growth: float, most: float) -> list[str]:
-    """What is wrong with a growth of memory, in bytes, if it is more than ``most``."""
-    if growth <= most:
-        return []
-    return [f"memory grew by {growth / 2**20:.1f} MiB; expected at most {most / 2**20:.0f}"]
-
-
-def verdict(problems: Sequence[str]) -> list[str]:
-    """The last lines of a report."""
-    lines = [f"PROBLEM: {problem}" for problem in problems]
-    return [*lines, "verdict: " + ("not good" if problems else "good")]
 
 
 def soak(

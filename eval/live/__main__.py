@@ -35,7 +35,8 @@ from eval.command import ROOT, ended, heading, parser_of, write_results
 from eval.live.clients import MISCHIEF, Record, rounds, speaker
 from eval.live.served import Moment, Served
 from eval.live.talks import Talk, make_talks
-from eval.soak import WARM_UP, find_speech, memory_problems, slope, verdict
+from eval.soak import WARM_UP, find_speech, slope
+from eval.verdict import memory_problems, verdict
 
 MAX_MEMORY_GROWTH = 8 * 2**20
 """Bytes that the server's memory may have grown by over the whole run, by its slope."""

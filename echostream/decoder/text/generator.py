@@ -19,9 +19,9 @@ from echostream.decoder.candidates import Candidates
 from echostream.decoder.generator import EncodedChunk, GeneratorParts, register
 from echostream.decoder.repetition import RepetitionGuard, RepetitionState
 from echostream.decoder.text import guards
-from echostream.decoder.text.beam import NEWEST, BeamSearch, is_settled, num_certain
 from echostream.decoder.text.draft_words import DraftWords
-from echostream.decoder.text.search import Draft, GreedySearch, Prefix, Speech
+from echostream.decoder.text.drafting import Drafting
+from echostream.decoder.text.search import Draft, GreedySearch, Prefix
 from echostream.decoder.text.segments import LEAD_IN, Speaking, parts_of
 from echostream.decoder.text.source import appended, dropped
 from echostream.decoder.text.state import DraftWord, TextState
@@ -91,7 +91,6 @@ class TransformerGenerator:
         config = decoder.config
         # A translation may leave the order in which things are said, and look back.
         self._is_transcript = parts.task == "asr"
-        beam = self.beam or (2 if self._is_transcript else 1)
         self._window = config.max_source * 2 // 3
         if self.window_ms is not None:
             self._window = self.window_ms // parts.frame_ms
@@ -112,7 +111,6 @@ class TransformerGenerator:
         # Half of the positions at most are left to the words of one window.
         self._history = min(self.history, config.max_tokens // 4)
         self._most_tokens = config.max_tokens // 2
-        self._frames_per_second = 1000 // parts.frame_ms
         self._pause = parts.pause_frames(PAUSE_MS)
         self.guard = RepetitionGuard(self.max_repeats)
         self.search = GreedySearch(
@@ -124,8 +122,13 @@ class TransformerGenerator:
             no_speech=None if config.voice_activity else self.vocabulary.no_speech,
             sentence_ends=self.vocabulary.sentence_ends,
         )
-        self._beam = BeamSearch(self.search, beam)
-        self._reconsiders = beam > 1 and self._is_transcript
+        self.drafting = Drafting(
+            self.search,
+            self.vocabulary,
+            beam=self.beam or (2 if self._is_transcript else 1),
+            no_speech=self.no_speech,
+            frames_per_second=1000 // parts.frame_ms,
+        )
 
     def init_state(self) -> TextState:
         """A stream of which nothing has been heard."""
@@ -219,7 +222,7 @@ class TransformerGenerator:
     def _settled(self, state: TextState) -> TextState:
         """Commit the words about frames that may leave, if the policy has let them wait."""
         latest = latest_cut(state.source.base, state.source.end)
-        state = self._searched(state)
+        state = self.drafting.searched(state)
         draft, words = self._words(state), 0
         while len(found := draft.first(words + 1)) > words and found[words].word.frame < latest:
             words += 1
@@ -230,7 +233,7 @@ class TransformerGenerator:
 
     def finish(self, state: TextState) -> TextState:
         """Every word to the end of the text is complete."""
-        state = dataclasses.replace(self._searched(state), finished=True)
+        state = dataclasses.replace(self.drafting.searched(state), finished=True)
         if not self._is_transcript or not guards.leaves_out(state, state.last_frame):
             return state
         words = self._words(state)
@@ -242,40 +245,7 @@ class TransformerGenerator:
         waiting = (*state.waiting, *(each.word for each in found))
         state = dataclasses.replace(self._with(found, state), waiting=waiting)
         state = self._begun_anew(state, reached + 1)
-        return dataclasses.replace(self._searched(state), finished=True)
-
-    def _searched(self, state: TextState) -> TextState:
-        """The state with a draft to the end that a beam search found, if there is to be one."""
-        if self._beam.width > 1 and state.source.num_frames and self._most_drafted(state) > 0:
-            if not state.draft.tokens and self.search.asks_for_speech:
-                self._grow(state)
-            state = dataclasses.replace(state, draft=self._likelier(state, None))
-        return state
-
-    def _likelier(self, state: TextState, until: int | None, certain: int = 0) -> Draft:
-        """What a beam search finds behind the first ``certain`` tokens of the draft, with them."""
-        return self._beam.find(
-            state.prefix,
-            state.source,
-            most=self._most_drafted(state),
-            first=len(state.prefix.tokens) == state.prompt_tokens,
-            speech=self._speech(state),
-            until=until,
-            draft=state.draft,
-            certain=certain,
-        )
-
-    def _considered(self, state: TextState) -> None:
-        """Look for a likelier draft from where it is not sure; once with the same frames."""
-        draft, until = state.draft, state.source.end - NEWEST
-        while not is_settled(draft.tokens, self.vocabulary.end, until):
-            if not self._grow(state):
-                break
-        certain = num_certain(draft.tokens, until)
-        if certain is None:
-            draft.considered.append(True)
-        else:
-            draft.become(self._likelier(state, until, certain))
+        return dataclasses.replace(self.drafting.searched(state), finished=True)
 
     def at_hand(self, state: TextState) -> tuple[str, ...]:
         """The words of the draft as far as it was decoded."""
@@ -304,12 +274,12 @@ class TransformerGenerator:
         if not state.source.num_frames or not state.speaking.has_begun:
             return None
         draft, begin = state.draft, found[-1].end if found else 0
-        if self._reconsiders and not draft.considered:
-            self._considered(state)
+        if self._is_transcript:
+            self.drafting.consider(state)
         place = begin
         while True:
             while len(draft.tokens) <= place:
-                if not self._grow(state):
+                if not self.drafting.grow(state):
                     return None
             tokens = draft.tokens[begin:place]
             ids, following = [token.id for token in tokens], draft.tokens[place].id
@@ -325,26 +295,6 @@ class TransformerGenerator:
         log_prob = sum(token.log_prob for token in tokens)
         text = self.vocabulary.text(ids)
         return DraftWord(Word(text, state.num_tokens + place, frame, log_prob), place)
-
-    def _grow(self, state: TextState) -> bool:
-        """One more token of the draft; False if there must be none."""
-        draft, prefix = state.draft, state.prefix
-        if len(draft.tokens) >= self._most_drafted(state):
-            return False
-        first = len(prefix.tokens) == state.prompt_tokens
-        start = self.vocabulary.start_place(prefix.open) if first else None
-        speech = self._speech(state)
-        self.search.grow(prefix, state.source, draft, first=first, speech=speech, start=start)
-        return not guards.has_no_speech(draft, self.no_speech)
-
-    def _speech(self, state: TextState) -> Speech:
-        return Speech(state.last_frame, state.speech_end, state.finished)
-
-    def _most_drafted(self, state: TextState) -> int:
-        """Tokens that a draft may have: what can be said in the time, as far as there is room."""
-        ahead = state.source.end - max(state.last_frame, state.source.base)
-        most = 16 + 12 * ahead // self._frames_per_second
-        return min(most, self._decoder.config.max_tokens - len(state.prefix.tokens) - 1)
 
     def _shortened(self, state: TextState) -> TextState:
         """Drop old frames, and make the words before them the prompt."""

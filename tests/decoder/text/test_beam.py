@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from echostream.decoder.candidates import Candidates
-from echostream.decoder.text import TransformerGenerator, beam, search
-from echostream.decoder.text import generator as generators
+from echostream.decoder.text import TransformerGenerator, beam, drafting, search
 from echostream.decoder.text.beam import BeamSearch
 from echostream.errors import CheckpointError
 
@@ -71,7 +70,7 @@ def test_what_is_left_at_the_end_is_searched_by_beam() -> None:
             tokens = BeamSearch(generator.search, width).find(
                 state.prefix,
                 state.source,
-                most=generator._most_drafted(state),
+                most=generator.drafting.most(state),
                 first=len(state.prefix.tokens) == state.prompt_tokens,
                 speech=search.Speech(state.last_frame, state.source.end, is_over=True),
             )
@@ -117,7 +116,7 @@ def test_a_transcript_is_searched_by_a_beam_of_two(
             built.append(width)
             super().__init__(search, width)
 
-    monkeypatch.setattr(generators, "BeamSearch", Noted)
+    monkeypatch.setattr(drafting, "BeamSearch", Noted)
     made(None, 0, task)
     assert built == [width]
 
@@ -134,13 +133,13 @@ def test_a_draft_that_is_not_sure_is_the_likeliest_of_several(
     """Up to the newest frames; what is looked at with more of them is not looked for again."""
     monkeypatch.setattr(beam, "SURE", 0.0)
     monkeypatch.setattr(beam, "CERTAIN", 0.0)
-    monkeypatch.setattr(generators, "NEWEST", 5)
+    monkeypatch.setattr(drafting, "NEWEST", 5)
     generator = made(4, seed)
     state = generator.observe(heard(frames(4 * CHUNK, seed)), generator.init_state())
     found = BeamSearch(generator.search, 4).find(
         state.prefix,
         state.source,
-        most=generator._most_drafted(state),
+        most=generator.drafting.most(state),
         first=True,
         speech=search.Speech(state.last_frame, state.speech_end),
         until=state.source.end - 5,
@@ -154,13 +153,13 @@ def test_a_draft_that_is_not_sure_is_the_likeliest_of_several(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_begins_with_what_is_certain(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generators, "NEWEST", 5)
+    monkeypatch.setattr(drafting, "NEWEST", 5)
     every = heard(frames(4 * CHUNK, seed))
     greedy = made(1, seed)
     candidates, state = greedy.candidates(greedy.observe(every, greedy.init_state()))
     assert len(candidates.tentative)
     certain = state.draft.tokens[:2]
-    monkeypatch.setattr(generators, "num_certain", lambda tokens, frame: 2)
+    monkeypatch.setattr(drafting, "num_certain", lambda tokens, frame: 2)
 
     generator = made(4, seed)
     state = generator.observe(every, generator.init_state())
@@ -174,7 +173,7 @@ def test_a_search_begins_with_what_is_certain(seed: int, monkeypatch: pytest.Mon
     found = BeamSearch(generator.search, 4).find(
         dataclasses.replace(prefix, looked=looked),
         state.source,
-        most=generator._most_drafted(state) - 2,
+        most=generator.drafting.most(state) - 2,
         first=False,
         speech=search.Speech(max(token.frame for token in certain), state.speech_end),
         until=state.source.end - 5,
