@@ -16,6 +16,7 @@ from echostream.config_mapping import (
     EncoderKeys,
     check_types,
     from_mapping,
+    read_yaml,
     require,
     require_dropout,
     require_even_heads,
@@ -24,7 +25,6 @@ from echostream.config_mapping import (
 )
 from echostream.config_whisper import TextDecoderConfig, WhisperEncoderConfig
 from echostream.constants import CHANNELS, CHUNK_MULTIPLE, DOWNSAMPLING, FEATURES, NUM_MEL_BINS
-from echostream.errors import ConfigError
 from echostream.shipped import SHIPPED_CONFIGS
 
 __all__ = [
@@ -365,16 +365,11 @@ def load_config(path: str | Path) -> SystemConfig:
     """
     shipped = SHIPPED_CONFIGS / f"{path}.yaml"
     is_shipped = Path(path).name == str(path) and not Path(path).exists() and shipped.is_file()
-    try:
-        text = (shipped if is_shipped else Path(path)).read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the configuration {path}: {error.strerror}; expected a YAML file, or "
-            "the name of one that comes with the package, such as tiny"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    values = read_yaml(
+        shipped if is_shipped else path,
+        "configuration",
+        expected="a YAML file, or the name of one that comes with the package, such as tiny",
+    )
     return from_mapping(SystemConfig, values or {})
 
 

@@ -5,7 +5,8 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -61,6 +62,28 @@ def require_even_heads(embed_dim: int, num_heads: int) -> None:
 def require_dropout(rate: float) -> None:
     """Raise :class:`ConfigError` unless it is a rate of dropout."""
     require(0.0 <= rate < 1.0, f"encoder.dropout is {rate}; expected 0.0 to below 1")
+
+
+def read_yaml(
+    path: str | Path,
+    what: str,
+    change: Callable[[str], str] = str,
+    *,
+    expected: str = "a YAML file",
+) -> Any:
+    """The values in a YAML file, to whose text ``change`` is done first.
+
+    Raises:
+        ConfigError: if the file, which is called ``what``, cannot be read or is not YAML.
+    """
+    try:
+        return yaml.safe_load(change(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the {what} {path}: {error.strerror}; expected {expected}"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
 
 
 def check_types(config: object) -> None:

@@ -5,16 +5,14 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from tqdm import tqdm
 
 from echostream.commands import ended as ended
-from echostream.errors import ConfigError
 from echostream.machine import machine, versions
 from echostream.whole_file import write_whole
 
@@ -65,20 +63,6 @@ def heading(name: str, argv: Sequence[str] | None) -> dict[str, Any]:
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results, which begin with a :func:`heading`; DataError if that is not possible."""
     write_whole(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_yaml(path: str | Path, what: str, change: Callable[[str], str] = str) -> Any:
-    """The values in a YAML file, to whose text ``change`` is done first.
-
-    Raises:
-        ConfigError: if the file, which is called ``what``, cannot be read or is not YAML.
-    """
-    try:
-        return yaml.safe_load(change(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"cannot read the {what} {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
 
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

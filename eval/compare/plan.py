@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from echostream.config_mapping import check_types, from_mapping
+from echostream.config_mapping import check_types, from_mapping, read_yaml
 from echostream.errors import ConfigError
 from echostream.session.options import SystemOptions
-from eval.command import ROOT, read_yaml
+from eval.command import ROOT
 from eval.sweep.system import parse_policy
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
-from echostream.config_mapping import check_types, from_mapping, require
+from echostream.config_mapping import check_types, from_mapping, read_yaml, require
 from echostream.decoder.token_file import from_printable
 from echostream.errors import ConfigError, DataError
 from echostream.whole_file import write_whole
-from eval.command import ROOT, read_yaml
+from eval.command import ROOT
 
 INFERENCE = "python -m simulstream.inference"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
